@@ -1,0 +1,88 @@
+#!/usr/bin/env python
+"""Score a trained interpreter: AI, AD, AG, FF, Fid-In, SPS, COMP and what goes with them.
+
+    python eval_faithfulness.py [hparams/lmac_td.yaml] [--setting value ...]
+
+Give it the settings that the interpreter was trained with.
+"""
+
+import sys
+from pathlib import Path
+
+from lmac_td import evaluation
+from lmac_td.checkpoints import load_best
+from speechbrain.dataio.dataloader import make_dataloader
+from lmac_td.errors import exit_on_user_error
+from lmac_td.experiment import open_experiment
+from lmac_td.files import write_atomically
+from lmac_td.interpreters.baselines import reference_interpreters
+from lmac_td.metrics.table import FaithfulnessTable, check_invariants
+from lmac_td.report.samples import SampleKeeper
+
+DEFAULT_RECIPE = Path(__file__).parent / "hparams" / "lmac_td.yaml"
+
+
+def main(argv=None):
+    """Score what the recipe describes, beside the baselines that explain nothing."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0].startswith("--"):
+        argv = [str(DEFAULT_RECIPE), *argv]
+    experiment = open_experiment(argv)
+    hparams, device = experiment.hparams, experiment.device
+    conditions = experiment.conditions()
+    trained_epoch = load_best(
+        hparams["checkpointer"], f"python train_interpreter.py {' '.join(argv)}"
+    )
+    classifier = experiment.load_classifier().to(device)
+    data = experiment.prepare("test")
+
+    features = hparams["features"].to(device)
+    interpreter = hparams["interpreter"].to(device).eval()
+    method = hparams["experiment_name"]
+    interpreters = {method: interpreter, **reference_interpreters(features)}
+    table = FaithfulnessTable(
+        settings={
+            "test_fold_nums": data.folds["test"],
+            "checkpoint chosen on fold": data.folds["valid"],
+            "epoch": trained_epoch,
+            "seed": hparams["seed"],
+            "mixing_seed": data.mixing_seed,
+            "in_domain snr_db": data.snr_db,
+            "heard": "audio",
+        }
+    )
+    folder = experiment.output_folder / "evaluation"
+    samples = SampleKeeper(
+        folder / "samples", method, features, data.class_names, hparams["n_samples"]
+    )
+    for condition in conditions:
+        loader = make_dataloader(
+            data.dataset("test", condition), **hparams["eval_loader"]
+        )
+        evaluation.evaluate(
+            table,
+            condition,
+            interpreters,
+            loader,
+            features,
+            classifier,
+            device=device,
+            on_heard=samples,
+            progress=not experiment.run_opts.noprogressbar,
+        )
+    check_invariants(table)
+
+    markdown = table.to_markdown()
+    table.to_json(folder / "table.json")
+    table.clips_to_csv(folder / "clips.csv")
+    with write_atomically(folder / "table.md", "w", encoding="utf-8") as file:
+        file.write(markdown)
+    print(markdown)
+    print(", ".join(f"{name}: {value}" for name, value in table.settings.items()))
+    print(f"Table, intervals and every clip's scores: {folder}")
+    print(f"Sounds and spectrograms: {samples.folder}")
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

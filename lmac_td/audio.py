@@ -1,0 +1,206 @@
+"""Sound files in, sound files out: load, resample, fit to a length, save.
+
+Decoding is soundfile's, resampling is torchaudio's windowed sinc. A recording that
+could only spoil a training later (missing, corrupt, empty, silent, NaN) is refused
+here, by name, with one error: :class:`lmac_td.errors.LoadAudioError`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torch.nn.functional as F
+import torchaudio
+
+from lmac_td.errors import LoadAudioError
+from lmac_td.files import write_atomically
+
+SKIP_REMEDY = "remove it or set skip_bad_files: True"
+
+# Half a step of 16-bit PCM: a peak above 1 by less than this is rounding, not level.
+_PCM_16_TOLERANCE = 2.0**-16
+
+
+def load_audio(path, sample_rate, signal_length_s=None, *, remedy=SKIP_REMEDY):
+    """Load a recording as one channel at the given rate and, if asked, length.
+
+    Arguments
+    ---------
+    path : str or Path
+        Any file that soundfile reads, at any rate, with any number of channels; the
+        channels are averaged.
+    sample_rate : int
+        Rate of what is returned, Hz.
+    signal_length_s : float, optional
+        Length of what is returned, seconds: a shorter recording is padded with zeros
+        at its end, a longer one is cut. ``None`` keeps the length.
+    remedy : str
+        What the error tells the user to do about a bad file.
+
+    Returns
+    -------
+    torch.Tensor
+        (T,), float32.
+
+    Raises
+    ------
+    LoadAudioError
+        The file is missing, corrupt, empty or silent, or holds NaN or infinity.
+
+    Example
+    -------
+    >>> import tempfile, torch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = save_audio(f"{folder.name}/tone.wav", torch.randn(8000) / 8, 8000)
+    >>> load_audio(path, sample_rate=16000, signal_length_s=0.5).shape
+    torch.Size([8000])
+    """
+    samples, file_rate = read_mono(path, remedy=remedy)
+    wav = torch.from_numpy(samples)
+    if file_rate != sample_rate:
+        wav = torchaudio.functional.resample(wav, file_rate, sample_rate)
+    if signal_length_s is not None:
+        wav = fit_to_length(wav, round(signal_length_s * sample_rate))
+    # Checked last: what matters is the part that is kept of the channels' mean.
+    if not wav.any():
+        raise LoadAudioError(f"{path} is silent (every sample is zero): {remedy}.")
+    return wav
+
+
+def read_mono(path, start=0, n_frames=-1, *, remedy=SKIP_REMEDY):
+    """Read a stretch of a file at the file's own rate, channels averaged.
+
+    Arguments
+    ---------
+    path : str or Path
+        Any file that soundfile reads.
+    start : int
+        First frame to read; frames before it are not decoded.
+    n_frames : int
+        How many frames to read, -1 for all that follow.
+    remedy : str
+        What the error tells the user to do about a bad file.
+
+    Returns
+    -------
+    samples : numpy.ndarray
+        (T,), float32.
+    file_rate : int
+        Hz.
+
+    Raises
+    ------
+    LoadAudioError
+        The file is missing, corrupt or empty, or holds NaN or infinity.
+
+    Example
+    -------
+    >>> import tempfile, torch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = save_audio(f"{folder.name}/noise.wav", torch.randn(8000) / 8, 8000)
+    >>> samples, file_rate = read_mono(path, start=100, n_frames=50)
+    >>> samples.shape, file_rate
+    ((50,), 8000)
+    """
+    if not Path(path).is_file():
+        raise LoadAudioError(f"{path} is missing or is not a file: {remedy}.")
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            frames = file.read(n_frames, dtype="float32", always_2d=True)
+            file_rate = file.samplerate
+    except (soundfile.SoundFileError, OSError) as error:
+        raise LoadAudioError(
+            f"{path} cannot be decoded and may be corrupt ({error}): {remedy}."
+        ) from error
+    if len(frames) == 0:
+        raise LoadAudioError(f"{path} is empty (it has no samples): {remedy}.")
+    if not np.isfinite(frames).all():
+        raise LoadAudioError(f"{path} holds NaN or infinite samples: {remedy}.")
+    return frames.mean(axis=1), file_rate  # (T, channels) -> (T,)
+
+
+def fit_to_length(wav, n_samples):
+    """Cut a waveform at its end, or pad it there with zeros, to a length.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        (..., T).
+    n_samples : int
+        The length wanted.
+
+    Returns
+    -------
+    torch.Tensor
+        (..., n_samples).
+
+    Example
+    -------
+    >>> fit_to_length(torch.ones(2), 3), fit_to_length(torch.ones(3), 1)
+    (tensor([1., 1., 0.]), tensor([1.]))
+    """
+    # F.pad cuts where the padding is negative.
+    return F.pad(wav, (0, n_samples - wav.shape[-1]))
+
+
+def peak_normalise(wav):
+    """Scale a waveform so that its largest magnitude is 1: wav / max |wav|.
+
+    The magnitude's, not the signed, maximum: a wave whose largest swing is downwards
+    would otherwise pass -1.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        (T,), not silent.
+
+    Returns
+    -------
+    torch.Tensor
+        (T,), in [-1, 1].
+
+    Example
+    -------
+    >>> peak_normalise(torch.tensor([0.5, -2.0]))
+    tensor([ 0.2500, -1.0000])
+    """
+    return wav / wav.abs().max()
+
+
+def save_audio(path, wav, sample_rate):
+    """Write a waveform to a wav file, whole or not at all.
+
+    16-bit PCM, unless the peak passes 1: such a wave is kept as it is, in 32-bit
+    float, because clipping or scaling it would change what was asked to be saved.
+
+    Arguments
+    ---------
+    path : str or Path
+        Where to; missing folders are made.
+    wav : torch.Tensor
+        (T,) or (channels, T).
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> save_audio(f"{folder.name}/new/loud.wav", torch.tensor([0.5, 1.5]), 8000).name
+    'loud.wav'
+    >>> load_audio(f"{folder.name}/new/loud.wav", 8000)
+    tensor([0.5000, 1.5000])
+    """
+    samples = wav.detach().cpu().float().numpy().T  # (T,) or (T, channels)
+    peak = np.abs(samples).max(initial=0.0)
+    subtype = "PCM_16" if peak <= 1 + _PCM_16_TOLERANCE else "FLOAT"
+    with write_atomically(path) as file:
+        soundfile.write(file, samples, sample_rate, format="WAV", subtype=subtype)
+    return Path(path)

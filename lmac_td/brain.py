@@ -1,0 +1,139 @@
+"""InterpreterBrain: trains any interpreter on any objective, on CPU or GPU.
+
+The one Brain subclass. It knows the flow (mixture, decision, explanation, loss) and
+SpeechBrain's stages; it knows no method.
+"""
+
+import logging
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+
+from lmac_td import evaluation
+from lmac_td.checkpoints import resume_message
+from lmac_td.metrics.table import FaithfulnessTable
+from lmac_td.report.samples import save_samples
+
+logger = logging.getLogger(__name__)
+
+# A mask whose mean lies beyond these has collapsed into a copy or into silence.
+SATURATED_HIGH = 0.98
+SATURATED_LOW = 0.02
+
+
+class InterpreterBrain(sb.Brain):
+    """Train an interpreter of a frozen classifier.
+
+    ``modules``: ``features`` (SpectralFeatures), ``classifier`` (FrozenClassifier) and
+    ``interpreter``. ``hparams``: ``objective`` (MaskingLoss), ``lr_annealing``,
+    ``train_logger``, ``interpret_period``, ``n_samples``, ``output_folder``,
+    ``valid_fold_nums``, ``class_names``. ``checkpointer`` holds the interpreter, the
+    epoch counter and the annealing.
+    """
+
+    def compute_forward(self, batch, stage):
+        """Mixtures -> :class:`lmac_td.evaluation.Heard`."""
+        wavs = batch.mixture.data.to(self.device)
+        modules = self.raw_modules
+        features, decision = evaluation.decide(
+            wavs, modules["features"], modules["classifier"]
+        )
+        return evaluation.explain(
+            wavs, features, decision, self.modules.interpreter, modules["classifier"]
+        )
+
+    def compute_objectives(self, heard, batch, stage):
+        """Mean loss of the batch; validation fills the table of metrics too."""
+        terms = self.hparams.objective(
+            heard.explanation,
+            heard.features,
+            heard.decision,
+            heard.logits_in,
+            heard.logits_out,
+        )
+        n_clips = len(heard.wavs)
+        self.n_clips += n_clips
+        for name, value in (
+            ("loss_in", terms.mask_in),
+            ("loss_out", terms.mask_out),
+            ("reg", terms.reg),
+            ("mask_mean", heard.explanation.mask.float()),
+        ):
+            total = self.sums.get(name, 0.0)
+            self.sums[name] = total + value.detach().mean() * n_clips
+        if stage != sb.Stage.TRAIN:
+            self.losses.append(terms.loss.detach())
+            evaluation.score(self.table, "validation", "interpreter", batch, heard)
+            self.keep_samples(batch, heard)
+        return terms.loss.mean()
+
+    def keep_samples(self, batch, heard):
+        """Remember the first validation clips until the end of an interpret period."""
+        if self.samples_wanted and len(self.kept_samples) < self.hparams.n_samples:
+            self.kept_samples.append((batch, heard))
+
+    def on_stage_start(self, stage, epoch=None):
+        """Empty the accumulators."""
+        self.sums = {}
+        self.n_clips = 0
+        self.losses = []
+        self.kept_samples = []
+        self.table = FaithfulnessTable()
+        period = self.hparams.interpret_period
+        self.samples_wanted = (
+            stage == sb.Stage.VALID and period > 0 and (epoch or 0) % period == 0
+        )
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log; after validation also anneal, checkpoint and save samples."""
+        stats = {name: float(v) / self.n_clips for name, v in self.sums.items()}
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = {"loss": float(stage_loss), **stats}
+            return
+        # A mean over clips, not over batches: the last batch may be smaller.
+        loss = float(torch.cat(self.losses).mean())
+        stats = {"loss": loss, **stats, **self.table.means("validation", "interpreter")}
+        old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
+        sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
+        )
+        self.warn_if_saturated(stats["mask_mean"])
+        if self.kept_samples:
+            folder = Path(self.hparams.output_folder) / "samples" / f"epoch_{epoch:03d}"
+            self.save_kept_samples(folder)
+        # Plain numbers only: SpeechBrain reads the meta back with a safe loader.
+        self.checkpointer.save_and_keep_only(
+            meta={"loss": loss, "epoch": epoch}, min_keys=["loss"]
+        )
+
+    def save_kept_samples(self, folder):
+        """Write the kept validation clips as sound and figures."""
+        left = self.hparams.n_samples
+        for batch, heard in self.kept_samples:
+            left -= save_samples(
+                folder,
+                batch,
+                heard,
+                spectral_features=self.raw_modules["features"],
+                class_names=self.hparams.class_names,
+                limit=left,
+            )
+
+    def warn_if_saturated(self, mask_mean):
+        """Say so when the mask has become all ones or all zeros."""
+        if mask_mean > SATURATED_HIGH:
+            logger.warning(
+                "the mask keeps everything (its mean is %.3f): raise reg_w_l1",
+                mask_mean,
+            )
+        elif mask_mean < SATURATED_LOW:
+            logger.warning(
+                "the mask keeps nothing (its mean is %.3f): lower reg_w_l1", mask_mean
+            )
+
+    def on_fit_start(self):
+        """Resume from the last checkpoint, and say so."""
+        with resume_message(self.checkpointer):
+            super().on_fit_start()

@@ -1,0 +1,70 @@
+"""Find and load trained weights, with a clear word when there are none."""
+
+import contextlib
+
+from lmac_td.errors import CheckpointError
+
+
+def load_best(checkpointer, train_command):
+    """Load the checkpoint of the lowest validation loss.
+
+    Arguments
+    ---------
+    checkpointer : speechbrain.utils.checkpoints.Checkpointer
+    train_command : str
+        What to tell a user who has not trained yet.
+
+    Returns
+    -------
+    int
+        The epoch it was saved after.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or it belongs to a model of other settings.
+    """
+    checkpoint = checkpointer.find_checkpoint(min_key="loss")
+    if checkpoint is None:
+        raise CheckpointError(
+            f"{checkpointer.checkpoints_dir} holds no trained interpreter: train one "
+            f"with `{train_command}`"
+        )
+    try:
+        checkpointer.load_checkpoint(checkpoint)
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path} belongs to a model of other settings: give the settings "
+            "it was trained with"
+        ) from error
+    return checkpoint.meta["epoch"]
+
+
+@contextlib.contextmanager
+def resume_message(checkpointer):
+    """Around SpeechBrain's ``on_fit_start``, which resumes: say so, or why it fails.
+
+    Arguments
+    ---------
+    checkpointer : speechbrain.utils.checkpoints.Checkpointer
+
+    Raises
+    ------
+    CheckpointError
+        If the last checkpoint belongs to a model of other settings.
+    """
+    checkpoint = checkpointer.find_checkpoint()
+    try:
+        yield
+    except (RuntimeError, KeyError) as error:
+        if checkpoint is None:
+            raise
+        raise CheckpointError(
+            f"{checkpoint.path} belongs to a model of other settings: give another "
+            "--output_folder, or delete it to train anew"
+        ) from error
+    if checkpoint is not None:
+        print(
+            f"Resuming after epoch {checkpoint.meta['epoch']} from {checkpoint.path}",
+            flush=True,
+        )

@@ -1,0 +1,120 @@
+"""Datasets of mixtures: a manifest and a condition become SpeechBrain datasets.
+
+A condition says what a clip is mixed with. Training draws new interference at every
+visit; validation and test pass ``mixing_seed`` and meet the same mixtures every time.
+"""
+
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+
+from lmac_td.data.cache import load_decoded
+from lmac_td.data.mixing import clean, mix_at_snr
+from lmac_td.errors import SettingError
+
+OUTPUT_KEYS = ["id", "mixture", "target", "interference", "class_index"]
+CONDITIONS = ("clean", "in_domain")
+
+
+def make_dataset(
+    manifest,
+    condition,
+    noise_pool=None,
+    snr_db=0.0,
+    mixing_seed=None,
+    clean_probability=0.0,
+):
+    """Build the dataset of one split in one condition.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        Written by :func:`lmac_td.data.esc50.prepare_esc50`.
+    condition : str
+        ``"clean"``: the clip alone. ``"in_domain"``: with noise of ``noise_pool``.
+    noise_pool : NoisePool, optional
+        Needed by ``"in_domain"``.
+    snr_db : float
+        Power of the clip over that of the noise, dB.
+    mixing_seed : int, optional
+        The same mixtures at every visit, chosen by this seed. ``None`` draws noise
+        anew from torch's global generator, which dataloader workers seed apart.
+    clean_probability : float
+        How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
+
+    Returns
+    -------
+    DynamicItemDataset
+        Its items are ``id``, ``mixture``, ``target``, ``interference`` (each (T,),
+        float32) and ``class_index``.
+
+    Raises
+    ------
+    SettingError
+        The condition is unknown, lacks its noise, or contradicts another setting.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from speechbrain.dataio.dataloader import make_dataloader
+    >>> from lmac_td.data.corpus import generate_corpus
+    >>> from lmac_td.data.esc50 import prepare_esc50
+    >>> from lmac_td.data.noise import NoisePool
+    >>> root = tempfile.TemporaryDirectory()
+    >>> corpus = generate_corpus(
+    ...     f"{root.name}/corpus", clips_per_class_and_fold=1, duration_s=0.5
+    ... )
+    >>> manifests = prepare_esc50(
+    ...     corpus / "ESC-50", f"{root.name}/results", {"test": [5]}, out_n_neurons=10,
+    ...     sample_rate=16000, signal_length_s=0.5, cache_folder=f"{root.name}/cache",
+    ... )
+    >>> pool = NoisePool(corpus / "wham_noise" / "tt", 16000, signal_length_s=0.5)
+    >>> dataset = make_dataset(manifests["test"], "in_domain", pool, mixing_seed=0)
+    >>> batch = next(iter(make_dataloader(dataset, batch_size=4)))
+    >>> batch.mixture.data.shape, batch.class_index.shape
+    (torch.Size([4, 8000]), torch.Size([4]))
+    """
+    interfere = _interference(condition, noise_pool, mixing_seed)
+    if not 0 <= clean_probability <= 1:
+        raise SettingError(
+            f"clean_probability is {clean_probability}: give a number from 0 to 1."
+        )
+    if clean_probability and mixing_seed is not None:
+        raise SettingError(
+            "clean_probability is for training, where mixing_seed is null: set it to 0 "
+            "for fixed mixtures."
+        )
+
+    def mix(clip_id, wav):
+        target = load_decoded(wav)
+        stays_clean = interfere is None or (
+            clean_probability > 0 and torch.rand(1).item() < clean_probability
+        )
+        if stays_clean:
+            return clean(target, clip_id)
+        return mix_at_snr(target, interfere(clip_id), snr_db, clip_id)
+
+    dataset = DynamicItemDataset.from_json(manifest)
+    # One call makes all three, so they always belong to the same draw.
+    dataset.add_dynamic_item(
+        mix, takes=["id", "wav"], provides=["mixture", "target", "interference"]
+    )
+    dataset.set_output_keys(OUTPUT_KEYS)
+    return dataset
+
+
+def _interference(condition, noise_pool, mixing_seed):
+    """What a condition adds to a clip: clip_id -> (T,), or None for nothing."""
+    if condition == "clean":
+        return None
+    if condition == "in_domain":
+        if noise_pool is None:
+            raise SettingError(
+                "condition in_domain needs recordings of noise: set wham_folder, or "
+                "use condition clean."
+            )
+        if mixing_seed is None:
+            return lambda clip_id: noise_pool.random()
+        return lambda clip_id: noise_pool.fixed(clip_id, condition, mixing_seed)
+    raise SettingError(
+        f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}."
+    )

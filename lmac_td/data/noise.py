@@ -1,0 +1,240 @@
+"""Interference drawn from a folder of ambient recordings, such as WHAM!'s.
+
+A training clip meets new noise each time; a validation or test clip always meets the
+same stretch of the same file, a pure function of (clip id, condition, seed), so that
+every method is scored on the same mixtures.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import soundfile
+import torch
+
+from lmac_td.audio import load_audio, read_mono
+from lmac_td.data.cache import decode_once, decoded_length, load_decoded
+from lmac_td.errors import DataError, LoadAudioError
+
+ENDINGS = (".wav", ".flac")
+WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
+
+_REMEDY = "remove it from the noise folder"
+
+# Recordings pause. After so many silent draws the loudest sample is looked for instead.
+_MAX_SILENT_CROPS = 10
+
+
+def wham_split_folder(wham_folder, split):
+    """Find the folder of WHAM! noise that belongs to a split.
+
+    Arguments
+    ---------
+    wham_folder : str or Path
+        Holds ``tr/``, ``cv/`` and ``tt/``.
+    split : str
+        ``"train"``, ``"valid"`` or ``"test"``.
+
+    Returns
+    -------
+    Path
+        The folder, which exists.
+
+    Raises
+    ------
+    DataError
+        It does not exist.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> root = tempfile.TemporaryDirectory()
+    >>> (Path(root.name) / "tt").mkdir()
+    >>> wham_split_folder(root.name, "test").name
+    'tt'
+    """
+    folder = Path(wham_folder) / WHAM_SPLIT_FOLDERS[split]
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}, the noise of the {split} split, is missing: give the folder "
+            "that holds WHAM!'s tr, cv and tt with --wham_folder."
+        )
+    return folder
+
+
+class NoisePool:
+    """Random or reproducible stretches of the recordings in one folder.
+
+    Recordings may be longer or shorter than a clip (shorter ones are looped), have
+    several channels (averaged) and any rate.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Its wav and flac files, subfolders left out, are the pool.
+    sample_rate : int
+        Rate of what is drawn, Hz.
+    signal_length_s : float
+        Length of what is drawn, seconds.
+    cache_folder : str or Path, optional
+        Where recordings of other rates are kept resampled. Without it they are
+        decoded whole at each draw.
+
+    Raises
+    ------
+    DataError
+        The folder is missing or holds no such file.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from lmac_td.audio import save_audio
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = save_audio(f"{folder.name}/wind.wav", torch.randn(16000) / 8, 16000)
+    >>> pool = NoisePool(folder.name, sample_rate=16000, signal_length_s=0.5)
+    >>> pool.random().shape
+    torch.Size([8000])
+    >>> again = pool.fixed("1-100032-A-0", "in_domain", seed=0)
+    >>> torch.equal(again, pool.fixed("1-100032-A-0", "in_domain", seed=0))
+    True
+    """
+
+    def __init__(self, folder, sample_rate, signal_length_s, cache_folder=None):
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise DataError(
+                f"the noise folder {folder} does not exist: correct wham_folder."
+            )
+        # Sorted: a draw must not depend on the order in which a disk lists its files.
+        self.files = sorted(
+            file for file in folder.iterdir() if file.suffix.lower() in ENDINGS
+        )
+        if not self.files:
+            raise DataError(
+                f"the noise folder {folder} holds no wav or flac file: fill it or "
+                "correct wham_folder."
+            )
+        self.sample_rate = sample_rate
+        self.n_samples = round(signal_length_s * sample_rate)
+        self.cache_folder = cache_folder
+
+    def random(self, generator=None):
+        """Draw a random stretch of a random recording.
+
+        Arguments
+        ---------
+        generator : torch.Generator, optional
+            Source of chance; torch's global one when left out.
+
+        Returns
+        -------
+        torch.Tensor
+            (T,), float32, not silent.
+
+        Raises
+        ------
+        LoadAudioError
+            The recording drawn is corrupt, empty or silent, or holds NaN.
+        """
+        path = self.files[_randint(len(self.files), generator)]
+        n_file, read = self._open(path)
+        n_starts = max(1, n_file - self.n_samples + 1)
+        for _ in range(_MAX_SILENT_CROPS):
+            crop = self._loop(read(_randint(n_starts, generator)))
+            if crop.any():
+                return crop
+        return self._loop(read(self._loudest_start(path)))
+
+    def fixed(self, clip_id, condition, seed):
+        """Draw the stretch that belongs to a clip: always the same one.
+
+        Arguments
+        ---------
+        clip_id : str
+            The clip to be mixed with.
+        condition : str
+            The kind of mixture.
+        seed : int
+            Another seed gives another set of mixtures.
+
+        Returns
+        -------
+        torch.Tensor
+            (T,), float32, not silent.
+
+        Raises
+        ------
+        LoadAudioError
+            The recording drawn is corrupt, empty or silent, or holds NaN.
+        """
+        return self.random(fixed_generator(clip_id, condition, seed))
+
+    def _open(self, path):
+        """Length of a recording in samples, and a reader: start -> at most (T,)."""
+        try:
+            info = soundfile.info(path)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise LoadAudioError(
+                f"{path} is missing or cannot be decoded ({error}): {_REMEDY}."
+            ) from error
+        if info.samplerate == self.sample_rate:
+            # Only the stretch is decoded: WHAM!'s recordings are long.
+            def read(start):
+                samples, _ = read_mono(path, start, self.n_samples, remedy=_REMEDY)
+                return torch.from_numpy(samples)
+
+            return info.frames, read
+        if self.cache_folder is None:
+            wav = load_audio(path, self.sample_rate, remedy=_REMEDY)
+            return len(wav), lambda start: wav[start : start + self.n_samples]
+        decoded = decode_once(
+            path, self.sample_rate, None, self.cache_folder, remedy=_REMEDY
+        )
+        return decoded_length(decoded), lambda start: load_decoded(
+            decoded, start, self.n_samples
+        )
+
+    def _loop(self, wav):
+        """Repeat (T',) up to (T,)."""
+        n_repeats = math.ceil(self.n_samples / len(wav))
+        return wav.repeat(n_repeats)[: self.n_samples]
+
+    def _loudest_start(self, path):
+        """Start of the stretch around the loudest sample of a recording."""
+        wav = load_audio(path, self.sample_rate, remedy=_REMEDY)
+        centred = int(wav.abs().argmax()) - self.n_samples // 2
+        return max(0, min(centred, len(wav) - self.n_samples))
+
+
+def fixed_generator(clip_id, condition, seed):
+    """Make the source of chance of one clip in one condition.
+
+    Arguments
+    ---------
+    clip_id : str
+        The clip to be mixed with.
+    condition : str
+        The kind of mixture.
+    seed : int
+        The seed of the whole set of mixtures.
+
+    Returns
+    -------
+    torch.Generator
+        The same in every process and on every machine.
+
+    Example
+    -------
+    >>> a = torch.rand(1, generator=fixed_generator("dog", "in_domain", 0))
+    >>> b = torch.rand(1, generator=fixed_generator("dog", "in_domain", 0))
+    >>> torch.equal(a, b)
+    True
+    """
+    # sha256, because Python salts its own hash of strings anew in every process.
+    digest = hashlib.sha256(json.dumps([clip_id, condition, seed]).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+def _randint(n, generator):
+    return int(torch.randint(n, (1,), generator=generator))

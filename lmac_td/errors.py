@@ -1,0 +1,42 @@
+"""Errors with names of their own: one for every way a user's input can be wrong.
+
+Each carries one sentence that names the file or setting and the remedy. The
+commands print that sentence and leave with exit code 2 (see :func:`exit_on_user_error`).
+"""
+
+import contextlib
+import sys
+
+
+class UserError(Exception):
+    """Base of every mistake that the person at the keyboard can mend."""
+
+
+class DataError(UserError):
+    """A data folder, a table of clips or a noise folder is not what it should be."""
+
+
+class LoadAudioError(DataError):
+    """An audio file is missing, corrupt, empty, silent or holds NaN."""
+
+
+class SettingError(UserError, ValueError):
+    """A yaml or command line setting has a value that cannot work."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing or belongs to a model of other widths."""
+
+
+class DownloadError(UserError):
+    """A download failed; nothing of it was kept."""
+
+
+@contextlib.contextmanager
+def exit_on_user_error():
+    """Turn a :class:`UserError` into one sentence on stderr and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

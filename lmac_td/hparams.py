@@ -1,0 +1,159 @@
+"""Load a recipe: HyperPyYAML, plus one line that lets a recipe extend another.
+
+``extends: base.yaml`` at the top of a recipe means: everything that file says, unless
+said otherwise here; of a list of files, the later ones win. All are merged before references are resolved, so a
+recipe states only what makes it different, every ``!ref`` reaches both halves, and
+every setting of both can be given on the command line (``--alpha 0.5``). HyperPyYAML's
+own ``!include:`` nests what it reads, out of the command line's reach.
+"""
+
+import difflib
+import io
+from pathlib import Path
+
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.run_opts import RunOptions
+
+from lmac_td.errors import SettingError
+
+EXTENDS = "extends"
+
+
+def compose(recipe):
+    """Merge a recipe with the recipes it extends, tags and references untouched.
+
+    Arguments
+    ---------
+    recipe : str or Path
+        A yaml file; ``extends`` is read relative to its folder.
+
+    Returns
+    -------
+    ruamel.yaml.comments.CommentedMap
+        Keys of the extended file first, in its order.
+
+    Raises
+    ------
+    SettingError
+        If the file is missing, is not valid yaml, or extends itself.
+    """
+    return _compose(Path(recipe), ())
+
+
+def _compose(path, below):
+    if path.resolve() in below:
+        raise SettingError(f"{path} extends itself: mend its `{EXTENDS}` line")
+    try:
+        tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingError(
+            f"{path} does not exist: name a recipe such as hparams/lmac_td.yaml"
+        ) from error
+    except (OSError, UnicodeDecodeError, ruamel.yaml.error.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise SettingError(f"{path} cannot be read as yaml: {problem}") from error
+    if not isinstance(tree, dict):
+        raise SettingError(f"{path} holds no settings: it must map names to values")
+    if EXTENDS not in tree:
+        return tree
+    bases = tree.pop(EXTENDS)
+    merged = ruamel.yaml.comments.CommentedMap()
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged.update(_compose(path.parent / base, (*below, path.resolve())))
+    merged.update(tree)
+    return merged
+
+
+def compose_text(recipe):
+    """The merged recipe of :func:`compose`, as yaml text.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "shared.yaml").write_text("lr: 0.1\\nseed: 1\\n")
+    >>> _ = (folder / "mine.yaml").write_text("extends: shared.yaml\\nlr: 0.2\\n")
+    >>> print(compose_text(folder / "mine.yaml").strip())
+    lr: 0.2
+    seed: 1
+    """
+    text = io.StringIO()
+    ruamel.yaml.YAML().dump(compose(recipe), text)
+    return text.getvalue()
+
+
+def parse_arguments(argv):
+    """SpeechBrain's command line: ``recipe.yaml --device cuda --any_setting value``.
+
+    Arguments
+    ---------
+    argv : list of str
+        Without the program's name.
+
+    Returns
+    -------
+    recipe : str
+    run_opts : RunOptions
+        Those of SpeechBrain's Brain (``--device``, ``--precision``, ...).
+    overrides : str
+        The remaining settings as yaml.
+
+    Raises
+    ------
+    SettingError
+        If an argument without a name, or a name without a value, is given.
+    """
+    recipe, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
+    try:
+        values = ruamel.yaml.YAML(typ="safe").load(overrides) if overrides else {}
+    except ruamel.yaml.error.YAMLError:
+        values = None
+    if not isinstance(values, dict):
+        raise SettingError(
+            f"the command line's settings cannot be read ({overrides!r}): "
+            "write each as --name value"
+        )
+    for name, value in values.items():
+        if value is None:
+            raise SettingError(f"--{name} has no value: write --{name} VALUE")
+    return recipe, run_opts, overrides
+
+
+def load_recipe(recipe, overrides=""):
+    """Build everything a recipe describes.
+
+    Arguments
+    ---------
+    recipe : str or Path
+    overrides : str or dict
+        Settings that replace the file's, as yaml or as a dictionary.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    SettingError
+        If a setting is unknown (the nearest name is offered) or its value cannot work.
+    """
+    tree = compose(recipe)
+    given = (
+        ruamel.yaml.YAML(typ="safe").load(overrides)
+        if isinstance(overrides, str)
+        else overrides
+    )
+    for name in given or {}:
+        if name not in tree:
+            near = difflib.get_close_matches(str(name), list(tree), n=1)
+            hint = f"did you mean --{near[0]}?" if near else "see the file's settings"
+            raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
+    try:
+        return load_hyperpyyaml(compose_text(recipe), overrides or None)
+    except SettingError:
+        raise
+    except (ValueError, TypeError) as error:
+        # Constructors check their own arguments; HyperPyYAML adds its own lines.
+        problem = " ".join(str(error).split())
+        raise SettingError(f"{recipe} cannot be built: {problem}") from error

@@ -1,0 +1,87 @@
+"""Explanations that explain nothing: the rows that every table must be read against.
+
+Keeping everything has Fid-In 1, AD 0 and about the highest FF; keeping nothing and
+keeping at random show where the other end is; half the gain shows what level alone
+does to a classifier that hears level.
+"""
+
+import torch
+
+from lmac_td.interpreters.base import Explanation, Interpreter
+
+
+class Identity(Interpreter):
+    """Keep everything; the classifier is given its very own input again."""
+
+    def forward(self, wavs, features, decision):
+        """See :class:`Interpreter`; ``mask`` is all ones, (B, frames, bins)."""
+        silence = torch.zeros_like(wavs)
+        return Explanation(
+            interpretation=wavs,
+            residual=silence,
+            heard_in=features.log_mel,
+            heard_out=self.features(silence).log_mel,
+            attribution=torch.log1p(features.magnitude),
+            mask=torch.ones_like(features.magnitude),
+        )
+
+
+class Zeros(Interpreter):
+    """Keep nothing."""
+
+    def forward(self, wavs, features, decision):
+        """See :class:`Interpreter`; ``mask`` is all zeros, (B, frames, bins)."""
+        silence = torch.zeros_like(wavs)
+        return Explanation(
+            interpretation=silence,
+            residual=wavs,
+            heard_in=self.features(silence).log_mel,
+            heard_out=features.log_mel,
+            attribution=torch.zeros_like(features.magnitude),
+            mask=torch.zeros_like(features.magnitude),
+        )
+
+
+class HalfGain(Interpreter):
+    """Keep everything at half the amplitude (-6.02 dB)."""
+
+    def forward(self, wavs, features, decision):
+        """See :class:`Interpreter`; ``mask`` is 0.5 everywhere, (B, frames, bins)."""
+        half = torch.full_like(features.magnitude, 0.5)
+        return self.explain_audio(0.5 * wavs, 0.5 * wavs, half)
+
+
+class RandomMask(Interpreter):
+    """Mask the STFT by uniform noise, the same noise for every clip.
+
+    One draw for all clips, so that a clip's explanation depends neither on its batch
+    nor on the order of the clips.
+
+    Arguments
+    ---------
+    features : SpectralFeatures
+    seed : int
+        Of the draw.
+    """
+
+    def __init__(self, features, seed=0):
+        super().__init__(features)
+        self.seed = seed
+
+    def forward(self, wavs, features, decision):
+        """See :class:`Interpreter`; ``mask`` is uniform in [0, 1], (B, frames, bins)."""
+        generator = torch.Generator().manual_seed(self.seed)
+        mask = torch.rand(features.magnitude.shape[1:], generator=generator)
+        mask = mask.to(wavs.device).expand_as(features.magnitude)
+        interpretation = self.features.istft(mask * features.stft, wavs.shape[-1])
+        return self.explain_audio(interpretation, wavs - interpretation, mask)
+
+
+def reference_interpreters(features):
+    """The rows that stand beside every method, by the name they carry in the table."""
+    return {
+        "identity": Identity(features),
+        "zeros": Zeros(features),
+        "random mask": RandomMask(features),
+        "half gain": HalfGain(features),
+    }

@@ -1,0 +1,93 @@
+"""LMAC-TD: explanations in the time domain (Mancini, Paissan, Ravanelli, Subakan).
+
+The file reads as section II of the paper does, with its symbols::
+
+    H_d   = U(h)                                  (2)  from the classifier
+    H_e   = Encoder(x)                                 from the sound
+    M     = MaskNet(alpha H_d + (1 - alpha) H_e)  (3)  in [0, 1]
+    i     = Decoder(M . H_e)                      (4)  what is kept
+    i_out = Decoder((1 - M) . H_e)                (5)  what is removed
+
+The decoder is linear, so i + i_out = Decoder(Encoder(x)) whatever the mask: with a
+filterbank that reconstructs perfectly (the default), nothing is invented and nothing
+is lost.
+"""
+
+from lmac_td.errors import SettingError
+from lmac_td.interpreters.base import Interpreter
+
+
+class LMACTD(Interpreter):
+    """The LMAC-TD interpreter.
+
+    Arguments
+    ---------
+    features : SpectralFeatures
+        The classifier's front end.
+    filterbank : lmac_td.nn.filterbank.Filterbank
+        Encoder and decoder, K filters each.
+    unet : nn.Module
+        U: representations, deepest first, to H_d (B, K, T').
+    masknet : lmac_td.nn.sepformer.MaskNet
+        (B, K, T') to a mask (B, K, T') in [0, 1].
+    alpha : float
+        Weight of the classifier's representations in eq. 3, in [0, 1]. With 0 the
+        U-Net is not run at all.
+    train_filterbank : bool
+        Learn the filterbank too. False keeps i + i_out = x exactly.
+
+    Raises
+    ------
+    SettingError
+        If ``alpha`` is not in [0, 1].
+    """
+
+    def __init__(
+        self, features, filterbank, unet, masknet, alpha=0.75, train_filterbank=False
+    ):
+        super().__init__(features)
+        if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
+            raise SettingError(
+                f"alpha is {alpha!r}, but it weighs the classifier's representations "
+                "against the encoded sound (eq. 3): give --alpha a number from 0 to 1"
+            )
+        self.filterbank = filterbank.requires_grad_(train_filterbank)
+        self.unet = unet
+        self.masknet = masknet
+        self.alpha = alpha
+
+    def forward(self, wavs, features, decision):
+        """Explain a batch.
+
+        Arguments
+        ---------
+        wavs : Tensor (B, T)
+        features : Features
+            Of ``wavs``.
+        decision : Decision
+            The classifier's, on ``features.log_mel``.
+
+        Returns
+        -------
+        Explanation
+            With ``mask`` M of eq. 3, (B, K, T').
+        """
+        h_e = self.filterbank.encode(wavs)  # (B, K, T')
+        mask = self.masknet(self.mix(h_e, features, decision))
+        n_samples = wavs.shape[-1]
+        interpretation = self.filterbank.decode(mask * h_e, n_samples)  # eq. 4
+        residual = self.filterbank.decode((1 - mask) * h_e, n_samples)  # eq. 5
+        return self.explain_audio(interpretation, residual, mask)
+
+    def mix(self, h_e, features, decision):
+        """alpha H_d + (1 - alpha) H_e, the input of MaskNet (eq. 3), (B, K, T')."""
+        if self.alpha == 0:
+            return h_e
+        h_d = self.unet(
+            decision.representations,
+            n_stft_frames=features.log_mel.shape[1],
+            n_frames=h_e.shape[-1],
+            samples_per_stft_frame=self.features.hop_samples,
+            samples_per_frame=self.filterbank.stride,
+        )
+        return self.alpha * h_d + (1 - self.alpha) * h_e

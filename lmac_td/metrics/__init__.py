@@ -1,0 +1,44 @@
+"""The yardstick: every interpreter is scored by these functions, one value a clip.
+
+``faithfulness`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
+``localisation`` the ground truth; ``table`` puts them side by side with their
+intervals. Nothing here knows of interpreters: tensors come in, numbers go out.
+"""
+
+from lmac_td.metrics.conciseness import (
+    complexity,
+    complexity_bound,
+    mask_mean,
+    sparseness,
+)
+from lmac_td.metrics.faithfulness import (
+    average_drop,
+    average_drop_published,
+    average_gain,
+    average_increase,
+    decided_class,
+    faithfulness,
+    input_fidelity,
+    settle_ties,
+)
+from lmac_td.metrics.localisation import speech_relevance_score
+from lmac_td.metrics.signal import completeness_db, kept_energy_db, si_sdr_db
+
+__all__ = [
+    "average_drop",
+    "average_drop_published",
+    "average_gain",
+    "average_increase",
+    "completeness_db",
+    "complexity",
+    "complexity_bound",
+    "decided_class",
+    "faithfulness",
+    "input_fidelity",
+    "kept_energy_db",
+    "mask_mean",
+    "settle_ties",
+    "si_sdr_db",
+    "sparseness",
+    "speech_relevance_score",
+]

@@ -1,0 +1,67 @@
+"""What every metric does with its arguments: check them, count in float64.
+
+A wrong shape, logits in the place of audio or a NaN would otherwise give a number
+that looks right. Sums run in float64, so that a clip's value depends neither on
+the size of its batch nor on the order of 220 000 bins.
+"""
+
+import functools
+
+import torch
+
+
+def in_double(*, dims=None, **tensors):
+    """Check a metric's arguments and return them in float64.
+
+    Arguments
+    ---------
+    dims : tuple of str | None
+        The names of the dimensions that all of them have, such as ("B", "C");
+        None allows (B, ...).
+    **tensors : torch.Tensor
+        The arguments by name, all of one shape, floating and finite.
+
+    Returns
+    -------
+    doubles : list of torch.Tensor
+        The arguments in float64, in the order given.
+    dtype : torch.dtype
+        The type of the metric's result: the arguments' own, float32 at least.
+
+    Raises
+    ------
+    ValueError
+        Names the argument and says what is wrong with it.
+
+    Example
+    -------
+    >>> (wavs,), dtype = in_double(dims=("B", "T"), wavs=torch.ones(2, 3).half())
+    >>> wavs.dtype, dtype
+    (torch.float64, torch.float32)
+    """
+    first_name, first = next(iter(tensors.items()))
+    for name, tensor in tensors.items():
+        if not (isinstance(tensor, torch.Tensor) and tensor.is_floating_point()):
+            kind = getattr(tensor, "dtype", type(tensor).__name__)
+            raise ValueError(f"{name} must be a floating-point tensor, not {kind}.")
+        wanted = "(B, ...)" if dims is None else f"({', '.join(dims)})"
+        if tensor.ndim < 2 or (dims is not None and tensor.ndim != len(dims)):
+            shape = tuple(tensor.shape)
+            raise ValueError(f"{name} must have shape {wanted}, not {shape}.")
+        if tensor.shape != first.shape:
+            raise ValueError(
+                f"{name} and {first_name} must have the same shape {wanted}, "
+                f"not {tuple(tensor.shape)} and {tuple(first.shape)}."
+            )
+        if tensor.shape[1:].numel() == 0:
+            raise ValueError(f"{name} has no values: {tuple(tensor.shape)}.")
+        broken = ~tensor.isfinite().flatten(1).all(dim=1)
+        if broken.any():
+            clips = broken.nonzero().flatten().tolist()
+            raise ValueError(
+                f"{name} is NaN or infinite in clips {clips} of the batch."
+            )
+    dtype = functools.reduce(
+        torch.promote_types, (t.dtype for t in tensors.values()), torch.float32
+    )
+    return [tensor.to(torch.float64) for tensor in tensors.values()], dtype

@@ -1,0 +1,102 @@
+"""Explanations on disk: input, interpretation and residual as wav, and one figure."""
+
+from pathlib import Path
+
+import torch
+
+from lmac_td.audio import save_audio
+from lmac_td.report.figures import spectrogram_figure
+
+
+def save_samples(folder, batch, heard, spectral_features, class_names, limit=None):
+    """Save the first clips of an explained batch.
+
+    Each gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
+    ``<clip>_residual.wav`` and ``<clip>.png``, whose panels also tell the probability
+    of the decided class. The three sounds keep their common scale, so that
+    input = interpretation + residual holds on disk too.
+
+    Arguments
+    ---------
+    folder : str or Path
+    batch : PaddedBatch
+        With ``id`` and ``class_index``.
+    heard : Heard
+    spectral_features : SpectralFeatures
+    class_names : list of str
+    limit : int, optional
+        Save at most so many.
+
+    Returns
+    -------
+    int
+        How many clips were saved.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sample_rate = spectral_features.sample_rate
+    decided = heard.decision.predicted.tolist()
+    clips = list(zip(batch.id, batch.class_index, decided, strict=True))[:limit]
+    for row, (clip_id, label, choice) in enumerate(clips):
+        names = ("input", "interpretation", "residual")
+        explanation = heard.explanation
+        wavs = (heard.wavs, explanation.interpretation, explanation.residual)
+        sounds = torch.stack([wav[row].detach().float() for wav in wavs])
+        magnitudes = spectral_features(sounds).magnitude.cpu().numpy()
+        logits = (heard.decision.logits, heard.logits_in, heard.logits_out)
+        panels = {}
+        for name, wav, magnitude, logit in zip(
+            names, sounds.cpu(), magnitudes, logits, strict=True
+        ):
+            save_audio(folder / f"{clip_id}_{name}.wav", wav, sample_rate)
+            confidence = float(logit[row].detach().float().softmax(dim=-1)[choice])
+            panels[f"{name}, p = {confidence:.2f}"] = magnitude
+        spectrogram_figure(
+            folder / f"{clip_id}.png",
+            panels,
+            sample_rate,
+            sounds.shape[-1] / sample_rate,
+            f"{clip_id}: {class_names[int(label)]}, decided {class_names[choice]}",
+        )
+    return len(clips)
+
+
+class SampleKeeper:
+    """Saves the samples of one method while it is evaluated.
+
+    To be given to :func:`lmac_td.evaluation.evaluate` as ``on_heard``.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Samples go to ``folder/<condition>``.
+    method : str
+        The row of the table to keep.
+    spectral_features : SpectralFeatures
+    class_names : list of str
+    n_samples : int
+        Clips a condition.
+    """
+
+    def __init__(self, folder, method, spectral_features, class_names, n_samples):
+        self.folder = Path(folder)
+        self.method = method
+        self.spectral_features = spectral_features
+        self.class_names = class_names
+        self.n_samples = n_samples
+        self.n_saved = {}
+
+    def __call__(self, condition, method, batch, heard):
+        """Save what is still wanted of this batch."""
+        left = self.n_samples - self.n_saved.get(condition, 0)
+        if method != self.method or left <= 0:
+            return
+        saved = save_samples(
+            self.folder / condition,
+            batch,
+            heard,
+            self.spectral_features,
+            self.class_names,
+            limit=left,
+        )
+        self.n_saved[condition] = self.n_saved.get(condition, 0) + saved

@@ -1,0 +1,121 @@
+"""Small models, a tiny corpus, and tiny recipes that every test can afford."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.data.corpus import generate_corpus
+from lmac_td.features import SpectralFeatures
+from lmac_td.interpreters.lmac_td import LMACTD
+from lmac_td.nn.filterbank import Filterbank
+from lmac_td.nn.sepformer import MaskNet
+from lmac_td.nn.unet import AlignedUNet
+
+ROOT = Path(__file__).parent.parent
+SAMPLE_RATE = 16000
+N_CLASSES = 10
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def spectral():
+    """The recipes' front end."""
+    return SpectralFeatures(SAMPLE_RATE, 1024, 23.2199, 11.6099, n_mels=80)
+
+
+@pytest.fixture
+def frozen(spectral):
+    """A random, very narrow CNN14 of ten classes, frozen."""
+    net = Cnn14(mel_bins=80, emb_dim=8, channels=(2, 4, 4, 8, 8))
+    head = torch.nn.Linear(8, N_CLASSES)
+    torch.nn.init.normal_(head.weight, std=3.0)  # decisions that differ by clip
+    return FrozenClassifier(net, head)
+
+
+@pytest.fixture
+def make_lmac_td(spectral):
+    """Build a very narrow LMAC-TD for the ``frozen`` classifier."""
+
+    def make(alpha=0.75, **settings):
+        return LMACTD(
+            spectral,
+            Filterbank(kernel_size=8, out_channels=16),
+            AlignedUNet((8, 8, 8, 4), 80, 16, channels=(4, 4, 4, 4)),
+            MaskNet(
+                16, 8, num_layers=1, chunk_size=20, intra_layers=1, inter_layers=1,
+                nhead=2, d_ffn=8,
+            ),
+            alpha=alpha,
+            **settings,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def wavs():
+    """Four one-second clips of noise, of very different levels."""
+    gain = torch.tensor([[1.0], [0.3], [0.05], [0.8]])
+    return 0.25 * gain * torch.randn(4, SAMPLE_RATE)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """The embedded corpus, one one-second clip a class and fold."""
+    folder = tmp_path_factory.mktemp("corpus")
+    return generate_corpus(folder, clips_per_class_and_fold=1, duration_s=1.0)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folders of real recordings, where the environment names them."""
+    folders = [os.environ.get(name) for name in ("LMAC_TD_ESC10", "LMAC_TD_NOISE")]
+    if not all(folders):
+        pytest.skip("LMAC_TD_ESC10 and LMAC_TD_NOISE name no real recordings")
+    return folders
+
+
+@pytest.fixture
+def tiny_recipes(tmp_path, corpus):
+    """Recipes for the commands: widths and clips so small that an epoch takes seconds.
+
+    Returns the folder of ``cnn14.yaml`` and ``lmac_td.yaml``; results go below it.
+    """
+    tiny = f"""
+data_folder: {corpus / "ESC-50"}
+wham_folder: {corpus / "wham_noise"}
+output_folder: !ref {tmp_path}/results/<experiment_name>
+cache_folder: {tmp_path}/cache
+signal_length_s: 1
+cnn14_channels: [2, 4, 4, 8, 8]
+emb_dim: 8
+number_of_epochs: 2
+"""
+    (tmp_path / "cnn14.yaml").write_text(
+        f"extends: {ROOT}/hparams/cnn14_demo.yaml\n{tiny}"
+    )
+    (tmp_path / "lmac_td.yaml").write_text(
+        f"""extends: {ROOT}/hparams/lmac_td_demo.yaml
+{tiny}
+pretrained_classifier: {tmp_path}/results/cnn14/classifier
+encoder_channels: 16
+kernel_size: 16
+unet_channels: [4, 4, 4, 4]
+masknet_channels: 8
+intra_layers: 1
+inter_layers: 1
+nhead: 2
+d_ffn: 8
+chunk_size: 50
+interpret_period: 2
+n_samples: 2
+"""
+    )
+    return tmp_path

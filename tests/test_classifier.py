@@ -1,0 +1,448 @@
+"""CNN14 is SpeechBrain's; frozen means frozen; what cannot be loaded says why."""
+
+import contextlib
+import http.server
+import threading
+
+import pytest
+import torch
+import torch.nn as nn
+from captum.attr import GuidedBackprop, Saliency
+from speechbrain.lobes.models.Cnn14 import Cnn14 as SpeechBrainCnn14
+from speechbrain.lobes.models.ECAPA_TDNN import Classifier as CosineHead
+
+from lmac_td.classifier import Cnn14, Decision, FrozenClassifier, load_classifier
+from lmac_td.errors import CheckpointError
+
+WIDTHS = (4, 4, 6, 8, 10)
+MELS, EMB_DIM, CLASSES = 32, 12, 5
+
+
+def small_pair():
+    return Cnn14(MELS, EMB_DIM, channels=WIDTHS), nn.Linear(EMB_DIM, CLASSES)
+
+
+def randomise(module):
+    """Give gains, biases and running statistics values that would show an error."""
+    generator = torch.Generator().manual_seed(0)
+    state = module.state_dict()
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            noise = 0.1 * torch.rand(tensor.shape, generator=generator)
+            tensor.add_(noise if "weight" not in name else noise - 0.05)
+    return module
+
+
+# --------------------------------------------------------------------- architecture
+
+
+@pytest.mark.parametrize("norm_type", ["bn", "in", "ln"])
+def test_cnn14_is_speechbrains_at_the_published_widths(norm_type):
+    theirs = SpeechBrainCnn14(
+        mel_bins=40, emb_dim=64, norm_type=norm_type, return_reps=True
+    )
+    randomise(theirs).eval()
+    ours = Cnn14(mel_bins=40, emb_dim=64, norm_type=norm_type).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    log_mel = torch.randn(2, 71, 40)
+    with torch.no_grad():
+        embedding, reps = ours(log_mel)
+        expected, expected_reps = theirs(log_mel)
+    torch.testing.assert_close(embedding, expected[:, 0])
+    for rep, expected_rep in zip(reps, expected_reps, strict=True):
+        torch.testing.assert_close(rep, expected_rep)
+
+
+def test_gradients_in_training_are_speechbrains():
+    theirs = SpeechBrainCnn14(mel_bins=32, emb_dim=16, return_reps=True)
+    ours = Cnn14(mel_bins=32, emb_dim=16)
+    ours.load_state_dict(theirs.state_dict())
+    log_mel = torch.randn(2, 40, 32)
+    torch.manual_seed(1)  # the dropouts draw alike
+    theirs(log_mel)[0].square().sum().backward()
+    torch.manual_seed(1)
+    ours(log_mel)[0].square().sum().backward()
+    expected = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        error = (parameter.grad - expected[name].grad).norm()
+        assert error <= 1e-3 * expected[name].grad.norm() + 1e-6, name
+    for name, buffer in ours.named_buffers():
+        torch.testing.assert_close(buffer, theirs.get_buffer(name))
+
+
+def test_representations_are_deepest_first_and_halved_by_each_pooling():
+    net = Cnn14(67, EMB_DIM, channels=WIDTHS)
+    embedding, reps = net(torch.rand(3, 101, 67))
+    assert embedding.shape == (3, EMB_DIM)
+    assert [tuple(rep.shape[1:]) for rep in reps] == [
+        (12, 3, 2),
+        (10, 3, 2),
+        (8, 6, 4),
+        (6, 12, 8),
+    ]
+    net.return_reps = False
+    assert net(torch.rand(3, 101, 67)).shape == (3, EMB_DIM)
+
+
+def test_every_activation_is_a_module_used_once():
+    net = small_pair()[0].eval()
+    calls = []
+    for name, module in net.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    net(torch.rand(1, 32, MELS))
+    assert len(calls) == len(set(calls))
+    relus = [name for name, m in net.named_modules() if isinstance(m, nn.ReLU)]
+    assert len(relus) == 12
+    assert set(relus) <= set(calls)
+
+
+@pytest.mark.filterwarnings("ignore:Setting backward hooks")
+def test_guided_backprop_is_not_the_plain_gradient():
+    embedding_model, classifier = small_pair()
+    model = FrozenClassifier(randomise(embedding_model), classifier)
+
+    class Logits(nn.Module):
+        """Captum hooks the modules below the one it is given."""
+
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, log_mel):
+            return self.model(log_mel).logits
+
+    log_mel = torch.randn(2, 64, MELS, requires_grad=True)
+    plain = Saliency(Logits()).attribute(log_mel, target=1, abs=False)
+    guided = GuidedBackprop(Logits()).attribute(log_mel, target=1)
+    assert plain.norm() > 0
+    assert (guided - plain).norm() > 0.1 * plain.norm()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"mel_bins": 31}, "mel_bins"),
+        ({"channels": (4, 4, 4, 4)}, "channels"),
+        ({"norm_type": "none"}, "norm_type"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        Cnn14(**{"mel_bins": MELS, "emb_dim": EMB_DIM, **arguments})
+
+
+def test_a_clip_too_short_for_five_poolings():
+    with pytest.raises(ValueError, match=r"31 STFT frames.*longer clip"):
+        small_pair()[0](torch.rand(1, 31, MELS))
+
+
+# --------------------------------------------------------------------------- frozen
+
+
+def test_decision():
+    embedding_model, classifier = small_pair()
+    frozen = FrozenClassifier(embedding_model, classifier)
+    log_mel = torch.randn(3, 40, MELS)
+    decision = frozen(log_mel)
+    embedding, reps = embedding_model(log_mel)
+    torch.testing.assert_close(decision.logits, classifier(embedding))
+    torch.testing.assert_close(decision.predicted, decision.logits.argmax(1))
+    torch.testing.assert_close(decision.probabilities, decision.logits.softmax(1))
+    torch.testing.assert_close(frozen.probabilities(log_mel), decision.probabilities)
+    torch.testing.assert_close(
+        frozen.log_probabilities(log_mel), decision.probabilities.log()
+    )
+    for rep, expected in zip(decision.representations, reps, strict=True):
+        torch.testing.assert_close(rep, expected)
+
+
+def test_the_first_class_wins_ties():
+    embedding_model, classifier = small_pair()
+    nn.init.zeros_(classifier.weight)
+    classifier.bias.data = torch.tensor([0.0, 2.0, 1.0, 2.0, 2.0])
+    decision = FrozenClassifier(embedding_model, classifier)(torch.rand(2, 32, MELS))
+    assert decision.predicted.tolist() == [1, 1]
+    assert isinstance(decision, Decision)
+
+
+def test_several_inputs_in_one_pass():
+    frozen = FrozenClassifier(*small_pair())
+    passes = []
+    frozen.embedding_model.register_forward_hook(lambda *_: passes.append(1))
+    parts = [torch.randn(batch, 40, MELS) for batch in (2, 1, 3)]
+    logits = frozen.classify(*parts)
+    assert len(passes) == 1
+    for part, logit in zip(parts, logits, strict=True):
+        torch.testing.assert_close(logit, frozen(part).logits)
+
+
+def test_heads_of_speechbrain_are_accepted():
+    head = CosineHead(input_size=EMB_DIM, out_neurons=CLASSES)
+    frozen = FrozenClassifier(small_pair()[0], head)
+    for batch in (1, 3):
+        assert frozen(torch.randn(batch, 40, MELS)).logits.shape == (batch, CLASSES)
+
+
+def test_training_upstream_leaves_the_classifier_untouched():
+    frozen = FrozenClassifier(*small_pair())
+    before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
+    upstream = nn.Linear(MELS, MELS)
+    whole = nn.ModuleDict({"upstream": upstream, "classifier": frozen}).train()
+    optimiser = torch.optim.AdamW(whole.parameters(), lr=0.1, weight_decay=0.1)
+    weight = upstream.weight.clone()
+    for _ in range(2):
+        whole.train()
+        optimiser.zero_grad()
+        log_probabilities = frozen.log_probabilities(upstream(torch.randn(4, 40, MELS)))
+        (-log_probabilities[:, 0].mean()).backward()
+        assert upstream.weight.grad.abs().sum() > 0  # gradients flow through
+        optimiser.step()
+    assert not torch.equal(upstream.weight, weight)
+    assert not any(module.training for module in frozen.modules())
+    for name, tensor in frozen.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(p.grad is None for p in frozen.parameters())
+
+
+# -------------------------------------------------------------------------- loading
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the two checkpoints of a small classifier."""
+    path = tmp_path / "trained"
+    path.mkdir()
+    embedding_model, classifier = small_pair()
+    torch.save(randomise(embedding_model).state_dict(), path / "embedding_model.ckpt")
+    torch.save(randomise(classifier).state_dict(), path / "classifier.ckpt")
+    return path
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    """Serve a folder; ``damage`` changes how the bodies are sent."""
+
+    damage = None
+    asked = ()
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        path = self.translate_path(self.path)
+        try:
+            with open(path, "rb") as file:
+                body = file.read()
+        except OSError:
+            return self.send_error(404)
+        self.send_response(200)
+        if self.damage != "unannounced":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.damage is None else body[: len(body) // 2])
+
+    def end_headers(self):
+        self.send_header("ETag", f'"{abs(hash(self.path))}"')
+        self.send_header("X-Repo-Commit", 40 * "0")  # as the hub answers
+        super().end_headers()
+
+    def log_message(self, *_):
+        """Stay silent."""
+
+
+@contextlib.contextmanager
+def serve(directory, damage=None):
+    """Yield the loopback address of a folder, and the handler, which notes requests."""
+    handler = type("Handler", (Server,), {"damage": damage, "asked": []})
+
+    def build(*arguments):
+        return handler(*arguments, directory=str(directory))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), build) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", handler
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def assert_loaded(frozen, folder):
+    for name in ("embedding_model", "classifier"):
+        saved = torch.load(folder / f"{name}.ckpt", weights_only=True)
+        for key, tensor in frozen.get_submodule(name).state_dict().items():
+            assert torch.equal(tensor, saved[key])
+    assert not any(p.requires_grad for p in frozen.parameters())
+
+
+def checkpoints_below(savedir):
+    return [path for path in savedir.rglob("*") if not path.is_dir()]
+
+
+def test_load_from_a_folder(folder, tmp_path):
+    assert_loaded(load_classifier(*small_pair(), folder, tmp_path / "save"), folder)
+    assert not (tmp_path / "save").exists()
+
+
+def test_a_folder_that_exists_wins_over_a_hub_id(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "someone").mkdir()
+    folder.rename(tmp_path / "someone" / "model")
+    frozen = load_classifier(*small_pair(), "someone/model", tmp_path / "save")
+    assert_loaded(frozen, tmp_path / "someone" / "model")
+
+
+def test_load_from_an_address_once(folder, tmp_path):
+    savedir = tmp_path / "save"
+    with serve(folder) as (address, handler):
+        assert_loaded(load_classifier(*small_pair(), address, savedir), folder)
+        assert_loaded(load_classifier(*small_pair(), address + "/", savedir), folder)
+        assert len(handler.asked) == 2  # one a file; then they are kept
+    names = sorted(path.name for path in checkpoints_below(savedir))
+    assert names == ["classifier.ckpt", "embedding_model.ckpt"]
+
+
+def test_another_address_is_not_answered_from_what_the_first_left(folder, tmp_path):
+    savedir = tmp_path / "save"
+    other = tmp_path / "other"
+    other.mkdir()
+    for name, module in zip(
+        ("embedding_model", "classifier"), small_pair(), strict=True
+    ):
+        torch.save(module.state_dict(), other / f"{name}.ckpt")
+    with serve(tmp_path) as (address, _):
+        load_classifier(*small_pair(), f"{address}/trained", savedir)
+        frozen = load_classifier(*small_pair(), f"{address}/other", savedir)
+    assert_loaded(frozen, other)
+
+
+@pytest.mark.parametrize("damage", ["cut", "unannounced"])
+def test_a_cut_download_is_not_kept(folder, tmp_path, damage):
+    savedir = tmp_path / "save"
+    with (
+        serve(folder, damage) as (address, handler),
+        pytest.raises(CheckpointError, match="pretrained_classifier"),
+    ):
+        load_classifier(*small_pair(), address, savedir)
+    assert checkpoints_below(savedir) == []
+    assert len(handler.asked) == 1
+
+
+def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch):
+    def interrupted(filename, source, savedir, save_filename):
+        savedir.mkdir(parents=True)
+        (savedir / save_filename).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    savedir = tmp_path / "save"
+    with serve(folder) as (address, _):
+        with monkeypatch.context() as patch:
+            patch.setattr("lmac_td.classifier.fetch", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                load_classifier(*small_pair(), address, savedir)
+        assert_loaded(load_classifier(*small_pair(), address, savedir), folder)
+
+
+def test_an_address_that_holds_nothing(tmp_path):
+    with (
+        serve(tmp_path) as (address, _),
+        pytest.raises(CheckpointError, match=f"{address}.*local folder"),
+    ):
+        load_classifier(*small_pair(), address, tmp_path / "save")
+    with pytest.raises(CheckpointError, match="local folder"):  # nobody listens there
+        load_classifier(*small_pair(), address, tmp_path / "save")
+    assert checkpoints_below(tmp_path / "save") == []
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub on loopback whose one repository is someone/model; yields its folder."""
+    repository = tmp_path / "hub" / "someone" / "model" / "resolve" / "main"
+    repository.mkdir(parents=True)
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with serve(tmp_path / "hub") as (address, _):
+        path = "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(f"{constants}.ENDPOINT", address)
+        monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", address + path)
+        yield repository
+
+
+def test_load_from_a_hub(folder, hub, tmp_path):
+    for path in folder.iterdir():
+        (hub / path.name).write_bytes(path.read_bytes())
+    frozen = load_classifier(*small_pair(), "someone/model", tmp_path / "save")
+    assert_loaded(frozen, folder)
+
+
+@pytest.mark.parametrize("source", ["someone/model", "nobody/nothing", "no hub id"])
+def test_a_hub_that_does_not_have_it(hub, tmp_path, source):
+    with pytest.raises(CheckpointError, match=f"{source}.*local folder"):
+        load_classifier(*small_pair(), source, tmp_path / "save")
+    assert checkpoints_below(tmp_path / "save") == []
+
+
+def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match=r"nobody/nothing.*local folder"):
+        load_classifier(*small_pair(), "nobody/nothing", tmp_path / "save")
+    assert checkpoints_below(tmp_path / "save") == []
+
+
+def test_a_folder_without_checkpoints(folder, tmp_path):
+    (folder / "classifier.ckpt").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"classifier\.ckpt.*pretrained_classifier.*train_classif"
+    ):
+        load_classifier(*small_pair(), folder, tmp_path / "save")
+
+
+def test_a_checkpoint_of_other_widths(folder, tmp_path):
+    wide = Cnn14(MELS, EMB_DIM, channels=(8, *WIDTHS[1:]))
+    with pytest.raises(CheckpointError) as error:
+        load_classifier(wide, nn.Linear(EMB_DIM, CLASSES), folder, tmp_path)
+    for word in (
+        "embedding_model.ckpt",
+        "conv_block1.conv1.weight",
+        "(4, 1, 3, 3)",
+        "(8, 1, 3, 3)",
+        "cnn14_channels",
+        "emb_dim",
+        "n_mels",
+        "out_n_neurons",
+    ):
+        assert word in str(error.value)
+    with pytest.raises(
+        CheckpointError, match=r"classifier\.ckpt.*\(5, 12\).*\(7, 12\)"
+    ):
+        load_classifier(small_pair()[0], nn.Linear(EMB_DIM, 7), folder, tmp_path)
+    head = nn.Linear(EMB_DIM, CLASSES, bias=False)
+    with pytest.raises(CheckpointError, match="bias"):  # more, and fewer, keys
+        load_classifier(small_pair()[0], head, folder, tmp_path)
+    torch.save(nn.Linear(EMB_DIM, CLASSES, bias=False).state_dict(), folder / "x")
+    (folder / "x").rename(folder / "classifier.ckpt")
+    with pytest.raises(CheckpointError, match="no bias"):
+        load_classifier(*small_pair(), folder, tmp_path)
+
+
+class Unsafe:
+    """Unpickling this would run code."""
+
+    def __reduce__(self):
+        return (print, ("unsafe",))
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "unsafe", "tensor", "list"])
+def test_a_corrupt_file(folder, tmp_path, kind, capsys):
+    path = folder / "classifier.ckpt"
+    whole = path.read_bytes()
+    if kind in ("unsafe", "tensor", "list"):
+        objects = {"unsafe": Unsafe(), "tensor": torch.ones(2), "list": [1]}
+        torch.save(objects[kind], path)
+    else:
+        bodies = {"empty": b"", "text": b"<html>404</html>", "cut": whole[:-100]}
+        path.write_bytes(bodies[kind])
+    with pytest.raises(CheckpointError, match=r"classifier\.ckpt"):
+        load_classifier(*small_pair(), folder, tmp_path)
+    assert path.exists()  # the user's own file is left alone
+    assert capsys.readouterr().out == ""

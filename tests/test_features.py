@@ -1,0 +1,40 @@
+"""The front end against SpeechBrain's own modules, and against itself backwards."""
+
+import torch
+from speechbrain.processing.features import ISTFT, STFT, Filterbank
+
+
+def test_equals_the_front_end_of_speechbrains_recipes(spectral, wavs):
+    stft = STFT(16000, win_length=23.2199, hop_length=11.6099, n_fft=1024)(wavs)
+    fbank = Filterbank(n_mels=80, n_fft=1024, sample_rate=16000, log_mel=False)
+    magnitude = stft.pow(2).sum(-1).sqrt()
+
+    features = spectral(wavs)
+
+    torch.testing.assert_close(torch.view_as_real(features.stft), stft)
+    torch.testing.assert_close(features.magnitude, magnitude)
+    torch.testing.assert_close(features.log_mel, torch.log1p(fbank(magnitude)))
+    istft = ISTFT(16000, win_length=23.2199, hop_length=11.6099, n_fft=1024)
+    torch.testing.assert_close(
+        spectral.istft(features.stft, 16000), istft(stft, sig_length=16000)
+    )
+
+
+def test_istft_inverts_stft_for_any_length(spectral):
+    for length in (500, 16000, 16001, 37777):
+        wavs = torch.randn(2, length)
+        back = spectral.istft(spectral.stft(wavs), length)
+        torch.testing.assert_close(back, wavs, atol=1e-5, rtol=0)
+        assert spectral(wavs).log_mel.shape[1] == spectral.n_frames(length)
+
+
+def test_silence_has_finite_gradients(spectral):
+    wavs = torch.zeros(1, 4000, requires_grad=True)
+    spectral(wavs).log_mel.sum().backward()
+    assert torch.isfinite(wavs.grad).all()
+
+
+def test_stays_in_float32_under_autocast(spectral, wavs):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = spectral(wavs)
+    torch.testing.assert_close(features.log_mel, spectral(wavs).log_mel)

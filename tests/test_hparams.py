@@ -1,0 +1,83 @@
+"""Recipes: what extends what, what the command line reaches, what every key is for."""
+
+import re
+
+import pytest
+import ruamel.yaml
+
+from lmac_td.errors import SettingError
+from lmac_td.hparams import compose, compose_text, load_recipe, parse_arguments
+from tests.conftest import ROOT
+
+RECIPES = sorted((ROOT / "hparams").glob("*.yaml"))
+# What reads a key by name outside the yaml itself.
+READERS = [
+    *ROOT.glob("*.py"),
+    *(ROOT / "recipes").rglob("*.py"),
+    *(ROOT / "lmac_td").rglob("*.py"),
+]
+
+
+def test_later_files_win_and_references_reach_both_halves(tmp_path):
+    (tmp_path / "base.yaml").write_text("a: 1\nb: !ref <a> + <c>\nc: 1\n")
+    (tmp_path / "size.yaml").write_text("c: 10\n")
+    (tmp_path / "mine.yaml").write_text("extends: [base.yaml, size.yaml]\na: 5\n")
+    assert load_recipe(tmp_path / "mine.yaml") == {"a": 5, "b": 15, "c": 10}
+    assert load_recipe(tmp_path / "mine.yaml", "c: 0")["b"] == 5
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(SettingError, match="extends itself"):
+        compose(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "does not exist"), ("a: [1", "cannot be read"), ("- 1\n", "no settings")],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, content, words):
+    path = tmp_path / "recipe.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SettingError, match=words):
+        load_recipe(path)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path):
+    (tmp_path / "a.yaml").write_text("alpha: 1\n")
+    with pytest.raises(SettingError, match="did you mean --alpha"):
+        load_recipe(tmp_path / "a.yaml", "alhpa: 0.5")
+
+
+@pytest.mark.parametrize("arguments", [["--alpha"], ["stray", "0.5"]])
+def test_a_malformed_command_line_is_refused(arguments):
+    with pytest.raises(SettingError):
+        parse_arguments(["recipe.yaml", *arguments])
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_every_key_is_read_by_something(recipe):
+    """A key is read by a reference in the recipe, or by name in the code."""
+    text = compose_text(recipe)
+    code = "\n".join(path.read_text() for path in READERS)
+    for key in ruamel.yaml.YAML().load(text):
+        if key.startswith("__"):
+            continue
+        by_reference = re.search(rf"!ref.*<{key}[\]>\[]", text)
+        by_name = re.search(rf"hparams\[\"{key}\"\]|hparams\.{key}\b", code)
+        assert by_reference or by_name, f"{recipe.name}: nothing reads {key}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_recipes_say_only_what_differs(recipe):
+    """A recipe that extends another repeats none of its settings."""
+    own = ruamel.yaml.YAML().load(recipe.read_text())
+    bases = own.pop("extends")
+    inherited = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        inherited.update(compose(recipe.parent / base))
+    for key, value in own.items():
+        if not hasattr(value, "tag"):
+            assert inherited.get(key) != value, f"{recipe.name} repeats {key}: {value}"

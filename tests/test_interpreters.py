@@ -1,0 +1,167 @@
+"""LMAC-TD against its equations, and the contract that every interpreter keeps."""
+
+import pytest
+import torch
+
+from lmac_td.errors import SettingError
+from lmac_td.evaluation import decide, explain
+from lmac_td.interpreters.base import Explanation
+from lmac_td.interpreters.baselines import reference_interpreters
+from lmac_td.metrics import completeness_db, kept_energy_db
+
+
+@pytest.fixture
+def decided(wavs, spectral, frozen):
+    features, decision = decide(wavs, spectral, frozen)
+    return wavs, features, decision
+
+
+@pytest.fixture
+def interpreters(spectral, make_lmac_td):
+    return {"lmac_td": make_lmac_td().eval(), **reference_interpreters(spectral)}
+
+
+def literal_lmac_td(model, wavs, features, decision):
+    """Eq. 2-5, one line an equation, one clip at a time, without the model's forward."""
+    kept, removed = [], []
+    for clip in range(len(wavs)):
+        reps = [rep[clip : clip + 1] for rep in decision.representations]
+        h_e = model.filterbank.encode(wavs[clip : clip + 1])
+        h_d = model.unet(
+            reps,
+            n_stft_frames=features.log_mel.shape[1],
+            n_frames=h_e.shape[2],
+            samples_per_stft_frame=186,
+            samples_per_frame=4,
+        )
+        m = model.masknet(model.alpha * h_d + (1 - model.alpha) * h_e)
+        kept.append(model.filterbank.decode(m * h_e, wavs.shape[1]))
+        removed.append(model.filterbank.decode((1 - m) * h_e, wavs.shape[1]))
+    return torch.cat(kept), torch.cat(removed)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.3, 0.75, 1])
+def test_lmac_td_equals_its_literal_twin(decided, make_lmac_td, alpha):
+    model = make_lmac_td(alpha).eval()
+    explanation = model(*decided)
+    kept, removed = literal_lmac_td(model, *decided)
+    torch.testing.assert_close(explanation.interpretation, kept, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(explanation.residual, removed, atol=1e-5, rtol=1e-4)
+
+
+def test_every_interpreter_keeps_the_contract(decided, spectral, interpreters):
+    wavs, features, _ = decided
+    for name, interpreter in interpreters.items():
+        explanation = interpreter(*decided)
+        assert isinstance(explanation, Explanation), name
+        assert explanation.interpretation.shape == wavs.shape, name
+        assert explanation.residual.shape == wavs.shape, name
+        assert explanation.heard_in.shape == features.log_mel.shape, name
+        assert explanation.heard_out.shape == features.log_mel.shape, name
+        assert explanation.attribution.shape == features.magnitude.shape, name
+        assert (explanation.attribution >= 0).all(), name
+        assert (explanation.mask >= 0).all(), name
+        assert (explanation.mask <= 1).all(), name
+        # What the classifier hears is what a person hears.
+        heard = spectral(explanation.interpretation).log_mel
+        torch.testing.assert_close(explanation.heard_in, heard)
+        heard = spectral(explanation.residual).log_mel
+        torch.testing.assert_close(explanation.heard_out, heard)
+        attribution = torch.log1p(spectral.stft(explanation.interpretation).abs())
+        torch.testing.assert_close(explanation.attribution, attribution)
+
+
+def test_nothing_is_invented_and_nothing_lost(decided, interpreters):
+    wavs = decided[0]
+    for name, interpreter in interpreters.items():
+        explanation = interpreter(*decided)
+        completeness = completeness_db(
+            wavs, explanation.interpretation, explanation.residual
+        )
+        # The issue's floor is 30 dB "from the first epoch on": untrained is before it.
+        assert (completeness > 80).all(), (name, completeness)
+
+
+def test_a_clip_alone_gives_what_it_gives_in_a_batch(
+    decided, spectral, frozen, interpreters
+):
+    wavs, features, decision = decided
+    for name, interpreter in interpreters.items():
+        batch = interpreter(wavs, features, decision)
+        for clip in range(len(wavs)):
+            alone = wavs[clip : clip + 1]
+            single = interpreter(alone, *decide(alone, spectral, frozen))
+            for field in ("interpretation", "residual", "heard_in", "mask"):
+                torch.testing.assert_close(
+                    getattr(single, field)[0],
+                    getattr(batch, field)[clip],
+                    atol=1e-5,
+                    rtol=1e-5,
+                    msg=lambda text, name=name: f"{name}: {text}",
+                )
+
+
+class ConstantMask(torch.nn.Module):
+    """In MaskNet's place: the same value everywhere."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, h):
+        return torch.full_like(h, self.value)
+
+
+def test_constant_masks_give_the_rows_that_explain_nothing(
+    decided, frozen, interpreters, make_lmac_td
+):
+    wavs, features, decision = decided
+    model = make_lmac_td()
+    for value, name in ((1.0, "identity"), (0.0, "zeros"), (0.5, "half gain")):
+        model.masknet = ConstantMask(value)
+        ours = explain(wavs, features, decision, model, frozen)
+        theirs = explain(wavs, features, decision, interpreters[name], frozen)
+        for p, q in (
+            (ours.logits_in, theirs.logits_in),
+            (ours.logits_out, theirs.logits_out),
+        ):
+            # PROTOCOL's tie: probabilities that differ by no more than 1e-6.
+            assert (p.softmax(-1) - q.softmax(-1)).abs().max() <= 1e-6, name
+
+
+def test_baselines_keep_what_they_say(decided, interpreters):
+    wavs = decided[0]
+    kept = {
+        name: kept_energy_db(wavs, interpreter(*decided).interpretation)
+        for name, interpreter in interpreters.items()
+    }
+    assert (kept["identity"] == 0).all()
+    assert (kept["zeros"] == -torch.inf).all()
+    torch.testing.assert_close(kept["half gain"], torch.full_like(kept["zeros"], -6.02),
+                               atol=0.01, rtol=0)  # fmt: skip
+    assert (kept["random mask"] < -3).all()
+
+
+def test_alpha_0_does_not_run_the_unet_and_alpha_1_hears_only_the_classifier(
+    decided, make_lmac_td
+):
+    model = make_lmac_td(alpha=0)
+    model.unet = None
+    model(*decided)
+
+    wavs, features, decision = decided
+    model = make_lmac_td(alpha=1).eval()
+    other = model(wavs.flip(0), features, decision)
+    torch.testing.assert_close(other.mask, model(wavs, features, decision).mask)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, "much", None])
+def test_alpha_outside_0_to_1_is_refused(make_lmac_td, alpha):
+    with pytest.raises(SettingError, match="--alpha"):
+        make_lmac_td(alpha)
+
+
+def test_filterbank_is_frozen_unless_asked(make_lmac_td):
+    assert not any(p.requires_grad for p in make_lmac_td().filterbank.parameters())
+    trained = make_lmac_td(train_filterbank=True).filterbank
+    assert all(p.requires_grad for p in trained.parameters())

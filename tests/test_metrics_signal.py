@@ -1,0 +1,106 @@
+"""Kept energy and completeness against their definitions, sample by sample."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lmac_td.metrics import completeness_db, kept_energy_db, si_sdr_db
+from lmac_td.metrics.signal import SI_SDR_LIMIT_DB
+
+
+def slow_kept(x, i):
+    return 10 * math.log10(sum(v * v for v in i) / sum(v * v for v in x))
+
+
+def slow_si_sdr(estimate, reference):
+    dot = sum(e * s for e, s in zip(estimate, reference, strict=True))
+    alpha = dot / sum(s * s for s in reference)
+    target = sum((alpha * s) ** 2 for s in reference)
+    distortion = sum(
+        (e - alpha * s) ** 2 for e, s in zip(estimate, reference, strict=True)
+    )
+    return 10 * math.log10(target / distortion)
+
+
+def signals(n, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand(n, 8, 400, generator=generator, dtype=torch.float64)
+    return (draws - 0.4).to(dtype)  # an offset, so that removing a mean would show
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_equals_the_definition(dtype):
+    x, i, r = signals(3, dtype=dtype)
+    lists = [t.double().tolist() for t in (x, i, r)]
+    kept = [slow_kept(a, b) for a, b, _ in zip(*lists, strict=True)]
+    complete = [
+        slow_si_sdr([b + c for b, c in zip(kept_, gone, strict=True)], a)
+        for a, kept_, gone in zip(*lists, strict=True)
+    ]
+    ratio = [slow_si_sdr(b, a) for a, b, _ in zip(*lists, strict=True)]
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(kept_energy_db(x, i).numpy(), kept, **close)
+    np.testing.assert_allclose(completeness_db(x, i, r).numpy(), complete, **close)
+    np.testing.assert_allclose(si_sdr_db(i, x).numpy(), ratio, **close)
+
+
+def test_batch_size_does_not_matter_and_arguments_stay():
+    x, i, r = signals(3, seed=1, dtype=torch.float32)
+    copies = [t.clone() for t in (x, i, r)]
+    for size in (1, 3):
+        parts = list(zip(x.split(size), i.split(size), r.split(size), strict=True))
+        kept = torch.cat([kept_energy_db(a, b) for a, b, _ in parts])
+        complete = torch.cat([completeness_db(a, b, c) for a, b, c in parts])
+        assert torch.equal(kept, kept_energy_db(x, i))
+        assert torch.equal(complete, completeness_db(x, i, r))
+    for tensor, copy in zip((x, i, r), copies, strict=True):
+        assert torch.equal(tensor, copy)
+
+
+def test_kept_energy_of_everything_half_and_nothing():
+    x = signals(1)[0]
+    assert kept_energy_db(x, x).tolist() == [0] * 8
+    half = kept_energy_db(x, 0.5 * x)
+    np.testing.assert_allclose(half.numpy(), 20 * math.log10(0.5), rtol=1e-12)
+    assert kept_energy_db(x, torch.zeros_like(x)).tolist() == [-math.inf] * 8
+    assert kept_energy_db(torch.zeros_like(x), x).tolist() == [math.inf] * 8
+    assert kept_energy_db(torch.zeros_like(x), torch.zeros_like(x)).isnan().all()
+
+
+def test_completeness_ends_where_float32_ends():
+    x = signals(1, dtype=torch.float32)[0]
+    zeros = torch.zeros_like(x)
+    assert completeness_db(x, x, zeros).tolist() == [SI_SDR_LIMIT_DB] * 8
+    assert completeness_db(x, zeros, x).tolist() == [SI_SDR_LIMIT_DB] * 8
+    assert completeness_db(x, zeros, zeros).tolist() == [-SI_SDR_LIMIT_DB] * 8
+    rounded = completeness_db(x, x / 3, x - x / 3)
+    assert (rounded > 130).all()
+    assert completeness_db(zeros, x, zeros).isnan().all()
+    assert completeness_db(zeros, zeros, zeros).isnan().all()
+
+
+def test_completeness_hears_what_is_invented_and_what_is_lost():
+    x, invented = signals(2)
+    assert (completeness_db(x, 0.3 * x + 0.1 * invented, 0.7 * x) < 30).all()
+    lost = x.clone()
+    lost[:, :40] = 0
+    assert (completeness_db(x, lost, torch.zeros_like(x)) < 30).all()
+
+
+def test_an_offset_is_a_distortion():
+    x = signals(1)[0]
+    assert (si_sdr_db(x + 0.1, x) < 30).all()
+
+
+def test_wrong_signals_are_named():
+    x = torch.rand(2, 5)
+    with pytest.raises(ValueError, match="interpretation and wavs"):
+        kept_energy_db(x, x[:, :4])
+    with pytest.raises(ValueError, match="residual and wavs"):
+        completeness_db(x, x, x[:1])
+    with pytest.raises(ValueError, match=r"estimate must have shape \(B, T\)"):
+        si_sdr_db(x[0], x[0])
+    with pytest.raises(ValueError, match="floating-point"):
+        kept_energy_db(x.int(), x.int())

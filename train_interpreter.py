@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""Train an interpreter of a frozen classifier.
+
+    python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
+
+Interrupted, the same command goes on from the last checkpoint.
+"""
+
+import sys
+
+from lmac_td.brain import InterpreterBrain
+from lmac_td.errors import exit_on_user_error
+from lmac_td.experiment import open_experiment
+
+
+def main(argv=None):
+    """Train what the recipe describes."""
+    experiment = open_experiment(sys.argv[1:] if argv is None else argv)
+    hparams = experiment.hparams
+    classifier = experiment.load_classifier()
+    data = experiment.prepare("train", "valid")
+    experiment.create_output_folder()
+    experiment.add_tensorboard()
+
+    brain = InterpreterBrain(
+        modules={
+            "features": hparams["features"],
+            "classifier": classifier,
+            "interpreter": hparams["interpreter"],
+        },
+        opt_class=hparams["opt_class"],
+        hparams={**hparams, "class_names": data.class_names},
+        run_opts=experiment.run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.fit(
+        hparams["epoch_counter"],
+        data.dataset("train"),
+        data.dataset("valid"),
+        train_loader_kwargs=hparams["train_loader"],
+        valid_loader_kwargs=hparams["eval_loader"],
+    )
+    print(
+        f"Trained: {experiment.output_folder}\n"
+        f"Measure it: python eval_faithfulness.py {' '.join(argv or sys.argv[1:])}"
+    )
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()
