@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score a trained interpreter: AI, AD, AG, FF, Fid-In, SPS, COMP and what goes with them.
+"""Score a trained interpreter: AI, AD, AG, FF, Fid-In, SPS, COMP, and how much it keeps.
 
     python eval_faithfulness.py [hparams/lmac_td.yaml] [--setting value ...]
 
@@ -9,9 +9,10 @@ Give it the settings that the interpreter was trained with.
 import sys
 from pathlib import Path
 
+from speechbrain.dataio.dataloader import make_dataloader
+
 from lmac_td import evaluation
 from lmac_td.checkpoints import load_best
-from speechbrain.dataio.dataloader import make_dataloader
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
 from lmac_td.files import write_atomically

@@ -47,5 +47,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    with exit_on_user_error():
+    with exit_on_user_error("Interrupted: the same command goes on where it was."):
         main()

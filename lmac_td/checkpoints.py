@@ -34,7 +34,7 @@ def load_best(checkpointer, train_command):
         checkpointer.load_checkpoint(checkpoint)
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(
-            f"{checkpoint.path} belongs to a model of other settings: give the settings "
+            f"{checkpoint.path} belongs to a model of other settings: give those that "
             "it was trained with"
         ) from error
     return checkpoint.meta["epoch"]

@@ -195,7 +195,7 @@ class Decision:
     @property
     def probabilities(self):
         """(B, C) softmax of the logits, once."""
-        return self.logits.softmax(dim=1)
+        return self.logits.float().softmax(dim=1)
 
 
 class FrozenClassifier(nn.Module):
@@ -254,14 +254,6 @@ class FrozenClassifier(nn.Module):
         """
         logits, representations = self._logits(log_mel)
         return Decision(logits, logits.argmax(dim=1), representations)
-
-    def log_probabilities(self, log_mel):
-        """Return (B, C) log-softmax for log-mel spectrograms (B, t, mel)."""
-        return self._logits(log_mel)[0].log_softmax(dim=1)
-
-    def probabilities(self, log_mel):
-        """Return (B, C) softmax for log-mel spectrograms (B, t, mel)."""
-        return self._logits(log_mel)[0].softmax(dim=1)
 
     def classify(self, *log_mels):
         """Classify several batches in one pass.

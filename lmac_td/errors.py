@@ -1,7 +1,7 @@
 """Errors with names of their own: one for every way a user's input can be wrong.
 
-Each carries one sentence that names the file or setting and the remedy. The
-commands print that sentence and leave with exit code 2 (see :func:`exit_on_user_error`).
+Each carries one sentence that names the file or setting and the remedy. The commands
+print that sentence and leave with exit code 2 (see :func:`exit_on_user_error`).
 """
 
 import contextlib
@@ -33,10 +33,19 @@ class DownloadError(UserError):
 
 
 @contextlib.contextmanager
-def exit_on_user_error():
-    """Turn a :class:`UserError` into one sentence on stderr and exit code 2."""
+def exit_on_user_error(when_interrupted="Interrupted."):
+    """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
+
+    Arguments
+    ---------
+    when_interrupted : str
+        What Ctrl-C prints; the exit code is then 130, as a shell expects.
+    """
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\n{when_interrupted}", file=sys.stderr)
+        sys.exit(130)

@@ -78,7 +78,7 @@ def score(table, condition, method, batch, heard):
         With ``id`` and ``class_index``.
     heard : Heard
     """
-    p_x = heard.decision.logits.float().softmax(dim=-1)
+    p_x = heard.decision.probabilities
     p_in = settle_ties(p_x, heard.logits_in.float().softmax(dim=-1))
     p_out = heard.logits_out.float().softmax(dim=-1)
     table.add(

@@ -52,7 +52,7 @@ class Experiment:
 
     def create_output_folder(self):
         """Make the output folder: settings, environment, log."""
-        # SpeechBrain reads a file and resolves its references: give it the whole recipe.
+        # SpeechBrain resolves the references of one file: give it the whole recipe.
         with tempfile.TemporaryDirectory() as folder:
             whole = os.path.join(folder, "recipe.yaml")
             Path(whole).write_text(compose_text(self.recipe), encoding="utf-8")

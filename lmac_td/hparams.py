@@ -1,10 +1,11 @@
 """Load a recipe: HyperPyYAML, plus one line that lets a recipe extend another.
 
 ``extends: base.yaml`` at the top of a recipe means: everything that file says, unless
-said otherwise here; of a list of files, the later ones win. All are merged before references are resolved, so a
-recipe states only what makes it different, every ``!ref`` reaches both halves, and
-every setting of both can be given on the command line (``--alpha 0.5``). HyperPyYAML's
-own ``!include:`` nests what it reads, out of the command line's reach.
+said otherwise here; of a list of files, the later ones win. All are merged before
+references are resolved, so a recipe states only what makes it different, every
+``!ref`` reaches all of it, and every setting can be given on the command line
+(``--alpha 0.5``). HyperPyYAML's own ``!include:`` nests what it reads, out of the
+command line's reach.
 """
 
 import difflib

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -205,7 +206,8 @@ def test_class_index_comes_from_the_whole_table(prepare, data_folder):
     """A class that a split lacks must not shift the others."""
     rows = [r for r in rows_of(data_folder) if (r["fold"], r["target"]) != ("4", "10")]
     write_rows(data_folder, rows)
-    test = json.loads(prepare()["test"].read_text())
+    manifests = prepare(fold_nums={"test": [4]})
+    test = json.loads(manifests["test"].read_text())
     assert {entry["class_index"] for entry in test.values()} == {0, 2}
 
 
@@ -221,11 +223,13 @@ def test_second_call_decodes_nothing(prepare, monkeypatch, data_folder):
         "load_audio",
         lambda path, *_, **__: decoded.append(path) or torch.ones(9),
     )
-    soundfile.write(data_folder / "audio" / "1-A-0.wav", np.ones(999) / 2, RATE)
+    edited, touched = (data_folder / "audio" / f"1-A-{i}.wav" for i in (0, 10))
+    soundfile.write(edited, np.ones(999) / 2, RATE)
+    os.utime(touched, ns=(0, touched.stat().st_mtime_ns + 1000))
     prepare()
-    assert [path.name for path in decoded] == ["1-A-0.wav"]
+    assert set(decoded) == {edited, touched}
     prepare(sample_rate=11025)
-    assert len(decoded) == 1 + 24
+    assert len(decoded) == 2 + 24
 
 
 def test_only_needed_files_are_decoded(prepare, data_folder, tmp_path):

@@ -110,7 +110,8 @@ def test_every_method_hears_the_same_mixtures_every_time(score):
     heard = []
 
     def keep(condition, method, batch, result):
-        heard.append((condition, method, tuple(batch.id), result.wavs.numpy().tobytes()))
+        wavs = result.wavs.numpy().tobytes()
+        heard.append((condition, method, tuple(batch.id), wavs))
 
     score(on_heard=keep)
     first = set(heard)

@@ -125,3 +125,11 @@ def test_filters_are_localised_in_frequency():
 def test_settings_that_cannot_work_are_named(arguments, named):
     with pytest.raises(ValueError, match=named):
         Filterbank(**arguments)
+
+
+def test_autocast_loses_nothing():
+    bank = Filterbank(8, 16)
+    wavs = torch.randn(2, 1000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        back = bank.decode(bank.encode(wavs), 1000)
+    torch.testing.assert_close(back, wavs, atol=1e-5, rtol=0)

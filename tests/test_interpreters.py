@@ -22,7 +22,7 @@ def interpreters(spectral, make_lmac_td):
 
 
 def literal_lmac_td(model, wavs, features, decision):
-    """Eq. 2-5, one line an equation, one clip at a time, without the model's forward."""
+    """Eq. 2-5, one line an equation, one clip at a time."""
     kept, removed = [], []
     for clip in range(len(wavs)):
         reps = [rep[clip : clip + 1] for rep in decision.representations]

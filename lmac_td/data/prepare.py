@@ -6,8 +6,7 @@ from pathlib import Path
 
 from lmac_td.data import corpus
 from lmac_td.data.datasets import make_dataset
-
-# from lmac_td.data.download import download_esc50
+from lmac_td.data.download import download_esc50
 from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
 from lmac_td.data.noise import NoisePool, wham_split_folder
 from lmac_td.errors import SettingError
@@ -148,8 +147,8 @@ def _generate(data_folder, wham_folder):
     root = Path(data_folder).parent
     if Path(data_folder).name != "ESC-50" or Path(wham_folder) != root / "wham_noise":
         raise SettingError(
-            "generate_corpus makes FOLDER/ESC-50 and FOLDER/wham_noise, but data_folder "
-            f"is {data_folder} and wham_folder is {wham_folder}: name them so"
+            "generate_corpus makes FOLDER/ESC-50 and FOLDER/wham_noise: set "
+            f"data_folder and wham_folder so, not to {data_folder} and {wham_folder}"
         )
     print(f"Generating the embedded corpus in {root} ...", flush=True)
     corpus.generate_corpus(root)

@@ -6,11 +6,10 @@ by its spectrum: rain and sea waves, birds and crickets, barks and knocks share 
 frequencies, and each clip has its own recording channel and background.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-
-# What drawing functions take: rng is a numpy Generator, n samples, rate Hz.
 
 
 def make_clip(sound, rng, n, rate):
@@ -300,10 +299,10 @@ class Sound:
     """
 
     category: str
-    event: callable
+    event: Callable
     n_events: tuple
-    event_s: tuple = None
-    event_share: tuple = None
+    event_s: tuple | None = None
+    event_share: tuple | None = None
     periodic: bool = False
 
 

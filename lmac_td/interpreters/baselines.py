@@ -69,7 +69,7 @@ class RandomMask(Interpreter):
         self.seed = seed
 
     def forward(self, wavs, features, decision):
-        """See :class:`Interpreter`; ``mask`` is uniform in [0, 1], (B, frames, bins)."""
+        """See :class:`Interpreter`; ``mask`` is uniform noise, (B, frames, bins)."""
         generator = torch.Generator().manual_seed(self.seed)
         mask = torch.rand(features.magnitude.shape[1:], generator=generator)
         mask = mask.to(wavs.device).expand_as(features.magnitude)

@@ -90,6 +90,8 @@ class Decoder(nn.ConvTranspose1d):
 class Filterbank(nn.Module):
     """Encoder and decoder on one grid of frames: frame m is centred on sample m s.
 
+    Never autocast: half precision would lose what is to be reconstructed.
+
     Arguments
     ---------
     kernel_size : int
@@ -138,11 +140,13 @@ class Filterbank(nn.Module):
         """Return h (B, N, T') for wavs (B, T); every sample lies in two frames."""
         n_samples = wavs.shape[-1]
         right = self.n_frames(n_samples) * self.stride - n_samples
-        return self.encoder(F.pad(wavs, (self.stride, right)))
+        with torch.autocast(wavs.device.type, enabled=False):
+            return self.encoder(F.pad(wavs, (self.stride, right)))
 
     def decode(self, h, length):
         """Return the sound (B, length) of h (B, N, T')."""
-        return self.decoder(h)[:, self.stride : self.stride + length]
+        with torch.autocast(h.device.type, enabled=False):
+            return self.decoder(h)[:, self.stride : self.stride + length]
 
 
 def perfect_filters(kernel_size, out_channels):

@@ -13,11 +13,10 @@ import sys
 import numpy as np
 import speechbrain as sb
 import torch
+from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
-from speechbrain.dataio.dataloader import make_dataloader
-
 from lmac_td.data.datasets import CONDITIONS
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
@@ -165,5 +164,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    with exit_on_user_error():
+    with exit_on_user_error("Interrupted: the same command goes on where it was."):
         main()

@@ -1,0 +1,171 @@
+"""InterpreterBrain: what training changes, what it must not, and where it goes on."""
+
+import copy
+
+import pytest
+import speechbrain as sb
+import torch
+from speechbrain.utils.epoch_loop import EpochCounter
+
+from lmac_td.brain import InterpreterBrain
+from lmac_td.data.prepare import prepare
+from lmac_td.errors import CheckpointError
+from lmac_td.objectives import MaskingLoss
+
+
+class ListLogger(sb.utils.train_logger.TrainLogger):
+    """Remembers instead of writing."""
+
+    def __init__(self):
+        self.lines = []
+
+    def log_stats(self, stats_meta, train_stats=None, valid_stats=None):
+        self.lines.append((stats_meta, train_stats, valid_stats))
+
+
+@pytest.fixture
+def data(corpus, tmp_path):
+    return prepare(
+        ["train", "valid"],
+        data_folder=corpus / "ESC-50",
+        wham_folder=corpus / "wham_noise",
+        output_folder=tmp_path / "results",
+        fold_nums={"train": [1], "valid": [4], "test": [5]},
+        out_n_neurons=10,
+        sample_rate=16000,
+        signal_length_s=1,
+        snr_db=0,
+        mixing_seed=1,
+        cache_folder=tmp_path / "cache",
+    )
+
+
+@pytest.fixture
+def fit(data, tmp_path, spectral, frozen, make_lmac_td):
+    """Train for some epochs; what was trained stays in ``tmp_path``."""
+
+    def run(epochs, loss=None, interpreter=None, run_opts=None, **settings):
+        interpreter = interpreter or make_lmac_td()
+        counter = EpochCounter(limit=epochs)
+        annealing = sb.nnet.schedulers.ReduceLROnPlateau()
+        brain = InterpreterBrain(
+            modules={
+                "features": spectral,
+                "classifier": frozen,
+                "interpreter": interpreter,
+            },
+            opt_class=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+            hparams={
+                "objective": loss or MaskingLoss(),
+                "lr_annealing": annealing,
+                "train_logger": ListLogger(),
+                "interpret_period": 0,
+                "n_samples": 3,
+                "output_folder": tmp_path,
+                "class_names": data.class_names,
+                **settings,
+            },
+            run_opts={"noprogressbar": True, "device": "cpu", **(run_opts or {})},
+            checkpointer=sb.utils.checkpoints.Checkpointer(
+                tmp_path / "save",
+                recoverables={
+                    "interpreter": interpreter,
+                    "counter": counter,
+                    "lr_annealing": annealing,
+                },
+            ),
+        )
+        brain.fit(
+            counter,
+            data.dataset("train"),
+            data.dataset("valid"),
+            train_loader_kwargs={"batch_size": 4, "shuffle": True},
+            valid_loader_kwargs={"batch_size": 4},
+        )
+        return brain
+
+    return run
+
+
+def test_training_changes_the_interpreter_and_not_one_bit_of_the_classifier(
+    fit, frozen, make_lmac_td
+):
+    interpreter = make_lmac_td()
+    before = copy.deepcopy(frozen.state_dict())
+    untrained = copy.deepcopy(interpreter.state_dict())
+
+    fit(1, interpreter=interpreter)
+
+    for name, value in frozen.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert any("running_mean" in name for name in before)
+    changed = {
+        name.split(".")[0]
+        for name, value in interpreter.state_dict().items()
+        if not torch.equal(value, untrained[name])
+    }
+    assert changed == {"unet", "masknet"}  # and not the filterbank
+
+
+def test_validation_is_the_same_table_as_the_evaluation(fit):
+    brain = fit(1)
+    ((meta, train, valid),) = brain.hparams.train_logger.lines
+    assert meta["epoch"] == 1
+    assert {"loss", "loss_in", "loss_out", "reg", "mask_mean"} <= set(train)
+    assert {"AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP"} <= set(valid)
+    assert valid["completeness (dB)"] > 30
+    expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
+    assert valid["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_goes_on_from_the_last_checkpoint_and_says_so(fit, capsys):
+    fit(1)
+    assert "Resuming" not in capsys.readouterr().out
+    brain = fit(3)
+    assert "Resuming after epoch 1" in capsys.readouterr().out
+    assert [m["epoch"] for m, _, _ in brain.hparams.train_logger.lines] == [2, 3]
+
+
+def test_a_checkpoint_of_other_widths_is_refused(fit, make_lmac_td):
+    fit(1)
+    other = make_lmac_td()
+    other.masknet = type(other.masknet)(
+        16, 4, num_layers=1, chunk_size=20, intra_layers=1, inter_layers=1,
+        nhead=2, d_ffn=8,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="other settings"):
+        fit(2, interpreter=other)
+
+
+def test_samples_are_saved_every_interpret_period(fit, tmp_path):
+    fit(2, interpret_period=2)
+    assert not (tmp_path / "samples" / "epoch_001").exists()
+    files = sorted(path.name for path in (tmp_path / "samples/epoch_002").iterdir())
+    assert len(files) == 3 * 4
+    stem = files[0].removesuffix(".png")
+    for name in ("input", "interpretation", "residual"):
+        assert f"{stem}_{name}.wav" in files
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1.0, "keeps everything"), (0.0, "keeps nothing")]
+)
+def test_a_saturated_mask_is_noticed(fit, make_lmac_td, caplog, value, words):
+    class Saturated(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, h):
+            return (value + 0 * (h + self.bias)).clamp(0, 1)
+
+    interpreter = make_lmac_td()
+    interpreter.masknet = Saturated()
+    fit(1, interpreter=interpreter)
+    assert words in caplog.text
+
+
+def test_trains_in_bf16(fit):
+    brain = fit(1, run_opts={"precision": "bf16"})
+    ((_, train, _),) = brain.hparams.train_logger.lines
+    assert train["loss"] == pytest.approx(train["loss"])  # not NaN

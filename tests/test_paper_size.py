@@ -1,0 +1,67 @@
+"""The paper-size recipe: it builds, trains a step and evaluates a batch on CPU."""
+
+import pytest
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+
+from lmac_td.brain import InterpreterBrain
+from lmac_td.classifier import FrozenClassifier
+from lmac_td.evaluation import decide, explain, score
+from lmac_td.hparams import load_recipe
+from lmac_td.metrics.table import FaithfulnessTable, check_invariants
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def hparams():
+    return load_recipe(ROOT / "hparams" / "lmac_td.yaml")
+
+
+def batch_of(n_clips):
+    """As the dataloader gives them: five seconds of noise."""
+    return PaddedBatch(
+        [
+            {"id": str(i), "mixture": 0.1 * torch.randn(80_000), "class_index": i}
+            for i in range(n_clips)
+        ]
+    )
+
+
+@pytest.mark.parametrize("n_clips", [1, 2])
+def test_one_training_step_and_one_evaluation_batch(hparams, n_clips):
+    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    interpreter = hparams["interpreter"]
+    brain = InterpreterBrain(
+        modules={
+            "features": hparams["features"],
+            "classifier": classifier,
+            "interpreter": interpreter,
+        },
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts={"device": "cpu"},
+    )
+    brain.init_optimizers()
+    brain.on_stage_start(sb.Stage.TRAIN)
+    brain.nonfinite_count = 0
+    before = [p.detach().clone() for p in interpreter.masknet.parameters()]
+
+    loss = brain.fit_batch(batch_of(n_clips))
+
+    assert torch.isfinite(loss)
+    after = interpreter.masknet.parameters()
+    assert all(not torch.equal(p, q) for p, q in zip(before, after, strict=True))
+
+    batch = batch_of(n_clips)
+    table = FaithfulnessTable()
+    with torch.no_grad():
+        wavs = batch.mixture.data
+        features, decision = decide(wavs, hparams["features"], classifier)
+        heard = explain(wavs, features, decision, interpreter.eval(), classifier)
+    assert heard.explanation.mask.shape == (n_clips, 256, 10_001)
+    score(table, "noise", "lmac_td", batch, heard)
+    check_invariants(table)
+    assert table.means("noise", "lmac_td")["completeness (dB)"] > 80
