@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score a trained interpreter: AI, AD, AG, FF, Fid-In, SPS, COMP, and how much it keeps.
+"""Score a trained interpreter: faithfulness, conciseness, and how much it keeps.
 
     python eval_faithfulness.py [hparams/lmac_td.yaml] [--setting value ...]
 

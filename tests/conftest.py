@@ -6,7 +6,6 @@ from pathlib import Path
 # Small models gain nothing from threads, and processes that share cores lose much.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# ruff: noqa: E402
 import pytest
 import torch
 
