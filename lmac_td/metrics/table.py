@@ -423,9 +423,9 @@ class FaithfulnessTable:
                 means[-1] += [str(len(scores)), str(_zero_maps(scores))]
             sections.append(
                 f"### {condition}\n\n"
-                + _pipes([*head, "clips", "zero maps"], means)
+                + markdown_table([*head, "clips", "zero maps"], means)
                 + f"\n{100 * self.confidence:g} % intervals, bootstrap over clips:\n\n"
-                + _pipes(head, intervals)
+                + markdown_table(head, intervals)
             )
         return "\n".join(sections)
 
@@ -589,7 +589,7 @@ def _number(value, decimals):
     return "–" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
-def _pipes(head, rows):
+def markdown_table(head, rows):
     """Return a Markdown table whose pipes stand below each other in a terminal."""
     lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

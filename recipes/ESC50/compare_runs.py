@@ -1,0 +1,82 @@
+#!/usr/bin/env python
+"""Put several evaluations in one table: seeds of a method, values of alpha.
+
+    python recipes/ESC50/compare_runs.py results/*/*/evaluation/table.json
+
+Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
+once, and, where a method has several seeds, their mean and standard deviation.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+from lmac_td.errors import DataError, exit_on_user_error
+from lmac_td.metrics.table import COLUMNS, markdown_table
+
+
+def read_runs(paths):
+    """Rows of every table: (condition, method, seed, values by column header)."""
+    runs = []
+    for path in paths:
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            seed = content["settings"]["seed"]
+            for row in content["rows"]:
+                values = {
+                    column.header: row["metrics"][column.metric][column.statistic]
+                    for column in COLUMNS
+                }
+                runs.append((row["condition"], row["method"], seed, values))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is no table.json of eval_faithfulness.py: name such files"
+            ) from error
+    return runs
+
+
+def summarise_runs(runs):
+    """Markdown: a section a condition, a row a run, mean and deviation over seeds."""
+    sections = []
+    for condition in dict.fromkeys(run[0] for run in runs):
+        by_method = {}
+        for _, method, seed, values in (r for r in runs if r[0] == condition):
+            seeds = by_method.setdefault(method, {})
+            if values not in seeds.values():  # the baselines are the same in every run
+                seeds[seed] = values
+        rows = []
+        for method, seeds in by_method.items():
+            for seed, values in seeds.items():
+                name = f"{method}, seed {seed}" if len(seeds) > 1 else method
+                rows.append([name, *(_cell(c, [values[c.header]]) for c in COLUMNS)])
+            if len(seeds) > 1:
+                cells = [
+                    _cell(c, [values[c.header] for values in seeds.values()])
+                    for c in COLUMNS
+                ]
+                rows.append([f"{method}, mean ± sd of {len(seeds)} seeds", *cells])
+        head = ["method", *(column.header for column in COLUMNS)]
+        sections.append(f"### {condition}\n\n{markdown_table(head, rows)}")
+    return "\n".join(sections)
+
+
+def _cell(column, values):
+    if None in values:  # not finite, as the energy that zeros keeps
+        return "–"
+    mean = f"{statistics.mean(values):.{column.decimals}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.{column.decimals}f}"
+
+
+def main(argv=None):
+    """Print the table of the runs that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="+", help="evaluation/table.json of each run")
+    print(summarise_runs(read_runs(parser.parse_args(argv).tables)))
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

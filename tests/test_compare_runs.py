@@ -1,0 +1,42 @@
+"""Several runs in one table: rows, means over seeds, and files that are none."""
+
+import json
+import statistics
+
+import pytest
+
+from lmac_td.errors import DataError
+from lmac_td.metrics.table import COLUMNS
+from recipes.ESC50.compare_runs import main, read_runs
+
+
+@pytest.fixture
+def tables(tmp_path):
+    paths = []
+    for seed in (1, 2, 3):
+        rows = []
+        for method, value in (("lmac_td", 40.0 + seed), ("identity", 0.0)):
+            metrics = {c.metric: {"mean": value, "median": value} for c in COLUMNS}
+            rows.append({"condition": "clean", "method": method, "metrics": metrics})
+        rows[1]["metrics"]["kept (dB)"]["mean"] = None
+        path = tmp_path / f"{seed}.json"
+        path.write_text(json.dumps({"settings": {"seed": seed}, "rows": rows}))
+        paths.append(str(path))
+    return paths
+
+
+def test_one_row_a_run_and_their_mean(tables, capsys):
+    main(tables)
+    said = capsys.readouterr().out
+    for seed in (1, 2, 3):
+        assert f"| lmac_td, seed {seed} " in said
+    mean = [line for line in said.splitlines() if "mean ± sd of 3 seeds" in line]
+    assert f" 42.00 ± {statistics.stdev([41, 42, 43]):.2f} " in mean[0]
+    assert said.count("| identity ") == 1
+    assert said.rstrip().removesuffix("|").rstrip().endswith("–")
+
+
+def test_a_file_that_is_no_table_is_named(tables, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(DataError, match=r"other\.json"):
+        read_runs([*tables, tmp_path / "other.json"])
