@@ -54,7 +54,11 @@ def main(argv=None):
     )
     folder = experiment.output_folder / "evaluation"
     samples = SampleKeeper(
-        folder / "samples", method, features, data.class_names, hparams["n_samples"]
+        folder / "samples",
+        method,
+        features,
+        data.class_names,
+        data.sample_ids("test", hparams["n_samples"]),
     )
     for condition in conditions:
         loader = make_dataloader(

@@ -29,7 +29,11 @@ def main(argv=None):
             "interpreter": hparams["interpreter"],
         },
         opt_class=hparams["opt_class"],
-        hparams={**hparams, "class_names": data.class_names},
+        hparams={
+            **hparams,
+            "class_names": data.class_names,
+            "sample_ids": data.sample_ids("valid", hparams["n_samples"]),
+        },
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"],
     )

@@ -27,9 +27,9 @@ class InterpreterBrain(sb.Brain):
 
     ``modules``: ``features`` (SpectralFeatures), ``classifier`` (FrozenClassifier) and
     ``interpreter``. ``hparams``: ``objective`` (MaskingLoss), ``lr_annealing``,
-    ``train_logger``, ``interpret_period``, ``n_samples``, ``output_folder``,
-    ``valid_fold_nums``, ``class_names``. ``checkpointer`` holds the interpreter, the
-    epoch counter and the annealing.
+    ``train_logger``, ``interpret_period``, ``output_folder``, ``class_names`` and
+    ``sample_ids`` (of the validation clips to save). ``checkpointer`` holds the
+    interpreter, the epoch counter and the annealing.
     """
 
     def compute_forward(self, batch, stage):
@@ -65,28 +65,34 @@ class InterpreterBrain(sb.Brain):
         if stage != sb.Stage.TRAIN:
             self.losses.append(terms.loss.detach())
             evaluation.score(self.table, "validation", "interpreter", batch, heard)
-            self.keep_samples(batch, heard)
+            self.save_samples(batch, heard)
         return terms.loss.mean()
 
-    def keep_samples(self, batch, heard):
-        """Remember the first validation clips until the end of an interpret period."""
-        if self.samples_wanted and len(self.kept_samples) < self.hparams.n_samples:
-            self.kept_samples.append((batch, heard))
+    def save_samples(self, batch, heard):
+        """Every interpret period, write some validation clips as sound and figures."""
+        period = self.hparams.interpret_period
+        if period > 0 and self.epoch % period == 0:
+            save_samples(
+                Path(self.hparams.output_folder)
+                / "samples"
+                / f"epoch_{self.epoch:03d}",
+                batch,
+                heard,
+                self.raw_modules["features"],
+                self.hparams.class_names,
+                self.hparams.sample_ids,
+            )
 
     def on_stage_start(self, stage, epoch=None):
         """Empty the accumulators."""
         self.sums = {}
         self.n_clips = 0
         self.losses = []
-        self.kept_samples = []
         self.table = FaithfulnessTable()
-        period = self.hparams.interpret_period
-        self.samples_wanted = (
-            stage == sb.Stage.VALID and period > 0 and (epoch or 0) % period == 0
-        )
+        self.epoch = epoch
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Log; after validation also anneal, checkpoint and save samples."""
+        """Log; after validation also anneal and checkpoint."""
         stats = {name: float(v) / self.n_clips for name, v in self.sums.items()}
         if stage == sb.Stage.TRAIN:
             self.train_stats = {"loss": float(stage_loss), **stats}
@@ -100,26 +106,10 @@ class InterpreterBrain(sb.Brain):
             {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
         )
         self.warn_if_saturated(stats["mask_mean"])
-        if self.kept_samples:
-            folder = Path(self.hparams.output_folder) / "samples" / f"epoch_{epoch:03d}"
-            self.save_kept_samples(folder)
         # Plain numbers only: SpeechBrain reads the meta back with a safe loader.
         self.checkpointer.save_and_keep_only(
             meta={"loss": loss, "epoch": epoch}, min_keys=["loss"]
         )
-
-    def save_kept_samples(self, folder):
-        """Write the kept validation clips as sound and figures."""
-        left = self.hparams.n_samples
-        for batch, heard in self.kept_samples:
-            left -= save_samples(
-                folder,
-                batch,
-                heard,
-                spectral_features=self.raw_modules["features"],
-                class_names=self.hparams.class_names,
-                limit=left,
-            )
 
     def warn_if_saturated(self, mask_mean):
         """Say so when the mask has become all ones or all zeros."""

@@ -60,7 +60,7 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
                 "lr_annealing": annealing,
                 "train_logger": ListLogger(),
                 "interpret_period": 0,
-                "n_samples": 3,
+                "sample_ids": data.sample_ids("valid", 3),
                 "output_folder": tmp_path,
                 "class_names": data.class_names,
                 **settings,

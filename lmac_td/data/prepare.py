@@ -1,6 +1,7 @@
 """One call from settings to data: obtain, check, decode, and mix on demand."""
 
 import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,12 @@ class PreparedData:
     noise_pool: object
     snr_db: float
     mixing_seed: int
+
+    def sample_ids(self, split, n_samples):
+        """Ids of ``n_samples`` clips spread evenly over a split and its classes."""
+        clip_ids = list(json.loads(self.manifests[split].read_text(encoding="utf-8")))
+        wanted = min(n_samples, len(clip_ids))
+        return {clip_ids[i * len(clip_ids) // wanted] for i in range(wanted)}
 
     def dataset(self, split, condition="in_domain", clean_probability=0.0):
         """The mixtures of a split: drawn anew in ``train``, fixed in the others.

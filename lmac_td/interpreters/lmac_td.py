@@ -36,9 +36,9 @@ class LMACTD(Interpreter):
         Weight of the classifier's representations in eq. 3, in [0, 1]. With 0 the
         U-Net is not run at all.
     balanced : bool
-        Bring H_d and H_e each to zero mean and unit variance over a clip before they are
-        mixed, so that alpha weighs them as it says. False is eq. 3 to the letter: then
-        the level of the clip and the scale that U learns decide the weights too.
+        Bring H_d and H_e each to zero mean and unit variance over a clip before they
+        are mixed, so that alpha weighs them as it says. False is eq. 3 to the letter:
+        the level of the clip and the scale that U learns then decide the weights too.
     train_filterbank : bool
         Learn the filterbank too. False keeps i + i_out = x exactly.
 

@@ -8,8 +8,8 @@ from lmac_td.audio import save_audio
 from lmac_td.report.figures import spectrogram_figure
 
 
-def save_samples(folder, batch, heard, spectral_features, class_names, limit=None):
-    """Save the first clips of an explained batch.
+def save_samples(folder, batch, heard, spectral_features, class_names, clip_ids):
+    """Save some clips of an explained batch.
 
     Each gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
     ``<clip>_residual.wav`` and ``<clip>.png``, whose panels also tell the probability
@@ -24,20 +24,17 @@ def save_samples(folder, batch, heard, spectral_features, class_names, limit=Non
     heard : Heard
     spectral_features : SpectralFeatures
     class_names : list of str
-    limit : int, optional
-        Save at most so many.
-
-    Returns
-    -------
-    int
-        How many clips were saved.
+    clip_ids : collection of str
+        Those to save; the others of the batch are passed over.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sample_rate = spectral_features.sample_rate
     decided = heard.decision.predicted.tolist()
-    clips = list(zip(batch.id, batch.class_index, decided, strict=True))[:limit]
+    clips = zip(batch.id, batch.class_index, decided, strict=True)
     for row, (clip_id, label, choice) in enumerate(clips):
+        if clip_id not in clip_ids:
+            continue
         names = ("input", "interpretation", "residual")
         explanation = heard.explanation
         wavs = (heard.wavs, explanation.interpretation, explanation.residual)
@@ -58,7 +55,6 @@ def save_samples(folder, batch, heard, spectral_features, class_names, limit=Non
             sounds.shape[-1] / sample_rate,
             f"{clip_id}: {class_names[int(label)]}, decided {class_names[choice]}",
         )
-    return len(clips)
 
 
 class SampleKeeper:
@@ -74,29 +70,25 @@ class SampleKeeper:
         The row of the table to keep.
     spectral_features : SpectralFeatures
     class_names : list of str
-    n_samples : int
-        Clips a condition.
+    clip_ids : collection of str
+        The clips to keep.
     """
 
-    def __init__(self, folder, method, spectral_features, class_names, n_samples):
+    def __init__(self, folder, method, spectral_features, class_names, clip_ids):
         self.folder = Path(folder)
         self.method = method
         self.spectral_features = spectral_features
         self.class_names = class_names
-        self.n_samples = n_samples
-        self.n_saved = {}
+        self.clip_ids = clip_ids
 
     def __call__(self, condition, method, batch, heard):
-        """Save what is still wanted of this batch."""
-        left = self.n_samples - self.n_saved.get(condition, 0)
-        if method != self.method or left <= 0:
-            return
-        saved = save_samples(
-            self.folder / condition,
-            batch,
-            heard,
-            self.spectral_features,
-            self.class_names,
-            limit=left,
-        )
-        self.n_saved[condition] = self.n_saved.get(condition, 0) + saved
+        """Save what is wanted of this batch."""
+        if method == self.method:
+            save_samples(
+                self.folder / condition,
+                batch,
+                heard,
+                self.spectral_features,
+                self.class_names,
+                self.clip_ids,
+            )
