@@ -196,7 +196,7 @@ def test_manifests(prepare, data_folder, tmp_path):
         "path": str(data_folder / "audio" / "4-B-41.wav"),
         "duration": 0.5,
         "fold": 4,
-        "target": 41,
+        "esc50_target": 41,
         "category": "chainsaw",
         "class_index": 2,  # the rank of 41 among 0, 10, 41
     }

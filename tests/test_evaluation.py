@@ -53,6 +53,13 @@ def score(data, spectral, frozen, make_lmac_td):
     return run
 
 
+def test_mixtures_keep_their_sources(data):
+    for condition in ("clean", "in_domain"):
+        for batch in make_dataloader(data.dataset("test", condition), batch_size=4):
+            both = batch.target.data + batch.interference.data
+            torch.testing.assert_close(batch.mixture.data, both, atol=1e-6, rtol=0)
+
+
 def test_rows_that_explain_nothing(score):
     table = score()
     check_invariants(table)

@@ -216,8 +216,8 @@ def prepare_esc50(
 
     A manifest is what ``DynamicItemDataset.from_json`` of SpeechBrain reads: for each
     clip id ``wav`` (the decoded ``.npy`` file), ``path`` (the recording), ``duration``
-    (seconds, as decoded), ``fold``, ``target``, ``category`` and ``class_index``, the
-    rank of ``target`` among all targets of the table: equal to ``target`` for ESC-50,
+    (seconds, as decoded), ``fold``, ``esc50_target``, ``category`` and ``class_index``,
+    the rank of the target among all targets of the table: equal to it for ESC-50,
     0 to 9 for ESC-10. Nothing is written into ``data_folder``.
 
     Arguments
@@ -297,7 +297,8 @@ def prepare_esc50(
                 "path": str(clip.path.absolute()),
                 "duration": decoded_length(decoded[clip]) / sample_rate,
                 "fold": clip.fold,
-                "target": clip.target,
+                # Not "target": that is the clean sound of a mixture.
+                "esc50_target": clip.target,
                 "category": clip.category,
                 "class_index": class_index[clip.target],
             }
