@@ -32,7 +32,9 @@ def main(argv=None):
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
     trained_epoch = load_best(
-        hparams["checkpointer"], f"python train_interpreter.py {' '.join(argv)}"
+        hparams["checkpointer"],
+        hparams["save_folder"],
+        f"python train_interpreter.py {' '.join(argv)}",
     )
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test")

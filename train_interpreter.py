@@ -35,7 +35,7 @@ def main(argv=None):
             "sample_ids": data.sample_ids("valid", hparams["n_samples"]),
         },
         run_opts=experiment.run_opts,
-        checkpointer=hparams["checkpointer"],
+        checkpointer=hparams["checkpointer"](),
     )
     brain.fit(
         hparams["epoch_counter"],

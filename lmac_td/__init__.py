@@ -3,3 +3,8 @@
 A clip goes in, the classifier decides, an interpreter keeps the part of the sound
 that made it decide, and the same yardstick measures every interpreter.
 """
+
+import logging
+
+# SpeechBrain says at import that TensorBoard figures need torchvision. We make none.
+logging.getLogger("speechbrain.utils.train_logger").setLevel(logging.ERROR)

@@ -1,16 +1,21 @@
 """Find and load trained weights, with a clear word when there are none."""
 
 import contextlib
+from pathlib import Path
 
 from lmac_td.errors import CheckpointError
 
 
-def load_best(checkpointer, train_command):
+def load_best(make_checkpointer, folder, train_command):
     """Load the checkpoint of the lowest validation loss.
 
     Arguments
     ---------
-    checkpointer : speechbrain.utils.checkpoints.Checkpointer
+    make_checkpointer : callable
+        Gives SpeechBrain's Checkpointer of ``folder``. It makes the folder, so it is
+        called only where there is one.
+    folder : str or Path
+        Where the checkpoints are.
     train_command : str
         What to tell a user who has not trained yet.
 
@@ -24,11 +29,13 @@ def load_best(checkpointer, train_command):
     CheckpointError
         If there is none, or it belongs to a model of other settings.
     """
-    checkpoint = checkpointer.find_checkpoint(min_key="loss")
+    checkpoint = None
+    if Path(folder).is_dir():
+        checkpointer = make_checkpointer()
+        checkpoint = checkpointer.find_checkpoint(min_key="loss")
     if checkpoint is None:
         raise CheckpointError(
-            f"{checkpointer.checkpoints_dir} holds no trained interpreter: train one "
-            f"with `{train_command}`"
+            f"{folder} holds nothing that was trained: train it with `{train_command}`"
         )
     try:
         checkpointer.load_checkpoint(checkpoint)

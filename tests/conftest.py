@@ -109,7 +109,7 @@ number_of_epochs: 2
 {tiny}
 pretrained_classifier: {tmp_path}/results/cnn14/classifier
 encoder_channels: 16
-kernel_size: 16
+kernel_size: 8
 unet_channels: [4, 4, 4, 4]
 masknet_channels: 8
 intra_layers: 1

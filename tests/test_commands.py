@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,48 @@ def test_data_that_cannot_work(tiny_recipes, settings, words):
     sentence = refused(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
     assert words in sentence
     assert not (tiny_recipes / "results").exists()
+
+
+def corrupt(path):
+    path.write_bytes(b"RIFF, but no sound")
+
+
+def empty(path):
+    soundfile.write(path, np.zeros(0), 16000)
+
+
+def silent(path):
+    soundfile.write(path, np.zeros(16000), 16000)
+
+
+def with_nan(path):
+    soundfile.write(path, np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("spoil", [corrupt, empty, silent, with_nan])
+def test_a_bad_file_is_named_and_left_out_only_when_asked(tiny_recipes, corpus, spoil):
+    folder = tiny_recipes / "spoilt"
+    shutil.copytree(corpus / "ESC-50", folder)
+    # Two clips of its class and split must be left without it: it is one of three.
+    bad = sorted((folder / "audio").glob("1-*.wav"))[0]
+    spoil(bad)
+    settings = {"data_folder": folder, "number_of_epochs": 1}
+    sentence = refused(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
+    assert bad.name in sentence
+    assert "skip_bad_files: True" in sentence
+    assert not (tiny_recipes / "results").exists()
+    done = run(CLASSIFIER, tiny_recipes / "cnn14.yaml", skip_bad_files=True, **settings)
+    assert bad.name in done.stderr + done.stdout
+
+
+def test_a_table_without_a_column(tiny_recipes, corpus):
+    folder = tiny_recipes / "spoilt"
+    shutil.copytree(corpus / "ESC-50", folder)
+    table = folder / "meta" / "esc50.csv"
+    table.write_text(table.read_text().replace("fold", "part", 1))
+    sentence = refused(CLASSIFIER, tiny_recipes / "cnn14.yaml", data_folder=folder)
+    assert "'fold'" in sentence
+    assert "esc50.csv" in sentence
 
 
 def test_a_classifier_of_other_widths(trained):

@@ -117,9 +117,9 @@ def test_filters_are_localised_in_frequency():
     ("arguments", "named"),
     [
         ({"kernel_size": 15, "out_channels": 64}, "kernel_size"),
-        ({"kernel_size": 16, "out_channels": 30}, "out_channels.*kernel_size"),
-        ({"kernel_size": 16, "out_channels": 33}, "out_channels.*kernel_size"),
-        ({"kernel_size": 16, "out_channels": 64, "init": "best"}, "init"),
+        ({"kernel_size": 16, "out_channels": 30}, "encoder_channels.*kernel_size"),
+        ({"kernel_size": 16, "out_channels": 33}, "encoder_channels.*kernel_size"),
+        ({"kernel_size": 16, "out_channels": 64, "init": "best"}, "filterbank_init"),
     ],
 )
 def test_settings_that_cannot_work_are_named(arguments, named):

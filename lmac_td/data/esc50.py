@@ -272,7 +272,7 @@ def prepare_esc50(
     >>> len(json.loads(manifests["test"].read_text()))
     10
     """
-    _check_fold_nums(fold_nums)
+    check_fold_nums(fold_nums)
     clips = read_clips(data_folder)
     splits = _split_clips(clips, fold_nums, data_folder)
     names = class_names(clips)
@@ -315,7 +315,21 @@ def _targets(clips):
     return {clip.target for clip in clips}
 
 
-def _check_fold_nums(fold_nums):
+def check_fold_nums(fold_nums):
+    """Refuse splits that are no lists of folds, or that share one with ``train``.
+
+    Validation and test may share a fold: the papers score the one that chose the
+    checkpoint, and another.
+
+    Arguments
+    ---------
+    fold_nums : dict of str to list of int
+        The folds of each split.
+
+    Raises
+    ------
+    SettingError
+    """
     for split, folds in fold_nums.items():
         setting = f"{split}_fold_nums"
         if not isinstance(folds, list | tuple) or not folds:

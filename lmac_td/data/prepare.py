@@ -8,7 +8,12 @@ from pathlib import Path
 from lmac_td.data import corpus
 from lmac_td.data.datasets import make_dataset
 from lmac_td.data.download import download_esc50
-from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
+from lmac_td.data.esc50 import (
+    check_fold_nums,
+    class_names,
+    prepare_esc50,
+    read_clips,
+)
 from lmac_td.data.noise import NoisePool, wham_split_folder
 from lmac_td.errors import SettingError
 
@@ -124,6 +129,7 @@ def prepare(
     UserError
         As named by the parts; nothing is written to ``output_folder`` then.
     """
+    check_fold_nums(fold_nums)  # of all three: a test fold must not be trained on
     if not Path(data_folder).is_dir():
         if generate_corpus:
             _generate(data_folder, wham_folder)

@@ -13,8 +13,6 @@ filterbank that reconstructs perfectly (the default), nothing is invented and no
 is lost.
 """
 
-from torch.nn import functional as F
-
 from lmac_td.errors import SettingError
 from lmac_td.interpreters.base import Interpreter
 
@@ -35,10 +33,6 @@ class LMACTD(Interpreter):
     alpha : float
         Weight of the classifier's representations in eq. 3, in [0, 1]. With 0 the
         U-Net is not run at all.
-    balanced : bool
-        Bring H_d and H_e each to zero mean and unit variance over a clip before they
-        are mixed, so that alpha weighs them as it says. False is eq. 3 to the letter:
-        the level of the clip and the scale that U learns then decide the weights too.
     train_filterbank : bool
         Learn the filterbank too. False keeps i + i_out = x exactly.
 
@@ -49,14 +43,7 @@ class LMACTD(Interpreter):
     """
 
     def __init__(
-        self,
-        features,
-        filterbank,
-        unet,
-        masknet,
-        alpha=0.75,
-        balanced=False,
-        train_filterbank=False,
+        self, features, filterbank, unet, masknet, alpha=0.75, train_filterbank=False
     ):
         super().__init__(features)
         if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
@@ -68,7 +55,6 @@ class LMACTD(Interpreter):
         self.unet = unet
         self.masknet = masknet
         self.alpha = alpha
-        self.balanced = balanced
 
     def forward(self, wavs, features, decision):
         """Explain a batch.
@@ -104,6 +90,4 @@ class LMACTD(Interpreter):
             samples_per_stft_frame=self.features.hop_samples,
             samples_per_frame=self.filterbank.stride,
         )
-        if self.balanced:
-            h_d, h_e = (F.group_norm(h, num_groups=1) for h in (h_d, h_e))
         return self.alpha * h_d + (1 - self.alpha) * h_e

@@ -120,9 +120,9 @@ class Filterbank(nn.Module):
     def __init__(self, kernel_size, out_channels, init="perfect"):
         super().__init__()
         if kernel_size < 2 or kernel_size % 2:
-            raise ValueError(f"kernel_size: {kernel_size} has no half to overlap by")
+            raise ValueError(f"kernel_size is {kernel_size}: give an even number")
         if init not in ("perfect", "random"):
-            raise ValueError(f"init: {init!r} is neither 'perfect' nor 'random'")
+            raise ValueError(f"filterbank_init is {init!r}: give perfect or random")
         self.stride = kernel_size // 2
         self.encoder = Encoder(kernel_size, out_channels)
         self.decoder = Decoder(out_channels, 1, kernel_size, self.stride)
@@ -179,9 +179,9 @@ def perfect_filters(kernel_size, out_channels):
     half = out_channels // 2
     if out_channels % 2 or half < kernel_size:
         raise ValueError(
-            f"out_channels: {out_channels} filters cannot invert kernel_size "
-            f"{kernel_size}; give an even number of at least {2 * kernel_size}, "
-            "or init 'random'"
+            f"{out_channels} filters (encoder_channels) cannot reconstruct from a "
+            f"kernel_size of {kernel_size}: give an even number of at least "
+            f"{2 * kernel_size}, or filterbank_init random"
         )
     n = torch.arange(kernel_size, dtype=torch.float64) + 0.5
     k = torch.arange(half, dtype=torch.float64).unsqueeze(1) + 0.5

@@ -261,7 +261,7 @@ def build_unet(geometry, emb_dim, cnn14_channels, mel_bins, out_channels, channe
     if geometry == "aligned":
         return AlignedUNet(rep_channels, mel_bins, out_channels, channels)
     if geometry != "published":
-        raise ValueError(f"geometry: {geometry!r} is neither aligned nor published")
+        raise ValueError(f"geometry is {geometry!r}: give aligned or published")
     if tuple(rep_channels) != tuple(emb_dim // d for d in (1, 2, 4, 8)):
         raise ValueError(
             f"geometry: published needs representations that halve their {emb_dim} "

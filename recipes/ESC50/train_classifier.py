@@ -145,7 +145,7 @@ def main(argv=None):
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=experiment.run_opts,
-        checkpointer=hparams["checkpointer"],
+        checkpointer=hparams["checkpointer"](),
     )
     brain.fit(
         hparams["epoch_counter"],
@@ -154,7 +154,9 @@ def main(argv=None):
         train_loader_kwargs=hparams["train_loader"],
         valid_loader_kwargs=hparams["eval_loader"],
     )
-    epoch = load_best(hparams["checkpointer"], f"python {' '.join(sys.argv)}")
+    epoch = load_best(
+        hparams["checkpointer"], hparams["save_folder"], f"python {' '.join(sys.argv)}"
+    )
     test(brain, data, hparams, experiment.output_folder)
     export(hparams, experiment.output_folder / "classifier")
     print(

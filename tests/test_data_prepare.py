@@ -1,0 +1,65 @@
+"""One call from settings to data."""
+
+import json
+
+import pytest
+
+from lmac_td.data.prepare import prepare
+from lmac_td.errors import DataError, SettingError
+
+
+@pytest.fixture
+def settings(corpus, tmp_path):
+    return {
+        "data_folder": corpus / "ESC-50",
+        "wham_folder": corpus / "wham_noise",
+        "output_folder": tmp_path / "results",
+        "fold_nums": {"train": [1], "valid": [4], "test": [4, 5]},
+        "out_n_neurons": 10,
+        "sample_rate": 16000,
+        "signal_length_s": 1,
+        "snr_db": 0,
+        "mixing_seed": 1,
+        "cache_folder": tmp_path / "cache",
+    }
+
+
+def test_prepares_the_splits_that_are_asked_for(settings):
+    data = prepare(["test"], **settings)
+    assert list(data.manifests) == ["test"]
+    assert len(data.dataset("test", "clean")) == 20
+    assert data.folds == settings["fold_nums"]
+
+
+def test_a_test_fold_must_not_be_trained_on_whichever_split_is_needed(settings):
+    settings["fold_nums"] = {"train": [1, 5], "valid": [4], "test": [5]}
+    with pytest.raises(SettingError, match="fold 5"):
+        prepare(["test"], **settings)
+
+
+def test_samples_are_spread_over_the_classes(settings):
+    data = prepare(["valid"], **settings)
+    manifest = json.loads(data.manifests["valid"].read_text())
+    assert data.sample_ids("valid", 99) == set(manifest)
+    few = data.sample_ids("valid", 5)
+    assert len({manifest[clip_id]["category"] for clip_id in few}) == 5
+    assert data.sample_ids("valid", 0) == set()
+
+
+def test_the_corpus_is_generated_when_asked_for(settings, tmp_path):
+    folders = {
+        "data_folder": tmp_path / "new" / "ESC-50",
+        "wham_folder": tmp_path / "new" / "wham_noise",
+    }
+    with pytest.raises(DataError, match="--data_folder"):
+        prepare(["test"], **{**settings, **folders})
+    with pytest.raises(SettingError, match="wham_noise"):
+        prepare(
+            ["test"],
+            generate_corpus=True,
+            **{**settings, **folders, "wham_folder": tmp_path / "noise"},
+        )
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "results").exists()
+    data = prepare(["test"], generate_corpus=True, **{**settings, **folders})
+    assert len(data.dataset("test")) == 160
