@@ -27,7 +27,7 @@ demo: install
 	$(RUN) eval_faithfulness.py hparams/lmac_td_demo.yaml
 
 test: install
-	$(RUN) -m pytest --numprocesses 2
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 check: install
 	$(RUN) -m ruff check .

@@ -65,3 +65,10 @@ def test_one_training_step_and_one_evaluation_batch(hparams, n_clips):
     score(table, "noise", "lmac_td", batch, heard)
     check_invariants(table)
     assert table.means("noise", "lmac_td")["completeness (dB)"] > 80
+
+
+def test_the_published_geometry_is_a_setting(hparams):
+    published = load_recipe(ROOT / "hparams" / "lmac_td.yaml", "geometry: published")
+    names = {name.split(".")[0] for name in published["unet"].state_dict()}
+    assert names == {f"convt{i}" for i in range(1, 10)}
+    assert type(hparams["unet"]).__name__ == "AlignedUNet"

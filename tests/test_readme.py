@@ -1,0 +1,55 @@
+"""Every command in a README names a script, a recipe and settings that exist.
+
+That the scripts do what the README says is tested by running them, in
+``test_commands.py``.
+"""
+
+import re
+import shlex
+
+import pytest
+from speechbrain.utils.run_opts import HELP_TEXTS
+
+from lmac_td.hparams import compose
+from tests.conftest import ROOT
+
+READMES = [ROOT / "README.md", ROOT / "recipes" / "ESC50" / "README.md"]
+
+
+def commands(program):
+    found = []
+    for readme in READMES:
+        for line in readme.read_text().splitlines():
+            if re.match(rf"    +{program} ", line):
+                found.append(line.strip())
+    return found
+
+
+@pytest.mark.parametrize("line", sorted(set(commands("python"))))
+def test_python_commands(line):
+    _, script, *arguments = shlex.split(line)
+    assert (ROOT / script).is_file()
+    recipes = [part for part in arguments if part.endswith(".yaml")]
+    settings = compose(ROOT / recipes[0]) if recipes else {}
+    for argument in arguments:
+        if argument.startswith("--"):
+            name = argument.removeprefix("--")
+            assert name in settings or name in HELP_TEXTS, f"{line}: no {argument}"
+
+
+@pytest.mark.parametrize("line", sorted(set(commands("make"))))
+def test_make_commands(line):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert line.split()[1] in targets
+
+
+def test_links_lead_somewhere():
+    for readme in READMES:
+        for link in re.findall(r"\]\(([^)]+)\)", readme.read_text()):
+            if not link.startswith("http"):
+                assert (readme.parent / link).exists(), f"{readme}: {link}"
+
+
+def test_the_repository_speaks_of_the_project_alone():
+    for readme in READMES:
+        assert "/work/" not in readme.read_text()
