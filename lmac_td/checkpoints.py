@@ -1,9 +1,44 @@
-"""Find and load trained weights, with a clear word when there are none."""
+"""Save trained weights whole, find and load them, say clearly when there are none."""
 
 import contextlib
+import os
+import shutil
 from pathlib import Path
 
+from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
+
 from lmac_td.errors import CheckpointError
+
+PARTIAL = ".partial+"
+
+
+class WholeCheckpointer(Checkpointer):
+    """SpeechBrain's Checkpointer, whose checkpoints appear whole or not at all.
+
+    SpeechBrain writes the file that makes a folder a checkpoint first: a training that
+    is killed while it saves leaves half a checkpoint, and cannot be resumed. Here the
+    folder gets its name when all is in it.
+
+    Arguments
+    ---------
+    As of ``speechbrain.utils.checkpoints.Checkpointer``.
+    """
+
+    def save_checkpoint(self, *args, **kwargs):
+        """See ``Checkpointer.save_checkpoint``."""
+        for stale in self.checkpoints_dir.glob(f"{PARTIAL}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        partial = super().save_checkpoint(*args, **kwargs)
+        if partial is None:  # not the main process
+            return None
+        whole = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
+        os.replace(partial.path, whole)
+        paramfiles = {k: whole / path.name for k, path in partial.paramfiles.items()}
+        return Checkpoint(whole, partial.meta, paramfiles)
+
+    def _new_checkpoint_dirpath(self):
+        path = super()._new_checkpoint_dirpath()
+        return path.with_name(PARTIAL + path.name)
 
 
 def load_best(make_checkpointer, folder, train_command):
@@ -41,8 +76,8 @@ def load_best(make_checkpointer, folder, train_command):
         checkpointer.load_checkpoint(checkpoint)
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(
-            f"{checkpoint.path} belongs to a model of other settings: give those that "
-            "it was trained with"
+            f"{checkpoint.path} is damaged or belongs to a model of other settings: "
+            "give those that it was trained with"
         ) from error
     return checkpoint.meta["epoch"]
 
@@ -67,8 +102,8 @@ def resume_message(checkpointer):
         if checkpoint is None:
             raise
         raise CheckpointError(
-            f"{checkpoint.path} belongs to a model of other settings: give another "
-            "--output_folder, or delete it to train anew"
+            f"{checkpoint.path} is damaged or belongs to a model of other settings: "
+            "give another --output_folder, or delete it to train anew"
         ) from error
     if checkpoint is not None:
         print(

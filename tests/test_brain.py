@@ -8,6 +8,7 @@ import torch
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from lmac_td.brain import InterpreterBrain
+from lmac_td.checkpoints import WholeCheckpointer
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
 from lmac_td.objectives import MaskingLoss
@@ -66,7 +67,7 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
                 **settings,
             },
             run_opts={"noprogressbar": True, "device": "cpu", **(run_opts or {})},
-            checkpointer=sb.utils.checkpoints.Checkpointer(
+            checkpointer=WholeCheckpointer(
                 tmp_path / "save",
                 recoverables={
                     "interpreter": interpreter,
