@@ -44,8 +44,9 @@ class PreparedData:
     mixing_seed: int
 
     def sample_ids(self, split, n_samples):
-        """Ids of ``n_samples`` clips spread evenly over a split and its classes."""
-        clip_ids = list(json.loads(self.manifests[split].read_text(encoding="utf-8")))
+        """Ids of ``n_samples`` clips spread evenly over the classes of a split."""
+        clips = json.loads(self.manifests[split].read_text(encoding="utf-8"))
+        clip_ids = sorted(clips, key=lambda clip_id: clips[clip_id]["class_index"])
         wanted = min(n_samples, len(clip_ids))
         return {clip_ids[i * len(clip_ids) // wanted] for i in range(wanted)}
 
