@@ -313,18 +313,24 @@ def _locate(filename, source, savedir):
     if Path(source).is_dir():
         path = Path(source) / filename
         if not path.is_file():
-            raise CheckpointError(
-                f"{path} does not exist: give pretrained_classifier a folder that "
-                "holds embedding_model.ckpt and classifier.ckpt, or train one with "
-                "`python recipes/ESC50/train_classifier.py hparams/cnn14.yaml`"
-            )
+            raise _no_classifier(path)
         return path
+    if not source.startswith(("http://", "https://")) and source.count("/") > 1:
+        raise _no_classifier(source)  # a hub id has one slash at most
     # One folder a source: a file kept for another source is never mistaken for it.
     folder = Path(savedir) / re.sub(r"[^\w.-]+", "_", source.rstrip("/"))
     path = folder / filename
     if not path.is_file():
         run_on_main(_download, args=[filename, source.rstrip("/"), path])
     return path
+
+
+def _no_classifier(path):
+    return CheckpointError(
+        f"{path} does not exist: give pretrained_classifier a folder that holds "
+        "embedding_model.ckpt and classifier.ckpt, or train one with `python "
+        "recipes/ESC50/train_classifier.py hparams/cnn14.yaml` (or cnn14_small.yaml)"
+    )
 
 
 def _download(filename, source, path):

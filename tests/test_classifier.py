@@ -442,3 +442,9 @@ def test_a_corrupt_file(folder, tmp_path, kind, capsys):
         load_classifier(*small_pair(), folder, tmp_path)
     assert path.exists()  # the user's own file is left alone
     assert capsys.readouterr().out == ""
+
+
+def test_a_path_that_does_not_exist_is_no_hub_id(tmp_path):
+    with pytest.raises(CheckpointError, match=r"does not exist.*train_classifier\.py"):
+        load_classifier(*small_pair(), "results/cnn14/1234/classifier", tmp_path)
+    assert not any(tmp_path.iterdir())
