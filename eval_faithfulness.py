@@ -6,6 +6,8 @@
 Give it the settings that the interpreter was trained with.
 """
 
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from lmac_td import evaluation
 from lmac_td.checkpoints import load_best
 from lmac_td.errors import exit_on_user_error
-from lmac_td.experiment import open_experiment
+from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
@@ -34,10 +36,11 @@ def main(argv=None):
     trained_epoch = load_best(
         hparams["checkpointer"],
         hparams["save_folder"],
-        f"python train_interpreter.py {' '.join(argv)}",
+        f"python train_interpreter.py {shlex.join(argv)}",
     )
+    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
     classifier = experiment.load_classifier().to(device)
-    data = experiment.prepare("test")
+    data = experiment.prepare("test", noise=conditions != ["clean"])
 
     features = hparams["features"].to(device)
     interpreter = hparams["interpreter"].to(device).eval()
@@ -52,9 +55,11 @@ def main(argv=None):
             "mixing_seed": data.mixing_seed,
             "in_domain snr_db": data.snr_db,
             "heard": "audio",
+            "recipe": experiment.settings,
         }
     )
     folder = experiment.output_folder / "evaluation"
+    shutil.rmtree(folder, ignore_errors=True)  # of an older model, perhaps
     samples = SampleKeeper(
         folder / "samples",
         method,
@@ -77,15 +82,17 @@ def main(argv=None):
             on_heard=samples,
             progress=not experiment.run_opts.noprogressbar,
         )
-    check_invariants(table)
-
     markdown = table.to_markdown()
     table.to_json(folder / "table.json")
     table.clips_to_csv(folder / "clips.csv")
     with write_atomically(folder / "table.md", "w", encoding="utf-8") as file:
         file.write(markdown)
+    check_invariants(table)
     print(markdown)
-    print(", ".join(f"{name}: {value}" for name, value in table.settings.items()))
+    said = (
+        f"{name}: {table.settings[name]}" for name in table.settings if name != "recipe"
+    )
+    print(", ".join(said))
     print(f"Table, intervals and every clip's scores: {folder}")
     print(f"Sounds and spectrograms: {samples.folder}")
 

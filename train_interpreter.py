@@ -6,6 +6,7 @@
 Interrupted, the same command goes on from the last checkpoint.
 """
 
+import shlex
 import sys
 
 from lmac_td.brain import InterpreterBrain
@@ -15,7 +16,8 @@ from lmac_td.experiment import open_experiment
 
 def main(argv=None):
     """Train what the recipe describes."""
-    experiment = open_experiment(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    experiment = open_experiment(argv)
     hparams = experiment.hparams
     classifier = experiment.load_classifier()
     data = experiment.prepare("train", "valid")
@@ -46,7 +48,7 @@ def main(argv=None):
     )
     print(
         f"Trained: {experiment.output_folder}\n"
-        f"Measure it: python eval_faithfulness.py {' '.join(argv or sys.argv[1:])}"
+        f"Measure it: python eval_faithfulness.py {shlex.join(argv)}"
     )
 
 

@@ -106,7 +106,6 @@ def resume_message(checkpointer):
             "give another --output_folder, or delete it to train anew"
         ) from error
     if checkpoint is not None:
-        print(
-            f"Resuming after epoch {checkpoint.meta['epoch']} from {checkpoint.path}",
-            flush=True,
-        )
+        epoch = checkpoint.meta.get("epoch")  # SpeechBrain's mid-epoch ones tell none
+        where = f"after epoch {epoch}" if epoch else "in the middle of an epoch"
+        print(f"Resuming {where} from {checkpoint.path}", flush=True)

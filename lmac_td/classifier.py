@@ -21,7 +21,7 @@ import torch.nn as nn
 from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.fetching import fetch
 
-from lmac_td.errors import CheckpointError
+from lmac_td.errors import CheckpointError, SettingError
 
 _NORMS = {
     "bn": lambda channels: nn.BatchNorm2d(channels),
@@ -115,11 +115,13 @@ class Cnn14(nn.Module):
     ):
         super().__init__()
         if norm_type not in _NORMS:
-            raise ValueError(f"norm_type: {norm_type!r} is none of {sorted(_NORMS)}")
+            raise SettingError(f"norm_type: {norm_type!r} is none of {sorted(_NORMS)}")
         if len(channels) != 5:
-            raise ValueError(f"channels: CNN14 has five widths, not {len(channels)}")
+            raise SettingError(f"channels: CNN14 has five widths, not {len(channels)}")
         if mel_bins < 32:
-            raise ValueError(f"mel_bins: CNN14 halves them five times, {mel_bins} < 32")
+            raise SettingError(
+                f"mel_bins: CNN14 halves them five times, {mel_bins} < 32"
+            )
         self.return_reps = return_reps
         self.norm0 = _NORMS[norm_type](mel_bins)
         widths = (1, *channels, emb_dim)
@@ -152,7 +154,7 @@ class Cnn14(nn.Module):
             If the clip has fewer than the 32 frames that five poolings need.
         """
         if x.shape[1] < 32:
-            raise ValueError(
+            raise SettingError(
                 f"CNN14 pools time by 32, but the clip has only {x.shape[1]} STFT "
                 "frames: give it a longer clip (or signal_length_s)"
             )

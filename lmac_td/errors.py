@@ -5,6 +5,7 @@ print that sentence and leave with exit code 2 (see :func:`exit_on_user_error`).
 """
 
 import contextlib
+import re
 import sys
 
 
@@ -44,7 +45,10 @@ def exit_on_user_error(when_interrupted="Interrupted."):
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # A dataloader's worker sends its whole traceback: the sentence ends it.
+        sentence = str(error).strip().splitlines()[-1]
+        sentence = re.sub(r"^lmac_td\.errors\.\w+: ", "", sentence)
+        print(f"error: {sentence}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\n{when_interrupted}", file=sys.stderr)

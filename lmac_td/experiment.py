@@ -1,18 +1,31 @@
 """What the commands do alike: open an experiment from a recipe and its settings."""
 
-import os
-import tempfile
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import speechbrain as sb
-from speechbrain.utils.distributed import infer_device
+import torch
 from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
 from lmac_td.errors import SettingError
+from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
+
+# Kept beside what is trained, so that it is never resumed or measured as another.
+SETTINGS = "settings.json"
+# Settings that do not change what is trained.
+RUN_SETTINGS = {
+    "number_of_epochs", "num_workers", "eval_batch_size", "interpret_period",
+    "n_samples", "condition", "download", "generate_corpus", "skip_bad_files",
+    "use_tensorboard", "cache_folder", "output_folder", "save_folder", "test_fold_nums",
+}  # fmt: skip
+# Settings that an evaluation may choose anew.
+MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
+POSITIVE_SETTINGS = ("number_of_epochs", "batch_size", "eval_batch_size", "lr")
 
 
 @dataclass(frozen=True)
@@ -38,36 +51,96 @@ class Experiment:
 
     @property
     def device(self):
-        """``--device``, or the best one at hand."""
-        return self.run_opts.device or infer_device()
+        """``--device``, or a GPU if there is one, or the CPU."""
+        return self.run_opts.device
+
+    @property
+    def settings(self):
+        """The recipe's plain values: numbers, words and lists of them."""
+        return {
+            name: value
+            for name, value in self.hparams.items()
+            if isinstance(value, (bool, int, float, str, list, type(None)))
+        }
 
     @property
     def output_folder(self):
         """Where everything that the experiment makes is kept."""
         return Path(self.hparams["output_folder"])
 
-    def prepare(self, *splits):
+    def prepare(self, *splits, noise=True):
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`."""
-        return self.hparams["prepare"](splits)
+        return self.hparams["prepare"](splits, noise=noise)
 
     def create_output_folder(self):
-        """Make the output folder: settings, environment, log."""
+        """Make the output folder: settings, environment, log.
+
+        Raises
+        ------
+        SettingError
+            If it holds checkpoints that were trained with other settings.
+        """
+        if any(Path(self.hparams["save_folder"]).glob("CKPT*")):
+            self.check_trained_as(RUN_SETTINGS)
         # SpeechBrain resolves the references of one file: give it the whole recipe.
-        with tempfile.TemporaryDirectory() as folder:
-            whole = os.path.join(folder, "recipe.yaml")
-            Path(whole).write_text(compose_text(self.recipe), encoding="utf-8")
-            sb.create_experiment_directory(
-                experiment_directory=str(self.output_folder),
-                hyperparams_to_save=whole,
-                overrides=self.overrides or {},
-            )
+        recipe = self.output_folder / "recipe.yaml"
+        with write_atomically(recipe, "w", encoding="utf-8") as file:
+            file.write(compose_text(self.recipe))
+        sb.create_experiment_directory(
+            experiment_directory=str(self.output_folder),
+            hyperparams_to_save=str(recipe),
+            overrides=self.overrides or {},
+        )
+        self.save_settings(self.output_folder)
+
+    def save_settings(self, folder):
+        """Write the plain settings into a folder."""
+        with write_atomically(Path(folder) / SETTINGS, "w", encoding="utf-8") as file:
+            json.dump(self.settings, file, indent=1)
+
+    def check_trained_as(self, ignored):
+        """Compare with the settings that the output folder was trained with.
+
+        Arguments
+        ---------
+        ignored : set of str
+            Settings that may differ.
+
+        Raises
+        ------
+        SettingError
+            If another one differs.
+        """
+        for name, trained in read_settings(self.output_folder).items():
+            now = self.settings.get(name)
+            if name not in ignored and now != trained:
+                raise SettingError(
+                    f"{self.output_folder} was trained with {name} {trained!r}, not "
+                    f"{now!r}: give --{name} as it was, or another --output_folder"
+                )
 
     def load_classifier(self):
-        """The frozen classifier named by ``pretrained_classifier``."""
+        """The frozen classifier named by ``pretrained_classifier``.
+
+        Raises
+        ------
+        SettingError
+            If it was trained on a fold of this data set that is not to be seen.
+        """
+        source = self.hparams["pretrained_classifier"]
+        trained = read_settings(source)
+        if trained.get("data_folder") == self.hparams["data_folder"]:
+            for name in ("valid_fold_nums", "test_fold_nums"):
+                seen = set(trained["train_fold_nums"]) & set(self.hparams[name])
+                if seen:
+                    raise SettingError(
+                        f"{source} was trained on fold {min(seen)} of {name}: take "
+                        f"that out of --{name}, or give another pretrained_classifier"
+                    )
         return load_classifier(
             self.hparams["embedding_model"],
             self.hparams["classifier"],
-            self.hparams["pretrained_classifier"],
+            source,
             Path(self.hparams["cache_folder"]) / "pretrained",
         )
 
@@ -128,5 +201,41 @@ def open_experiment(argv):
     SettingError
         If a setting is unknown or cannot work.
     """
+    # TF32 keeps three digits; ties between probabilities are told apart at six.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     recipe, run_opts, overrides = parse_arguments(argv)
-    return Experiment(recipe, load_recipe(recipe, overrides), run_opts, overrides)
+    experiment = Experiment(
+        recipe, load_recipe(recipe, overrides), _with_device(run_opts), overrides
+    )
+    for name in POSITIVE_SETTINGS:
+        value = experiment.hparams[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise SettingError(f"{name} is {value!r}: give --{name} a positive number")
+    return experiment
+
+
+def _with_device(run_opts):
+    """Choose a device where none is given: a GPU of CUDA, or the CPU.
+
+    Other accelerators lack the float64 in which the metrics are computed.
+    """
+    cuda = torch.cuda.is_available()
+    device = run_opts.device or ("cuda" if cuda else "cpu")
+    if device.startswith("cuda") and not cuda:
+        raise SettingError(f"device is {device}, but no CUDA GPU is at hand: give "
+                           "--device cpu")  # fmt: skip
+    return dataclasses.replace(
+        run_opts,
+        device=device,
+        overridden_args=run_opts.overridden_args | {"device"},
+    )
+
+
+def read_settings(folder):
+    """The settings that were kept in a folder; none where none were."""
+    path = Path(folder) / SETTINGS
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}

@@ -154,7 +154,7 @@ def load_recipe(recipe, overrides=""):
         return load_hyperpyyaml(compose_text(recipe), overrides or None)
     except SettingError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         # Constructors check their own arguments; HyperPyYAML adds its own lines.
         problem = " ".join(str(error).split())
         raise SettingError(f"{recipe} cannot be built: {problem}") from error

@@ -1,7 +1,6 @@
 """The commands of the README, run as a user runs them, and a user's mistakes."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -165,6 +164,9 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"alhpa": 0.5}, "did you mean --alpha"),
         ({"regulariser": "max"}, "--regulariser"),
         ({"geometry": "wide"}, "aligned"),
+        ({"nhead": 0}, "cannot be built"),
+        ({"batch_size": 0}, "--batch_size"),
+        ({"device": "cuda:99"}, "--device cpu"),
         ({"pretrained_classifier": "nowhere/at/all"}, "pretrained_classifier"),
     ],
 )
@@ -182,6 +184,7 @@ def test_a_setting_that_cannot_work(tiny_recipes, settings, words):
         ({"test_fold_nums": "[7]"}, "fold 7"),
         ({"out_n_neurons": 50}, "--out_n_neurons 10"),
         ({"valid_fold_nums": "[1]"}, "fold 1"),
+        ({"wham_snr_db": "loud"}, "--wham_snr_db"),
     ],
 )
 def test_data_that_cannot_work(tiny_recipes, settings, words):
@@ -223,6 +226,20 @@ def test_a_bad_file_is_named_and_left_out_only_when_asked(tiny_recipes, corpus, 
     assert bad.name in done.stderr + done.stdout
 
 
+def test_a_model_is_not_taken_for_another(trained):
+    """What was trained is neither resumed nor measured with other settings."""
+    recipe = trained / "lmac_td.yaml"
+    for script in (TRAIN, EVALUATE):
+        sentence = refused(script, recipe, l_in_w=4)
+        assert "l_in_w 5, not 4" in sentence
+    # Fold 3 was trained on, by the classifier and by the interpreter.
+    folds = {"train_fold_nums": "[1, 2]", "test_fold_nums": "[3]"}
+    sentence = refused(EVALUATE, recipe, **folds)
+    assert "train_fold_nums [1, 2, 3]" in sentence
+    sentence = refused(TRAIN, recipe, alpha=0.1, **folds)
+    assert "was trained on fold 3" in sentence
+
+
 def test_a_table_without_a_column(tiny_recipes, corpus):
     folder = tiny_recipes / "spoilt"
     shutil.copytree(corpus / "ESC-50", folder)
@@ -239,7 +256,6 @@ def test_a_classifier_of_other_widths(trained):
     assert "embedding_model.ckpt" in sentence
 
 
-@pytest.mark.skipif(os.environ.get("CI") is None, reason="minutes: CI runs it")
 def test_real_recordings(real_data, tiny_recipes):
     """One epoch of everything on real ESC-10 clips and ambient noise."""
     data_folder, wham_folder = real_data

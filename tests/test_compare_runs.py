@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +18,19 @@ def tables(tmp_path):
         rows = []
         for method, value in (("lmac_td", 40.0 + seed), ("identity", 0.0)):
             metrics = {c.metric: {"mean": value, "median": value} for c in COLUMNS}
-            rows.append({"condition": "clean", "method": method, "metrics": metrics})
+            rows.append(
+                {
+                    "condition": "clean",
+                    "method": method,
+                    "n_clips": 80,
+                    "metrics": metrics,
+                }
+            )
         rows[1]["metrics"]["kept (dB)"]["mean"] = None
         path = tmp_path / f"{seed}.json"
-        path.write_text(json.dumps({"settings": {"seed": seed}, "rows": rows}))
+        settings = {"seed": seed, "in_domain snr_db": 0}
+        settings |= {"test_fold_nums": [4], "mixing_seed": 1}
+        path.write_text(json.dumps({"settings": settings, "rows": rows}))
         paths.append(str(path))
     return paths
 
@@ -40,3 +50,30 @@ def test_a_file_that_is_no_table_is_named(tables, tmp_path):
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(DataError, match=r"other\.json"):
         read_runs([*tables, tmp_path / "other.json"])
+
+
+def change(path, where, value):
+    content = json.loads(Path(path).read_text())
+    part = content
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = value
+    Path(path).write_text(json.dumps(content))
+
+
+def test_other_mixtures_are_not_compared(tables):
+    change(tables[1], ("settings", "test_fold_nums"), [5])
+    with pytest.raises(DataError, match=r"2\.json was not made from the mixtures"):
+        main(tables)
+
+
+def test_a_row_that_stands_twice_and_differs_is_refused(tables):
+    change(tables[1], ("settings", "seed"), 1)
+    with pytest.raises(DataError, match="lmac_td with seed 1"):
+        main(tables)
+
+
+def test_the_last_digits_of_a_baseline_do_not_make_a_seed(tables, capsys):
+    change(tables[1], ("rows", 1, "metrics", "FF", "mean"), 1e-7)
+    main(tables)
+    assert capsys.readouterr().out.count("| identity") == 1

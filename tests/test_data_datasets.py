@@ -1,6 +1,7 @@
 """Datasets of mixtures, through SpeechBrain's own dataloader."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -131,3 +132,9 @@ def test_clean_probability(five, pool, probability, low, high):
 def test_wrong_settings_are_named(manifest, arguments, word):
     with pytest.raises(SettingError, match=word):
         make_dataset(manifest, **arguments)
+
+
+def test_a_dataset_can_be_sent_to_any_worker(five, pool):
+    dataset = make_dataset(five, "in_domain", pool, mixing_seed=3)
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(sent[2]["mixture"], dataset[2]["mixture"])

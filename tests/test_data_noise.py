@@ -169,3 +169,24 @@ def test_folders(tmp_path):
     assert wham_split_folder(tmp_path, "train") == tmp_path / "tr"
     with pytest.raises(DataError, match=r"cv.*--wham_folder"):
         wham_split_folder(tmp_path, "valid")
+
+
+def test_bad_recordings_are_passed_over_only_when_asked(folder, caplog):
+    for bad in ("0.wav", "1.wav", "2.wav"):
+        (folder / bad).write_bytes(b"no sound")
+    (folder / "._3.wav").write_bytes(b"what another system leaves beside a file")
+    clips = [str(clip) for clip in range(20)]
+    with pytest.raises(LoadAudioError, match="skip_bad_files"):
+        _ = [pool_of(folder).fixed(clip, "in_domain", 0) for clip in clips]
+    pool = pool_of(folder, skip_bad_files=True)
+    draws = [pool.fixed(clip, "in_domain", 0) for clip in clips]
+    assert all(draw.any() for draw in draws)
+    assert "0.wav" in caplog.text
+    again = [pool.fixed(clip, "in_domain", 0) for clip in clips]
+    assert all(torch.equal(a, b) for a, b in zip(draws, again, strict=True))
+
+
+def test_a_folder_of_bad_recordings_is_refused(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"no sound")
+    with pytest.raises(DataError, match="no usable recording"):
+        pool_of(tmp_path, skip_bad_files=True).random()

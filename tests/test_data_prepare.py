@@ -63,3 +63,29 @@ def test_the_corpus_is_generated_when_asked_for(settings, tmp_path):
     assert not (tmp_path / "results").exists()
     data = prepare(["test"], generate_corpus=True, **{**settings, **folders})
     assert len(data.dataset("test")) == 160
+
+
+def test_noise_is_looked_at_first_and_only_where_it_is_wanted(settings, tmp_path):
+    empty = tmp_path / "noise"
+    (empty / "tt").mkdir(parents=True)
+    settings["wham_folder"] = empty
+    with pytest.raises(DataError, match="no wav or flac"):
+        prepare(["test"], **settings)
+    assert not (tmp_path / "results").exists()
+    data = prepare(["test"], noise=False, **settings)
+    assert len(data.dataset("test", "clean")) == 20
+
+
+def test_a_fold_that_a_later_command_needs_is_looked_for_now(settings):
+    settings["fold_nums"]["test"] = [7]
+    with pytest.raises(DataError, match="fold 7"):
+        prepare(["train"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("snr_db", "loud"), ("sample_rate", 0), ("signal_length_s", float("nan"))],
+)
+def test_numbers_that_are_none(settings, name, value):
+    with pytest.raises(SettingError, match=name):
+        prepare(["test"], **{**settings, name: value})

@@ -4,11 +4,14 @@ A condition says what a clip is mixed with. Training draws new interference at e
 visit; validation and test pass ``mixing_seed`` and meet the same mixtures every time.
 """
 
+from dataclasses import dataclass
+
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lmac_td.data.cache import load_decoded
 from lmac_td.data.mixing import clean, mix_at_snr
+from lmac_td.data.noise import NoisePool
 from lmac_td.errors import SettingError
 
 OUTPUT_KEYS = ["id", "mixture", "target", "interference", "class_index"]
@@ -73,7 +76,15 @@ def make_dataset(
     >>> batch.mixture.data.shape, batch.class_index.shape
     (torch.Size([4, 8000]), torch.Size([4]))
     """
-    interfere = _interference(condition, noise_pool, mixing_seed)
+    if condition not in CONDITIONS:
+        raise SettingError(
+            f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}."
+        )
+    if condition != "clean" and noise_pool is None:
+        raise SettingError(
+            f"condition {condition} needs recordings of noise: set wham_folder, or use "
+            "condition clean."
+        )
     if not 0 <= clean_probability <= 1:
         raise SettingError(
             f"clean_probability is {clean_probability}: give a number from 0 to 1."
@@ -84,37 +95,46 @@ def make_dataset(
             "for fixed mixtures."
         )
 
-    def mix(clip_id, wav):
-        target = load_decoded(wav)
-        stays_clean = interfere is None or (
-            clean_probability > 0 and torch.rand(1).item() < clean_probability
-        )
-        if stays_clean:
-            return clean(target, clip_id)
-        return mix_at_snr(target, interfere(clip_id), snr_db, clip_id)
-
+    mixer = Mixer(condition, noise_pool, snr_db, mixing_seed, clean_probability)
     dataset = DynamicItemDataset.from_json(manifest)
     # One call makes all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
-        mix, takes=["id", "wav"], provides=["mixture", "target", "interference"]
+        mixer, takes=["id", "wav"], provides=["mixture", "target", "interference"]
     )
     dataset.set_output_keys(OUTPUT_KEYS)
     return dataset
 
 
-def _interference(condition, noise_pool, mixing_seed):
-    """What a condition adds to a clip: clip_id -> (T,), or None for nothing."""
-    if condition == "clean":
-        return None
-    if condition == "in_domain":
-        if noise_pool is None:
-            raise SettingError(
-                "condition in_domain needs recordings of noise: set wham_folder, or "
-                "use condition clean."
-            )
-        if mixing_seed is None:
-            return lambda clip_id: noise_pool.random()
-        return lambda clip_id: noise_pool.fixed(clip_id, condition, mixing_seed)
-    raise SettingError(
-        f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}."
-    )
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes one clip; an object, not a closure, so that any worker can be sent it.
+
+    Arguments
+    ---------
+    condition, noise_pool, snr_db, mixing_seed, clean_probability
+        As in :func:`make_dataset`.
+    """
+
+    condition: str
+    noise_pool: NoisePool | None
+    snr_db: float
+    mixing_seed: int | None
+    clean_probability: float
+
+    def __call__(self, clip_id, wav):
+        """Return the :class:`~lmac_td.data.mixing.Mixture` of a decoded clip."""
+        target = load_decoded(wav)
+        if self._stays_clean():
+            return clean(target, clip_id)
+        if self.mixing_seed is None:
+            noise = self.noise_pool.random()
+        else:
+            noise = self.noise_pool.fixed(clip_id, self.condition, self.mixing_seed)
+        return mix_at_snr(target, noise, self.snr_db, clip_id)
+
+    def _stays_clean(self):
+        if self.condition == "clean":
+            return True
+        return self.clean_probability > 0 and (
+            torch.rand(1).item() < self.clean_probability
+        )

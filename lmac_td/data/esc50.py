@@ -211,6 +211,7 @@ def prepare_esc50(
     signal_length_s,
     cache_folder,
     skip_bad_files=False,
+    splits=None,
 ):
     """Decode the clips of each split once and write its manifest.
 
@@ -238,6 +239,8 @@ def prepare_esc50(
         Where decoded clips are kept.
     skip_bad_files : bool
         Leave out clips that cannot be used, with a warning, instead of stopping.
+    splits : sequence of str, optional
+        Decode and write only these of ``fold_nums``; all are checked. All by default.
 
     Returns
     -------
@@ -274,7 +277,9 @@ def prepare_esc50(
     """
     check_fold_nums(fold_nums)
     clips = read_clips(data_folder)
-    splits = _split_clips(clips, fold_nums, data_folder)
+    # All splits are checked, whichever are wanted: hours may lie between the commands.
+    clips_of = _split_clips(clips, fold_nums, data_folder)
+    splits = {split: clips_of[split] for split in splits or fold_nums}
     names = class_names(clips)
     if len(names) != out_n_neurons:
         raise DataError(

@@ -7,6 +7,7 @@ every method is scored on the same mixtures.
 
 import hashlib
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from lmac_td.audio import load_audio, read_mono
 from lmac_td.data.cache import decode_once, decoded_length, load_decoded
 from lmac_td.errors import DataError, LoadAudioError
 
+logger = logging.getLogger(__name__)
+
 ENDINGS = (".wav", ".flac")
 WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
 
-_REMEDY = "remove it from the noise folder"
+_REMEDY = "remove it from the noise folder or set skip_bad_files: True"
 
 # Recordings pause. After so many silent draws the loudest sample is looked for instead.
 _MAX_SILENT_CROPS = 10
@@ -80,6 +83,9 @@ class NoisePool:
     cache_folder : str or Path, optional
         Where recordings of other rates are kept resampled. Without it they are
         decoded whole at each draw.
+    skip_bad_files : bool
+        Where a recording turns out corrupt, empty or silent, or holds NaN, take the
+        next one and say so, instead of an error.
 
     Raises
     ------
@@ -100,7 +106,14 @@ class NoisePool:
     True
     """
 
-    def __init__(self, folder, sample_rate, signal_length_s, cache_folder=None):
+    def __init__(
+        self,
+        folder,
+        sample_rate,
+        signal_length_s,
+        cache_folder=None,
+        skip_bad_files=False,
+    ):
         folder = Path(folder)
         if not folder.is_dir():
             raise DataError(
@@ -108,7 +121,9 @@ class NoisePool:
             )
         # Sorted: a draw must not depend on the order in which a disk lists its files.
         self.files = sorted(
-            file for file in folder.iterdir() if file.suffix.lower() in ENDINGS
+            file
+            for file in folder.iterdir()
+            if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
         )
         if not self.files:
             raise DataError(
@@ -118,6 +133,7 @@ class NoisePool:
         self.sample_rate = sample_rate
         self.n_samples = round(signal_length_s * sample_rate)
         self.cache_folder = cache_folder
+        self.skip_bad_files = skip_bad_files
 
     def random(self, generator=None):
         """Draw a random stretch of a random recording.
@@ -137,7 +153,21 @@ class NoisePool:
         LoadAudioError
             The recording drawn is corrupt, empty or silent, or holds NaN.
         """
-        path = self.files[_randint(len(self.files), generator)]
+        first = _randint(len(self.files), generator)
+        for path in (*self.files[first:], *self.files[:first]):
+            try:
+                return self._draw(path, generator)
+            except LoadAudioError as error:
+                if not self.skip_bad_files:
+                    raise
+                logger.warning("left out: %s", error)
+        raise DataError(
+            f"the noise folder {self.files[0].parent} holds no usable recording: fill "
+            "it or correct wham_folder."
+        )
+
+    def _draw(self, path, generator):
+        """A random stretch (T,) of one recording."""
         n_file, read = self._open(path)
         n_starts = max(1, n_file - self.n_samples + 1)
         for _ in range(_MAX_SILENT_CROPS):

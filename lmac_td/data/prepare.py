@@ -1,19 +1,14 @@
 """One call from settings to data: obtain, check, decode, and mix on demand."""
 
-import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmac_td.data import corpus
 from lmac_td.data.datasets import make_dataset
 from lmac_td.data.download import download_esc50
-from lmac_td.data.esc50 import (
-    check_fold_nums,
-    class_names,
-    prepare_esc50,
-    read_clips,
-)
+from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
 from lmac_td.data.noise import NoisePool, wham_split_folder
 from lmac_td.errors import SettingError
 
@@ -30,8 +25,8 @@ class PreparedData:
         By class index.
     folds : dict of str to list of int
         The folds of each split.
-    noise_pool : callable
-        From the name of a split to its NoisePool.
+    noise_pools : dict of str to NoisePool
+        One a split, none without noise.
     snr_db : float
     mixing_seed : int
     """
@@ -39,7 +34,7 @@ class PreparedData:
     manifests: dict
     class_names: list
     folds: dict
-    noise_pool: object
+    noise_pools: dict
     snr_db: float
     mixing_seed: int
 
@@ -68,7 +63,7 @@ class PreparedData:
         return make_dataset(
             self.manifests[split],
             condition,
-            noise_pool=None if condition == "clean" else self.noise_pool(split),
+            noise_pool=self.noise_pools.get(split),
             snr_db=self.snr_db,
             mixing_seed=None if split == "train" else self.mixing_seed,
             clean_probability=clean_probability,
@@ -90,6 +85,7 @@ def prepare(
     skip_bad_files=False,
     download=False,
     generate_corpus=False,
+    noise=True,
 ):
     """Prepare the splits that a command needs.
 
@@ -120,6 +116,8 @@ def prepare(
         Fetch ESC-50 if ``data_folder`` does not exist.
     generate_corpus : bool
         Make the embedded corpus if ``data_folder`` does not exist.
+    noise : bool
+        Whether mixtures with noise are wanted; without, ``wham_folder`` is not read.
 
     Returns
     -------
@@ -130,30 +128,57 @@ def prepare(
     UserError
         As named by the parts; nothing is written to ``output_folder`` then.
     """
-    check_fold_nums(fold_nums)  # of all three: a test fold must not be trained on
-    if not Path(data_folder).is_dir():
+    check_settings(sample_rate, signal_length_s, snr_db)
+    if not _holds_something(data_folder):
         if generate_corpus:
             _generate(data_folder, wham_folder)
         elif download:
             download_esc50(data_folder)
     names = class_names(read_clips(data_folder))
-    pools = {split: wham_split_folder(wham_folder, split) for split in splits}
+    noise_pools = {
+        split: NoisePool(
+            wham_split_folder(wham_folder, split),
+            sample_rate,
+            signal_length_s,
+            cache_folder,
+            skip_bad_files,
+        )
+        for split in (splits if noise else ())
+    }
     manifests = prepare_esc50(
         data_folder,
         output_folder,
-        {split: fold_nums[split] for split in fold_nums if split in splits},
+        fold_nums,
         out_n_neurons,
         sample_rate,
         signal_length_s,
         cache_folder,
         skip_bad_files,
+        splits,
     )
+    return PreparedData(manifests, names, fold_nums, noise_pools, snr_db, mixing_seed)
 
-    @functools.cache
-    def noise_pool(split):
-        return NoisePool(pools[split], sample_rate, signal_length_s, cache_folder)
 
-    return PreparedData(manifests, names, fold_nums, noise_pool, snr_db, mixing_seed)
+def check_settings(sample_rate, signal_length_s, snr_db):
+    """Refuse numbers that are none, before anything is decoded.
+
+    Raises
+    ------
+    SettingError
+    """
+    for name, value, least in (
+        ("sample_rate", sample_rate, 0),
+        ("signal_length_s", signal_length_s, 0),
+        ("wham_snr_db", snr_db, -math.inf),
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise SettingError(f"{name} is {value!r}: give --{name} a number")
+        if not least < value < math.inf:
+            raise SettingError(f"{name} is {value}: give --{name} a usable number")
+
+
+def _holds_something(folder):
+    return Path(folder).is_dir() and any(Path(folder).iterdir())
 
 
 def _generate(data_folder, wham_folder):

@@ -23,6 +23,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from lmac_td.errors import SettingError
+
 
 class Encoder(nn.Module):
     """Convolution with a stride of half a kernel, and a ReLU.
@@ -120,9 +122,9 @@ class Filterbank(nn.Module):
     def __init__(self, kernel_size, out_channels, init="perfect"):
         super().__init__()
         if kernel_size < 2 or kernel_size % 2:
-            raise ValueError(f"kernel_size is {kernel_size}: give an even number")
+            raise SettingError(f"kernel_size is {kernel_size}: give an even number")
         if init not in ("perfect", "random"):
-            raise ValueError(f"filterbank_init is {init!r}: give perfect or random")
+            raise SettingError(f"filterbank_init is {init!r}: give perfect or random")
         self.stride = kernel_size // 2
         self.encoder = Encoder(kernel_size, out_channels)
         self.decoder = Decoder(out_channels, 1, kernel_size, self.stride)
@@ -178,7 +180,7 @@ def perfect_filters(kernel_size, out_channels):
     """
     half = out_channels // 2
     if out_channels % 2 or half < kernel_size:
-        raise ValueError(
+        raise SettingError(
             f"{out_channels} filters (encoder_channels) cannot reconstruct from a "
             f"kernel_size of {kernel_size}: give an even number of at least "
             f"{2 * kernel_size}, or filterbank_init random"

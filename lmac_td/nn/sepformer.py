@@ -15,6 +15,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from lmac_td.errors import SettingError
+
 MAX_POSITIONS = 2500  # SpeechBrain's table, which its checkpoints hold
 
 _FFN_ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
@@ -56,7 +58,7 @@ def _build_norm(norm, channels):
         return GlobalNorm(channels)
     if norm == "cln":
         return nn.LayerNorm(channels, eps=1e-8)
-    raise ValueError(f"norm: {norm!r} is neither 'ln' nor 'cln'")
+    raise SettingError(f"norm: {norm!r} is neither 'ln' nor 'cln'")
 
 
 class SelfAttention(nn.Module):
@@ -80,7 +82,7 @@ class SelfAttention(nn.Module):
     def __init__(self, d_model, nhead, dropout=0.0):
         super().__init__()
         if d_model % nhead:
-            raise ValueError(f"nhead: {nhead} heads cannot share {d_model} channels")
+            raise SettingError(f"nhead: {nhead} heads cannot share {d_model} channels")
         self.nhead = nhead
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * d_model, d_model))
@@ -176,7 +178,9 @@ class PositionalEncoding(nn.Module):
     def __init__(self, d_model):
         super().__init__()
         if d_model % 2:
-            raise ValueError(f"out_channels: positions need an even number, {d_model}")
+            raise SettingError(
+                f"out_channels: positions need an even number, {d_model}"
+            )
         position = torch.arange(MAX_POSITIONS).unsqueeze(1).float()
         even = torch.arange(0, d_model, 2).float()
         angle = position * torch.exp(even * -(math.log(10000.0) / d_model))
@@ -186,7 +190,7 @@ class PositionalEncoding(nn.Module):
     def forward(self, x):
         """Return x (B, L, d_model) plus the encoding of its L positions."""
         if x.shape[1] > MAX_POSITIONS:
-            raise ValueError(
+            raise SettingError(
                 f"{x.shape[1]} positions are more than the {MAX_POSITIONS} that are "
                 "encoded: cut the clip (signal_length_s) or change chunk_size"
             )
@@ -386,13 +390,13 @@ class MaskNet(nn.Module):
     ):
         super().__init__()
         if chunk_size < 2 or chunk_size % 2:
-            raise ValueError(f"chunk_size: {chunk_size} has no half to overlap by")
+            raise SettingError(f"chunk_size: {chunk_size} has no half to overlap by")
         if activation not in _MASK_ACTIVATIONS:
-            raise ValueError(
+            raise SettingError(
                 f"activation: {activation!r} is none of {sorted(_MASK_ACTIVATIONS)}"
             )
         if ffn_activation not in _FFN_ACTIVATIONS:
-            raise ValueError(
+            raise SettingError(
                 f"ffn_activation: {ffn_activation!r} is none of "
                 f"{sorted(_FFN_ACTIVATIONS)}"
             )

@@ -18,6 +18,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from lmac_td.errors import SettingError
+
 
 class AlignedUNet(nn.Module):
     """A U-Net whose output stands over the sound that it was computed from.
@@ -60,9 +62,11 @@ class AlignedUNet(nn.Module):
     ):
         super().__init__()
         if mel_bins < 32:
-            raise ValueError(f"mel_bins: CNN14 halves them five times, {mel_bins} < 32")
+            raise SettingError(
+                f"mel_bins: CNN14 halves them five times, {mel_bins} < 32"
+            )
         if len(rep_channels) != 4 or len(channels) != 4:
-            raise ValueError("rep_channels and channels: the U-Net has four of each")
+            raise SettingError("rep_channels and channels: the U-Net has four of each")
         deep, middle, shallow, flat = channels
         widths = (deep, deep, middle, shallow)
         self.skips = nn.ModuleList(
@@ -206,7 +210,7 @@ class PublishedUNet(nn.Module):
         h = self.convt8(F.relu(self.convt7(h)))
         h = self.convt9(h).squeeze(1)  # (B, time, frequency)
         if h.shape[1] < n_frames or h.shape[2] < self.out_channels:
-            raise ValueError(
+            raise SettingError(
                 f"the published U-Net gives {h.shape[1]} frames of {h.shape[2]} "
                 f"channels, {n_frames} of {self.out_channels} are needed: use "
                 "geometry: aligned"
@@ -217,7 +221,7 @@ class PublishedUNet(nn.Module):
 def _meet(x, skip):
     """Add a skip that must have the very shape of x."""
     if x.shape != skip.shape:
-        raise ValueError(
+        raise SettingError(
             f"the skips of the published U-Net do not meet, {tuple(x.shape[2:])} and "
             f"{tuple(skip.shape[2:])}, for a clip of this length: use geometry: aligned"
         )
@@ -261,9 +265,9 @@ def build_unet(geometry, emb_dim, cnn14_channels, mel_bins, out_channels, channe
     if geometry == "aligned":
         return AlignedUNet(rep_channels, mel_bins, out_channels, channels)
     if geometry != "published":
-        raise ValueError(f"geometry is {geometry!r}: give aligned or published")
+        raise SettingError(f"geometry is {geometry!r}: give aligned or published")
     if tuple(rep_channels) != tuple(emb_dim // d for d in (1, 2, 4, 8)):
-        raise ValueError(
+        raise SettingError(
             f"geometry: published needs representations that halve their {emb_dim} "
             f"channels, not {rep_channels}: use geometry: aligned"
         )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Put several evaluations in one table: seeds of a method, values of alpha.
 
-    python recipes/ESC50/compare_runs.py results/*/*/evaluation/table.json
+    python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation/table.json
 
 Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
 once, and, where a method has several seeds, their mean and standard deviation.
@@ -15,14 +15,25 @@ from pathlib import Path
 from lmac_td.errors import DataError, exit_on_user_error
 from lmac_td.metrics.table import COLUMNS, markdown_table
 
+# Tables that differ in one of these were not made from the same mixtures.
+MIXTURES = ("test_fold_nums", "mixing_seed", "in_domain snr_db")
+
 
 def read_runs(paths):
-    """Rows of every table: (condition, method, seed, values by column header)."""
-    runs = []
+    """Rows of every table: (condition, method, seed, values by column header).
+
+    Raises
+    ------
+    DataError
+        If a file is no such table, or was not made from the mixtures of the first.
+    """
+    runs, mixtures = [], None
     for path in paths:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             seed = content["settings"]["seed"]
+            heard = [content["settings"][name] for name in MIXTURES]
+            heard.append([(r["condition"], r["n_clips"]) for r in content["rows"]])
             for row in content["rows"]:
                 values = {
                     column.header: row["metrics"][column.metric][column.statistic]
@@ -33,6 +44,12 @@ def read_runs(paths):
             raise DataError(
                 f"{path} is no table.json of eval_faithfulness.py: name such files"
             ) from error
+        mixtures = mixtures or heard
+        if heard != mixtures:
+            raise DataError(
+                f"{path} was not made from the mixtures of {paths[0]}: compare runs "
+                f"that agree in {', '.join(MIXTURES)} and condition"
+            )
     return runs
 
 
@@ -43,13 +60,19 @@ def summarise_runs(runs):
         by_method = {}
         for _, method, seed, values in (r for r in runs if r[0] == condition):
             seeds = by_method.setdefault(method, {})
-            if values not in seeds.values():  # the baselines are the same in every run
+            # The baselines are the same in every run, but for the last digits.
+            if _cells(values) not in map(_cells, seeds.values()):
+                if seed in seeds:
+                    raise DataError(
+                        f"{method} with seed {seed} stands in two tables, and they "
+                        "differ: name only one of them"
+                    )
                 seeds[seed] = values
         rows = []
         for method, seeds in by_method.items():
             for seed, values in seeds.items():
                 name = f"{method}, seed {seed}" if len(seeds) > 1 else method
-                rows.append([name, *(_cell(c, [values[c.header]]) for c in COLUMNS)])
+                rows.append([name, *_cells(values)])
             if len(seeds) > 1:
                 cells = [
                     _cell(c, [values[c.header] for values in seeds.values()])
@@ -59,6 +82,10 @@ def summarise_runs(runs):
         head = ["method", *(column.header for column in COLUMNS)]
         sections.append(f"### {condition}\n\n{markdown_table(head, rows)}")
     return "\n".join(sections)
+
+
+def _cells(values):
+    return [_cell(column, [values[column.header]]) for column in COLUMNS]
 
 
 def _cell(column, values):

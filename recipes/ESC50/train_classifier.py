@@ -8,6 +8,7 @@ Ends with the accuracy on each test fold, clean and noisy, a confusion matrix, a
 """
 
 import json
+import shlex
 import sys
 
 import numpy as np
@@ -51,10 +52,10 @@ class ClassifierBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after validation also anneal and checkpoint."""
-        stats = {
-            "loss": float(torch.cat(self.losses).mean()),
-            "accuracy": float(torch.cat(self.hits).mean()),
-        }
+        stats = {}
+        if self.losses:  # none where training resumes at the end of an epoch
+            stats["loss"] = float(torch.cat(self.losses).mean())
+            stats["accuracy"] = float(torch.cat(self.hits).mean())
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
             return
@@ -124,7 +125,8 @@ def test(brain, data, hparams, folder):
             f"{hparams['experiment_name']}, {condition}",
         )
     results["class_names"] = data.class_names
-    (folder / "accuracy.json").write_text(json.dumps(results, indent=1))
+    with write_atomically(folder / "accuracy.json", "w", encoding="utf-8") as file:
+        json.dump(results, file, indent=1)
     head = "| condition | test fold | clips | accuracy |\n| --- | --- | --- | --- |"
     print("\n".join([head, *rows]))
 
@@ -155,10 +157,13 @@ def main(argv=None):
         valid_loader_kwargs=hparams["eval_loader"],
     )
     epoch = load_best(
-        hparams["checkpointer"], hparams["save_folder"], f"python {' '.join(sys.argv)}"
+        hparams["checkpointer"],
+        hparams["save_folder"],
+        f"python {shlex.join(sys.argv)}",
     )
     test(brain, data, hparams, experiment.output_folder)
     export(hparams, experiment.output_folder / "classifier")
+    experiment.save_settings(experiment.output_folder / "classifier")
     print(
         f"Best epoch: {epoch}, chosen on fold {data.folds['valid']}\n"
         f"pretrained_classifier: {experiment.output_folder / 'classifier'}"
