@@ -64,7 +64,8 @@ def load_audio(path, sample_rate, signal_length_s=None, *, remedy=SKIP_REMEDY):
         wav = fit_to_length(wav, round(signal_length_s * sample_rate))
     # Checked last: what matters is the part that is kept of the channels' mean.
     if not wav.any():
-        raise LoadAudioError(f"{path} is silent (every sample is zero): {remedy}.")
+        where = "" if signal_length_s is None else f" in its first {signal_length_s} s"
+        raise LoadAudioError(f"{path} is silent{where}: {remedy}.")
     return wav
 
 
