@@ -1,6 +1,7 @@
 """Save trained weights whole, find and load them, say clearly when there are none."""
 
 import contextlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
 
 from lmac_td.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial+"
 
@@ -24,15 +27,16 @@ class WholeCheckpointer(Checkpointer):
     As of ``speechbrain.utils.checkpoints.Checkpointer``.
     """
 
-    def save_checkpoint(self, *args, **kwargs):
+    def save_checkpoint(self, *args, verbosity=logging.INFO, **kwargs):
         """See ``Checkpointer.save_checkpoint``."""
         for stale in self.checkpoints_dir.glob(f"{PARTIAL}*"):
             shutil.rmtree(stale, ignore_errors=True)
-        partial = super().save_checkpoint(*args, **kwargs)
+        partial = super().save_checkpoint(*args, verbosity=logging.DEBUG, **kwargs)
         if partial is None:  # not the main process
             return None
         whole = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
         os.replace(partial.path, whole)
+        logger.log(verbosity, "Saved a checkpoint in %s", whole)
         paramfiles = {k: whole / path.name for k, path in partial.paramfiles.items()}
         return Checkpoint(whole, partial.meta, paramfiles)
 
