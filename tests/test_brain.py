@@ -1,6 +1,7 @@
 """InterpreterBrain: what training changes, what it must not, and where it goes on."""
 
 import copy
+import dataclasses
 
 import pytest
 import speechbrain as sb
@@ -170,3 +171,24 @@ def test_trains_in_bf16(fit):
     brain = fit(1, run_opts={"precision": "bf16"})
     ((_, train, _),) = brain.hparams.train_logger.lines
     assert train["loss"] == pytest.approx(train["loss"])  # not NaN
+
+
+class Worsening(MaskingLoss):
+    """A loss that is larger at every call, so that the first epoch is the best."""
+
+    calls = 0
+
+    def forward(self, *args):
+        self.calls += 1
+        terms = super().forward(*args)
+        return dataclasses.replace(terms, loss=terms.loss + 100 * self.calls)
+
+
+def test_the_checkpoint_of_the_lowest_validation_loss_is_kept(fit):
+    brain = fit(3, loss=Worsening())
+    losses = [valid["loss"] for _, _, valid in brain.hparams.train_logger.lines]
+    assert losses == sorted(losses)
+    best = brain.checkpointer.find_checkpoint(min_key="loss")
+    assert best.meta["epoch"] == 1
+    assert best.meta["loss"] == pytest.approx(losses[0])
+    assert brain.checkpointer.find_checkpoint().meta["epoch"] == 3  # to resume from

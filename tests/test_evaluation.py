@@ -1,14 +1,19 @@
 """The loop from clips to a table: the rows that explain nothing, and batch size."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.prepare import prepare
-from lmac_td.evaluation import evaluate
+from lmac_td.evaluation import decide, evaluate, explain
+from lmac_td.evaluation import score as score_batch
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
+from tests.conftest import N_CLASSES, SAMPLE_RATE
 
 
 @pytest.fixture
@@ -128,3 +133,18 @@ def test_every_method_hears_the_same_mixtures_every_time(score):
     heard.clear()
     score(on_heard=keep)
     assert set(heard) == first
+
+
+def test_rounding_is_no_increase(spectral, frozen):
+    """PROTOCOL decision 10: what differs by float jitter is a tie, not AI 100."""
+    wavs = 0.1 * torch.randn(3, SAMPLE_RATE)
+    features, decision = decide(wavs, spectral, frozen)
+    identity = reference_interpreters(spectral)["identity"]
+    heard = explain(wavs, features, decision, identity, frozen)
+    jitter = 2e-7 * torch.nn.functional.one_hot(decision.predicted, N_CLASSES)
+    for factor, increase in ((1, 0.0), (1e5, 100.0)):
+        louder = (decision.logits.double() + factor * jitter).float()
+        table = FaithfulnessTable()
+        batch = SimpleNamespace(id=["a", "b", "c"], class_index=torch.zeros(3))
+        score_batch(table, "x", "m", batch, replace(heard, logits_in=louder))
+        assert table.means("x", "m")["AI"] == increase
