@@ -3,7 +3,8 @@
 
     python eval_faithfulness.py [hparams/lmac_td.yaml] [--setting value ...]
 
-Give it the settings that the interpreter was trained with.
+Give it the settings that the interpreter was trained with. ``--condition clean`` or
+``in_domain`` (with noise) scores one of the two alone.
 """
 
 import shlex
@@ -28,9 +29,9 @@ DEFAULT_RECIPE = Path(__file__).parent / "hparams" / "lmac_td.yaml"
 def main(argv=None):
     """Score what the recipe describes, beside the baselines that explain nothing."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0].startswith("--"):
+    if not argv or argv[0].startswith("-"):
         argv = [str(DEFAULT_RECIPE), *argv]
-    experiment = open_experiment(argv)
+    experiment = open_experiment(argv, __doc__, needs="interpreter")
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
     trained_epoch = load_best(
@@ -58,7 +59,9 @@ def main(argv=None):
             "recipe": experiment.settings,
         }
     )
-    folder = experiment.output_folder / "evaluation"
+    # One condition alone leaves the table of all of them as it is.
+    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
+    folder = experiment.output_folder / name
     shutil.rmtree(folder, ignore_errors=True)  # of an older model, perhaps
     samples = SampleKeeper(
         folder / "samples",

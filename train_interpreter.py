@@ -17,7 +17,7 @@ from lmac_td.experiment import open_experiment
 def main(argv=None):
     """Train what the recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
-    experiment = open_experiment(argv)
+    experiment = open_experiment(argv, __doc__, needs="interpreter")
     hparams = experiment.hparams
     classifier = experiment.load_classifier()
     data = experiment.prepare("train", "valid")
@@ -53,5 +53,7 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    with exit_on_user_error("Interrupted: the same command goes on where it was."):
+    with exit_on_user_error(
+        "Interrupted: the same command goes on from the last epoch."
+    ):
         main()

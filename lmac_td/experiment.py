@@ -184,13 +184,17 @@ class BothLoggers(sb.utils.train_logger.TrainLogger):
             logger.log_stats(stats_meta, train_stats, valid_stats, **others)
 
 
-def open_experiment(argv):
+def open_experiment(argv, usage, needs):
     """Load the recipe that the command line names.
 
     Arguments
     ---------
     argv : list of str
-        ``recipe.yaml --setting value ...``
+        ``recipe.yaml --setting value ...``, or ``--help``.
+    usage : str
+        What ``--help`` prints before SpeechBrain's run options.
+    needs : str
+        A setting that the recipes of this command have and others do not.
 
     Returns
     -------
@@ -199,8 +203,11 @@ def open_experiment(argv):
     Raises
     ------
     SettingError
-        If a setting is unknown or cannot work.
+        If a setting is unknown or cannot work, or the recipe is for another command.
     """
+    if "--help" in argv or "-h" in argv:
+        print(f"{usage.strip()}\n\nSettings are those of the recipe; besides:\n")
+        RunOptions.from_command_line_args(["--help"])  # prints and exits
     # TF32 keeps three digits; ties between probabilities are told apart at six.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -208,6 +215,12 @@ def open_experiment(argv):
     experiment = Experiment(
         recipe, load_recipe(recipe, overrides), _with_device(run_opts), overrides
     )
+    if needs not in experiment.hparams:
+        raise SettingError(
+            f"{recipe} is a recipe for another command (it has no {needs}): give "
+            "hparams/cnn14*.yaml to train_classifier.py, the others to "
+            "train_interpreter.py and eval_faithfulness.py"
+        )
     for name in POSITIVE_SETTINGS:
         value = experiment.hparams[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:

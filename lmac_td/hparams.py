@@ -103,8 +103,12 @@ def parse_arguments(argv):
     Raises
     ------
     SettingError
-        If an argument without a name, or a name without a value, is given.
+        If no recipe comes first, or an argument has no name or no value.
     """
+    if not argv or argv[0].startswith("-"):
+        raise SettingError(
+            "name a recipe first, then settings, as in hparams/lmac_td.yaml --alpha 0.5"
+        )
     recipe, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
     try:
         values = ruamel.yaml.YAML(typ="safe").load(overrides) if overrides else {}

@@ -103,6 +103,8 @@ def test_alpha_is_swept_from_the_command_line(trained, alpha):
     ).stdout
     assert f"| lmac_td_alpha{alpha} " in said
     assert "### in_domain" not in said
+    # One condition alone leaves the table of both as it is.
+    assert (trained / "results" / f"lmac_td_alpha{alpha}" / "evaluation_clean").is_dir()
 
 
 def test_killed_training_goes_on(tiny_recipes):

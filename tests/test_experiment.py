@@ -12,7 +12,8 @@ from lmac_td.experiment import BothLoggers, open_experiment
 def opened(tiny_recipes):
     def run(**settings):
         flags = [part for k, v in settings.items() for part in (f"--{k}", str(v))]
-        return open_experiment([str(tiny_recipes / "lmac_td.yaml"), *flags])
+        argv = [str(tiny_recipes / "lmac_td.yaml"), *flags]
+        return open_experiment(argv, "usage", needs="interpreter")
 
     return run
 
@@ -53,3 +54,17 @@ def test_tensorboard_is_optional(opened):
         logger = experiment.hparams["train_logger"]
         logger.log_stats({"epoch": 1}, {"loss": 1.0}, {"loss": 2.0})
         assert list((experiment.output_folder / "tensorboard").iterdir())
+
+
+def test_a_recipe_for_another_command_is_refused(tiny_recipes):
+    with pytest.raises(SettingError, match="another command"):
+        open_experiment([str(tiny_recipes / "cnn14.yaml")], "usage", "interpreter")
+
+
+def test_help_says_what_the_command_is_for(capsys):
+    with pytest.raises(SystemExit) as left:
+        open_experiment(["--help"], "Train something.", "interpreter")
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Train something.")
+    assert "--device" in said

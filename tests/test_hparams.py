@@ -51,6 +51,12 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path):
         load_recipe(tmp_path / "a.yaml", "alhpa: 0.5")
 
 
+def test_a_command_line_without_a_recipe_is_refused():
+    for argv in ([], ["--alpha", "0"]):
+        with pytest.raises(SettingError, match="name a recipe first"):
+            parse_arguments(argv)
+
+
 @pytest.mark.parametrize("arguments", [["--alpha"], ["stray", "0.5"]])
 def test_a_malformed_command_line_is_refused(arguments):
     with pytest.raises(SettingError):

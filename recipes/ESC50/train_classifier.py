@@ -133,7 +133,8 @@ def test(brain, data, hparams, folder):
 
 def main(argv=None):
     """Train, test and export what the recipe describes."""
-    experiment = open_experiment(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     data = experiment.prepare("train", "valid", "test")
     experiment.create_output_folder()
@@ -171,5 +172,7 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    with exit_on_user_error("Interrupted: the same command goes on where it was."):
+    with exit_on_user_error(
+        "Interrupted: the same command goes on from the last epoch."
+    ):
         main()
