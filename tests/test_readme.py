@@ -48,8 +48,3 @@ def test_links_lead_somewhere():
         for link in re.findall(r"\]\(([^)]+)\)", readme.read_text()):
             if not link.startswith(("http", "#")):
                 assert (readme.parent / link).exists(), f"{readme}: {link}"
-
-
-def test_the_repository_speaks_of_the_project_alone():
-    for readme in READMES:
-        assert "/work/" not in readme.read_text()
