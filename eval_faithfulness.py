@@ -21,7 +21,7 @@ from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
-from lmac_td.report.samples import SampleKeeper
+from lmac_td.report.samples import save_samples
 
 DEFAULT_RECIPE = Path(__file__).parent / "hparams" / "lmac_td.yaml"
 
@@ -34,12 +34,12 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="interpreter")
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
+    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
     trained_epoch = load_best(
         hparams["checkpointer"],
         hparams["save_folder"],
         f"python train_interpreter.py {shlex.join(argv)}",
     )
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test", noise=conditions != ["clean"])
 
@@ -63,13 +63,20 @@ def main(argv=None):
     name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
     folder = experiment.output_folder / name
     shutil.rmtree(folder, ignore_errors=True)  # of an older model, perhaps
-    samples = SampleKeeper(
-        folder / "samples",
-        method,
-        features,
-        data.class_names,
-        data.sample_ids("test", hparams["n_samples"]),
-    )
+    samples = folder / "samples"
+    sample_ids = data.sample_ids("test", hparams["n_samples"])
+
+    def keep_samples(condition, row, batch, heard):
+        if row == method:
+            save_samples(
+                samples / condition,
+                batch,
+                heard,
+                features,
+                data.class_names,
+                sample_ids,
+            )
+
     for condition in conditions:
         loader = make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
@@ -82,7 +89,7 @@ def main(argv=None):
             features,
             classifier,
             device=device,
-            on_heard=samples,
+            on_heard=keep_samples,
             progress=not experiment.run_opts.noprogressbar,
         )
     markdown = table.to_markdown()
@@ -97,7 +104,7 @@ def main(argv=None):
     )
     print(", ".join(said))
     print(f"Table, intervals and every clip's scores: {folder}")
-    print(f"Sounds and spectrograms: {samples.folder}")
+    print(f"Sounds and spectrograms: {samples}")
 
 
 if __name__ == "__main__":

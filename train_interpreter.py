@@ -19,6 +19,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     experiment = open_experiment(argv, __doc__, needs="interpreter")
     hparams = experiment.hparams
+    experiment.check_resumable()
     classifier = experiment.load_classifier()
     data = experiment.prepare("train", "valid")
     experiment.create_output_folder()

@@ -8,7 +8,6 @@ import logging
 from pathlib import Path
 
 import speechbrain as sb
-import torch
 
 from lmac_td import evaluation
 from lmac_td.checkpoints import resume_message
@@ -55,6 +54,7 @@ class InterpreterBrain(sb.Brain):
         n_clips = len(heard.wavs)
         self.n_clips += n_clips
         for name, value in (
+            ("loss", terms.loss),
             ("loss_in", terms.mask_in),
             ("loss_out", terms.mask_out),
             ("reg", terms.reg),
@@ -63,7 +63,6 @@ class InterpreterBrain(sb.Brain):
             total = self.sums.get(name, 0.0)
             self.sums[name] = total + value.detach().mean() * n_clips
         if stage != sb.Stage.TRAIN:
-            self.losses.append(terms.loss.detach())
             evaluation.score(self.table, "validation", "interpreter", batch, heard)
             self.save_samples(batch, heard)
         return terms.loss.mean()
@@ -87,19 +86,19 @@ class InterpreterBrain(sb.Brain):
         """Empty the accumulators."""
         self.sums = {}
         self.n_clips = 0
-        self.losses = []
         self.table = FaithfulnessTable()
         self.epoch = epoch
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log; after validation also anneal and checkpoint."""
+        # Means over clips, not over batches: the last batch may be smaller.
         stats = {name: float(v) / self.n_clips for name, v in self.sums.items()}
         if stage == sb.Stage.TRAIN:
-            self.train_stats = {"loss": float(stage_loss), **stats}
+            # SpeechBrain's mean covers what an interruption cut off, too.
+            self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        # A mean over clips, not over batches: the last batch may be smaller.
-        loss = float(torch.cat(self.losses).mean())
-        stats = {"loss": loss, **stats, **self.table.means("validation", "interpreter")}
+        loss = stats["loss"]
+        stats |= self.table.means("validation", "interpreter")
         old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
         self.hparams.train_logger.log_stats(

@@ -5,6 +5,7 @@ print that sentence and leave with exit code 2 (see :func:`exit_on_user_error`).
 """
 
 import contextlib
+import math
 import re
 import sys
 
@@ -31,6 +32,34 @@ class CheckpointError(UserError):
 
 class DownloadError(UserError):
     """A download failed; nothing of it was kept."""
+
+
+def require_number(name, value, above=0.0):
+    """Refuse a setting that is no finite number above a bound.
+
+    Arguments
+    ---------
+    name : str
+        Of the setting.
+    value : object
+        What it was given.
+    above : float
+        The bound, itself refused; ``-math.inf`` for none.
+
+    Raises
+    ------
+    SettingError
+
+    Example
+    -------
+    >>> require_number("lr", 0)
+    Traceback (most recent call last):
+    lmac_td.errors.SettingError: lr is 0: give --lr a number above 0.0
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not above < value < math.inf:
+        bound = f" above {above}" if above > -math.inf else ""
+        raise SettingError(f"{name} is {value!r}: give --{name} a number{bound}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
 
@@ -72,16 +72,18 @@ class Experiment:
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`."""
         return self.hparams["prepare"](splits, noise=noise)
 
-    def create_output_folder(self):
-        """Make the output folder: settings, environment, log.
+    def check_resumable(self):
+        """Refuse an output folder whose checkpoints are of other settings.
 
         Raises
         ------
         SettingError
-            If it holds checkpoints that were trained with other settings.
         """
         if any(Path(self.hparams["save_folder"]).glob("CKPT*")):
             self.check_trained_as(RUN_SETTINGS)
+
+    def create_output_folder(self):
+        """Make the output folder: settings, environment, log."""
         # SpeechBrain resolves the references of one file: give it the whole recipe.
         recipe = self.output_folder / "recipe.yaml"
         with write_atomically(recipe, "w", encoding="utf-8") as file:
@@ -222,9 +224,7 @@ def open_experiment(argv, usage, needs):
             "train_interpreter.py and eval_faithfulness.py"
         )
     for name in POSITIVE_SETTINGS:
-        value = experiment.hparams[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise SettingError(f"{name} is {value!r}: give --{name} a positive number")
+        require_number(name, experiment.hparams[name])
     return experiment
 
 
@@ -236,8 +236,9 @@ def _with_device(run_opts):
     cuda = torch.cuda.is_available()
     device = run_opts.device or ("cuda" if cuda else "cpu")
     if device.startswith("cuda") and not cuda:
-        raise SettingError(f"device is {device}, but no CUDA GPU is at hand: give "
-                           "--device cpu")  # fmt: skip
+        raise SettingError(
+            f"device is {device}, but no CUDA GPU is at hand: give --device cpu"
+        )
     return dataclasses.replace(
         run_opts,
         device=device,

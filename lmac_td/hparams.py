@@ -79,8 +79,12 @@ def compose_text(recipe):
     lr: 0.2
     seed: 1
     """
+    return _dump(compose(recipe))
+
+
+def _dump(tree):
     text = io.StringIO()
-    ruamel.yaml.YAML().dump(compose(recipe), text)
+    ruamel.yaml.YAML().dump(tree, text)
     return text.getvalue()
 
 
@@ -155,7 +159,7 @@ def load_recipe(recipe, overrides=""):
             hint = f"did you mean --{near[0]}?" if near else "see the file's settings"
             raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
     try:
-        return load_hyperpyyaml(compose_text(recipe), overrides or None)
+        return load_hyperpyyaml(_dump(tree), overrides or None)
     except SettingError:
         raise
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:

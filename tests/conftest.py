@@ -76,6 +76,34 @@ def corpus(tmp_path_factory):
     return generate_corpus(folder, clips_per_class_and_fold=1, duration_s=1.0)
 
 
+@pytest.fixture
+def data_settings(corpus, tmp_path):
+    """Arguments of ``lmac_td.data.prepare.prepare`` for the tiny corpus."""
+    return {
+        "data_folder": corpus / "ESC-50",
+        "wham_folder": corpus / "wham_noise",
+        "output_folder": tmp_path / "results",
+        "fold_nums": {"train": [1], "valid": [4], "test": [5]},
+        "out_n_neurons": N_CLASSES,
+        "sample_rate": SAMPLE_RATE,
+        "signal_length_s": 1,
+        "snr_db": 0,
+        "mixing_seed": 1,
+        "cache_folder": tmp_path / "cache",
+    }
+
+
+class ConstantMask(torch.nn.Module):
+    """In MaskNet's place: the same value everywhere."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, h):
+        return torch.full_like(h, self.value)
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """Folders of real recordings, where the environment names them."""

@@ -26,20 +26,8 @@ class ListLogger(sb.utils.train_logger.TrainLogger):
 
 
 @pytest.fixture
-def data(corpus, tmp_path):
-    return prepare(
-        ["train", "valid"],
-        data_folder=corpus / "ESC-50",
-        wham_folder=corpus / "wham_noise",
-        output_folder=tmp_path / "results",
-        fold_nums={"train": [1], "valid": [4], "test": [5]},
-        out_n_neurons=10,
-        sample_rate=16000,
-        signal_length_s=1,
-        snr_db=0,
-        mixing_seed=1,
-        cache_folder=tmp_path / "cache",
-    )
+def data(data_settings):
+    return prepare(["train", "valid"], **data_settings)
 
 
 @pytest.fixture

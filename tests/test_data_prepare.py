@@ -9,19 +9,8 @@ from lmac_td.errors import DataError, SettingError
 
 
 @pytest.fixture
-def settings(corpus, tmp_path):
-    return {
-        "data_folder": corpus / "ESC-50",
-        "wham_folder": corpus / "wham_noise",
-        "output_folder": tmp_path / "results",
-        "fold_nums": {"train": [1], "valid": [4], "test": [4, 5]},
-        "out_n_neurons": 10,
-        "sample_rate": 16000,
-        "signal_length_s": 1,
-        "snr_db": 0,
-        "mixing_seed": 1,
-        "cache_folder": tmp_path / "cache",
-    }
+def settings(data_settings):
+    return {**data_settings, "fold_nums": {"train": [1], "valid": [4], "test": [4, 5]}}
 
 
 def test_prepares_the_splits_that_are_asked_for(settings):

@@ -13,24 +13,12 @@ from lmac_td.evaluation import decide, evaluate, explain
 from lmac_td.evaluation import score as score_batch
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
-from tests.conftest import N_CLASSES, SAMPLE_RATE
+from tests.conftest import N_CLASSES, SAMPLE_RATE, ConstantMask
 
 
 @pytest.fixture
-def data(corpus, tmp_path):
-    return prepare(
-        ["test"],
-        data_folder=corpus / "ESC-50",
-        wham_folder=corpus / "wham_noise",
-        output_folder=tmp_path / "results",
-        fold_nums={"train": [1, 2, 3], "valid": [4], "test": [5]},
-        out_n_neurons=10,
-        sample_rate=16000,
-        signal_length_s=1,
-        snr_db=0,
-        mixing_seed=1,
-        cache_folder=tmp_path / "cache",
-    )
+def data(data_settings):
+    return prepare(["test"], **data_settings)
 
 
 @pytest.fixture
@@ -75,15 +63,6 @@ def test_rows_that_explain_nothing(score):
         assert identity["FF"] > 0
         assert table.means(condition, "zeros")["FF"] == 0
         assert table.means(condition, "half gain")["AD"] > 0
-
-
-class ConstantMask(torch.nn.Module):
-    def __init__(self, value):
-        super().__init__()
-        self.value = value
-
-    def forward(self, h):
-        return torch.full_like(h, self.value)
 
 
 @pytest.mark.parametrize(("value", "row"), [(1.0, "identity"), (0.0, "zeros")])

@@ -8,6 +8,7 @@ from lmac_td.evaluation import decide, explain
 from lmac_td.interpreters.base import Explanation
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics import completeness_db, kept_energy_db
+from tests.conftest import ConstantMask
 
 
 @pytest.fixture
@@ -99,17 +100,6 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
                     rtol=1e-5,
                     msg=lambda text, name=name: f"{name}: {text}",
                 )
-
-
-class ConstantMask(torch.nn.Module):
-    """In MaskNet's place: the same value everywhere."""
-
-    def __init__(self, value):
-        super().__init__()
-        self.value = value
-
-    def forward(self, h):
-        return torch.full_like(h, self.value)
 
 
 def test_constant_masks_give_the_rows_that_explain_nothing(

@@ -275,7 +275,7 @@ def prepare_esc50(
     >>> len(json.loads(manifests["test"].read_text()))
     10
     """
-    check_fold_nums(fold_nums)
+    _check_fold_nums(fold_nums)
     clips = read_clips(data_folder)
     # All splits are checked, whichever are wanted: hours may lie between the commands.
     clips_of = _split_clips(clips, fold_nums, data_folder)
@@ -320,21 +320,7 @@ def _targets(clips):
     return {clip.target for clip in clips}
 
 
-def check_fold_nums(fold_nums):
-    """Refuse splits that are no lists of folds, or that share one with ``train``.
-
-    Validation and test may share a fold: the papers score the one that chose the
-    checkpoint, and another.
-
-    Arguments
-    ---------
-    fold_nums : dict of str to list of int
-        The folds of each split.
-
-    Raises
-    ------
-    SettingError
-    """
+def _check_fold_nums(fold_nums):
     for split, folds in fold_nums.items():
         setting = f"{split}_fold_nums"
         if not isinstance(folds, list | tuple) or not folds:

@@ -10,7 +10,7 @@ from lmac_td.data.datasets import make_dataset
 from lmac_td.data.download import download_esc50
 from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
 from lmac_td.data.noise import NoisePool, wham_split_folder
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, require_number
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,9 @@ def prepare(
     UserError
         As named by the parts; nothing is written to ``output_folder`` then.
     """
-    check_settings(sample_rate, signal_length_s, snr_db)
+    require_number("sample_rate", sample_rate)
+    require_number("signal_length_s", signal_length_s)
+    require_number("wham_snr_db", snr_db, above=-math.inf)
     if not _holds_something(data_folder):
         if generate_corpus:
             _generate(data_folder, wham_folder)
@@ -157,24 +159,6 @@ def prepare(
         splits,
     )
     return PreparedData(manifests, names, fold_nums, noise_pools, snr_db, mixing_seed)
-
-
-def check_settings(sample_rate, signal_length_s, snr_db):
-    """Refuse numbers that are none, before anything is decoded.
-
-    Raises
-    ------
-    SettingError
-    """
-    for name, value, least in (
-        ("sample_rate", sample_rate, 0),
-        ("signal_length_s", signal_length_s, 0),
-        ("wham_snr_db", snr_db, -math.inf),
-    ):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise SettingError(f"{name} is {value!r}: give --{name} a number")
-        if not least < value < math.inf:
-            raise SettingError(f"{name} is {value}: give --{name} a usable number")
 
 
 def _holds_something(folder):

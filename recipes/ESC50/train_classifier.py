@@ -136,6 +136,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
+    experiment.check_resumable()
     data = experiment.prepare("train", "valid", "test")
     experiment.create_output_folder()
     experiment.add_tensorboard()
