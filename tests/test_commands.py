@@ -234,6 +234,13 @@ def test_a_model_is_not_taken_for_another(trained):
     for script in (TRAIN, EVALUATE):
         sentence = refused(script, recipe, l_in_w=4)
         assert "l_in_w 5, not 4" in sentence
+    assert "masknet_channels 8, not 16" in refused(
+        EVALUATE, recipe, masknet_channels=16
+    )
+    manifest = trained / "results" / "lmac_td_alpha0.75" / "manifest" / "train.json"
+    before = manifest.read_text()
+    assert "not [1, 2]" in refused(TRAIN, recipe, train_fold_nums="[1, 2]")
+    assert manifest.read_text() == before
     # Fold 3 was trained on, by the classifier and by the interpreter.
     folds = {"train_fold_nums": "[1, 2]", "test_fold_nums": "[3]"}
     sentence = refused(EVALUATE, recipe, **folds)
