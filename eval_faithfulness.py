@@ -38,7 +38,7 @@ def main(argv=None):
     trained_epoch = load_best(
         hparams["checkpointer"],
         hparams["save_folder"],
-        f"python train_interpreter.py {shlex.join(argv)}",
+        f"train it with `python train_interpreter.py {shlex.join(argv)}`",
     )
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test", noise=conditions != ["clean"])
@@ -55,7 +55,7 @@ def main(argv=None):
             "seed": hparams["seed"],
             "mixing_seed": data.mixing_seed,
             "in_domain snr_db": data.snr_db,
-            "heard": "audio",
+            "heard": interpreter.heard,
             "recipe": experiment.settings,
         }
     )
@@ -103,6 +103,8 @@ def main(argv=None):
         f"{name}: {table.settings[name]}" for name in table.settings if name != "recipe"
     )
     print(", ".join(said))
+    if interpreter.remark:
+        print(f"{method}: {interpreter.remark}")
     print(f"Table, intervals and every clip's scores: {folder}")
     print(f"Sounds and spectrograms: {samples}")
 

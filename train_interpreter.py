@@ -21,6 +21,7 @@ def main(argv=None):
     hparams = experiment.hparams
     experiment.check_resumable()
     classifier = experiment.load_classifier()
+    experiment.load_interpreter()
     data = experiment.prepare("train", "valid")
     experiment.create_output_folder()
     experiment.add_tensorboard()

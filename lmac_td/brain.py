@@ -25,8 +25,8 @@ class InterpreterBrain(sb.Brain):
     """Train an interpreter of a frozen classifier.
 
     ``modules``: ``features`` (SpectralFeatures), ``classifier`` (FrozenClassifier) and
-    ``interpreter``. ``hparams``: ``objective`` (MaskingLoss), ``lr_annealing``,
-    ``train_logger``, ``interpret_period``, ``output_folder``, ``class_names`` and
+    ``interpreter``. ``hparams``: ``objective`` (see :mod:`lmac_td.objectives`),
+    ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``, ``class_names`` and
     ``sample_ids`` (of the validation clips to save). ``checkpointer`` holds the
     interpreter, the epoch counter and the annealing.
     """
@@ -44,20 +44,12 @@ class InterpreterBrain(sb.Brain):
 
     def compute_objectives(self, heard, batch, stage):
         """Mean loss of the batch; validation fills the table of metrics too."""
-        terms = self.hparams.objective(
-            heard.explanation,
-            heard.features,
-            heard.decision,
-            heard.logits_in,
-            heard.logits_out,
-        )
+        terms = self.hparams.objective(heard, batch.target.data.to(self.device))
         n_clips = len(heard.wavs)
         self.n_clips += n_clips
         for name, value in (
             ("loss", terms.loss),
-            ("loss_in", terms.mask_in),
-            ("loss_out", terms.mask_out),
-            ("reg", terms.reg),
+            *terms.parts.items(),
             ("mask_mean", heard.explanation.mask.float()),
         ):
             total = self.sums.get(name, 0.0)

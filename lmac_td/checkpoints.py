@@ -45,7 +45,7 @@ class WholeCheckpointer(Checkpointer):
         return path.with_name(PARTIAL + path.name)
 
 
-def load_best(make_checkpointer, folder, train_command):
+def load_best(make_checkpointer, folder, remedy):
     """Load the checkpoint of the lowest validation loss.
 
     Arguments
@@ -55,8 +55,8 @@ def load_best(make_checkpointer, folder, train_command):
         called only where there is one.
     folder : str or Path
         Where the checkpoints are.
-    train_command : str
-        What to tell a user who has not trained yet.
+    remedy : str
+        What a user who has not trained yet should do.
 
     Returns
     -------
@@ -73,9 +73,7 @@ def load_best(make_checkpointer, folder, train_command):
         checkpointer = make_checkpointer()
         checkpoint = checkpointer.find_checkpoint(min_key="loss")
     if checkpoint is None:
-        raise CheckpointError(
-            f"{folder} holds nothing that was trained: train it with `{train_command}`"
-        )
+        raise CheckpointError(f"{folder} holds nothing that was trained: {remedy}")
     try:
         checkpointer.load_checkpoint(checkpoint)
     except (RuntimeError, KeyError) as error:
@@ -84,6 +82,34 @@ def load_best(make_checkpointer, folder, train_command):
             "give those that it was trained with"
         ) from error
     return checkpoint.meta["epoch"]
+
+
+def load_weights(module, name, folder):
+    """Load one recoverable of the best checkpoint of another training.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+    name : str
+        Of the recoverable.
+    folder : str or Path
+        Where the checkpoints of that training are.
+
+    Returns
+    -------
+    int
+        The epoch that they were saved after.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load_best`.
+    """
+    return load_best(
+        lambda: Checkpointer(folder, {name: module}),
+        folder,
+        f"train it, or give another pretrained_{name}",
+    )
 
 
 @contextlib.contextmanager

@@ -148,16 +148,9 @@ class Cnn14(nn.Module):
             (B, C, t // 32, mel // 32), block 4 (B, C, t // 16, mel // 16) and
             block 3 (B, C, t // 8, mel // 8).
 
-        Raises
-        ------
-        ValueError
-            If the clip has fewer than the 32 frames that five poolings need.
         """
-        if x.shape[1] < 32:
-            raise SettingError(
-                f"CNN14 pools time by 32, but the clip has only {x.shape[1]} STFT "
-                "frames: give it a longer clip (or signal_length_s)"
-            )
+        # Five poolings need 32 frames: what is shorter is followed by silence.
+        x = nn.functional.pad(x, (0, 0, 0, max(0, 32 - x.shape[1])))
         x = self.norm0(x.transpose(1, 2).unsqueeze(-1))  # (B, mel, t, 1)
         x = x.transpose(1, 3)  # (B, 1, t, mel)
         outputs = []

@@ -62,6 +62,34 @@ def require_number(name, value, above=0.0):
         raise SettingError(f"{name} is {value!r}: give --{name} a number{bound}")
 
 
+def require_choice(name, value, choices):
+    """Refuse a setting that is none of its choices.
+
+    Arguments
+    ---------
+    name : str
+        Of the setting.
+    value : object
+        What it was given.
+    choices : sequence of str
+
+    Raises
+    ------
+    SettingError
+
+    Example
+    -------
+    >>> require_choice("domain", "stfd", ("stft", "mel"))
+    Traceback (most recent call last):
+    lmac_td.errors.SettingError: domain is 'stfd': give --domain stft or mel
+    """
+    if value not in choices:
+        raise SettingError(
+            f"{name} is {value!r}: give --{name} {', '.join(choices[:-1])} or "
+            f"{choices[-1]}"
+        )
+
+
 @contextlib.contextmanager
 def exit_on_user_error(when_interrupted="Interrupted."):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.

@@ -6,13 +6,14 @@ each method one pass of the interpreter and one classifier pass for what it keep
 removes; every metric reads that one Explanation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lmac_td.classifier import Decision
+from lmac_td.classifier import Decision, FrozenClassifier
 from lmac_td.features import Features
 from lmac_td.interpreters.base import Explanation
 from lmac_td.metrics import settle_ties
@@ -28,15 +29,31 @@ class Heard:
     features : Features of the mixtures
     decision : Decision on the mixtures
     explanation : Explanation
-    logits_in, logits_out : Tensor (B, C), for what is kept and what is removed
+    classifier : FrozenClassifier
     """
 
     wavs: Tensor
     features: Features
     decision: Decision
     explanation: Explanation
-    logits_in: Tensor
-    logits_out: Tensor
+    classifier: FrozenClassifier
+
+    @cached_property
+    def _answers(self):
+        # Not before somebody asks: L2I is trained without these two passes.
+        return self.classifier.classify(
+            self.explanation.heard_in, self.explanation.heard_out
+        )
+
+    @property
+    def logits_in(self):
+        """(B, C), for what is kept."""
+        return self._answers[0]
+
+    @property
+    def logits_out(self):
+        """(B, C), for what is removed."""
+        return self._answers[1]
 
 
 def decide(wavs, spectral_features, classifier):
@@ -58,12 +75,20 @@ def decide(wavs, spectral_features, classifier):
 
 
 def explain(wavs, features, decision, interpreter, classifier):
-    """Explain decided mixtures and play both parts to the classifier -> Heard."""
+    """Explain decided mixtures -> Heard."""
     explanation = interpreter(wavs, features, decision)
-    logits_in, logits_out = classifier.classify(
-        explanation.heard_in, explanation.heard_out
+    return Heard(wavs, features, decision, explanation, classifier)
+
+
+def as_audio(heard, spectral_features):
+    """The same explanation, but the classifier is given its sounds -> Heard."""
+    explanation = heard.explanation
+    sounds = torch.cat([explanation.interpretation, explanation.residual])
+    heard_in, heard_out = spectral_features(sounds).log_mel.chunk(2)
+    return replace(
+        heard,
+        explanation=replace(explanation, heard_in=heard_in, heard_out=heard_out),
     )
-    return Heard(wavs, features, decision, explanation, logits_in, logits_out)
 
 
 def score(table, condition, method, batch, heard):
@@ -81,6 +106,8 @@ def score(table, condition, method, batch, heard):
     p_x = heard.decision.probabilities
     p_in = settle_ties(p_x, heard.logits_in.float().softmax(dim=-1))
     p_out = heard.logits_out.float().softmax(dim=-1)
+    mask = heard.explanation.mask
+    on_stft = mask.shape == heard.features.magnitude.shape
     table.add(
         condition=condition,
         method=method,
@@ -94,6 +121,7 @@ def score(table, condition, method, batch, heard):
         interpretation=heard.explanation.interpretation,
         residual=heard.explanation.residual,
         attribution=heard.explanation.attribution,
+        mask=mask if on_stft else None,
     )
 
 
@@ -114,7 +142,8 @@ def evaluate(
     Arguments
     ---------
     table : FaithfulnessTable
-        Receives a row a method.
+        Receives a row a method, and one more, "as audio", for a method that lets the
+        classifier hear masked spectrograms.
     condition : str
         Name of the mixtures.
     interpreters : dict of str to Interpreter
@@ -137,3 +166,6 @@ def evaluate(
             score(table, condition, method, batch, heard)
             if on_heard is not None:
                 on_heard(condition, method, batch, heard)
+            if interpreter.heard != "audio":
+                sounds = as_audio(heard, spectral_features)
+                score(table, condition, f"{method}, as audio", batch, sounds)

@@ -9,6 +9,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from lmac_td.checkpoints import load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
 from lmac_td.errors import SettingError, require_number
@@ -25,6 +26,12 @@ RUN_SETTINGS = {
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
 MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
+# Settings that name a folder with something that was trained before.
+PRETRAINED_SETTINGS = (
+    "pretrained_classifier",
+    "pretrained_interpreter",
+    "nmf_dictionary",
+)
 POSITIVE_SETTINGS = ("number_of_epochs", "batch_size", "eval_batch_size", "lr")
 
 
@@ -121,30 +128,59 @@ class Experiment:
                     f"{now!r}: give --{name} as it was, or another --output_folder"
                 )
 
+    def check_unseen(self):
+        """Refuse what was trained on clips that are not to be seen.
+
+        Raises
+        ------
+        SettingError
+            If the classifier, or another thing that the recipe starts from, was
+            trained on a fold of this data set that is for validation or test.
+        """
+        for source in PRETRAINED_SETTINGS:
+            folder = self.hparams.get(source)
+            trained = read_settings(folder) if folder else {}
+            if trained.get("data_folder") != self.hparams["data_folder"]:
+                continue
+            for name in ("valid_fold_nums", "test_fold_nums"):
+                seen = set(trained["train_fold_nums"]) & set(self.hparams[name])
+                if seen:
+                    raise SettingError(
+                        f"{folder} was trained on fold {min(seen)} of {name}: take "
+                        f"that out of --{name}, or give another {source}"
+                    )
+
     def load_classifier(self):
         """The frozen classifier named by ``pretrained_classifier``.
 
         Raises
         ------
         SettingError
-            If it was trained on a fold of this data set that is not to be seen.
+            As :meth:`check_unseen`.
         """
-        source = self.hparams["pretrained_classifier"]
-        trained = read_settings(source)
-        if trained.get("data_folder") == self.hparams["data_folder"]:
-            for name in ("valid_fold_nums", "test_fold_nums"):
-                seen = set(trained["train_fold_nums"]) & set(self.hparams[name])
-                if seen:
-                    raise SettingError(
-                        f"{source} was trained on fold {min(seen)} of {name}: take "
-                        f"that out of --{name}, or give another pretrained_classifier"
-                    )
+        self.check_unseen()
         return load_classifier(
             self.hparams["embedding_model"],
             self.hparams["classifier"],
-            source,
+            self.hparams["pretrained_classifier"],
             Path(self.hparams["cache_folder"]) / "pretrained",
         )
+
+    def load_interpreter(self):
+        """Begin with the weights of ``pretrained_interpreter``, where it names a run.
+
+        Raises
+        ------
+        CheckpointError
+            If it holds no trained interpreter, or one of other settings.
+        """
+        folder = self.hparams["pretrained_interpreter"]
+        if folder is None:
+            return
+        epoch = load_weights(
+            self.hparams["interpreter"], "interpreter", Path(folder) / "save"
+        )
+        print(f"Beginning with {folder}, epoch {epoch}", flush=True)
 
     def conditions(self):
         """Names of the conditions that ``condition`` asks for."""

@@ -63,6 +63,8 @@ class SpectralFeatures(nn.Module):
         self.register_buffer("window", window, persistent=False)
         mel_matrix = mel_filters(sample_rate, n_fft, n_mels)
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
+        bands = bands_of_bins(mel_matrix)
+        self.register_buffer("bands_of_bins", bands, persistent=False)
 
     def n_frames(self, n_samples):
         """Number of STFT frames of a signal of ``n_samples``."""
@@ -118,3 +120,34 @@ def mel_filters(sample_rate, n_fft, n_mels):
         log_mel=False,
     )
     return filterbank(torch.eye(n_fft // 2 + 1).unsqueeze(0))[0]
+
+
+def bands_of_bins(mel_matrix):
+    """How much each band speaks for a bin, (n_mels, bins); every column adds up to 1.
+
+    A gain a band times this is a gain a bin: the mean of the bands that hear the bin,
+    weighted by how well they do. Bins that no band hears (0 Hz, half the sample rate,
+    gaps between narrow bands) follow the band whose centre is nearest.
+
+    Arguments
+    ---------
+    mel_matrix : Tensor (bins, n_mels)
+        Of :func:`mel_filters`.
+
+    Returns
+    -------
+    Tensor (n_mels, bins)
+    """
+    total = mel_matrix.sum(dim=1)
+    heard = total > 0
+    bands = mel_matrix / total.where(heard, 1.0).unsqueeze(1)
+    bins = torch.arange(len(mel_matrix), device=mel_matrix.device).float()
+    # Centres of mass; a filter too narrow to meet any bin has none.
+    weight = mel_matrix.sum(dim=0)
+    centre = (bins @ mel_matrix) / weight
+    centre = centre.where(weight > 0, torch.inf)
+    nearest = (bins.unsqueeze(1) - centre).abs().argmin(dim=1)
+    bands[~heard] = torch.nn.functional.one_hot(nearest, mel_matrix.shape[1])[
+        ~heard
+    ].to(bands.dtype)
+    return bands.T.contiguous()

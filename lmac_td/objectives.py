@@ -1,92 +1,207 @@
-"""What interpreters are trained on: the masking loss (LMAC-TD, eq. 6 and 7).
+"""What interpreters are trained on.
 
-Written once for every method: it reads an Explanation and the classifier's answers
-to it, never the method.
+The masking loss is written once for every method that explains by keeping and
+removing: it reads an Explanation and the classifier's answers to it, never the method.
+An objective is called with a :class:`~lmac_td.evaluation.Heard` and the clean targets
+of its mixtures, and returns :class:`Terms`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, require_choice
 
 
 @dataclass(frozen=True)
-class MaskingTerms:
-    """The masking loss and its parts, one value a clip, each (B,).
+class Terms:
+    """A loss and what it is made of.
 
-    ``loss`` = l_in_w * ``mask_in`` - l_out_w * ``mask_out`` + reg_w_l1 * ``reg``.
+    Attributes
+    ----------
+    loss : Tensor (B,)
+        What is minimised, a value a clip.
+    parts : dict of str to Tensor (B,)
+        Without their weights, by the name they carry in the log.
     """
 
     loss: Tensor
-    mask_in: Tensor
-    mask_out: Tensor
-    reg: Tensor
+    parts: dict
 
 
 class MaskingLoss(nn.Module):
-    """lambda_in d(f(x)|f(i)) - lambda_out d(f(x)|f(i_out)) + lambda_reg R(i)  (eq. 6).
+    """lambda_in d(f(x)|f(i)) - lambda_out d(f(x)|f(i_out)) + lambda_reg R.
 
-    d is the cross-entropy against the class that the classifier *decided* on the
-    mixture, never the label. R(i) is the L1 norm of the magnitude STFT of i (eq. 7).
+    LMAC-TD, eq. 6, and L-MAC, eq. 2. d is the cross-entropy against the class that the
+    classifier *decided* on the mixture, never the label.
 
     Arguments
     ---------
     l_in_w, l_out_w, reg_w_l1 : float
         lambda_in, lambda_out and lambda_reg.
     regulariser : str
-        ``mean``: R(i) is the mean of |STFT(i)| over its bins (the paper's reading).
-        ``relative``: |STFT(i)|_1 / |STFT(x)|_1, so that its strength does not depend
-        on the level of the clip. Neither depends on the batch or on the length.
+        R, a mean over bins, so that it depends neither on the batch nor on the length.
+        ``mean``: of |STFT(i)| (LMAC-TD, eq. 7). ``relative``: |STFT(i)|_1 /
+        |STFT(x)|_1, whose strength does not depend on the level of the clip.
+        ``mask``: of the mask (L-MAC, section 2.1).
+    reg_w_tv : float
+        Weight of the total variation of the mask over both of its axes.
 
     Raises
     ------
     SettingError
-        If ``regulariser`` is neither.
+        If ``regulariser`` is none of these.
     """
 
-    def __init__(self, l_in_w=5.0, l_out_w=0.2, reg_w_l1=6.0, regulariser="mean"):
+    def __init__(
+        self, l_in_w=5.0, l_out_w=0.2, reg_w_l1=6.0, regulariser="mean", reg_w_tv=0.0
+    ):
         super().__init__()
-        if regulariser not in ("mean", "relative"):
-            raise SettingError(
-                f"regulariser is {regulariser!r}, but it can be mean or relative: "
-                "give --regulariser one of them"
-            )
+        require_choice("regulariser", regulariser, ("mean", "relative", "mask"))
         self.l_in_w = l_in_w
         self.l_out_w = l_out_w
         self.reg_w_l1 = reg_w_l1
         self.regulariser = regulariser
+        self.reg_w_tv = reg_w_tv
 
-    def forward(self, explanation, features, decision, logits_in, logits_out):
+    def forward(self, heard, target):
         """Loss of each clip of a batch.
 
         Arguments
         ---------
-        explanation : Explanation
-        features : Features
-            Of the mixture x.
-        decision : Decision
-            On the mixture x.
-        logits_in, logits_out : Tensor (B, C)
-            The classifier's, for ``heard_in`` and ``heard_out``.
+        heard : Heard
+        target : Tensor (B, T)
+            The clean sources; this loss never looks at them.
 
         Returns
         -------
-        MaskingTerms
+        Terms
+            With parts ``loss_in``, ``loss_out``, ``reg`` and, where it has a weight,
+            ``tv``.
         """
-        decided = decision.predicted
-        mask_in = F.cross_entropy(logits_in.float(), decided, reduction="none")
-        mask_out = F.cross_entropy(logits_out.float(), decided, reduction="none")
-        reg = self.regularise(explanation, features)
-        loss = self.l_in_w * mask_in - self.l_out_w * mask_out + self.reg_w_l1 * reg
-        return MaskingTerms(loss, mask_in, mask_out, reg)
+        decided = heard.decision.predicted
+        loss_in = F.cross_entropy(heard.logits_in.float(), decided, reduction="none")
+        loss_out = F.cross_entropy(heard.logits_out.float(), decided, reduction="none")
+        reg = self.regularise(heard.explanation, heard.features)
+        loss = self.l_in_w * loss_in - self.l_out_w * loss_out + self.reg_w_l1 * reg
+        parts = {"loss_in": loss_in, "loss_out": loss_out, "reg": reg}
+        if self.reg_w_tv:
+            parts["tv"] = total_variation(heard.explanation.mask)
+            loss = loss + self.reg_w_tv * parts["tv"]
+        return Terms(loss, parts)
 
     def regularise(self, explanation, features):
-        """R(i), (B,)."""
+        """R, (B,)."""
+        if self.regulariser == "mask":
+            return explanation.mask.float().mean(dim=(1, 2))
         # attribution is log(1 + |STFT(i)|)
         kept = torch.expm1(explanation.attribution).mean(dim=(1, 2))
         if self.regulariser == "mean":
             return kept
         return kept / features.magnitude.mean(dim=(1, 2))
+
+
+class GuidedMaskingLoss(MaskingLoss):
+    """The masking loss with L-MAC's guidance, to fine-tune a trained interpreter.
+
+    L-MAC, section 2.1: where an interpretation resembles the clean target already, the
+    mask is drawn to the target; where it does not, faithfulness alone decides. A clip
+    is guided if the cosine of log(1 + |STFT(i)|) and log(1 + |STFT(target)|) is at
+    least ``cct``.
+
+    Arguments
+    ---------
+    features : SpectralFeatures
+        To analyse the targets.
+    g_w : float
+        lambda_g; the paper has 4, 16 and 32.
+    cct : float
+        Least similarity of a guided clip, in [0, 1].
+    guidance : str
+        ``binary``: cross-entropy of the mask against the target's log-spectrum, where
+        it reaches ``bin_th`` of its maximum (the published code). ``spectrogram``: the
+        mean squared difference of the two log-spectra (the paper's ||M X - X||).
+    bin_th : float
+        In [0, 1].
+    **masking
+        As of :class:`MaskingLoss`.
+
+    Raises
+    ------
+    SettingError
+        If a setting is none of these, or the mask lies on no spectrogram.
+    """
+
+    def __init__(
+        self, features, g_w=4.0, cct=0.6, guidance="binary", bin_th=0.35, **masking
+    ):
+        super().__init__(**masking)
+        require_choice("guidance", guidance, ("binary", "spectrogram"))
+        self.features = features
+        self.g_w = g_w
+        self.cct = cct
+        self.guidance = guidance
+        self.bin_th = bin_th
+
+    def forward(self, heard, target):
+        """As :meth:`MaskingLoss.forward`, with two more parts.
+
+        Returns
+        -------
+        Terms
+            ``guided`` is 1 for a guided clip and 0 for another, so that its mean is
+            their share; ``guide`` is what they are guided by, 0 for the others.
+        """
+        terms = super().forward(heard, target)
+        explanation = heard.explanation
+        with torch.no_grad():
+            clean = self.features(target)
+            similarity = F.cosine_similarity(
+                explanation.attribution.flatten(1),
+                torch.log1p(clean.magnitude).flatten(1),
+            )
+            guided = (similarity >= self.cct).float()
+        guide = guided * self.guide(explanation, clean)
+        return replace(
+            terms,
+            loss=terms.loss + self.g_w * guide,
+            parts={**terms.parts, "guide": guide, "guided": guided},
+        )
+
+    def guide(self, explanation, clean):
+        """Distance to the clean target, (B,)."""
+        log_magnitude = torch.log1p(clean.magnitude)
+        if self.guidance == "spectrogram":
+            return (explanation.attribution - log_magnitude).pow(2).mean(dim=(1, 2))
+        mask = explanation.mask.float()
+        for spectrum in (log_magnitude, clean.log_mel):
+            if mask.shape == spectrum.shape:
+                loudest = spectrum.amax(dim=(1, 2), keepdim=True)
+                binary = (spectrum >= self.bin_th * loudest).to(mask.dtype)
+                # Without autocast, where a cross-entropy of probabilities is unsafe.
+                with torch.autocast(mask.device.type, enabled=False):
+                    distance = F.binary_cross_entropy(mask, binary, reduction="none")
+                return distance.mean(dim=(1, 2))
+        raise SettingError(
+            "guidance is binary, but this interpreter's mask lies neither on the STFT "
+            "nor on mel bands: give --guidance spectrogram"
+        )
+
+
+def total_variation(mask):
+    """Mean absolute difference of neighbours along both axes, added, (B,).
+
+    Arguments
+    ---------
+    mask : Tensor (B, n, m)
+
+    Example
+    -------
+    >>> total_variation(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]))
+    tensor([1.])
+    """
+    mask = mask.float()
+    along_first = mask.diff(dim=1).abs().mean(dim=(1, 2))
+    return along_first + mask.diff(dim=2).abs().mean(dim=(1, 2))

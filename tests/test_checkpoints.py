@@ -61,7 +61,7 @@ def test_loads_the_best_not_the_last(checkpointer, model, tmp_path):
 
 def test_without_a_checkpoint_nothing_is_made(checkpointer, tmp_path):
     for folder in (tmp_path / "nowhere", tmp_path / "save"):
-        with pytest.raises(CheckpointError, match="`python train`"):
+        with pytest.raises(CheckpointError, match="trained: python train"):
             load_best(lambda: checkpointer, folder, "python train")
     assert not (tmp_path / "nowhere").exists()
 

@@ -133,9 +133,15 @@ def test_settings_that_cannot_work_are_named(arguments, named):
         Cnn14(**{"mel_bins": MELS, "emb_dim": EMB_DIM, **arguments})
 
 
-def test_a_clip_too_short_for_five_poolings():
-    with pytest.raises(ValueError, match=r"31 STFT frames.*longer clip"):
-        small_pair()[0](torch.rand(1, 31, MELS))
+def test_a_clip_too_short_for_five_poolings_is_followed_by_silence():
+    net = small_pair()[0].eval()
+    short = torch.rand(1, 3, MELS)
+    silence = torch.zeros(1, 29, MELS)
+    embedding, reps = net(short)
+    expected, expected_reps = net(torch.cat([short, silence], dim=1))
+    torch.testing.assert_close(embedding, expected)
+    for rep, expected_rep in zip(reps, expected_reps, strict=True):
+        torch.testing.assert_close(rep, expected_rep)
 
 
 # --------------------------------------------------------------------------- frozen

@@ -71,6 +71,8 @@ def test_a_constant_mask_gives_exactly_that_row(score, value, row):
     for condition in ("clean", "in_domain"):
         ours = table.means(condition, "lmac_td")
         for metric, expected in table.means(condition, row).items():
+            if metric not in ours:  # of a mask on the STFT
+                continue
             exact = metric in ("AI", "AD", "AG", "Fid-In")
             tolerance = 0 if exact else 1e-5
             if metric == "completeness (dB)":  # by resynthesis: not bit-identical
@@ -123,7 +125,8 @@ def test_rounding_is_no_increase(spectral, frozen):
     jitter = 2e-7 * torch.nn.functional.one_hot(decision.predicted, N_CLASSES)
     for factor, increase in ((1, 0.0), (1e5, 100.0)):
         louder = (decision.logits.double() + factor * jitter).float()
+        answers = SimpleNamespace(classify=lambda *_, y=louder: (y, y))
         table = FaithfulnessTable()
         batch = SimpleNamespace(id=["a", "b", "c"], class_index=torch.zeros(3))
-        score_batch(table, "x", "m", batch, replace(heard, logits_in=louder))
+        score_batch(table, "x", "m", batch, replace(heard, classifier=answers))
         assert table.means("x", "m")["AI"] == increase

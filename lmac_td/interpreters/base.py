@@ -4,7 +4,7 @@ Everything downstream (the losses, the metrics, the samples on disk) reads an
 :class:`Explanation` and nothing else, so a new method is one file and one yaml.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class Explanation:
         SPS, COMP and the regulariser R(i) are taken on it.
     mask : Tensor, the method's own shape
         In [0, 1].
+
+    A method may return a subclass with fields of its own, for its own objective.
     """
 
     interpretation: Tensor
@@ -49,11 +51,40 @@ class Interpreter(nn.Module):
     ---------
     features : SpectralFeatures
         The classifier's front end, to analyse the sounds that are produced.
+
+    Attributes
+    ----------
+    heard : str
+        ``audio``: ``heard_in`` and ``heard_out`` analyse the very sounds that a person
+        hears. ``spectrogram``: they are masked spectrograms; the evaluation then adds
+        a row for the sounds.
+    remark : str
+        What a reader of the method's table must know; empty if nothing.
     """
+
+    heard = "audio"
+    remark = ""
 
     def __init__(self, features):
         super().__init__()
         self.features = features
+
+    def parts(self, heard, clip):
+        """Sounds that the interpretation of one clip is made of, to be saved.
+
+        Arguments
+        ---------
+        heard : Heard
+            An explained batch.
+        clip : int
+            Its place in the batch.
+
+        Returns
+        -------
+        dict of str to Tensor (T,)
+            By name; none unless the method has parts.
+        """
+        return {}
 
     def explain_audio(self, interpretation, residual, mask):
         """The Explanation of a method whose outcome is sound.
@@ -72,3 +103,75 @@ class Interpreter(nn.Module):
             attribution=torch.log1p(magnitude_in),
             mask=mask,
         )
+
+    def explain_mask(self, mask, wavs, features, mask_domain="magnitude"):
+        """The Explanation of a mask on the STFT, by the inverse STFT (L-MAC, eq. 3).
+
+        Arguments
+        ---------
+        mask : Tensor (B, frames, bins)
+            In [0, 1].
+        wavs : Tensor (B, T)
+        features : Features
+            Of ``wavs``; the input's phase is kept.
+        mask_domain : str
+            See :func:`masked`.
+
+        Returns
+        -------
+        Explanation
+            What the classifier is given depends on ``self.heard``.
+        """
+        mask = mask.float()
+        kept, removed = (
+            masked(features.stft, m, features.magnitude, mask_domain)
+            for m in (mask, 1 - mask)
+        )
+        sounds = self.features.istft(torch.cat([kept, removed]), wavs.shape[-1])
+        interpretation, residual = sounds.chunk(2)
+        if mask_domain == "magnitude":
+            # The masks add up to one, so only the rounding of the round trip is left
+            # over. Shared out by the mask, constant masks give exactly all or nothing.
+            rounding = wavs - interpretation - residual
+            share = mask.detach().mean(dim=(1, 2)).unsqueeze(1)
+            interpretation = interpretation + share * rounding
+            residual = residual + (1 - share) * rounding
+        explanation = self.explain_audio(interpretation, residual, mask)
+        if self.heard == "audio":
+            return explanation
+        return replace(
+            explanation,
+            heard_in=self.features.log_mel(kept.abs()),
+            heard_out=self.features.log_mel(removed.abs()),
+        )
+
+
+def masked(x, mask, magnitude, domain):
+    """What a mask leaves of a spectrogram.
+
+    Arguments
+    ---------
+    x : Tensor (B, frames, bins)
+        Of the given magnitude: the complex STFT, or the magnitude itself.
+    mask, magnitude : Tensor (B, frames, bins)
+    domain : str
+        ``magnitude``: the mask scales |X| (L-MAC, eq. 2). ``log1p``: it scales
+        log(1 + |X|) (L2I, Algorithm 2; L-MAC's published code); kept and removed part
+        then add up to less than the input.
+
+    Returns
+    -------
+    Tensor (B, frames, bins)
+
+    Example
+    -------
+    >>> x = torch.full((1, 1, 1), 3.0)
+    >>> masked(x, 0.5 * torch.ones(1, 1, 1), x, "magnitude").item()
+    1.5
+    >>> masked(x, 0.5 * torch.ones(1, 1, 1), x, "log1p").item()
+    1.0
+    """
+    if domain == "magnitude":
+        return mask * x
+    magnitude = magnitude.clamp(min=1e-12)  # the gain tends to the mask
+    return torch.expm1(mask * torch.log1p(magnitude)) / magnitude * x

@@ -73,8 +73,7 @@ class RandomMask(Interpreter):
         generator = torch.Generator().manual_seed(self.seed)
         mask = torch.rand(features.magnitude.shape[1:], generator=generator)
         mask = mask.to(wavs.device).expand_as(features.magnitude)
-        interpretation = self.features.istft(mask * features.stft, wavs.shape[-1])
-        return self.explain_audio(interpretation, wavs - interpretation, mask)
+        return self.explain_mask(mask, wavs, features)
 
 
 def reference_interpreters(features):

@@ -1,7 +1,8 @@
 """U-Nets that decode a classifier's representations into one more set of channels.
 
-They compute H_d = U(h) of LMAC-TD (eq. 2): the representations of a CNN14, deepest
-first, become (B, K, T') on the frames of the encoder whose output they join.
+They compute H_d = U(h) of LMAC-TD (eq. 2) and the decoder of L-MAC (figure 5): the
+representations of a CNN14, deepest first, become (B, K, T') on the frames of what they
+join or mask.
 
 :class:`AlignedUNet` keeps time. CNN14 halves time by averaging pairs, so index j of
 level d (after d poolings) is centred on STFT frame 2^d j + (2^d - 1) / 2, whatever the
@@ -17,8 +18,9 @@ rest is cut off, so it drifts: late in the clip it is 0.3 to 0.6 s late.
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from speechbrain.lobes.models.Cnn14 import CNN14PSI, CNN14PSI_stft
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, require_choice
 
 
 class AlignedUNet(nn.Module):
@@ -117,21 +119,23 @@ class AlignedUNet(nn.Module):
             for conv, rep in zip(self.skips, representations, strict=True)
         )
         h = skip6 + skip5  # (B, C, t // 32, mel // 32)
-        h = _fit(F.relu(self.up4(h)), skip4.shape[2:]) + skip4
-        h = _fit(F.relu(self.up3(h)), skip3.shape[2:]) + skip3
+        h = fit(F.relu(self.up4(h)), skip4.shape[2:]) + skip4
+        h = fit(F.relu(self.up3(h)), skip3.shape[2:]) + skip3
         h = F.relu(self.fold(h)).squeeze(3)  # (B, C, t // 8)
+        # Cnn14 pads what is shorter than its poolings.
+        n_stft_frames = max(n_stft_frames, 8 * representations[3].shape[2])
         for up, size in zip(
             self.ups,
             (n_stft_frames // 4, n_stft_frames // 2, n_stft_frames),
             strict=True,
         ):
-            h = _fit(F.relu(up(h)), (size,))
+            h = fit(F.relu(up(h)), (size,))
         # Pointwise layers and interpolation commute: mix where frames are few.
         h = self.out(h)  # (B, K, t)
-        return _interpolate(h, n_frames, samples_per_frame / samples_per_stft_frame)
+        return interpolate(h, n_frames, samples_per_frame / samples_per_stft_frame)
 
 
-def _fit(x, sizes):
+def fit(x, sizes):
     """Repeat the last entry of an axis that pooling cut by one; leave the others."""
     pad = []
     for have, want in zip(reversed(x.shape[2:]), reversed(sizes), strict=True):
@@ -139,7 +143,7 @@ def _fit(x, sizes):
     return F.pad(x, pad, mode="replicate") if any(pad) else x
 
 
-def _interpolate(x, n_frames, step):
+def interpolate(x, n_frames, step):
     """Read x (B, K, t) at positions m step, m < n_frames, held at its end: linear."""
     last = x.shape[-1] - 1
     position = torch.arange(n_frames, device=x.device, dtype=torch.float64) * step
@@ -262,13 +266,116 @@ def build_unet(geometry, emb_dim, cnn14_channels, mel_bins, out_channels, channe
     'PublishedUNet'
     """
     rep_channels = (emb_dim, *reversed(cnn14_channels[2:]))  # deepest first
+    require_choice("geometry", geometry, ("aligned", "published"))
     if geometry == "aligned":
         return AlignedUNet(rep_channels, mel_bins, out_channels, channels)
-    if geometry != "published":
-        raise SettingError(f"geometry is {geometry!r}: give aligned or published")
-    if tuple(rep_channels) != tuple(emb_dim // d for d in (1, 2, 4, 8)):
+    check_published_widths(emb_dim, cnn14_channels)
+    return PublishedUNet(emb_dim, out_channels)
+
+
+def check_published_widths(emb_dim, cnn14_channels):
+    """Refuse widths that the published geometries do not have.
+
+    Raises
+    ------
+    SettingError
+    """
+    widths = (emb_dim, *reversed(cnn14_channels[2:]))  # deepest first
+    if widths != tuple(emb_dim // d for d in (1, 2, 4, 8)):
         raise SettingError(
             f"geometry: published needs representations that halve their {emb_dim} "
-            f"channels, not {rep_channels}: use geometry: aligned"
+            f"channels, not {widths}: use geometry: aligned"
         )
-    return PublishedUNet(emb_dim, out_channels)
+
+
+class _PublishedMask:
+    """SpeechBrain's mask decoders, called as :meth:`AlignedUNet.forward` is.
+
+    Their mask stands 4.5 STFT frames (52 ms) late over the sound, throughout, and ends
+    6 frames early for a clip of 5 s; its last frame is held.
+    """
+
+    def forward(self, representations, n_frames, **_):
+        """Decode, as :meth:`AlignedUNet.forward`; of the numbers, n_frames is used.
+
+        Raises
+        ------
+        SettingError
+            If the skips do not meet: the geometry was made for clips of 5 s.
+        """
+        try:
+            h = super().forward(representations)  # (B, 1, time, bins)
+        except RuntimeError as error:
+            raise SettingError(
+                "the skips of the published U-Net do not meet for a clip of this "
+                "length: use geometry: aligned"
+            ) from error
+        h = h.squeeze(1).transpose(1, 2)  # (B, bins, time)
+        return fit(h, (n_frames,))
+
+
+class PublishedStftMask(_PublishedMask, CNN14PSI_stft):
+    """L-MAC's decoder of a mask on the STFT, with SpeechBrain's keys.
+
+    Arguments
+    ---------
+    dim : int
+        Channels of the deepest representation; the others have dim / 2, / 4 and / 8.
+
+    Example
+    -------
+    >>> reps = [torch.rand(1, 16 // d, 431 // p, 80 // p)
+    ...         for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]
+    >>> PublishedStftMask(16)(reps, n_frames=431).shape
+    torch.Size([1, 513, 431])
+    """
+
+
+class PublishedMelMask(_PublishedMask, CNN14PSI):
+    """L-MAC's decoder of a mask on 80 mel bands, with SpeechBrain's keys.
+
+    Arguments
+    ---------
+    dim : int
+        As of :class:`PublishedStftMask`.
+    """
+
+
+def build_mask_unet(
+    geometry, domain, emb_dim, cnn14_channels, mel_bins, n_fft, channels
+):
+    """Build the decoder of L-MAC for a CNN14 of the given widths.
+
+    Arguments
+    ---------
+    geometry : str
+        ``aligned`` (:class:`AlignedUNet`) or ``published`` (SpeechBrain's, by keys and
+        by geometry).
+    domain : str
+        ``stft`` or ``mel``: what the mask is for.
+    emb_dim, cnn14_channels, mel_bins, channels
+        As of :func:`build_unet`.
+    n_fft : int
+        Points of the FFT: the STFT has n_fft // 2 + 1 bins.
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    SettingError
+        If a setting is none of these, or the published geometry does not fit.
+    """
+    require_choice("domain", domain, ("stft", "mel"))
+    n_out = n_fft // 2 + 1 if domain == "stft" else mel_bins
+    if geometry != "published":
+        return build_unet(geometry, emb_dim, cnn14_channels, mel_bins, n_out, channels)
+    check_published_widths(emb_dim, cnn14_channels)
+    if mel_bins != 80 or n_fft != 1024:
+        raise SettingError(
+            f"geometry: published makes masks of 80 mel bands or of the 513 bins of an "
+            f"FFT of 1024, not for n_mels {mel_bins} and n_fft {n_fft}: use geometry: "
+            "aligned"
+        )
+    return PublishedStftMask(emb_dim) if domain == "stft" else PublishedMelMask(emb_dim)

@@ -161,7 +161,7 @@ def main(argv=None):
     epoch = load_best(
         hparams["checkpointer"],
         hparams["save_folder"],
-        f"python {shlex.join(sys.argv)}",
+        f"train it with `python {shlex.join(sys.argv)}`",
     )
     test(brain, data, hparams, experiment.output_folder)
     export(hparams, experiment.output_folder / "classifier")
