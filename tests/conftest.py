@@ -12,10 +12,11 @@ import torch
 from lmac_td.classifier import Cnn14, FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
 from lmac_td.features import SpectralFeatures
+from lmac_td.interpreters.lmac import LMAC
 from lmac_td.interpreters.lmac_td import LMACTD
 from lmac_td.nn.filterbank import Filterbank
 from lmac_td.nn.sepformer import MaskNet
-from lmac_td.nn.unet import AlignedUNet
+from lmac_td.nn.unet import AlignedUNet, build_mask_unet
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16000
@@ -63,6 +64,19 @@ def make_lmac_td(spectral):
 
 
 @pytest.fixture
+def make_lmac(spectral):
+    """Build a very narrow L-MAC for the ``frozen`` classifier."""
+
+    def make(domain="stft", **settings):
+        decoder = build_mask_unet(
+            "aligned", domain, 8, (2, 4, 4, 8, 8), 80, 1024, channels=(4, 4, 4, 4)
+        )
+        return LMAC(spectral, decoder, domain=domain, **settings)
+
+    return make
+
+
+@pytest.fixture
 def wavs():
     """Four one-second clips of noise, of very different levels."""
     gain = torch.tensor([[1.0], [0.3], [0.05], [0.8]])
@@ -102,6 +116,28 @@ class ConstantMask(torch.nn.Module):
 
     def forward(self, h):
         return torch.full_like(h, self.value)
+
+
+class ConstantLogit(torch.nn.Module):
+    """In the place of L-MAC's decoder: the logit of the same value everywhere."""
+
+    def __init__(self, value, n_bins=513):
+        super().__init__()
+        self.logit = torch.tensor(float(value)).logit()
+        self.n_bins = n_bins
+
+    def forward(self, representations, n_frames, **_):
+        return self.logit.expand(len(representations[0]), self.n_bins, n_frames)
+
+
+def with_constant_mask(interpreter, value):
+    """Let an LMAC-TD or an L-MAC keep the same share of everything."""
+    if hasattr(interpreter, "masknet"):
+        interpreter.masknet = ConstantMask(value)
+    else:
+        n_bins = 513 if interpreter.domain == "stft" else 80
+        interpreter.decoder = ConstantLogit(value, n_bins)
+    return interpreter
 
 
 @pytest.fixture(scope="session")

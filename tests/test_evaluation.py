@@ -13,7 +13,7 @@ from lmac_td.evaluation import decide, evaluate, explain
 from lmac_td.evaluation import score as score_batch
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
-from tests.conftest import N_CLASSES, SAMPLE_RATE, ConstantMask
+from tests.conftest import N_CLASSES, SAMPLE_RATE, with_constant_mask
 
 
 @pytest.fixture
@@ -22,19 +22,27 @@ def data(data_settings):
 
 
 @pytest.fixture
-def score(data, spectral, frozen, make_lmac_td):
-    """Score an untrained LMAC-TD beside the baselines."""
-    model = make_lmac_td().eval()
+def models(make_lmac_td, make_lmac):
+    """Untrained interpreters."""
+    return {
+        "lmac_td": make_lmac_td().eval(),
+        "lmac": make_lmac().eval(),
+        "lmac_log1p": make_lmac(mask_domain="log1p").eval(),
+        "lmac_mel": make_lmac("mel").eval(),
+    }
 
-    def run(batch_size=8, on_heard=None, mask=None):
-        if mask is not None:
-            model.masknet = mask
+
+@pytest.fixture
+def score(data, spectral, frozen, models):
+    """Score the untrained interpreters beside the baselines."""
+
+    def run(batch_size=8, on_heard=None):
         table = FaithfulnessTable(n_resamples=50)
         for condition in ("clean", "in_domain"):
             evaluate(
                 table,
                 condition,
-                {"lmac_td": model, **reference_interpreters(spectral)},
+                {**models, **reference_interpreters(spectral)},
                 make_dataloader(data.dataset("test", condition), batch_size=batch_size),
                 spectral,
                 frozen,
@@ -66,21 +74,49 @@ def test_rows_that_explain_nothing(score):
 
 
 @pytest.mark.parametrize(("value", "row"), [(1.0, "identity"), (0.0, "zeros")])
-def test_a_constant_mask_gives_exactly_that_row(score, value, row):
-    table = score(mask=ConstantMask(value))
+def test_a_constant_mask_gives_exactly_that_row(score, models, value, row):
+    for model in models.values():
+        with_constant_mask(model, value)
+    table = score()
+    methods = list(dict.fromkeys(method for _, method in table.rows))
+    assert "lmac, as audio" in methods
     for condition in ("clean", "in_domain"):
-        ours = table.means(condition, "lmac_td")
-        for metric, expected in table.means(condition, row).items():
-            if metric not in ours:  # of a mask on the STFT
+        for method in methods:
+            if not method.startswith("lmac"):
                 continue
-            exact = metric in ("AI", "AD", "AG", "Fid-In")
-            tolerance = 0 if exact else 1e-5
-            if metric == "completeness (dB)":  # by resynthesis: not bit-identical
-                assert ours[metric] > 100
-                continue
-            np.testing.assert_allclose(
-                ours[metric], expected, atol=tolerance, rtol=tolerance, err_msg=metric
-            )
+            ours = table.means(condition, method)
+            for metric, expected in table.means(condition, row).items():
+                if metric not in ours:  # of a mask on the STFT
+                    continue
+                exact = metric in ("AI", "AD", "AG", "Fid-In")
+                tolerance = 0 if exact else 1e-5
+                if metric == "completeness (dB)":  # by resynthesis: not bit-identical
+                    assert ours[metric] > 100, method
+                    continue
+                np.testing.assert_allclose(
+                    ours[metric],
+                    expected,
+                    atol=tolerance,
+                    rtol=tolerance,
+                    err_msg=f"{method} {metric}",
+                )
+
+
+def test_a_spectrogram_mask_is_also_scored_as_the_sound_it_makes(
+    data, spectral, frozen, models
+):
+    """The row "as audio" is that of the same method with heard: audio."""
+    as_heard = models["lmac"]
+    table = FaithfulnessTable(n_resamples=50)
+    loader = make_dataloader(data.dataset("test", "in_domain"), batch_size=8)
+    arguments = loader, spectral, frozen
+    evaluate(table, "x", {"lmac": as_heard}, *arguments, progress=False)
+    as_heard.heard = "audio"
+    evaluate(table, "x", {"audio": as_heard}, *arguments, progress=False)
+    ours = table.means("x", "lmac, as audio")
+    for metric, expected in table.means("x", "audio").items():
+        assert ours[metric] == pytest.approx(expected, rel=1e-4, abs=1e-5), metric
+    assert table.means("x", "lmac")["FF"] != ours["FF"]
 
 
 def test_scores_do_not_depend_on_the_batch_size(score):
@@ -109,7 +145,7 @@ def test_every_method_hears_the_same_mixtures_every_time(score):
     score(on_heard=keep)
     first = set(heard)
     mixtures = {(c, ids, wavs) for c, _, ids, wavs in heard}
-    assert len({method for _, method, _, _ in heard}) == 5
+    assert len({method for _, method, _, _ in heard}) == 8
     assert len(mixtures) == 2 * 2  # two conditions, two batches
     heard.clear()
     score(on_heard=keep)

@@ -1,0 +1,181 @@
+"""L-MAC against its equations, and its published decoder against SpeechBrain's."""
+
+import cmath
+import math
+
+import pytest
+import torch
+from speechbrain.lobes.models.Cnn14 import CNN14PSI, CNN14PSI_stft
+
+from lmac_td.errors import SettingError
+from lmac_td.evaluation import decide
+from lmac_td.features import SpectralFeatures
+from lmac_td.interpreters.lmac import LMAC
+from lmac_td.nn.unet import build_mask_unet
+
+
+@pytest.fixture
+def decided(wavs, spectral, frozen):
+    wavs = wavs[:2, :6000]
+    return wavs, *decide(wavs, spectral, frozen)
+
+
+def literal_masked(stft, mask, domain):
+    """Bin by bin: M |X| exp(j phase) (eq. 2, 3), or the same on log(1 + |X|)."""
+    out = []
+    for frame, mask_frame in zip(stft.tolist(), mask.tolist(), strict=True):
+        row = []
+        for x, m in zip(frame, mask_frame, strict=True):
+            magnitude, phase = abs(x), cmath.phase(x)
+            if domain == "magnitude":
+                magnitude = m * magnitude
+            else:
+                magnitude = math.exp(m * math.log(1 + magnitude)) - 1
+            row.append(cmath.rect(magnitude, phase))
+        out.append(row)
+    return torch.tensor(out, dtype=torch.complex64)
+
+
+def literal_log_mel(magnitude, spectral):
+    """log(1 + sum_f mel_bf |X|_f)."""
+    return (1 + magnitude @ spectral.mel_matrix).log()
+
+
+@pytest.mark.parametrize("mask_domain", ["magnitude", "log1p"])
+def test_stft_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_domain):
+    wavs, features, _ = decided
+    explanation = make_lmac(mask_domain=mask_domain)(*decided)
+    assert 0.1 < explanation.mask.std() + 0.4  # no constant mask
+    for clip in range(len(wavs)):
+        mask = explanation.mask[clip].detach()
+        for m, sound, heard in (
+            (mask, explanation.interpretation, explanation.heard_in),
+            (1 - mask, explanation.residual, explanation.heard_out),
+        ):
+            stft = literal_masked(features.stft[clip], m, mask_domain)
+            expected = spectral.istft(stft[None], wavs.shape[1])[0]
+            torch.testing.assert_close(sound[clip], expected, atol=1e-5, rtol=1e-4)
+            expected = literal_log_mel(stft.abs(), spectral)
+            torch.testing.assert_close(heard[clip], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mask_domain", ["magnitude", "log1p"])
+def test_mel_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_domain):
+    wavs, features, _ = decided
+    explanation = make_lmac("mel", mask_domain=mask_domain)(*decided)
+    assert explanation.mask.shape == features.log_mel.shape
+    mel = features.magnitude @ spectral.mel_matrix
+    for m, heard in (
+        (explanation.mask, explanation.heard_in),
+        (1 - explanation.mask, explanation.heard_out),
+    ):
+        if mask_domain == "magnitude":
+            expected = (1 + m * mel).log()
+        else:
+            expected = m * (1 + mel).log()
+        torch.testing.assert_close(heard, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_mel_mask_is_heard_on_the_bins_of_its_bands(decided, spectral, make_lmac):
+    """Its stand-in sound: a bin is masked by the mean of the bands that hear it."""
+    wavs, features, _ = decided
+    explanation = make_lmac("mel")(*decided)
+    mel, bins = spectral.mel_matrix, 513
+    gain = torch.zeros_like(features.magnitude)
+    heard = [f for f in range(bins) if mel[f].sum() > 0]
+    for f in heard:
+        gain[..., f] = explanation.mask @ mel[f] / mel[f].sum()
+    for f in set(range(bins)) - set(heard):
+        nearest = min(heard, key=lambda g, f=f: abs(f - g))
+        gain[..., f] = gain[..., nearest]
+    expected = spectral.istft(gain * features.stft, wavs.shape[1])
+    torch.testing.assert_close(
+        explanation.interpretation, expected, atol=1e-4, rtol=1e-3
+    )
+    assert "no sound of its own" in make_lmac("mel").remark
+    assert not make_lmac().remark
+
+
+def test_bins_take_their_gain_from_the_bands_that_hear_them():
+    for n_mels in (32, 80, 200):  # 200: gaps, and filters that meet no bin
+        bands = SpectralFeatures(16000, 1024, 23.2, 11.6, n_mels).bands_of_bins
+        assert bands.shape == (n_mels, 513)
+        assert bands.isfinite().all()
+        assert (bands >= 0).all()
+        torch.testing.assert_close(bands.sum(dim=0), torch.ones(513))
+
+
+def test_the_mask_comes_from_the_representations_alone(decided, make_lmac):
+    wavs, features, decision = decided
+    model = make_lmac()
+    mask = model(wavs, features, decision).mask
+    other = model(wavs.flip(0), features, decision).mask
+    torch.testing.assert_close(other, mask)
+
+
+@pytest.mark.parametrize(
+    ("domain", "theirs"), [("stft", CNN14PSI_stft), ("mel", CNN14PSI)]
+)
+def test_published_decoder_takes_speechbrains_weights(domain, theirs):
+    theirs = theirs(32)
+    ours = build_mask_unet("published", domain, 32, (1, 2, 4, 8, 16), 80, 1024, None)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    reps = [
+        torch.rand(2, 32 // d, 431 // p, 80 // p)
+        for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))
+    ]
+    expected = theirs(reps).squeeze(1)
+    n_frames = expected.shape[1]
+    assert n_frames == 425
+    out = ours(reps, n_frames=431)
+    assert out.shape == (2, 513 if domain == "stft" else 80, 431)
+    torch.testing.assert_close(out[..., :n_frames].transpose(1, 2), expected)
+    torch.testing.assert_close(out[..., n_frames:], out[..., 424:425].expand(-1, -1, 6))
+
+
+def test_published_decoder_explains(decided, spectral, frozen, wavs):
+    decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
+    reps = [torch.rand(1, 8 // d, 431 // p, 80 // p)
+            for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]  # fmt: skip
+    wav = 0.1 * torch.randn(1, 80000)
+    features, decision = decide(wav, spectral, frozen)
+    decision.representations = reps
+    explanation = LMAC(spectral, decoder)(wav, features, decision)
+    assert explanation.mask.shape == features.magnitude.shape
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"domain": "stfd"}, "--domain stft or mel"),
+        ({"mask_domain": "power"}, "--mask_domain magnitude or log1p"),
+        ({"heard": "both"}, "--heard spectrogram or audio"),
+        ({"domain": "mel", "heard": "audio"}, "--heard spectrogram"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(spectral, settings, words):
+    with pytest.raises(SettingError, match=words):
+        LMAC(spectral, None, **settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("wide", "stft", 32, (1, 2, 4, 8, 16), 80, 1024, None), "--geometry"),
+        (("published", "both", 32, (1, 2, 4, 8, 16), 80, 1024, None), "--domain"),
+        (("published", "stft", 32, (1, 2, 4, 8, 8), 80, 1024, None), "halve"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 64, 1024, None), "n_mels 64"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512, None), "n_fft 512"),
+    ],
+)
+def test_decoders_that_cannot_be_built_are_named(arguments, words):
+    with pytest.raises(SettingError, match=words):
+        build_mask_unet(*arguments)
+
+
+def test_published_decoder_refuses_a_length_it_was_not_made_for():
+    decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
+    reps = [torch.rand(1, 8 // d, max(1, 48 // p), 80 // p)
+            for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]  # fmt: skip
+    with pytest.raises(SettingError, match="geometry: aligned"):
+        decoder(reps, n_frames=48)
