@@ -12,7 +12,7 @@ from lmac_td.brain import InterpreterBrain
 from lmac_td.checkpoints import WholeCheckpointer
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
-from lmac_td.objectives import MaskingLoss
+from lmac_td.objectives import GuidedMaskingLoss, MaskingLoss
 
 
 class ListLogger(sb.utils.train_logger.TrainLogger):
@@ -106,6 +106,14 @@ def test_validation_is_the_same_table_as_the_evaluation(fit):
     assert valid["completeness (dB)"] > 30
     expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
     assert valid["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_share_of_guided_clips_is_logged(fit, spectral, make_lmac):
+    loss = GuidedMaskingLoss(spectral, cct=0.0, regulariser="mask")
+    brain = fit(1, loss=loss, interpreter=make_lmac())
+    ((_, train, valid),) = brain.hparams.train_logger.lines
+    assert train["guided"] == valid["guided"] == 1
+    assert train["guide"] > 0
 
 
 def test_goes_on_from_the_last_checkpoint_and_says_so(fit, capsys):

@@ -45,7 +45,7 @@ def literal_log_mel(magnitude, spectral):
 def test_stft_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_domain):
     wavs, features, _ = decided
     explanation = make_lmac(mask_domain=mask_domain)(*decided)
-    assert 0.1 < explanation.mask.std() + 0.4  # no constant mask
+    assert explanation.mask.std() > 1e-3  # no constant mask
     for clip in range(len(wavs)):
         mask = explanation.mask[clip].detach()
         for m, sound, heard in (
@@ -61,7 +61,7 @@ def test_stft_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_do
 
 @pytest.mark.parametrize("mask_domain", ["magnitude", "log1p"])
 def test_mel_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_domain):
-    wavs, features, _ = decided
+    _, features, _ = decided
     explanation = make_lmac("mel", mask_domain=mask_domain)(*decided)
     assert explanation.mask.shape == features.log_mel.shape
     mel = features.magnitude @ spectral.mel_matrix
