@@ -1,4 +1,6 @@
-# make demo: the main job on the embedded corpus, ending with its table and wav files.
+# make demo: three methods on the embedded corpus, ending with one table.
+# make demo-quick: LMAC-TD alone, ending with its table and wav files.
+# make esc10 DATA=... NOISE=...: every method on real recordings, in an hour or so.
 # make test: all tests.      make check: lint and format.
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +11,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: install demo test check clean
+.PHONY: install demo demo-quick esc10 test check clean
 
 install: $(VENV)/.installed
 
@@ -21,10 +23,25 @@ $(VENV)/.installed: pyproject.toml
 	$(RUN) -m pip install --quiet --progress-bar on -e '.[dev]'
 	@touch $@
 
-demo: install
+demo: demo-quick
+	$(RUN) train_interpreter.py hparams/lmac_demo.yaml
+	$(RUN) eval_faithfulness.py hparams/lmac_demo.yaml
+	$(RUN) recipes/ESC50/train_nmf.py hparams/nmf_demo.yaml
+	$(RUN) train_interpreter.py hparams/l2i_demo.yaml
+	$(RUN) eval_faithfulness.py hparams/l2i_demo.yaml
+	$(RUN) recipes/ESC50/compare_runs.py $(addsuffix /evaluation/table.json,\
+		$(addprefix results/demo/,lmac_td_alpha0.75 lmac l2i_att))
+
+demo-quick: install
 	$(RUN) recipes/ESC50/train_classifier.py hparams/cnn14_demo.yaml
 	$(RUN) train_interpreter.py hparams/lmac_td_demo.yaml
 	$(RUN) eval_faithfulness.py hparams/lmac_td_demo.yaml
+
+esc10: install
+	@test -n "$(DATA)" -a -n "$(NOISE)" || { echo "Give the folders:" \
+		"make esc10 DATA=path/to/ESC-10 NOISE=path/to/wham_noise"; exit 2; }
+	$(RUN) recipes/ESC50/benchmark.py recipes/ESC50/esc10.yaml --jobs 2 \
+		--data_folder "$(DATA)" --wham_folder "$(NOISE)"
 
 test: install
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile

@@ -35,11 +35,13 @@ def main(argv=None):
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
     experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
-    trained_epoch = load_best(
-        hparams["checkpointer"],
-        hparams["save_folder"],
-        f"train it with `python train_interpreter.py {shlex.join(argv)}`",
-    )
+    trained_epoch = None
+    if any(p.requires_grad for p in hparams["interpreter"].parameters()):
+        trained_epoch = load_best(
+            hparams["checkpointer"],
+            hparams["save_folder"],
+            f"train it with `python train_interpreter.py {shlex.join(argv)}`",
+        )
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test", noise=conditions != ["clean"])
 

@@ -10,7 +10,7 @@ import shlex
 import sys
 
 from lmac_td.brain import InterpreterBrain
-from lmac_td.errors import exit_on_user_error
+from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment import open_experiment
 
 
@@ -19,6 +19,11 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     experiment = open_experiment(argv, __doc__, needs="interpreter")
     hparams = experiment.hparams
+    if not any(p.requires_grad for p in hparams["interpreter"].parameters()):
+        raise SettingError(
+            f"{experiment.recipe} has nothing to train: measure it with "
+            f"`python eval_faithfulness.py {shlex.join(argv)}`"
+        )
     experiment.check_resumable()
     classifier = experiment.load_classifier()
     experiment.load_interpreter()

@@ -256,11 +256,13 @@ def open_experiment(argv, usage, needs):
     if needs not in experiment.hparams:
         raise SettingError(
             f"{recipe} is a recipe for another command (it has no {needs}): give "
-            "hparams/cnn14*.yaml to train_classifier.py, the others to "
-            "train_interpreter.py and eval_faithfulness.py"
+            "hparams/cnn14*.yaml to train_classifier.py, hparams/nmf*.yaml to "
+            "train_nmf.py, the others to train_interpreter.py and "
+            "eval_faithfulness.py"
         )
     for name in POSITIVE_SETTINGS:
-        require_number(name, experiment.hparams[name])
+        if name in experiment.hparams:
+            require_number(name, experiment.hparams[name])
     return experiment
 
 

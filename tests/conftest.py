@@ -151,27 +151,33 @@ def real_data():
 
 @pytest.fixture
 def tiny_recipes(tmp_path, corpus):
-    """Recipes for the commands: widths and clips so small that an epoch takes seconds.
+    """Recipes for the commands; returns their folder, results go below it."""
+    return write_tiny_recipes(tmp_path, corpus)
 
-    Returns the folder of ``cnn14.yaml`` and ``lmac_td.yaml``; results go below it.
+
+def write_tiny_recipes(folder, corpus):
+    """Recipes whose widths and clips are so small that an epoch takes seconds.
+
+    Writes one a method into the folder, named as the demo's without ``_demo``.
     """
     tiny = f"""
 data_folder: {corpus / "ESC-50"}
 wham_folder: {corpus / "wham_noise"}
-output_folder: !ref {tmp_path}/results/<experiment_name>
-cache_folder: {tmp_path}/cache
+output_folder: !ref {folder}/results/<experiment_name>
+cache_folder: {folder}/cache
 signal_length_s: 1
+"""
+    classifier = """
 cnn14_channels: [2, 4, 4, 8, 8]
 emb_dim: 8
 number_of_epochs: 2
 """
-    (tmp_path / "cnn14.yaml").write_text(
-        f"extends: {ROOT}/hparams/cnn14_demo.yaml\n{tiny}"
-    )
-    (tmp_path / "lmac_td.yaml").write_text(
-        f"""extends: {ROOT}/hparams/lmac_td_demo.yaml
-{tiny}
-pretrained_classifier: {tmp_path}/results/cnn14/classifier
+    interpreter = f"""
+pretrained_classifier: {folder}/results/cnn14/classifier
+interpret_period: 2
+n_samples: 2
+"""
+    lmac_td = """
 encoder_channels: 16
 kernel_size: 8
 unet_channels: [4, 4, 4, 4]
@@ -181,8 +187,23 @@ inter_layers: 1
 nhead: 2
 d_ffn: 8
 chunk_size: 50
-interpret_period: 2
-n_samples: 2
 """
+    l2i = f"""
+nmf_dictionary: {folder}/results/nmf/dictionary
+psi_width: 4
+"""
+    recipes = {
+        "cnn14": ["cnn14_demo", classifier],
+        "nmf": ["nmf_demo", "n_components: 6\nn_iterations: 5\n"],
+        "lmac_td": ["lmac_td_demo", classifier, interpreter, lmac_td],
+        "lmac": ["lmac_demo", classifier, interpreter, "unet_channels: [4, 4, 4, 4]\n"],
+        "l2i": ["l2i_demo", classifier, interpreter, l2i],
+    }
+    for name, (base, *settings) in recipes.items():
+        text = "".join([f"extends: {ROOT}/hparams/{base}.yaml\n", tiny, *settings])
+        (folder / f"{name}.yaml").write_text(text)
+    (folder / "lmac_finetune.yaml").write_text(
+        f"extends: [lmac.yaml, {ROOT}/hparams/shared/finetune.yaml]\n"
+        f"pretrained_interpreter: {folder}/results/lmac\nnumber_of_epochs: 1\n"
     )
-    return tmp_path
+    return folder

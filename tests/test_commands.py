@@ -1,19 +1,23 @@
 """The commands of the README, run as a user runs them, and a user's mistakes."""
 
+import importlib
+import io
 import json
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_tiny_recipes
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +31,8 @@ def command(script, *arguments, **settings):
     return [sys.executable, str(ROOT / script), *map(str, arguments), *flags]
 
 
-def run(script, *arguments, check=True, cwd=ROOT, **settings):
+def run_as_a_user(script, *arguments, check=True, cwd=ROOT, **settings):
+    """Run a command in a process of its own."""
     done = subprocess.run(
         command(script, *arguments, **settings),
         cwd=cwd,
@@ -40,7 +45,27 @@ def run(script, *arguments, check=True, cwd=ROOT, **settings):
     return done
 
 
-def refused(script, *arguments, **settings):
+def run(script, *arguments, check=True, **settings):
+    """Run a command in this process, which has imported what takes seconds."""
+    argv = command(script, *arguments, **settings)[1:]
+    stdout, stderr, returncode = io.StringIO(), io.StringIO(), 0
+    before = sys.argv, list(sys.path), sys.excepthook
+    sys.argv, sys.path = argv, [str(Path(argv[0]).parent), *sys.path]
+    try:
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            runpy.run_path(argv[0], run_name="__main__")
+    except SystemExit as leaving:
+        returncode = leaving.code
+    finally:
+        sys.argv, sys.path, sys.excepthook = before
+    said = subprocess.CompletedProcess(
+        argv, returncode, stdout.getvalue(), stderr.getvalue()
+    )
+    assert not check or returncode == 0, said.stderr[-3000:]
+    return said
+
+
+def refused(script, *arguments, run=run, **settings):
     """Run a command that must fail for a user's mistake; return its one sentence."""
     done = run(script, *arguments, check=False, **settings)
     assert done.returncode == 2, (done.returncode, done.stderr[-3000:])
@@ -50,15 +75,17 @@ def refused(script, *arguments, **settings):
     return errors[0]
 
 
-@pytest.fixture
-def trained(tiny_recipes):
-    """Recipes whose classifier and interpreter are trained."""
-    run(CLASSIFIER, tiny_recipes / "cnn14.yaml")
-    run(TRAIN, tiny_recipes / "lmac_td.yaml")
-    return tiny_recipes
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, corpus):
+    """Recipes whose classifier and LMAC-TD are trained; tests add to the results."""
+    folder = write_tiny_recipes(tmp_path_factory.mktemp("trained"), corpus)
+    run(CLASSIFIER, folder / "cnn14.yaml")
+    run(TRAIN, folder / "lmac_td.yaml")
+    return folder
 
 
 def test_the_main_job(tiny_recipes):
+    run = run_as_a_user
     results = tiny_recipes / "results"
     said = run(CLASSIFIER, tiny_recipes / "cnn14.yaml").stdout
     assert "| in_domain | 5 | 10 |" in said
@@ -93,6 +120,39 @@ def test_the_main_job(tiny_recipes):
         error = sounds[0] - sounds[1] - sounds[2]
         assert 10 * np.log10(np.mean(sounds[0] ** 2) / np.mean(error**2)) > 30
         assert Path(f"{stem}.png").stat().st_size > 10_000
+
+
+def test_every_method_by_the_same_two_commands(trained):
+    """L-MAC on STFT and mel, fine-tuned, and L2I; what each says of itself."""
+    results = trained / "results"
+    assert "train_nmf.py hparams/nmf" in refused(TRAIN, trained / "l2i.yaml")
+    assert not (results / "l2i_att").exists()
+    run("recipes/ESC50/train_nmf.py", trained / "nmf.yaml")
+    assert "pretrained_interpreter" in refused(TRAIN, trained / "lmac_finetune.yaml")
+    assert not (results / "lmac_finetune4").exists()
+
+    for recipe, method, settings, words in (
+        ("lmac", "lmac", {}, "| lmac, as audio "),
+        ("lmac", "lmac_mel", {"domain": "mel", "experiment_name": "lmac_mel"},
+         "lmac_mel: it masks the classifier's mel bands and has no sound"),
+        ("lmac_finetune", "lmac_finetune4", {}, "| lmac_finetune4, as audio "),
+        ("l2i", "l2i_max", {"pooling": "max", "export_components": True},
+         "top-1"),
+    ):  # fmt: skip
+        run(TRAIN, trained / f"{recipe}.yaml", **settings)
+        said = run(EVALUATE, trained / f"{recipe}.yaml", **settings).stdout
+        assert said.count(f"| {method} ") >= 2 * 2, said
+        assert words in said
+        folder = results / method / "evaluation"
+        assert (folder / "table.json").is_file()
+        assert list((folder / "samples" / "clean").glob("*_interpretation.wav"))
+    log = (results / "lmac_finetune4" / "train_log.txt").read_text()
+    assert "train guided: " in log
+    tables = [f"{results}/{name}/evaluation/table.json" for name in
+              ("lmac", "lmac_mel", "lmac_finetune4", "l2i_max")]  # fmt: skip
+    said = run("recipes/ESC50/compare_runs.py", *tables).stdout
+    for row in ("lmac", "lmac, as audio", "lmac_mel", "l2i_max", "identity"):
+        assert said.count(f"\n| {row} ") == 2
 
 
 @pytest.mark.parametrize("alpha", [0, 1])
@@ -147,13 +207,14 @@ def n_epochs(results):
 
 
 def test_without_a_checkpoint_the_training_command_is_named(tiny_recipes):
-    sentence = refused(EVALUATE, tiny_recipes / "lmac_td.yaml", alpha=0.5)
+    recipe = tiny_recipes / "lmac_td.yaml"
+    sentence = refused(EVALUATE, recipe, alpha=0.5, run=run_as_a_user)
     assert "train_interpreter.py" in sentence
     assert "--alpha 0.5" in sentence
 
 
 def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
-    done = run(EVALUATE, check=False, cwd=tmp_path)
+    done = run_as_a_user(EVALUATE, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "hparams/lmac_td.yaml" in done.stderr.splitlines()[-1]
     assert not any(tmp_path.iterdir())
@@ -213,7 +274,9 @@ def with_nan(path):
 
 
 @pytest.mark.parametrize("spoil", [corrupt, empty, silent, with_nan])
-def test_a_bad_file_is_named_and_left_out_only_when_asked(tiny_recipes, corpus, spoil):
+def test_a_bad_file_is_named_and_left_out_only_when_asked(
+    tiny_recipes, corpus, caplog, spoil
+):
     folder = tiny_recipes / "spoilt"
     shutil.copytree(corpus / "ESC-50", folder)
     # Two clips of its class and split must be left without it: it is one of three.
@@ -224,8 +287,8 @@ def test_a_bad_file_is_named_and_left_out_only_when_asked(tiny_recipes, corpus, 
     assert bad.name in sentence
     assert "skip_bad_files: True" in sentence
     assert not (tiny_recipes / "results").exists()
-    done = run(CLASSIFIER, tiny_recipes / "cnn14.yaml", skip_bad_files=True, **settings)
-    assert bad.name in done.stderr + done.stdout
+    run(CLASSIFIER, tiny_recipes / "cnn14.yaml", skip_bad_files=True, **settings)
+    assert bad.name in caplog.text
 
 
 def test_a_model_is_not_taken_for_another(trained):
@@ -285,3 +348,39 @@ def test_real_recordings(real_data, tiny_recipes):
     settings["condition"] = "in_domain"
     said = run(EVALUATE, tiny_recipes / "lmac_td.yaml", **settings).stdout
     assert said.count("\n| identity ") == 2
+
+
+def test_the_readmes_own_method(trained, monkeypatch):
+    """The worked example of README, as it stands there, on the tiny corpus."""
+    section = (ROOT / "README.md").read_text().split("\n## Your own method\n")[1]
+    section = section.split("\n## ")[0]
+    code, recipe = re.findall(r"```(?:python|yaml)\n(.*?)```", section, re.DOTALL)
+    assert len((code + recipe).splitlines()) <= 60
+    (trained / "energy.py").write_text(code)
+    tiny = yaml_without(trained / "lmac.yaml", "extends", "unet_channels")
+    (trained / "energy.yaml").write_text(
+        recipe.replace("shared/", f"{ROOT}/hparams/shared/")
+    )
+    (trained / "tiny.yaml").write_text(f"extends: energy.yaml\n{tiny}")
+
+    monkeypatch.syspath_prepend(trained)
+    run(TRAIN, trained / "tiny.yaml")
+    said = run(EVALUATE, trained / "tiny.yaml").stdout
+    assert said.count("\n| energy ") == 2 * 2
+
+    # With nothing to learn, it is measured at once, and never trained.
+    code = code.replace("torch.nn.Parameter(torch.tensor(float(threshold)))", "0.5")
+    (trained / "energy.py").write_text(code)
+    monkeypatch.delitem(sys.modules, "energy")
+    importlib.invalidate_caches()
+    settings = {"experiment_name": "fixed"}
+    sentence = refused(TRAIN, trained / "tiny.yaml", **settings)
+    assert "nothing to train" in sentence
+    said = run(EVALUATE, trained / "tiny.yaml", **settings).stdout
+    assert said.count("\n| fixed ") == 2 * 2
+
+
+def yaml_without(path, *keys):
+    """The lines of a flat yaml, less some keys."""
+    lines = path.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.split(":")[0] not in keys)

@@ -73,7 +73,19 @@ def test_a_row_that_stands_twice_and_differs_is_refused(tables):
         main(tables)
 
 
-def test_the_last_digits_of_a_baseline_do_not_make_a_seed(tables, capsys):
-    change(tables[1], ("rows", 1, "metrics", "FF", "mean"), 1e-7)
+# The second is so little more, and yet shown as 0.001 where the first is 0.000.
+@pytest.mark.parametrize(("one", "other"), [(0.0, 1e-7), (0.0004999, 0.0005001)])
+def test_the_last_digits_of_a_baseline_do_not_make_a_seed(tables, capsys, one, other):
+    change(tables[0], ("rows", 1, "metrics", "FF", "mean"), one)
+    change(tables[1], ("rows", 1, "metrics", "FF", "mean"), other)
+    change(tables[2], ("rows", 1, "metrics", "FF", "mean"), one)
     main(tables)
     assert capsys.readouterr().out.count("| identity") == 1
+
+
+def test_methods_stand_before_what_explains_nothing(tables, capsys):
+    change(tables[2], ("rows", 0, "method"), "another")
+    main(tables)
+    said = capsys.readouterr().out
+    assert said.index("| lmac_td, mean") < said.index("| another ")
+    assert said.index("| another ") < said.index("| identity ")

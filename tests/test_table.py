@@ -291,7 +291,7 @@ def test_markdown_reads_in_a_terminal():
     assert (named["clips"], named["zero maps"]) == ("8", "8")
     spans = dict(zip(intervals[0], intervals[3], strict=True))
     assert spans["kept (dB)"] == "–"
-    assert spans["completeness (dB) ↑"] == "[150.0, 150.0]"
+    assert spans["completeness (dB) ↑"] == "[120.0, 120.0]"
     low, high = spans["AD (%) ↓"].strip("[]").split(", ")
     assert float(low) <= float(named["AD (%) ↓"]) <= float(high)
     assert "95 % intervals" in text

@@ -37,6 +37,8 @@ class AlignedUNet(nn.Module):
     channels : sequence of int
         Widths of the decoder: at the rate of blocks 6 and 5, of block 4, of block 3,
         and after the mel axis is folded into channels.
+    normalise : bool
+        Bring each representation of each clip to zero mean and unit variance first.
 
     Raises
     ------
@@ -61,8 +63,10 @@ class AlignedUNet(nn.Module):
         mel_bins=80,
         out_channels=256,
         channels=(512, 512, 256, 256),
+        normalise=False,
     ):
         super().__init__()
+        self.normalise = normalise
         if mel_bins < 32:
             raise SettingError(
                 f"mel_bins: CNN14 halves them five times, {mel_bins} < 32"
@@ -114,6 +118,8 @@ class AlignedUNet(nn.Module):
         torch.Tensor
             (B, K, T').
         """
+        if self.normalise:
+            representations = [F.group_norm(rep, 1) for rep in representations]
         skip6, skip5, skip4, skip3 = (
             F.relu(conv(rep))
             for conv, rep in zip(self.skips, representations, strict=True)
@@ -369,8 +375,11 @@ def build_mask_unet(
     """
     require_choice("domain", domain, ("stft", "mel"))
     n_out = n_fft // 2 + 1 if domain == "stft" else mel_bins
-    if geometry != "published":
-        return build_unet(geometry, emb_dim, cnn14_channels, mel_bins, n_out, channels)
+    require_choice("geometry", geometry, ("aligned", "published"))
+    if geometry == "aligned":
+        rep_channels = (emb_dim, *reversed(cnn14_channels[2:]))  # deepest first
+        # Nothing after it normalises, as MaskNet does in LMAC-TD.
+        return AlignedUNet(rep_channels, mel_bins, n_out, channels, normalise=True)
     check_published_widths(emb_dim, cnn14_channels)
     if mel_bins != 80 or n_fft != 1024:
         raise SettingError(

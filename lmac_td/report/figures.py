@@ -1,4 +1,4 @@
-"""Figures: the spectrograms of an explanation, a confusion matrix."""
+"""Figures: the spectrograms of an explanation, a confusion matrix, a dictionary."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,4 +66,36 @@ def confusion_figure(path, confusion, class_names, title):
     axis.set_ylabel("label")
     axis.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axis, label="clips")
+    figure.savefig(path, dpi=90)
+
+
+def dictionary_figure(path, dictionary, sample_rate, title):
+    """Save the components of an NMF dictionary, sorted by their spectral centroid.
+
+    Arguments
+    ---------
+    path : Path or file
+    dictionary : ndarray (bins, K)
+        Non-negative; each component is shown relative to its maximum.
+    sample_rate : int
+        In Hz.
+    title : str
+    """
+    n_bins, n_components = dictionary.shape
+    centroids = np.arange(n_bins) @ dictionary / dictionary.sum(axis=0)
+    shown = (dictionary / dictionary.max(axis=0))[:, np.argsort(centroids)]
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    image = axis.imshow(
+        shown,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        extent=(0, n_components, 0, sample_rate / 2000),
+    )
+    axis.set_xlabel("component, by spectral centroid")
+    axis.set_ylabel("kHz")
+    axis.set_title(title, fontsize=10)
+    figure.colorbar(image, ax=axis, label="relative to the component's maximum")
     figure.savefig(path, dpi=90)

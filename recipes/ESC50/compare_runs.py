@@ -22,25 +22,30 @@ MIXTURES = ("test_fold_nums", "mixing_seed", "in_domain snr_db")
 def read_runs(paths):
     """Rows of every table: (condition, method, seed, values by column header).
 
+    The run's own method comes first in its table; so it does here, before the baselines
+    of all tables.
+
     Raises
     ------
     DataError
         If a file is no such table, or was not made from the mixtures of the first.
     """
-    runs, mixtures = [], None
+    methods, baselines, mixtures = [], [], None
     for path in paths:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             seed = content["settings"]["seed"]
             heard = [content["settings"][name] for name in MIXTURES]
             heard.append([(r["condition"], r["n_clips"]) for r in content["rows"]])
+            own = content["rows"][0]["method"]
             for row in content["rows"]:
                 values = {
                     column.header: row["metrics"][column.metric][column.statistic]
                     for column in COLUMNS
                 }
-                runs.append((row["condition"], row["method"], seed, values))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                rows = methods if row["method"] == own else baselines
+                rows.append((row["condition"], row["method"], seed, values))
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(
                 f"{path} is no table.json of eval_faithfulness.py: name such files"
             ) from error
@@ -50,7 +55,7 @@ def read_runs(paths):
                 f"{path} was not made from the mixtures of {paths[0]}: compare runs "
                 f"that agree in {', '.join(MIXTURES)} and condition"
             )
-    return runs
+    return methods + baselines
 
 
 def summarise_runs(runs):
@@ -61,7 +66,7 @@ def summarise_runs(runs):
         for _, method, seed, values in (r for r in runs if r[0] == condition):
             seeds = by_method.setdefault(method, {})
             # The baselines are the same in every run, but for the last digits.
-            if _cells(values) not in map(_cells, seeds.values()):
+            if not any(_are_same(values, other) for other in seeds.values()):
                 if seed in seeds:
                     raise DataError(
                         f"{method} with seed {seed} stands in two tables, and they "
@@ -82,6 +87,15 @@ def summarise_runs(runs):
         head = ["method", *(column.header for column in COLUMNS)]
         sections.append(f"### {condition}\n\n{markdown_table(head, rows)}")
     return "\n".join(sections)
+
+
+def _are_same(values, others):
+    """Whether no column differs by more than one unit of its last digit."""
+    pairs = [(c.decimals, values[c.header], others[c.header]) for c in COLUMNS]
+    return all(
+        a == b if None in (a, b) else abs(a - b) < 1.001 * 10**-decimals
+        for decimals, a, b in pairs
+    )
 
 
 def _cells(values):
