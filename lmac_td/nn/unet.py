@@ -15,6 +15,8 @@ exist. Its strides multiply to 11 082 frames for a clip of 5 s that has 10 001 a
 rest is cut off, so it drifts: late in the clip it is 0.3 to 0.6 s late.
 """
 
+import math
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -139,6 +141,17 @@ class AlignedUNet(nn.Module):
         # Pointwise layers and interpolation commute: mix where frames are few.
         h = self.out(h)  # (B, K, t)
         return interpolate(h, n_frames, samples_per_frame / samples_per_stft_frame)
+
+
+def init_before_relu(layer):
+    """Initialise a convolution, transposed or not, as He et al. 2015 do."""
+    fan_in = layer.in_channels
+    for size, stride in zip(layer.kernel_size, layer.stride, strict=True):
+        # A transposed convolution meets an output with one tap in `stride`; the others
+        # have a stride of 1.
+        fan_in *= size // stride
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_in))
+    nn.init.zeros_(layer.bias)
 
 
 def fit(x, sizes):
@@ -378,8 +391,12 @@ def build_mask_unet(
     require_choice("geometry", geometry, ("aligned", "published"))
     if geometry == "aligned":
         rep_channels = (emb_dim, *reversed(cnn14_channels[2:]))  # deepest first
-        # Nothing after it normalises, as MaskNet does in LMAC-TD.
-        return AlignedUNet(rep_channels, mel_bins, n_out, channels, normalise=True)
+        # Nothing after it normalises, as MaskNet does in LMAC-TD: left to PyTorch's own
+        # init, hardly a signal comes through and the mask becomes a fixed equaliser.
+        unet = AlignedUNet(rep_channels, mel_bins, n_out, channels, normalise=True)
+        for layer in (*unet.skips, unet.up4, unet.up3, unet.fold, *unet.ups):
+            init_before_relu(layer)
+        return unet
     check_published_widths(emb_dim, cnn14_channels)
     if mel_bins != 80 or n_fft != 1024:
         raise SettingError(
