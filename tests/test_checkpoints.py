@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from lmac_td.checkpoints import WholeCheckpointer, load_best, resume_message
+from lmac_td.checkpoints import (
+    WholeCheckpointer,
+    load_best,
+    load_weights,
+    resume_message,
+)
 from lmac_td.errors import CheckpointError
 
 
@@ -77,3 +82,18 @@ def test_a_damaged_checkpoint_is_named(checkpointer, tmp_path):
         resume_message(checkpointer),
     ):
         checkpointer.recover_if_possible()
+
+
+def test_one_recoverable_begins_with_what_was_trained_before(
+    checkpointer, model, tmp_path
+):
+    for epoch, loss in ((1, 1.0), (2, 3.0)):
+        torch.nn.init.constant_(model.weight, epoch)
+        save(checkpointer, epoch, loss)
+    fresh = torch.nn.Linear(2, 2)
+    assert load_weights(fresh, "model", tmp_path / "save") == 1
+    assert (fresh.weight == 1).all()
+    with pytest.raises(CheckpointError, match="other settings"):
+        load_weights(torch.nn.Linear(3, 2), "model", tmp_path / "save")
+    with pytest.raises(CheckpointError, match="another pretrained_model"):
+        load_weights(fresh, "model", tmp_path / "nowhere")

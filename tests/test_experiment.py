@@ -1,10 +1,12 @@
 """Opening an experiment: the conditions it asks for, the logs it keeps."""
 
 import importlib.util
+import json
 
 import pytest
+import torch
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.experiment import BothLoggers, open_experiment
 
 
@@ -68,3 +70,41 @@ def test_help_says_what_the_command_is_for(capsys):
     said = capsys.readouterr().out
     assert said.startswith("Train something.")
     assert "--device" in said
+
+
+@pytest.mark.parametrize(
+    "setting", ["pretrained_classifier", "pretrained_interpreter", "nmf_dictionary"]
+)
+def test_what_was_trained_on_a_fold_for_testing_is_refused(opened, tmp_path, setting):
+    experiment = opened()
+    seen = {"data_folder": experiment.hparams["data_folder"], "train_fold_nums": [1, 5]}
+    (tmp_path / "settings.json").write_text(json.dumps(seen))
+    experiment.check_unseen()
+    experiment.hparams[setting] = str(tmp_path)
+    with pytest.raises(SettingError, match=f"fold 5.*another {setting}"):
+        experiment.check_unseen()
+    (tmp_path / "settings.json").write_text(
+        json.dumps({**seen, "data_folder": "another/data/set"})
+    )
+    experiment.check_unseen()
+
+
+def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):
+    experiment = opened()
+    experiment.load_interpreter()  # names none
+    experiment.hparams["pretrained_interpreter"] = str(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="another pretrained_interpreter"):
+        experiment.load_interpreter()
+    trained = opened(output_folder=tmp_path / "before").hparams
+    checkpointer = trained["checkpointer"]()
+    checkpointer.save_and_keep_only(meta={"loss": 1.0, "epoch": 3}, min_keys=["loss"])
+    experiment.hparams["pretrained_interpreter"] = str(tmp_path / "before")
+    interpreter = experiment.hparams["interpreter"]
+    for parameter in interpreter.parameters():
+        torch.nn.init.zeros_(parameter)
+    experiment.load_interpreter()
+    for ours, theirs in zip(
+        interpreter.parameters(), trained["interpreter"].parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    assert "epoch 3" in capsys.readouterr().out

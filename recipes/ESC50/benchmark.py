@@ -323,7 +323,7 @@ def _settings(entry, seed, kind, options, known):
         for name, value in given.items()
         for part in ([f"--{name}"] if value is None else [f"--{name}", value])
     ]
-    return _plain_settings(recipe, given, known), flags
+    return _plain_settings(recipe, given, known, kind), flags
 
 
 def _makes(entry, kind, values):
@@ -337,7 +337,7 @@ def _makes(entry, kind, values):
     return folder / name / "table.json"
 
 
-def _plain_settings(recipe, settings, known):
+def _plain_settings(recipe, settings, known, kind):
     """What a recipe says with some settings, references resolved, nothing built."""
     given = "".join(f"{k}: {v}\n" for k, v in settings.items() if k in known)
     try:
@@ -346,7 +346,9 @@ def _plain_settings(recipe, settings, known):
     except (ValueError, ruamel.yaml.error.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise SettingError(f"{recipe} cannot be read: {problem}") from error
-    for name in ("output_folder", "save_folder"):
+    for name in (
+        ("output_folder", "save_folder") if kind == "train" else ["output_folder"]
+    ):
         if name not in values:
             raise SettingError(f"{recipe} has no {name}: name a recipe of hparams")
     return values
@@ -664,6 +666,8 @@ def _interrupt(number, frame):
 
 
 if __name__ == "__main__":
+    # In the background of a shell, Ctrl-C is ignored, and commands would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):  # a closed terminal must leave no command behind
         with contextlib.suppress(AttributeError):
             if signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
