@@ -58,6 +58,7 @@ def main(argv=None):
             "mixing_seed": data.mixing_seed,
             "in_domain snr_db": data.snr_db,
             "heard": interpreter.heard,
+            "remark": interpreter.remark,
             "recipe": experiment.settings,
         }
     )
@@ -68,16 +69,22 @@ def main(argv=None):
     samples = folder / "samples"
     sample_ids = data.sample_ids("test", hparams["n_samples"])
 
-    def keep_samples(condition, row, batch, heard):
-        if row == method:
-            save_samples(
-                samples / condition,
-                batch,
-                heard,
-                features,
-                data.class_names,
-                sample_ids,
-            )
+    own = hparams["own_table"]
+
+    def keep(condition, row, batch, heard):
+        if row != method:
+            return
+        save_samples(
+            samples / condition,
+            batch,
+            heard,
+            features,
+            data.class_names,
+            sample_ids,
+            parts=interpreter.parts,
+        )
+        if own is not None:
+            own.add(condition, batch, heard, interpreter)
 
     for condition in conditions:
         loader = make_dataloader(
@@ -91,22 +98,28 @@ def main(argv=None):
             features,
             classifier,
             device=device,
-            on_heard=keep_samples,
+            on_heard=keep,
             progress=not experiment.run_opts.noprogressbar,
         )
-    markdown = table.to_markdown()
+    pages = {"table.md": table.to_markdown()}
+    if interpreter.remark:
+        pages["table.md"] += f"\n{method}: {interpreter.remark}\n"
+    if own is not None:
+        pages["own_table.md"] = own.to_markdown()
+        own.to_json(folder / "own_table.json")
+    for page, text in pages.items():
+        with write_atomically(folder / page, "w", encoding="utf-8") as file:
+            file.write(text)
     table.to_json(folder / "table.json")
     table.clips_to_csv(folder / "clips.csv")
-    with write_atomically(folder / "table.md", "w", encoding="utf-8") as file:
-        file.write(markdown)
     check_invariants(table)
-    print(markdown)
+    print("\n".join(pages.values()))
     said = (
-        f"{name}: {table.settings[name]}" for name in table.settings if name != "recipe"
+        f"{name}: {value}"
+        for name, value in table.settings.items()
+        if name not in ("recipe", "remark")
     )
     print(", ".join(said))
-    if interpreter.remark:
-        print(f"{method}: {interpreter.remark}")
     print(f"Table, intervals and every clip's scores: {folder}")
     print(f"Sounds and spectrograms: {samples}")
 

@@ -89,3 +89,19 @@ def test_methods_stand_before_what_explains_nothing(tables, capsys):
     said = capsys.readouterr().out
     assert said.index("| lmac_td, mean") < said.index("| another ")
     assert said.index("| another ") < said.index("| identity ")
+
+
+def test_rows_as_audio_stand_with_their_method_and_remarks_below(tables, capsys):
+    """A method may have a second row, masks have columns, and some have a remark."""
+    content = json.loads(Path(tables[0]).read_text())
+    own = content["rows"][0]
+    own["metrics"] |= {"MM": {"mean": 0.25, "median": 0.25}}
+    content["rows"].insert(1, {**own, "method": "lmac_td, as audio"})
+    content["settings"]["remark"] = "it has no sound"
+    Path(tables[0]).write_text(json.dumps(content))
+    main(tables)
+    said = capsys.readouterr().out
+    rows = [line.split("|")[1].strip() for line in said.splitlines() if "|" in line]
+    assert rows.index("lmac_td, as audio") < rows.index("identity")
+    assert "| MM " in said.replace("   ", " ").replace("  ", " ")
+    assert "lmac_td: it has no sound" in said

@@ -8,13 +8,15 @@ from lmac_td.audio import save_audio
 from lmac_td.report.figures import spectrogram_figure
 
 
-def save_samples(folder, batch, heard, spectral_features, class_names, clip_ids):
+def save_samples(
+    folder, batch, heard, spectral_features, class_names, clip_ids, parts=None
+):
     """Save some clips of an explained batch.
 
     Each gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
     ``<clip>_residual.wav`` and ``<clip>.png``, whose panels also tell the probability
     of the decided class. The three sounds keep their common scale, so that
-    input = interpretation + residual holds on disk too.
+    input = interpretation + residual holds on disk too, where the method is complete.
 
     Arguments
     ---------
@@ -26,6 +28,9 @@ def save_samples(folder, batch, heard, spectral_features, class_names, clip_ids)
     class_names : list of str
     clip_ids : collection of str
         Those to save; the others of the batch are passed over.
+    parts : callable, optional
+        See :meth:`lmac_td.interpreters.base.Interpreter.parts`; each part is saved as
+        ``<clip>_<name>.wav``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +53,8 @@ def save_samples(folder, batch, heard, spectral_features, class_names, clip_ids)
             save_audio(folder / f"{clip_id}_{name}.wav", wav, sample_rate)
             confidence = float(logit[row].detach().float().softmax(dim=-1)[choice])
             panels[f"{name}, p = {confidence:.2f}"] = magnitude
+        for name, wav in parts(heard, row).items() if parts else ():
+            save_audio(folder / f"{clip_id}_{name}.wav", wav, sample_rate)
         spectrogram_figure(
             folder / f"{clip_id}.png",
             panels,

@@ -625,7 +625,7 @@ def report(steps, state):
         ["run", "training (min)", "evaluation (min)"],
         [[run, *cells] for run, cells in rows.items()],
     )
-    sections = [summarise_runs(read_runs(tables))] if tables else []
+    sections = [summarise_runs(*read_runs(tables))] if tables else []
     return "\n".join([*sections, f"### Minutes\n\n{minutes}"])
 
 

@@ -4,7 +4,8 @@
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation/table.json
 
 Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
-once, and, where a method has several seeds, their mean and standard deviation.
+once, and, where a method has several seeds, their mean and standard deviation. Below,
+what a method's evaluation had to remark.
 """
 
 import argparse
@@ -13,37 +14,49 @@ import statistics
 from pathlib import Path
 
 from lmac_td.errors import DataError, exit_on_user_error
-from lmac_td.metrics.table import COLUMNS, markdown_table
+from lmac_td.metrics.table import COLUMNS, OPTIONAL_COLUMNS, markdown_table
 
 # Tables that differ in one of these were not made from the same mixtures.
 MIXTURES = ("test_fold_nums", "mixing_seed", "in_domain snr_db")
 
 
 def read_runs(paths):
-    """Rows of every table: (condition, method, seed, values by column header).
+    """Rows of every table, and the remarks on them.
 
     The run's own method comes first in its table; so it does here, before the baselines
     of all tables.
+
+    Returns
+    -------
+    list of (str, str, int, dict)
+        Condition, method, seed, values by column header.
+    dict of str to str
+        Remarks by method.
 
     Raises
     ------
     DataError
         If a file is no such table, or was not made from the mixtures of the first.
     """
-    methods, baselines, mixtures = [], [], None
+    methods, baselines, remarks, mixtures = [], [], {}, None
     for path in paths:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             seed = content["settings"]["seed"]
             heard = [content["settings"][name] for name in MIXTURES]
-            heard.append([(r["condition"], r["n_clips"]) for r in content["rows"]])
+            heard.append({(r["condition"], r["n_clips"]) for r in content["rows"]})
             own = content["rows"][0]["method"]
+            if content["settings"].get("remark"):
+                remarks[own] = content["settings"]["remark"]
             for row in content["rows"]:
+                metrics = row["metrics"]
                 values = {
-                    column.header: row["metrics"][column.metric][column.statistic]
-                    for column in COLUMNS
+                    c.header: metrics[c.metric][c.statistic]
+                    for c in (*COLUMNS, *OPTIONAL_COLUMNS)
+                    if c in COLUMNS or c.metric in metrics
                 }
-                rows = methods if row["method"] == own else baselines
+                is_own = row["method"] in (own, f"{own}, as audio")
+                rows = methods if is_own else baselines
                 rows.append((row["condition"], row["method"], seed, values))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(
@@ -55,11 +68,13 @@ def read_runs(paths):
                 f"{path} was not made from the mixtures of {paths[0]}: compare runs "
                 f"that agree in {', '.join(MIXTURES)} and condition"
             )
-    return methods + baselines
+    return methods + baselines, remarks
 
 
-def summarise_runs(runs):
+def summarise_runs(runs, remarks):
     """Markdown: a section a condition, a row a run, mean and deviation over seeds."""
+    known = {header for *_, values in runs for header in values}
+    columns = [c for c in (*COLUMNS, *OPTIONAL_COLUMNS) if c.header in known]
     sections = []
     for condition in dict.fromkeys(run[0] for run in runs):
         by_method = {}
@@ -77,15 +92,13 @@ def summarise_runs(runs):
         for method, seeds in by_method.items():
             for seed, values in seeds.items():
                 name = f"{method}, seed {seed}" if len(seeds) > 1 else method
-                rows.append([name, *_cells(values)])
+                rows.append([name, *_cells(columns, [values])])
             if len(seeds) > 1:
-                cells = [
-                    _cell(c, [values[c.header] for values in seeds.values()])
-                    for c in COLUMNS
-                ]
-                rows.append([f"{method}, mean ± sd of {len(seeds)} seeds", *cells])
-        head = ["method", *(column.header for column in COLUMNS)]
+                name = f"{method}, mean ± sd of {len(seeds)} seeds"
+                rows.append([name, *_cells(columns, seeds.values())])
+        head = ["method", *(column.header for column in columns)]
         sections.append(f"### {condition}\n\n{markdown_table(head, rows)}")
+    sections += [f"{method}: {remark}\n" for method, remark in remarks.items()]
     return "\n".join(sections)
 
 
@@ -98,8 +111,8 @@ def _are_same(values, others):
     )
 
 
-def _cells(values):
-    return [_cell(column, [values[column.header]]) for column in COLUMNS]
+def _cells(columns, runs):
+    return [_cell(c, [values.get(c.header) for values in runs]) for c in columns]
 
 
 def _cell(column, values):
@@ -115,7 +128,7 @@ def main(argv=None):
     """Print the table of the runs that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+", help="evaluation/table.json of each run")
-    print(summarise_runs(read_runs(parser.parse_args(argv).tables)))
+    print(summarise_runs(*read_runs(parser.parse_args(argv).tables)))
 
 
 if __name__ == "__main__":
