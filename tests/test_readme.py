@@ -11,6 +11,7 @@ import pytest
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from lmac_td.hparams import compose
+from recipes.ESC50.benchmark import read_benchmark
 from tests.conftest import ROOT
 
 READMES = [ROOT / "README.md", ROOT / "recipes" / "ESC50" / "README.md"]
@@ -30,7 +31,13 @@ def test_python_commands(line):
     _, script, *arguments = shlex.split(line)
     assert (ROOT / script).is_file()
     recipes = [part for part in arguments if part.endswith(".yaml")]
-    settings = compose(ROOT / recipes[0]) if recipes else {}
+    settings = set()
+    if script.endswith("benchmark.py"):
+        settings |= {"jobs", "folder"}
+        entries = read_benchmark(ROOT / recipes[0])
+        recipes = [e["recipe"] for e in entries["prepare"] + entries["methods"]]
+    for recipe in recipes:
+        settings |= set(compose(ROOT / recipe))
     for argument in arguments:
         if argument.startswith("--"):
             name = argument.removeprefix("--")
@@ -39,7 +46,7 @@ def test_python_commands(line):
 
 @pytest.mark.parametrize("line", sorted(set(commands("make"))))
 def test_make_commands(line):
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert line.split()[1] in targets
 
 
