@@ -26,9 +26,9 @@ class InterpreterBrain(sb.Brain):
 
     ``modules``: ``features`` (SpectralFeatures), ``classifier`` (FrozenClassifier) and
     ``interpreter``. ``hparams``: ``objective`` (see :mod:`lmac_td.objectives`),
-    ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``, ``class_names`` and
-    ``sample_ids`` (of the validation clips to save). ``checkpointer`` holds the
-    interpreter, the epoch counter and the annealing.
+    ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``,
+    ``class_names`` and ``sample_ids`` (of the validation clips to save).
+    ``checkpointer`` holds the interpreter, the epoch counter and the annealing.
     """
 
     def compute_forward(self, batch, stage):
@@ -47,6 +47,8 @@ class InterpreterBrain(sb.Brain):
         terms = self.hparams.objective(heard, batch.target.data.to(self.device))
         n_clips = len(heard.wavs)
         self.n_clips += n_clips
+        chooses = terms.loss if terms.chooses is None else terms.chooses
+        self.chooses += float(chooses.detach().sum())
         for name, value in (
             ("loss", terms.loss),
             *terms.parts.items(),
@@ -77,6 +79,7 @@ class InterpreterBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Empty the accumulators."""
         self.sums = {}
+        self.chooses = 0.0
         self.n_clips = 0
         self.table = FaithfulnessTable()
         self.epoch = epoch
@@ -89,7 +92,7 @@ class InterpreterBrain(sb.Brain):
             # SpeechBrain's mean covers what an interruption cut off, too.
             self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        loss = stats["loss"]
+        loss = self.chooses / self.n_clips
         stats |= self.table.means("validation", "interpreter")
         old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
@@ -106,12 +109,15 @@ class InterpreterBrain(sb.Brain):
         """Say so when the mask has become all ones or all zeros."""
         if mask_mean > SATURATED_HIGH:
             logger.warning(
-                "the mask keeps everything (its mean is %.3f): raise reg_w_l1",
+                "the mask keeps everything (its mean is %.3f): change the weights of "
+                "the objective",
                 mask_mean,
             )
         elif mask_mean < SATURATED_LOW:
             logger.warning(
-                "the mask keeps nothing (its mean is %.3f): lower reg_w_l1", mask_mean
+                "the mask keeps nothing (its mean is %.3f): change the weights of "
+                "the objective",
+                mask_mean,
             )
 
     def on_fit_start(self):

@@ -84,6 +84,23 @@ def load_best(make_checkpointer, folder, remedy):
     return checkpoint.meta["epoch"]
 
 
+def find_best(folder):
+    """The checkpoint of the lowest validation loss of a training.
+
+    Arguments
+    ---------
+    folder : str or Path
+
+    Returns
+    -------
+    speechbrain.utils.checkpoints.Checkpoint or None
+        None where there is none; no folder is made.
+    """
+    if not Path(folder).is_dir():
+        return None
+    return Checkpointer(folder).find_checkpoint(min_key="loss")
+
+
 def load_weights(module, name, folder):
     """Load one recoverable of the best checkpoint of another training.
 

@@ -34,8 +34,8 @@ class DownloadError(UserError):
     """A download failed; nothing of it was kept."""
 
 
-def require_number(name, value, above=0.0):
-    """Refuse a setting that is no finite number above a bound.
+def require_number(name, value, above=0.0, least=None, most=math.inf):
+    """Refuse a setting that is no finite number within bounds.
 
     Arguments
     ---------
@@ -44,7 +44,11 @@ def require_number(name, value, above=0.0):
     value : object
         What it was given.
     above : float
-        The bound, itself refused; ``-math.inf`` for none.
+        The lower bound, itself refused; ``-math.inf`` for none.
+    least : float, optional
+        A lower bound that is itself allowed, in the place of ``above``.
+    most : float
+        The upper bound, itself allowed.
 
     Raises
     ------
@@ -57,8 +61,13 @@ def require_number(name, value, above=0.0):
     lmac_td.errors.SettingError: lr is 0: give --lr a number above 0.0
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not above < value < math.inf:
-        bound = f" above {above}" if above > -math.inf else ""
+    if least is not None:
+        fits, bound = is_number and least <= value, f" from {least}"
+    else:
+        fits, bound = is_number and above < value, f" above {above}"
+    if not fits or not value <= most or math.isinf(value):
+        bound = "" if above == -math.inf else bound
+        bound += f" to {most}" if most < math.inf else ""
         raise SettingError(f"{name} is {value!r}: give --{name} a number{bound}")
 
 

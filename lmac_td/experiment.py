@@ -1,6 +1,7 @@
 """What the commands do alike: open an experiment from a recipe and its settings."""
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td.checkpoints import load_weights
+from lmac_td.checkpoints import find_best, load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
 from lmac_td.errors import SettingError, require_number
@@ -23,6 +24,7 @@ RUN_SETTINGS = {
     "number_of_epochs", "num_workers", "eval_batch_size", "interpret_period",
     "n_samples", "condition", "download", "generate_corpus", "skip_bad_files",
     "use_tensorboard", "cache_folder", "output_folder", "save_folder", "test_fold_nums",
+    "relevance_threshold", "removal_thresholds", "export_components",
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
 MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
@@ -32,6 +34,10 @@ PRETRAINED_SETTINGS = (
     "pretrained_interpreter",
     "nmf_dictionary",
 )
+# Settings in which a fine-tuning agrees with what it begins with.
+SHARED_WITH_PRETRAINED = (
+    "pretrained_classifier", "alpha", "domain", "mask_domain", "heard",
+)  # fmt: skip
 POSITIVE_SETTINGS = ("number_of_epochs", "batch_size", "eval_batch_size", "lr")
 
 
@@ -63,11 +69,16 @@ class Experiment:
 
     @property
     def settings(self):
-        """The recipe's plain values: numbers, words and lists of them."""
-        return {
+        """The recipe's plain values, and what the folders that it names hold."""
+        plain = {
             name: value
             for name, value in self.hparams.items()
             if isinstance(value, (bool, int, float, str, list, type(None)))
+        }
+        return plain | {
+            f"content of {name}": content_of(self.hparams[name])
+            for name in PRETRAINED_SETTINGS
+            if self.hparams.get(name)
         }
 
     @property
@@ -86,8 +97,12 @@ class Experiment:
         ------
         SettingError
         """
-        if any(Path(self.hparams["save_folder"]).glob("CKPT*")):
+        if self.has_begun():
             self.check_trained_as(RUN_SETTINGS)
+
+    def has_begun(self):
+        """Whether there is a checkpoint to resume from."""
+        return any(Path(self.hparams["save_folder"]).glob("CKPT*"))
 
     def create_output_folder(self):
         """Make the output folder: settings, environment, log."""
@@ -122,6 +137,14 @@ class Experiment:
         """
         for name, trained in read_settings(self.output_folder).items():
             now = self.settings.get(name)
+            if name.startswith("content of "):
+                if None in (trained, now) or now == trained:
+                    continue
+                raise SettingError(
+                    f"{name.removeprefix('content of ')} was trained anew after "
+                    f"{self.output_folder} was: train this one anew, too (delete it, "
+                    "or give another --output_folder)"
+                )
             if name not in ignored and now != trained:
                 raise SettingError(
                     f"{self.output_folder} was trained with {name} {trained!r}, not "
@@ -172,11 +195,22 @@ class Experiment:
         Raises
         ------
         CheckpointError
-            If it holds no trained interpreter, or one of other settings.
+            If it holds no trained interpreter, or one of other widths.
+        SettingError
+            If it was trained for something else.
         """
         folder = self.hparams["pretrained_interpreter"]
-        if folder is None:
+        if folder is None or self.has_begun():
             return
+        trained = read_settings(folder)
+        for name in SHARED_WITH_PRETRAINED:
+            now = self.settings.get(name)
+            if name in trained and now != trained[name]:
+                raise SettingError(
+                    f"pretrained_interpreter {folder} was trained with {name} "
+                    f"{trained[name]!r}, not {now!r}: give --{name} as it was, or "
+                    "another pretrained_interpreter"
+                )
         epoch = load_weights(
             self.hparams["interpreter"], "interpreter", Path(folder) / "save"
         )
@@ -291,3 +325,30 @@ def read_settings(folder):
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+
+
+def content_of(folder):
+    """A word for what was trained into a folder, another one when it is trained anew.
+
+    Arguments
+    ---------
+    folder : str
+        Of a classifier, a dictionary or an interpreter.
+
+    Returns
+    -------
+    str or None
+        None where there is nothing on this disk.
+    """
+    best = find_best(Path(folder) / "save")
+    files = [
+        *sorted(Path(folder).glob("*.ckpt")),
+        *sorted(Path(folder).glob("*.npy")),
+        *([best.paramfiles["interpreter"]] if best else []),
+    ]
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:16]

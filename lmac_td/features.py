@@ -12,6 +12,8 @@ import torch
 from speechbrain.processing.features import Filterbank
 from torch import Tensor, nn
 
+from lmac_td.errors import SettingError
+
 
 @dataclass(frozen=True)
 class Features:
@@ -43,6 +45,11 @@ class SpectralFeatures(nn.Module):
     n_mels : int
         Mel filters between 0 Hz and half the sample rate.
 
+    Raises
+    ------
+    SettingError
+        If hop, window and FFT do not fit into each other.
+
     Example
     -------
     >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099, 80)
@@ -59,6 +66,13 @@ class SpectralFeatures(nn.Module):
         self.n_fft = n_fft
         self.win_samples = round(win_length * sample_rate / 1000)
         self.hop_samples = round(hop_length * sample_rate / 1000)
+        if not 0 < self.hop_samples <= self.win_samples <= n_fft:
+            raise SettingError(
+                f"hop_length {hop_length} ms, win_length {win_length} ms and n_fft "
+                f"{n_fft} are {self.hop_samples}, {self.win_samples} and {n_fft} "
+                f"samples at a sample_rate of {sample_rate}: each must be at least 1 "
+                "and at most the next"
+            )
         window = torch.hamming_window(self.win_samples)
         self.register_buffer("window", window, persistent=False)
         mel_matrix = mel_filters(sample_rate, n_fft, n_mels)

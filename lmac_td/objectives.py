@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError, require_choice, require_number
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,13 @@ class Terms:
         What is minimised, a value a clip.
     parts : dict of str to Tensor (B,)
         Without their weights, by the name they carry in the log.
+    chooses : Tensor (B,), optional
+        What chooses the checkpoint and anneals in validation, where it is not the loss.
     """
 
     loss: Tensor
     parts: dict
+    chooses: Tensor | None = None
 
 
 class MaskingLoss(nn.Module):
@@ -52,7 +55,7 @@ class MaskingLoss(nn.Module):
     Raises
     ------
     SettingError
-        If ``regulariser`` is none of these.
+        If ``regulariser`` is none of these, or a weight is no number from 0.
     """
 
     def __init__(
@@ -60,6 +63,10 @@ class MaskingLoss(nn.Module):
     ):
         super().__init__()
         require_choice("regulariser", regulariser, ("mean", "relative", "mask"))
+        require_number("l_in_w", l_in_w, least=0)
+        require_number("l_out_w", l_out_w, least=0)
+        require_number("reg_w_l1", reg_w_l1, least=0)
+        require_number("reg_w_tv", reg_w_tv, least=0)
         self.l_in_w = l_in_w
         self.l_out_w = l_out_w
         self.reg_w_l1 = reg_w_l1
@@ -109,7 +116,7 @@ class GuidedMaskingLoss(MaskingLoss):
     L-MAC, section 2.1: where an interpretation resembles the clean target already, the
     mask is drawn to the target; where it does not, faithfulness alone decides. A clip
     is guided if the cosine of log(1 + |STFT(i)|) and log(1 + |STFT(target)|) is at
-    least ``cct``.
+    least ``cct``. Checkpoints are chosen by the masking loss alone.
 
     Arguments
     ---------
@@ -139,6 +146,9 @@ class GuidedMaskingLoss(MaskingLoss):
     ):
         super().__init__(**masking)
         require_choice("guidance", guidance, ("binary", "spectrogram"))
+        require_number("g_w", g_w, least=0)
+        require_number("cct", cct, least=0, most=1)
+        require_number("bin_th", bin_th, least=0, most=1)
         self.features = features
         self.g_w = g_w
         self.cct = cct
@@ -167,6 +177,9 @@ class GuidedMaskingLoss(MaskingLoss):
         return replace(
             terms,
             loss=terms.loss + self.g_w * guide,
+            # Guidance comes and goes with the mask: an epoch would seem worse for
+            # every clip that has become good enough to be guided.
+            chooses=terms.loss,
             parts={**terms.parts, "guide": guide, "guided": guided},
         )
 

@@ -26,6 +26,7 @@ from recipes.ESC50.benchmark import (
     report,
     split_options,
 )
+from recipes.ESC50.compare_runs import RECIPE as RECIPE_SETTINGS
 from tests.conftest import ROOT
 
 BENCHMARK = "recipes/ESC50/benchmark.py"
@@ -56,6 +57,7 @@ row = {{"condition": "clean", "method": recipe + alpha, "n_clips": 1}}
 settings = {{"seed": int(seed), "test_fold_nums": 1, "mixing_seed": 1}}
 table = {{"settings": settings, "rows": [row | {{"metrics": metrics}}]}}
 settings["in_domain snr_db"] = 0
+settings["recipe"] = dict.fromkeys({list(RECIPE_SETTINGS)}, 0)
 condition = flags.get("--condition", "all")
 made = {{
     "prepare": "model",
@@ -190,7 +192,7 @@ def test_what_is_finished_is_not_run_again(bench, capsys):
         ("mask0.75/1/evaluation/table.json", MASK_1[1:]),
         ("mask0.75/1/save", MASK_1),
         ("mask0.75/2/save", [*MASK_2, *TUNE_2]),
-        ("classifier0.5/7/model", PREPARE),
+        ("classifier0.5/7/model", ALL),
     ],
 )
 def test_what_is_gone_is_made_again_and_measured_again(bench, gone, redone):
@@ -209,6 +211,14 @@ def test_other_settings_are_another_command(bench):
     # Another condition is measured beside the first.
     evaluations = [name for name in learners if name.startswith("evaluate")]
     assert bench.run("--condition", "clean") == (0, evaluations)
+    assert bench.run() == (0, [])
+
+
+def test_another_recipe_under_the_same_name_is_run_again(bench):
+    bench.run()
+    recipe = bench.folder / "tune.yaml"
+    recipe.write_text(recipe.read_text() + "\nsomething: new\n")
+    assert bench.run() == (0, TUNE_2)
     assert bench.run() == (0, [])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lmac_td.errors import DataError
 from lmac_td.metrics.table import COLUMNS
-from recipes.ESC50.compare_runs import main, read_runs
+from recipes.ESC50.compare_runs import RECIPE, main, read_runs
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def tables(tmp_path):
         path = tmp_path / f"{seed}.json"
         settings = {"seed": seed, "in_domain snr_db": 0}
         settings |= {"test_fold_nums": [4], "mixing_seed": 1}
+        settings["recipe"] = dict.fromkeys(RECIPE, "the same")
         path.write_text(json.dumps({"settings": settings, "rows": rows}))
         paths.append(str(path))
     return paths

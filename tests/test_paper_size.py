@@ -24,7 +24,12 @@ def batch_of(n_clips):
     """As the dataloader gives them: five seconds of noise."""
     return PaddedBatch(
         [
-            {"id": str(i), "mixture": 0.1 * torch.randn(80_000), "class_index": i}
+            {
+                "id": str(i),
+                "mixture": 0.1 * torch.randn(80_000),
+                "target": 0.1 * torch.randn(80_000),
+                "class_index": i,
+            }
             for i in range(n_clips)
         ]
     )

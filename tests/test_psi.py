@@ -79,7 +79,7 @@ def test_a_click_moves_the_activations_where_it_sounds(n_frames, click_at):
 def test_any_clip_and_any_mel_bins(n_frames, mel_bins):
     channels = (2, 2, 3, 4, 5)
     classifier = Cnn14(mel_bins, 6, channels=channels).eval()
-    psi = build_psi(6, channels, mel_bins, n_components=7, width=4)
+    psi = build_psi(6, channels, mel_bins, torch.rand(513, 7), width=4)
     _, reps = classifier(torch.rand(2, n_frames, mel_bins))
     h = psi(reps[:3], n_frames)
     assert h.shape == (2, 7, n_frames)

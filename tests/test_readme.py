@@ -46,7 +46,9 @@ def test_python_commands(line):
 
 @pytest.mark.parametrize("line", sorted(set(commands("make"))))
 def test_make_commands(line):
-    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(
+        r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
     assert line.split()[1] in targets
 
 

@@ -133,6 +133,8 @@ class Interpreter(nn.Module):
             # The masks add up to one, so only the rounding of the round trip is left
             # over. Shared out by the mask, constant masks give exactly all or nothing.
             rounding = wavs - interpretation - residual
+            loudest = wavs.abs().amax(dim=1, keepdim=True)
+            rounding = rounding.where(rounding.abs() <= 1e-5 * loudest, 0.0)
             share = mask.detach().mean(dim=(1, 2)).unsqueeze(1)
             interpretation = interpretation + share * rounding
             residual = residual + (1 - share) * rounding

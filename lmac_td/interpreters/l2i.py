@@ -97,6 +97,10 @@ class L2I(Interpreter):
                 f"{features.n_fft} gives {features.n_fft // 2 + 1}: learn it with the "
                 "same n_fft"
             )
+        if not isinstance(export_components, bool):
+            raise SettingError(
+                f"export_components is {export_components!r}: give it True or False"
+            )
         self.register_buffer("dictionary", dictionary)
         self.psi = psi
         self.theta = theta
@@ -125,15 +129,17 @@ class L2I(Interpreter):
         n_frames = features.log_mel.shape[1]
         activations = self.psi(decision.representations[:3], n_frames).float()
         class_logits, pooled = self.theta(activations)
-        with torch.no_grad():
-            relevance = self.relevance(pooled, decision.predicted)
-            selected = relevance > self.relevance_threshold
-            mask = soft_mask(self.dictionary, activations, selected)
-            explanation = self.explain_mask(mask, wavs, features, self.mask_domain)
+        with torch.autocast(wavs.device.type, enabled=False):
+            reconstruction = activations.transpose(1, 2) @ self.dictionary.T
+            with torch.no_grad():
+                relevance = self.relevance(pooled, decision.predicted)
+                selected = relevance > self.relevance_threshold
+                mask = soft_mask(self.dictionary, activations, selected)
+                explanation = self.explain_mask(mask, wavs, features, self.mask_domain)
         return L2IExplanation(
             **vars(explanation),
             activations=activations,
-            reconstruction=activations.transpose(1, 2) @ self.dictionary.T,
+            reconstruction=reconstruction,
             class_logits=class_logits,
             relevance=relevance,
             selected=selected,

@@ -9,6 +9,8 @@ The file reads as section 2 of the paper does, with its symbols::
 
 from dataclasses import replace
 
+import torch
+
 from lmac_td.errors import SettingError, require_choice
 from lmac_td.interpreters.base import Interpreter, masked
 
@@ -65,7 +67,8 @@ class LMAC(Interpreter):
             self.remark = (
                 "it masks the classifier's mel bands and has no sound of its own: in "
                 "its sounds, and where it is scored as audio, every bin of the STFT "
-                "is masked as the bands around it"
+                "is masked as the bands around it; SPS, COMP, completeness and kept "
+                "are of that stand-in"
             )
 
     def forward(self, wavs, features, decision):
@@ -99,7 +102,8 @@ class LMAC(Interpreter):
 
     def explain_mel_mask(self, mask, wavs, features):
         """The Explanation of a mask on mel bands (B, frames, n_mels)."""
-        spread = mask @ self.features.bands_of_bins
+        with torch.autocast(mask.device.type, enabled=False):
+            spread = mask @ self.features.bands_of_bins
         explanation = self.explain_mask(spread, wavs, features, self.mask_domain)
         mel = features.log_mel.expm1()
         return replace(

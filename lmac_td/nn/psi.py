@@ -180,7 +180,7 @@ class MaxPooling(nn.Module):
         return activations.amax(dim=2)
 
 
-def build_psi(emb_dim, cnn14_channels, mel_bins, n_components, width):
+def build_psi(emb_dim, cnn14_channels, mel_bins, dictionary, width):
     """Build Psi for a CNN14 of the given widths.
 
     Arguments
@@ -189,7 +189,9 @@ def build_psi(emb_dim, cnn14_channels, mel_bins, n_components, width):
         Channels of CNN14's block 6.
     cnn14_channels : sequence of int
         Channels of its blocks 1 to 5.
-    mel_bins, n_components, width
+    dictionary : torch.Tensor
+        (bins, K): its patterns are what Psi activates.
+    mel_bins, width
         As of :class:`Psi`.
 
     Returns
@@ -197,4 +199,9 @@ def build_psi(emb_dim, cnn14_channels, mel_bins, n_components, width):
     Psi
     """
     rep_channels = (emb_dim, *reversed(cnn14_channels[3:]))  # deepest first
-    return Psi(rep_channels, mel_bins, n_components, width)
+    return Psi(rep_channels, mel_bins, dictionary.shape[1], width)
+
+
+def build_theta(dictionary, n_classes, pooling):
+    """Build Theta for the patterns of a dictionary (bins, K); see :class:`Theta`."""
+    return Theta(dictionary.shape[1], n_classes, pooling)

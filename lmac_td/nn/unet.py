@@ -325,6 +325,8 @@ class _PublishedMask:
         try:
             h = super().forward(representations)  # (B, 1, time, bins)
         except RuntimeError as error:
+            if "size of tensor" not in str(error):  # out of memory, say
+                raise
             raise SettingError(
                 "the skips of the published U-Net do not meet for a clip of this "
                 "length: use geometry: aligned"

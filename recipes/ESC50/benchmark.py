@@ -83,6 +83,8 @@ class Step:
         A file or folder that is there when the command was successful, from the root.
     needs : list of Step
         Steps to be finished before.
+    settings : dict
+        The recipe's plain settings: what is finished was run with the same.
     """
 
     run: str
@@ -90,6 +92,7 @@ class Step:
     arguments: tuple
     makes: Path
     needs: list = field(default_factory=list, repr=False, compare=False)
+    settings: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def command(self):
@@ -207,7 +210,8 @@ def plan(entries, options):
             raise SettingError(f"{script} does not exist: name a script from the root")
         run = _name(entry) if seed is None else f"{_name(entry)}-seed{seed}"
         arguments = (script, entry["recipe"], *flags)
-        made = Step(run, kind, arguments, _makes(entry, kind, values), needs)
+        makes = _makes(entry, kind, values)
+        made = Step(run, kind, arguments, makes, needs, _plain(values))
         return made, {name: values.get(name) for name in MIXTURE_SETTINGS}
 
     prepare = [
@@ -354,6 +358,12 @@ def _plain_settings(recipe, settings, known, kind):
     return values
 
 
+def _plain(values):
+    """Numbers, words and lists of them, as json gives them back."""
+    plain = {k: v for k, v in values.items() if isinstance(v, (int, float, str, list))}
+    return json.loads(json.dumps(plain, default=str))
+
+
 def _text(value):
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -398,6 +408,7 @@ class State:
         known = self.of(step)
         return (
             known.get("command") == step.command
+            and known.get("settings") == step.settings
             and known["status"] == "finished"
             and step.is_made()
         )
@@ -412,6 +423,7 @@ class State:
         goes_on = cut_short or (trains and made)
         self.entries[str(step.makes)] = {
             "command": step.command,
+            "settings": step.settings,
             "status": "running",
             "exit": None,
             "minutes": known.get("minutes", 0.0) if goes_on else 0.0,
@@ -419,7 +431,7 @@ class State:
             "unmeasured": trains and made and known.get("unmeasured", True),
         }
         for other in steps:
-            if step.kind == "train" and step in other.needs and self.of(other):
+            if step in other.needs and self.of(other):
                 self.of(other)["status"] = "outdated"
         self.save()
 

@@ -18,6 +18,8 @@ from lmac_td.metrics.table import COLUMNS, OPTIONAL_COLUMNS, markdown_table
 
 # Tables that differ in one of these were not made from the same mixtures.
 MIXTURES = ("test_fold_nums", "mixing_seed", "in_domain snr_db")
+# Nor are they of the same decisions, if they differ in one of these.
+RECIPE = ("data_folder", "wham_folder", "sample_rate", "pretrained_classifier")
 
 
 def read_runs(paths):
@@ -44,6 +46,7 @@ def read_runs(paths):
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             seed = content["settings"]["seed"]
             heard = [content["settings"][name] for name in MIXTURES]
+            heard += [content["settings"]["recipe"][name] for name in RECIPE]
             heard.append({(r["condition"], r["n_clips"]) for r in content["rows"]})
             own = content["rows"][0]["method"]
             if content["settings"].get("remark"):
@@ -66,7 +69,7 @@ def read_runs(paths):
         if heard != mixtures:
             raise DataError(
                 f"{path} was not made from the mixtures of {paths[0]}: compare runs "
-                f"that agree in {', '.join(MIXTURES)} and condition"
+                f"that agree in {', '.join(MIXTURES + RECIPE)} and condition"
             )
     return methods + baselines, remarks
 
