@@ -114,6 +114,10 @@ def test_the_share_of_guided_clips_is_logged(fit, spectral, make_lmac):
     ((_, train, valid),) = brain.hparams.train_logger.lines
     assert train["guided"] == valid["guided"] == 1
     assert train["guide"] > 0
+    chosen_by = brain.checkpointer.find_checkpoint().meta["loss"]
+    expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
+    assert chosen_by == pytest.approx(expected, rel=1e-4)
+    assert valid["loss"] == pytest.approx(expected + 4 * valid["guide"], rel=1e-4)
 
 
 def test_goes_on_from_the_last_checkpoint_and_says_so(fit, capsys):

@@ -136,8 +136,7 @@ def test_every_method_by_the_same_two_commands(trained):
         ("lmac", "lmac_mel", {"domain": "mel", "experiment_name": "lmac_mel"},
          "lmac_mel: it masks the classifier's mel bands and has no sound"),
         ("lmac_finetune", "lmac_finetune4", {}, "| lmac_finetune4, as audio "),
-        ("l2i", "l2i_max", {"pooling": "max", "export_components": True},
-         "top-1"),
+        ("l2i", "l2i_max", {"pooling": "max"}, "top-1"),
     ):  # fmt: skip
         run(TRAIN, trained / f"{recipe}.yaml", **settings)
         said = run(EVALUATE, trained / f"{recipe}.yaml", **settings).stdout
@@ -148,11 +147,39 @@ def test_every_method_by_the_same_two_commands(trained):
         assert list((folder / "samples" / "clean").glob("*_interpretation.wav"))
     log = (results / "lmac_finetune4" / "train_log.txt").read_text()
     assert "train guided: " in log
+    # What training does not read may be chosen anew.
+    chosen = {"relevance_threshold": -0.5, "export_components": True}
+    run(EVALUATE, trained / "l2i.yaml", pooling="max", **chosen)
+    samples = results / "l2i_max" / "evaluation" / "samples"
+    assert list(samples.rglob("*_component_*.wav"))
+
     tables = [f"{results}/{name}/evaluation/table.json" for name in
               ("lmac", "lmac_mel", "lmac_finetune4", "l2i_max")]  # fmt: skip
     said = run("recipes/ESC50/compare_runs.py", *tables).stdout
     for row in ("lmac", "lmac, as audio", "lmac_mel", "l2i_max", "identity"):
         assert said.count(f"\n| {row} ") == 2
+
+    # What they were built on is not changed beneath them.
+    run(
+        "recipes/ESC50/train_nmf.py",
+        trained / "nmf.yaml",
+        seed=2,
+        output_folder=results / "nmf",
+    )
+    for script in (TRAIN, EVALUATE):
+        sentence = refused(script, trained / "l2i.yaml", pooling="max")
+        assert "nmf_dictionary was trained anew" in sentence
+    shutil.rmtree(results / "lmac")
+    run(TRAIN, trained / "lmac.yaml", seed=2, output_folder=results / "lmac")
+    sentence = refused(TRAIN, trained / "lmac_finetune.yaml", number_of_epochs=2)
+    assert "pretrained_interpreter was trained anew" in sentence
+    sentence = refused(
+        TRAIN,
+        trained / "lmac_finetune.yaml",
+        experiment_name="other",
+        mask_domain="log1p",
+    )
+    assert "was trained with mask_domain 'magnitude'" in sentence
 
 
 @pytest.mark.parametrize("alpha", [0, 1])
@@ -229,6 +256,9 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"geometry": "wide"}, "aligned"),
         ({"nhead": 0}, "cannot be built"),
         ({"batch_size": 0}, "--batch_size"),
+        ({"reg_w_l1": "much"}, "--reg_w_l1 a number from 0"),
+        ({"hop_length": 0}, "hop_length 0 ms"),
+        ({"sample_rate": 48000}, "n_fft 1024"),
         ({"device": "cuda:99"}, "--device cpu"),
         ({"pretrained_classifier": "nowhere/at/all"}, "pretrained_classifier"),
     ],

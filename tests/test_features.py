@@ -1,7 +1,11 @@
 """The front end against SpeechBrain's own modules, and against itself backwards."""
 
+import pytest
 import torch
 from speechbrain.processing.features import ISTFT, STFT, Filterbank
+
+from lmac_td.errors import SettingError
+from lmac_td.features import SpectralFeatures
 
 
 def test_equals_the_front_end_of_speechbrains_recipes(spectral, wavs):
@@ -38,3 +42,21 @@ def test_stays_in_float32_under_autocast(spectral, wavs):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features = spectral(wavs)
     torch.testing.assert_close(features.log_mel, spectral(wavs).log_mel)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hop_length": 0}, "hop_length 0 ms"),
+        ({"hop_length": 30}, "480, 372 and 1024"),
+        ({"n_fft": 256}, "n_fft 256"),
+        ({"sample_rate": 48000}, "sample_rate of 48000"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(settings, words):
+    arguments = {
+        "sample_rate": 16000, "n_fft": 1024, "win_length": 23.2199,
+        "hop_length": 11.6099, "n_mels": 80,
+    }  # fmt: skip
+    with pytest.raises(SettingError, match=words):
+        SpectralFeatures(**arguments | settings)

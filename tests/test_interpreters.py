@@ -151,6 +151,17 @@ def test_a_mask_of_ones_keeps_every_bit_and_a_mask_of_zeros_none(decided, make_l
     assert torch.equal(explanation.residual, wavs)
 
 
+def test_a_resynthesis_that_loses_something_is_seen(decided, make_lmac, monkeypatch):
+    """Only rounding is shared out: what an inverse STFT loses stays lost."""
+    model = make_lmac()
+    istft = model.features.istft
+    monkeypatch.setattr(model.features, "istft", lambda *args: 0.99 * istft(*args))
+    wavs = decided[0]
+    explanation = model(*decided)
+    kept_and_removed = explanation.interpretation + explanation.residual
+    torch.testing.assert_close(kept_and_removed, 0.99 * wavs, atol=1e-4, rtol=0)
+
+
 def test_silence_is_explained_by_silence(spectral, frozen, interpreters):
     wavs = torch.zeros(2, 16000)
     decided = wavs, *decide(wavs, spectral, frozen)

@@ -173,6 +173,16 @@ def test_decoders_that_cannot_be_built_are_named(arguments, words):
         build_mask_unet(*arguments)
 
 
+def test_published_decoder_says_so_when_something_else_fails(monkeypatch):
+    def out_of_memory(self, reps):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(CNN14PSI_stft, "forward", out_of_memory)
+    decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        decoder([], n_frames=40)
+
+
 def test_published_decoder_refuses_a_length_it_was_not_made_for():
     decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
     reps = [torch.rand(1, 8 // d, max(1, 48 // p), 80 // p)

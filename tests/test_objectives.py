@@ -223,9 +223,29 @@ def test_binary_guidance_needs_a_mask_on_a_spectrogram(
         loss(explained(make_lmac_td()), wavs)
 
 
-def test_unknown_guidance_is_refused(spectral):
-    with pytest.raises(SettingError, match="--guidance"):
-        GuidedMaskingLoss(spectral, guidance="soft")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"guidance": "soft"}, "--guidance"),
+        ({"cct": 60}, "--cct a number from 0 to 1"),
+        ({"cct": "high"}, "--cct"),
+        ({"bin_th": 35}, "--bin_th a number from 0 to 1"),
+        ({"g_w": -4}, "--g_w a number from 0"),
+        ({"reg_w_tv": -3}, "--reg_w_tv"),
+    ],
+)
+def test_guidance_that_cannot_work_is_refused(spectral, settings, words):
+    with pytest.raises(SettingError, match=words):
+        GuidedMaskingLoss(spectral, **settings)
+
+
+def test_guidance_does_not_choose_the_checkpoint(explained, wavs, spectral, make_lmac):
+    """A mask that becomes good enough to be guided must not seem worse for it."""
+    heard = explained(make_lmac())
+    for cct in (0.0, 1.0):
+        terms = GuidedMaskingLoss(spectral, cct=cct)(heard, wavs)
+        torch.testing.assert_close(terms.chooses, MaskingLoss()(heard, wavs).loss)
+    assert MaskingLoss()(heard, wavs).chooses is None
 
 
 @pytest.mark.parametrize("which", ["guided", "mask"])
