@@ -20,10 +20,10 @@ from lmac_td.evaluation import as_audio, decide, evaluate, explain
 from lmac_td.interpreters.base import Explanation
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I, soft_mask
-from lmac_td.l2i_objective import L2ILoss
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
 from lmac_td.nn.psi import Psi, Theta
 from lmac_td.nn.sparse_nmf import sparse_nmf
+from lmac_td.objectives import L2ILoss
 from lmac_td.report.samples import save_samples
 from tests.conftest import N_CLASSES, SAMPLE_RATE
 

@@ -8,7 +8,7 @@ import torch
 
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import decide, explain
-from lmac_td.l2i_objective import L2ILoss
+from lmac_td.objectives import L2ILoss
 from tests.test_l2i import build_l2i
 
 
