@@ -120,8 +120,19 @@ class SpectralFeatures(nn.Module):
     def forward(self, wavs):
         """(B, T) waveforms -> :class:`Features`."""
         stft = self.stft(wavs)
-        magnitude = stft.abs()  # its gradient at zero is zero: silence is safe
+        magnitude = magnitude_of(stft)
         return Features(stft, magnitude, self.log_mel(magnitude))
+
+
+def magnitude_of(stft):
+    """|z| of complex z, with a gradient that is finite everywhere.
+
+    That of ``abs`` is z / |z|, 0 for silence, but NaN below the normal numbers of
+    float32, where a mask may well press a sound.
+    """
+    if stft.requires_grad:
+        stft = stft.where(stft.detach().abs() > 1e-30, 0)
+    return stft.abs()
 
 
 def mel_filters(sample_rate, n_fft, n_mels):

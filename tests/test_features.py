@@ -60,3 +60,11 @@ def test_frames_that_do_not_fit_are_refused(settings, words):
     }  # fmt: skip
     with pytest.raises(SettingError, match=words):
         SpectralFeatures(**arguments | settings)
+
+
+def test_what_is_next_to_silence_has_a_finite_gradient(spectral):
+    """Below float32's normal numbers, 1 / |z| is infinite: a training met that."""
+    for level in (0.0, 1e-42, 1e-39, 1e-30, 1e-3):
+        wavs = (level * torch.randn(1, 4001)).requires_grad_()
+        spectral(wavs).magnitude.sum().backward()
+        assert wavs.grad.isfinite().all(), level

@@ -96,6 +96,20 @@ def test_a_mel_mask_is_heard_on_the_bins_of_its_bands(decided, spectral, make_lm
     assert not make_lmac().remark
 
 
+@pytest.mark.parametrize("heard", ["spectrogram", "audio"])
+def test_a_mask_next_to_zero_has_a_finite_gradient(
+    decided, spectral, frozen, make_lmac, heard
+):
+    """A training was lost to it: M X below float32's normal numbers."""
+    wavs, features, _ = decided
+    model = make_lmac(heard=heard)
+    logits = torch.full_like(features.magnitude, -96.0).requires_grad_()  # M = 2e-42
+    explanation = model.explain_mask(logits.sigmoid(), wavs, features)
+    heard_sum = explanation.heard_in.sum() + explanation.attribution.sum()
+    heard_sum.backward()
+    assert logits.grad.isfinite().all()
+
+
 def test_bins_take_their_gain_from_the_bands_that_hear_them():
     for n_mels in (32, 80, 200):  # 200: gaps, and filters that meet no bin
         bands = SpectralFeatures(16000, 1024, 23.2, 11.6, n_mels).bands_of_bins

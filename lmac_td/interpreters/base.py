@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from lmac_td.features import magnitude_of
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -143,8 +145,8 @@ class Interpreter(nn.Module):
             return explanation
         return replace(
             explanation,
-            heard_in=self.features.log_mel(kept.abs()),
-            heard_out=self.features.log_mel(removed.abs()),
+            heard_in=self.features.log_mel(magnitude_of(kept)),
+            heard_out=self.features.log_mel(magnitude_of(removed)),
         )
 
 
