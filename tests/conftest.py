@@ -1,6 +1,8 @@
 """Small models, a tiny corpus, and tiny recipes that every test can afford."""
 
+import contextlib
 import os
+import signal
 from pathlib import Path
 
 # Small models gain nothing from threads, and processes that share cores lose much.
@@ -17,6 +19,11 @@ from lmac_td.interpreters.lmac_td import LMACTD
 from lmac_td.nn.filterbank import Filterbank
 from lmac_td.nn.sepformer import MaskNet
 from lmac_td.nn.unet import AlignedUNet, build_mask_unet
+
+# In the background of a shell these are ignored, and commands would inherit that.
+with contextlib.suppress(AttributeError, ValueError):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16000
