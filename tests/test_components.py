@@ -26,6 +26,13 @@ def clips():
     return list("abcdef"), 0.25 * gain * torch.randn(6, SAMPLE_RATE // 2)
 
 
+@pytest.fixture
+def frozen(frozen):
+    """The shared one, but sure of itself: its head amplifies what it hardly hears."""
+    frozen.classifier.weight *= 30000
+    return frozen
+
+
 @pytest.fixture(params=["log1p", "magnitude"])
 def model(request, spectral):
     return build_l2i(spectral, mask_domain=request.param)
@@ -90,7 +97,7 @@ def test_equals_its_literal_twin(measure, clips, spectral, frozen, model, task):
     names, wavs = clips
     table = measure([[0, 1, 2, 3, 4, 5]], task=task)
     scores, numbers = by_clip(table), table.summary()["clean"]
-    n_removed = set()
+    n_removed, largest = set(), 0.0
     for tau, row in zip(THRESHOLDS, numbers["removal"], strict=True):
         expected = []
         with torch.no_grad():
@@ -106,13 +113,15 @@ def test_equals_its_literal_twin(measure, clips, spectral, frozen, model, task):
                 )
         n, ff, random_ff = zip(*expected, strict=True)
         n_removed |= set(n)
+        largest = max(largest, *map(abs, ff))
         assert row["tau"] == tau
         assert row["removed"]["mean"] == pytest.approx(sum(n) / len(n))
         assert row["FF"]["median"] == pytest.approx(statistics.median(ff), abs=1e-4)
         assert row["random FF"]["median"] == pytest.approx(
             statistics.median(random_ff), abs=1e-4
         )
-    assert len(n_removed) > 2  # thresholds that differ in what they remove
+    assert len(n_removed) > 2  # thresholds that differ in what they remove,
+    assert largest > 0.1  # and a classifier that misses it
 
 
 def test_top_k_fidelity_equals_its_literal_twin(
