@@ -1,6 +1,6 @@
 # make demo: three methods on the embedded corpus, ending with one table.
 # make demo-quick: LMAC-TD alone, ending with its table and wav files.
-# make esc10 DATA=... NOISE=...: every method on real recordings, in an hour or so.
+# make esc10 DATA=... NOISE=...: every method on real recordings, in two hours or less.
 # make test: all tests.      make check: lint and format.
 PYTHON ?= python3
 VENV ?= .venv

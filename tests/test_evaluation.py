@@ -99,6 +99,22 @@ def test_a_constant_mask_gives_exactly_that_row(score, models, value, row):
                 )
 
 
+def test_masks_on_the_stft_have_columns_of_their_own(score, spectral, frozen, models):
+    means = {}
+
+    def keep(condition, method, batch, heard):
+        mask = heard.explanation.mask.mean(dim=(1, 2))
+        means.setdefault((condition, method), []).append(mask)
+
+    table = score(on_heard=keep)
+    for method in ("lmac", "lmac, as audio", "lmac_log1p", "random mask"):
+        expected = torch.cat(means["clean", method.removesuffix(", as audio")]).mean()
+        mean = table.means("clean", method)["MM"]
+        assert mean == pytest.approx(float(expected), rel=1e-4), method
+    for method in ("lmac_td", "lmac_mel"):
+        assert "MM" not in table.means("clean", method)
+
+
 def test_a_spectrogram_mask_is_also_scored_as_the_sound_it_makes(
     data, spectral, frozen, models
 ):

@@ -120,6 +120,17 @@ def test_bins_take_their_gain_from_the_bands_that_hear_them():
         torch.testing.assert_close(bands.sum(dim=0), torch.ones(513))
 
 
+def test_the_decoder_does_not_hear_how_strong_a_representation_is():
+    unet = build_mask_unet("aligned", "stft", 8, (2, 4, 4, 8, 8), 80, 1024, (4,) * 4)
+    reps = [torch.rand(2, c, 100 // p, 80 // p)
+            for c, p in ((8, 32), (8, 32), (8, 16), (4, 8))]  # fmt: skip
+    sizes = {"n_stft_frames": 100, "n_frames": 100, "samples_per_stft_frame": 186,
+             "samples_per_frame": 186}  # fmt: skip
+    expected = unet(reps, **sizes)
+    louder = unet([10 * rep for rep in reps], **sizes)
+    torch.testing.assert_close(louder, expected, atol=1e-3, rtol=1e-3)
+
+
 def test_the_mask_comes_from_the_representations_alone(decided, make_lmac):
     wavs, features, decision = decided
     model = make_lmac()
