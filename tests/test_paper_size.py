@@ -1,5 +1,6 @@
-"""The paper-size recipe: it builds, trains a step and evaluates a batch on CPU."""
+"""The paper-size recipes: they build and train a step, LMAC-TD evaluates, on CPU."""
 
+import numpy as np
 import pytest
 import speechbrain as sb
 import torch
@@ -77,3 +78,32 @@ def test_the_published_geometry_is_a_setting(hparams):
     names = {name.split(".")[0] for name in published["unet"].state_dict()}
     assert names == {f"convt{i}" for i in range(1, 10)}
     assert type(hparams["unet"]).__name__ == "AlignedUNet"
+
+
+@pytest.mark.parametrize("method", ["lmac", "lmac_mel", "l2i"])
+def test_the_other_methods_take_one_training_step(method, tmp_path):
+    dictionary = np.random.default_rng(0).random((513, 100), dtype=np.float32)
+    np.save(
+        tmp_path / "dictionary.npy", dictionary / np.linalg.norm(dictionary, axis=0)
+    )
+    settings = f"nmf_dictionary: {tmp_path}\n" if method == "l2i" else ""
+    hparams = load_recipe(ROOT / "hparams" / f"{method}.yaml", settings)
+    interpreter = hparams["interpreter"]
+    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    brain = InterpreterBrain(
+        modules={
+            "features": hparams["features"],
+            "classifier": classifier,
+            "interpreter": interpreter,
+        },
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts={"device": "cpu"},
+    )
+    brain.init_optimizers()
+    brain.on_stage_start(sb.Stage.TRAIN)
+    brain.nonfinite_count = 0
+    before = [p.detach().clone() for p in interpreter.parameters()]
+    assert torch.isfinite(brain.fit_batch(batch_of(1)))
+    after = list(interpreter.parameters())
+    assert any(not torch.equal(p, q) for p, q in zip(before, after, strict=True))
