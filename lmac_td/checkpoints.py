@@ -45,6 +45,23 @@ class WholeCheckpointer(Checkpointer):
         return path.with_name(PARTIAL + path.name)
 
 
+def find_best(folder):
+    """The checkpoint of the lowest validation loss of a training.
+
+    Arguments
+    ---------
+    folder : str or Path
+
+    Returns
+    -------
+    speechbrain.utils.checkpoints.Checkpoint or None
+        None where there is none; no folder is made.
+    """
+    if not Path(folder).is_dir():
+        return None
+    return Checkpointer(folder).find_checkpoint(min_key="loss")
+
+
 def load_best(make_checkpointer, folder, remedy):
     """Load the checkpoint of the lowest validation loss.
 
@@ -68,37 +85,17 @@ def load_best(make_checkpointer, folder, remedy):
     CheckpointError
         If there is none, or it belongs to a model of other settings.
     """
-    checkpoint = None
-    if Path(folder).is_dir():
-        checkpointer = make_checkpointer()
-        checkpoint = checkpointer.find_checkpoint(min_key="loss")
+    checkpoint = find_best(folder)
     if checkpoint is None:
         raise CheckpointError(f"{folder} holds nothing that was trained: {remedy}")
     try:
-        checkpointer.load_checkpoint(checkpoint)
+        make_checkpointer().load_checkpoint(checkpoint)
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(
             f"{checkpoint.path} is damaged or belongs to a model of other settings: "
             "give those that it was trained with"
         ) from error
     return checkpoint.meta["epoch"]
-
-
-def find_best(folder):
-    """The checkpoint of the lowest validation loss of a training.
-
-    Arguments
-    ---------
-    folder : str or Path
-
-    Returns
-    -------
-    speechbrain.utils.checkpoints.Checkpoint or None
-        None where there is none; no folder is made.
-    """
-    if not Path(folder).is_dir():
-        return None
-    return Checkpointer(folder).find_checkpoint(min_key="loss")
 
 
 def load_weights(module, name, folder):

@@ -13,7 +13,7 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.checkpoints import find_best, load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
-from lmac_td.errors import SettingError, require_number
+from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
 
@@ -135,8 +135,9 @@ class Experiment:
         SettingError
             If another one differs.
         """
+        settings = self.settings  # digests files: once
         for name, trained in read_settings(self.output_folder).items():
-            now = self.settings.get(name)
+            now = settings.get(name)
             if name.startswith("content of "):
                 if None in (trained, now) or now == trained:
                     continue
@@ -204,7 +205,7 @@ class Experiment:
             return
         trained = read_settings(folder)
         for name in SHARED_WITH_PRETRAINED:
-            now = self.settings.get(name)
+            now = self.hparams.get(name)
             if name in trained and now != trained[name]:
                 raise SettingError(
                     f"pretrained_interpreter {folder} was trained with {name} "
@@ -219,14 +220,8 @@ class Experiment:
     def conditions(self):
         """Names of the conditions that ``condition`` asks for."""
         wanted = self.hparams["condition"]
-        if wanted == "all":
-            return list(CONDITIONS)
-        if wanted not in CONDITIONS:
-            raise SettingError(
-                f"condition is {wanted!r}, but it can be all, {', '.join(CONDITIONS)}: "
-                "give --condition one of them"
-            )
-        return [wanted]
+        require_choice("condition", wanted, ("all", *CONDITIONS))
+        return list(CONDITIONS) if wanted == "all" else [wanted]
 
     def add_tensorboard(self):
         """Log to TensorBoard as well, where ``use_tensorboard`` asks for it."""

@@ -36,15 +36,13 @@ def batch_of(n_clips):
     )
 
 
-@pytest.mark.parametrize("n_clips", [1, 2])
-def test_one_training_step_and_one_evaluation_batch(hparams, n_clips):
-    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
-    interpreter = hparams["interpreter"]
+def ready_to_train(hparams, classifier):
+    """A Brain at the beginning of an epoch."""
     brain = InterpreterBrain(
         modules={
             "features": hparams["features"],
             "classifier": classifier,
-            "interpreter": interpreter,
+            "interpreter": hparams["interpreter"],
         },
         opt_class=hparams["opt_class"],
         hparams=hparams,
@@ -53,6 +51,14 @@ def test_one_training_step_and_one_evaluation_batch(hparams, n_clips):
     brain.init_optimizers()
     brain.on_stage_start(sb.Stage.TRAIN)
     brain.nonfinite_count = 0
+    return brain
+
+
+@pytest.mark.parametrize("n_clips", [1, 2])
+def test_one_training_step_and_one_evaluation_batch(hparams, n_clips):
+    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    interpreter = hparams["interpreter"]
+    brain = ready_to_train(hparams, classifier)
     before = [p.detach().clone() for p in interpreter.masknet.parameters()]
 
     loss = brain.fit_batch(batch_of(n_clips))
@@ -90,19 +96,7 @@ def test_the_other_methods_take_one_training_step(method, tmp_path):
     hparams = load_recipe(ROOT / "hparams" / f"{method}.yaml", settings)
     interpreter = hparams["interpreter"]
     classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
-    brain = InterpreterBrain(
-        modules={
-            "features": hparams["features"],
-            "classifier": classifier,
-            "interpreter": interpreter,
-        },
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts={"device": "cpu"},
-    )
-    brain.init_optimizers()
-    brain.on_stage_start(sb.Stage.TRAIN)
-    brain.nonfinite_count = 0
+    brain = ready_to_train(hparams, classifier)
     before = [p.detach().clone() for p in interpreter.parameters()]
     assert torch.isfinite(brain.fit_batch(batch_of(1)))
     after = list(interpreter.parameters())

@@ -145,9 +145,7 @@ def check_settings(n_components, sparsity, n_iterations):
             raise SettingError(
                 f"{name} is {value!r}: give --{name} a whole number from 1"
             )
-    require_number("sparsity", sparsity, above=-math.inf)
-    if sparsity < 0:
-        raise SettingError(f"sparsity is {sparsity}: give --sparsity a number from 0")
+    require_number("sparsity", sparsity, least=0)
 
 
 def _check_frames(frames, n_components):
