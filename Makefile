@@ -1,6 +1,6 @@
 # make demo: three methods on the embedded corpus, ending with one table.
 # make demo-quick: LMAC-TD alone, ending with its table and wav files.
-# make esc10 DATA=... NOISE=...: every method on real recordings, in two hours or less.
+# make esc10 DATA=... NOISE=... SPEECH=...: every method on real recordings.
 # make test: all tests.      make check: lint and format.
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,11 +25,11 @@ $(VENV)/.installed: pyproject.toml
 
 demo: demo-quick
 	$(RUN) train_interpreter.py hparams/lmac_demo.yaml
-	$(RUN) eval_faithfulness.py hparams/lmac_demo.yaml
+	$(RUN) eval_faithfulness.py hparams/lmac_demo.yaml --references False
 	$(RUN) recipes/ESC50/train_nmf.py hparams/nmf_demo.yaml
 	$(RUN) train_interpreter.py hparams/l2i_demo.yaml
-	$(RUN) eval_faithfulness.py hparams/l2i_demo.yaml
-	$(RUN) recipes/ESC50/compare_runs.py $(addsuffix /evaluation/table.json,\
+	$(RUN) eval_faithfulness.py hparams/l2i_demo.yaml --references False
+	$(RUN) recipes/ESC50/compare_runs.py $(addsuffix /evaluation,\
 		$(addprefix results/demo/,lmac_td_alpha0.75 lmac l2i_att))
 
 demo-quick: install
@@ -38,10 +38,12 @@ demo-quick: install
 	$(RUN) eval_faithfulness.py hparams/lmac_td_demo.yaml
 
 esc10: install
-	@test -n "$(DATA)" -a -n "$(NOISE)" || { echo "Give the folders:" \
-		"make esc10 DATA=path/to/ESC-10 NOISE=path/to/wham_noise"; exit 2; }
+	@test -n "$(DATA)" -a -n "$(NOISE)" -a -n "$(SPEECH)" || { \
+		echo "Give the folders: make esc10 DATA=path/to/ESC-10" \
+		"NOISE=path/to/wham_noise SPEECH=path/to/LJSpeech-1.1"; exit 2; }
 	$(RUN) recipes/ESC50/benchmark.py recipes/ESC50/esc10.yaml --jobs 2 \
-		--data_folder "$(DATA)" --wham_folder "$(NOISE)"
+		--data_folder "$(DATA)" --wham_folder "$(NOISE)" \
+		--ljspeech_folder "$(SPEECH)" --condition all
 
 test: install
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile

@@ -27,7 +27,7 @@ def main(argv=None):
     experiment.check_resumable()
     classifier = experiment.load_classifier()
     experiment.load_interpreter()
-    data = experiment.prepare("train", "valid")
+    data = experiment.prepare("train", "valid", conditions=["in_domain"])
     experiment.create_output_folder()
     experiment.add_tensorboard()
 

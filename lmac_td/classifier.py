@@ -71,6 +71,20 @@ class ConvBlock(nn.Module):
         return self.pool(x)
 
 
+class MaxPlusMean(nn.Module):
+    """Max plus mean over the last axis, as one module: DeepLIFT has rules for modules.
+
+    Example
+    -------
+    >>> MaxPlusMean()(torch.tensor([[[1.0, 3.0, 2.0]]]))
+    tensor([[5.]])
+    """
+
+    def forward(self, x):
+        """Map (B, C, t) to (B, C); the gradient of the maximum goes to one frame."""
+        return x.max(dim=2).values + x.mean(dim=2)
+
+
 class Cnn14(nn.Module):
     """CNN14 of any width, with the representations that interpreters decode.
 
@@ -130,6 +144,7 @@ class Cnn14(nn.Module):
             layer = ConvBlock(widths[block - 1], widths[block], norm_type, pool_size)
             self.add_module(f"conv_block{block}", layer)
             self.add_module(f"dropout{block}", nn.Dropout(dropout))
+        self.max_plus_mean = MaxPlusMean()
 
     def forward(self, x):
         """Embed log-mel spectrograms.
@@ -158,7 +173,7 @@ class Cnn14(nn.Module):
             outputs.append(self.get_submodule(f"conv_block{block}")(x))
             x = self.get_submodule(f"dropout{block}")(outputs[-1])
         x = x.mean(dim=3)  # (B, emb_dim, t // 32)
-        embedding = x.max(dim=2).values + x.mean(dim=2)
+        embedding = self.max_plus_mean(x)
         if not self.return_reps:
             return embedding
         return embedding, tuple(reversed(outputs[2:]))

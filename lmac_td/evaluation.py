@@ -3,7 +3,8 @@
 The Brain's validation and ``eval_faithfulness.py`` run this same code. A batch costs
 one STFT and one classifier pass for the mixtures, shared by all methods, then for
 each method one pass of the interpreter and one classifier pass for what it keeps and
-removes; every metric reads that one Explanation.
+removes; every metric reads that one Explanation. The curves at equal size take one
+classifier pass more, for the mask cut to each size.
 """
 
 from dataclasses import dataclass, replace
@@ -15,8 +16,11 @@ from tqdm import tqdm
 
 from lmac_td.classifier import Decision, FrozenClassifier
 from lmac_td.features import Features
-from lmac_td.interpreters.base import Explanation
+from lmac_td.interpreters.base import Explanation, Sources
 from lmac_td.metrics import settle_ties
+from lmac_td.metrics.curves import SIZES, top_bins_at
+from lmac_td.metrics.faithfulness import of_class
+from lmac_td.metrics.signal import kept_gain
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Heard:
     decision : Decision on the mixtures
     explanation : Explanation
     classifier : FrozenClassifier
+    sources : Sources, optional
+        What the mixtures are made of, to measure by; None where it is not asked for.
     """
 
     wavs: Tensor
@@ -37,6 +43,7 @@ class Heard:
     decision: Decision
     explanation: Explanation
     classifier: FrozenClassifier
+    sources: Sources | None = None
 
     @cached_property
     def _answers(self):
@@ -74,10 +81,32 @@ def decide(wavs, spectral_features, classifier):
         return features, classifier(features.log_mel)
 
 
-def explain(wavs, features, decision, interpreter, classifier):
-    """Explain decided mixtures -> Heard."""
-    explanation = interpreter(wavs, features, decision)
-    return Heard(wavs, features, decision, explanation, classifier)
+def take_apart(target, interference, spectral_features):
+    """Analyse what mixtures are made of, without gradients.
+
+    Arguments
+    ---------
+    target, interference : Tensor (B, T)
+        As they stand in the mixtures.
+    spectral_features : SpectralFeatures
+
+    Returns
+    -------
+    Sources
+    """
+    with torch.no_grad():
+        both = spectral_features.stft(torch.cat([target, interference])).abs()
+    return Sources(target, interference, *both.chunk(2))
+
+
+def explain(wavs, features, decision, interpreter, classifier, sources=None):
+    """Explain decided mixtures -> Heard.
+
+    Only an interpreter that ``needs_sources``, the oracle, is shown the sources.
+    """
+    shown = {"sources": sources} if interpreter.needs_sources else {}
+    explanation = interpreter(wavs, features, decision, **shown)
+    return Heard(wavs, features, decision, explanation, classifier, sources)
 
 
 def as_audio(heard, spectral_features):
@@ -91,7 +120,56 @@ def as_audio(heard, spectral_features):
     )
 
 
-def score(table, condition, method, batch, heard):
+def on_the_stft(heard):
+    """The method's mask on the STFT, (B, frames, bins).
+
+    Its own where it has one; |STFT(i)| / |X|, at most 1, where its mask lives elsewhere
+    (in LMAC-TD's latent, on mel bands).
+    """
+    magnitude, explanation = heard.features.magnitude, heard.explanation
+    if explanation.mask.shape == magnitude.shape:
+        return explanation.mask
+    # To four digits: rounding of the sound must put no bin before another.
+    return kept_gain(explanation.attribution.expm1(), magnitude).round(decimals=4)
+
+
+def at_equal_size(heard, spectral_features, sizes=SIZES):
+    """What the decided class is given when masks are cut to equal sizes.
+
+    The mask of :func:`on_the_stft` is cut to the bins where it is largest, until they
+    hold a share of the mixture's energy; these are then kept, or removed, whole. The
+    classifier is given the masked spectrogram, for every method.
+
+    Arguments
+    ---------
+    heard : Heard
+    spectral_features : SpectralFeatures
+    sizes : sequence of float
+        Shares of the mixture's energy.
+
+    Returns
+    -------
+    dict of str to Tensor (B, n_sizes)
+        ``p_kept`` and ``p_removed``: probabilities of the decided class.
+    """
+    magnitude, decided = heard.features.magnitude, heard.decision.predicted
+    tops = top_bins_at(on_the_stft(heard), magnitude, sizes)
+    log_mels = [
+        spectral_features.log_mel(magnitude * part)
+        for top in tops
+        for part in (top, ~top)
+    ]
+    p = [
+        of_class(logits.float().softmax(dim=-1), decided)
+        for logits in heard.classifier.classify(*log_mels)
+    ]
+    return {
+        "p_kept": torch.stack(p[0::2], dim=1),
+        "p_removed": torch.stack(p[1::2], dim=1),
+    }
+
+
+def score(table, condition, method, batch, heard, equal_size=None):
     """Add one method's scores on one batch to the table.
 
     Arguments
@@ -102,12 +180,23 @@ def score(table, condition, method, batch, heard):
     batch : PaddedBatch
         With ``id`` and ``class_index``.
     heard : Heard
+        With ``sources``, it is scored against them, too.
+    equal_size : dict, optional
+        Of :func:`at_equal_size`.
     """
     p_x = heard.decision.probabilities
     p_in = settle_ties(p_x, heard.logits_in.float().softmax(dim=-1))
     p_out = heard.logits_out.float().softmax(dim=-1)
     mask = heard.explanation.mask
     on_stft = mask.shape == heard.features.magnitude.shape
+    truth = {}
+    if heard.sources is not None:
+        truth = {
+            "magnitude": heard.features.magnitude,
+            "target": heard.sources.target,
+            "target_mag": heard.sources.target_magnitude,
+            "other_mag": heard.sources.interference_magnitude,
+        }
     table.add(
         condition=condition,
         method=method,
@@ -122,7 +211,24 @@ def score(table, condition, method, batch, heard):
         residual=heard.explanation.residual,
         attribution=heard.explanation.attribution,
         mask=mask if on_stft else None,
+        **truth,
+        **(equal_size or {}),
     )
+
+
+def rows_of(interpreters):
+    """Names of the rows that :func:`evaluate` adds for interpreters, by name."""
+    rows = []
+    for method, interpreter in interpreters.items():
+        rows.append(method)
+        if interpreter.heard != "audio":
+            rows.append(row_as_audio(method))
+    return rows
+
+
+def row_as_audio(method):
+    """The name of the row that scores a method's sounds."""
+    return f"{method}, as audio"
 
 
 @torch.no_grad()
@@ -149,7 +255,8 @@ def evaluate(
     interpreters : dict of str to Interpreter
         By the name they carry in the table.
     loader : DataLoader
-        Batches with ``id``, ``mixture`` and ``class_index``.
+        Batches with ``id``, ``mixture``, ``target``, ``interference`` and
+        ``class_index``.
     spectral_features : SpectralFeatures
     classifier : FrozenClassifier
     device : str
@@ -159,13 +266,23 @@ def evaluate(
         Show a progress bar.
     """
     for batch in tqdm(loader, desc=condition, disable=not progress, dynamic_ncols=True):
-        wavs = batch.mixture.data.to(device)
+        wavs, target, interference = (
+            signal.data.to(device)
+            for signal in (batch.mixture, batch.target, batch.interference)
+        )
         features, decision = decide(wavs, spectral_features, classifier)
+        sources = take_apart(target, interference, spectral_features)
+        # Of a clip alone everything is target: there is nothing to tell it from.
+        mixed = bool(interference.any())
         for method, interpreter in interpreters.items():
-            heard = explain(wavs, features, decision, interpreter, classifier)
-            score(table, condition, method, batch, heard)
+            heard = explain(wavs, features, decision, interpreter, classifier, sources)
+            if not mixed:
+                heard = replace(heard, sources=None)
+            equal_size = at_equal_size(heard, spectral_features)
+            score(table, condition, method, batch, heard, equal_size)
             if on_heard is not None:
                 on_heard(condition, method, batch, heard)
             if interpreter.heard != "audio":
                 sounds = as_audio(heard, spectral_features)
-                score(table, condition, f"{method}, as audio", batch, sounds)
+                row = row_as_audio(method)
+                score(table, condition, row, batch, sounds, equal_size)

@@ -12,7 +12,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.checkpoints import find_best, load_weights
 from lmac_td.classifier import load_classifier
-from lmac_td.data.datasets import CONDITIONS
+from lmac_td.data.datasets import CONDITIONS, TRAINING_CONDITIONS
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -22,9 +22,11 @@ SETTINGS = "settings.json"
 # Settings that do not change what is trained.
 RUN_SETTINGS = {
     "number_of_epochs", "num_workers", "eval_batch_size", "interpret_period",
-    "n_samples", "condition", "download", "generate_corpus", "skip_bad_files",
-    "use_tensorboard", "cache_folder", "output_folder", "save_folder", "test_fold_nums",
-    "relevance_threshold", "removal_thresholds", "export_components",
+    "n_samples", "condition", "references", "download", "generate_corpus",
+    "skip_bad_files", "ljspeech_folder", "mixtures_snr_db", "white_noise_snr_db",
+    "speech_snr_db", "snr", "use_tensorboard", "cache_folder", "output_folder",
+    "save_folder", "test_fold_nums", "relevance_threshold", "removal_thresholds",
+    "export_components",
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
 MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
@@ -86,9 +88,30 @@ class Experiment:
         """Where everything that the experiment makes is kept."""
         return Path(self.hparams["output_folder"])
 
-    def prepare(self, *splits, noise=True):
-        """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`."""
-        return self.hparams["prepare"](splits, noise=noise)
+    def prepare(self, *splits, conditions):
+        """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`.
+
+        Arguments
+        ---------
+        *splits : str
+        conditions : sequence of str
+            Those that the command mixes clips in.
+
+        Returns
+        -------
+        PreparedData
+        """
+        settings = {}
+        # Recipes that measure no interpreter have no settings of the other conditions.
+        if set(conditions) - set(TRAINING_CONDITIONS):
+            settings = {
+                "ljspeech_folder": self.hparams["ljspeech_folder"],
+                "mixtures_snr_db": self.hparams["mixtures_snr_db"],
+                "white_noise_snr_db": self.hparams["white_noise_snr_db"],
+                "speech_snr_db": self.hparams["speech_snr_db"],
+                "snr": self.hparams["snr"],
+            }
+        return self.hparams["prepare"](splits, conditions=conditions, **settings)
 
     def check_resumable(self):
         """Refuse an output folder whose checkpoints are of other settings.
@@ -218,10 +241,32 @@ class Experiment:
         print(f"Beginning with {folder}, epoch {epoch}", flush=True)
 
     def conditions(self):
-        """Names of the conditions that ``condition`` asks for."""
+        """Names of the conditions that ``condition`` asks for.
+
+        Returns
+        -------
+        list of str
+            One, several, or with ``all`` every one, in the order given.
+
+        Raises
+        ------
+        SettingError
+            If one is unknown or named twice, or none is.
+        """
         wanted = self.hparams["condition"]
-        require_choice("condition", wanted, ("all", *CONDITIONS))
-        return list(CONDITIONS) if wanted == "all" else [wanted]
+        if wanted == "all":
+            return list(CONDITIONS)
+        if not isinstance(wanted, list):
+            require_choice("condition", wanted, ("all", *CONDITIONS))
+            return [wanted]
+        for condition in wanted:
+            require_choice("condition", condition, CONDITIONS)
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise SettingError(
+                f"condition is {wanted!r}: give --condition all, one name, or a list "
+                f"of {', '.join(CONDITIONS)}, each at most once"
+            )
+        return list(wanted)
 
     def add_tensorboard(self):
         """Log to TensorBoard as well, where ``use_tensorboard`` asks for it."""
@@ -260,8 +305,9 @@ def open_experiment(argv, usage, needs):
         ``recipe.yaml --setting value ...``, or ``--help``.
     usage : str
         What ``--help`` prints before SpeechBrain's run options.
-    needs : str
-        A setting that the recipes of this command have and others do not.
+    needs : str or sequence of str
+        A setting that the recipes of this command have and others do not, or several,
+        of which one is enough.
 
     Returns
     -------
@@ -282,12 +328,13 @@ def open_experiment(argv, usage, needs):
     experiment = Experiment(
         recipe, load_recipe(recipe, overrides), _with_device(run_opts), overrides
     )
-    if needs not in experiment.hparams:
+    needs = [needs] if isinstance(needs, str) else needs
+    if not set(needs) & set(experiment.hparams):
         raise SettingError(
-            f"{recipe} is a recipe for another command (it has no {needs}): give "
+            f"{recipe} is a recipe for another command (it has no {needs[0]}): give "
             "hparams/cnn14*.yaml to train_classifier.py, hparams/nmf*.yaml to "
-            "train_nmf.py, the others to train_interpreter.py and "
-            "eval_faithfulness.py"
+            "train_nmf.py, hparams/baselines*.yaml to eval_faithfulness.py alone, the "
+            "others to train_interpreter.py and eval_faithfulness.py"
         )
     for name in POSITIVE_SETTINGS:
         if name in experiment.hparams:

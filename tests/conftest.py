@@ -103,6 +103,7 @@ def data_settings(corpus, tmp_path):
     return {
         "data_folder": corpus / "ESC-50",
         "wham_folder": corpus / "wham_noise",
+        "ljspeech_folder": corpus / "LJSpeech-1.1",
         "output_folder": tmp_path / "results",
         "fold_nums": {"train": [1], "valid": [4], "test": [5]},
         "out_n_neurons": N_CLASSES,
@@ -156,6 +157,15 @@ def real_data():
     return folders
 
 
+@pytest.fixture(scope="session")
+def real_speech():
+    """A folder of real speech, where the environment names it."""
+    folder = os.environ.get("LMAC_TD_SPEECH")
+    if not folder:
+        pytest.skip("LMAC_TD_SPEECH names no real recordings")
+    return folder
+
+
 @pytest.fixture
 def tiny_recipes(tmp_path, corpus):
     """Recipes for the commands; returns their folder, results go below it."""
@@ -170,19 +180,24 @@ def write_tiny_recipes(folder, corpus):
     tiny = f"""
 data_folder: {corpus / "ESC-50"}
 wham_folder: {corpus / "wham_noise"}
+ljspeech_folder: {corpus / "LJSpeech-1.1"}
 output_folder: !ref {folder}/results/<experiment_name>
 cache_folder: {folder}/cache
 signal_length_s: 1
 """
-    classifier = """
-cnn14_channels: [2, 4, 4, 8, 8]
-emb_dim: 8
-number_of_epochs: 2
-"""
-    interpreter = f"""
+    widths = "cnn14_channels: [2, 4, 4, 8, 8]\nemb_dim: 8\n"
+    classifier = f"{widths}number_of_epochs: 2\n"
+    explained = f"""
 pretrained_classifier: {folder}/results/cnn14/classifier
-interpret_period: 2
 n_samples: 2
+"""
+    interpreter = f"{explained}interpret_period: 2\n"
+    baselines = """
+smoothgrad_samples: 2
+n_steps: 4
+shap_samples: 2
+time_segments: 2
+frequency_segments: 2
 """
     lmac_td = """
 encoder_channels: 16
@@ -205,6 +220,7 @@ psi_width: 4
         "lmac_td": ["lmac_td_demo", classifier, interpreter, lmac_td],
         "lmac": ["lmac_demo", classifier, interpreter, "unet_channels: [4, 4, 4, 4]\n"],
         "l2i": ["l2i_demo", classifier, interpreter, l2i],
+        "baselines": ["baselines_demo", widths, explained, baselines],
     }
     for name, (base, *settings) in recipes.items():
         text = "".join([f"extends: {ROOT}/hparams/{base}.yaml\n", tiny, *settings])

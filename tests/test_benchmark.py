@@ -6,6 +6,7 @@ real ones are run by the last test.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +16,18 @@ import pytest
 
 from lmac_td.errors import DataError, SettingError
 from lmac_td.metrics.table import COLUMNS
+from lmac_td.report.runs import RECIPE as RECIPE_SETTINGS
 from recipes.ESC50.benchmark import (
     State,
     Step,
     child_environment,
     lock_folder,
     main,
+    minutes_to_markdown,
     plan,
     read_benchmark,
-    report,
     split_options,
 )
-from recipes.ESC50.compare_runs import RECIPE as RECIPE_SETTINGS
 from tests.conftest import ROOT
 
 BENCHMARK = "recipes/ESC50/benchmark.py"
@@ -51,12 +52,11 @@ while not (root / orders.get("wait for", "calls")).exists():
 if "exit" in orders:
     sys.exit(orders["exit"])
 folder = root / "results" / (recipe + alpha) / seed
-values = {{"mean": float(seed), "median": 0.0}}
-metrics = {{header: values for header in {[c.metric for c in COLUMNS]}}}
-row = {{"condition": "clean", "method": recipe + alpha, "n_clips": 1}}
-settings = {{"seed": int(seed), "test_fold_nums": 1, "mixing_seed": 1}}
-table = {{"settings": settings, "rows": [row | {{"metrics": metrics}}]}}
-settings["in_domain snr_db"] = 0
+scores = dict.fromkeys({list(dict.fromkeys(c.metric for c in COLUMNS))}, seed)
+scores |= {{"condition": "clean", "method": recipe + alpha, "clip_id": "a"}}
+scores |= {{"decided": 0, "p_x": 0.5}}
+settings = {{"seed": int(seed), "test_fold_nums": 1, "mixing_seed": 1, "snr_db": {{}}}}
+settings |= {{"methods": [recipe + alpha], "remarks": {{}}}}
 settings["recipe"] = dict.fromkeys({list(RECIPE_SETTINGS)}, 0)
 condition = flags.get("--condition", "all")
 made = {{
@@ -66,7 +66,9 @@ made = {{
 }}[kind]
 if not orders.get("makes nothing"):
     (folder / made).mkdir(parents=True, exist_ok=True)
-    (folder / made / "table.json").write_text(json.dumps(table))
+    lines = [",".join(map(str, part)) for part in (scores, scores.values())]
+    (folder / made / "clips.csv").write_text(chr(10).join(lines))
+    (folder / made / "table.json").write_text(json.dumps({{"settings": settings}}))
 """
 RECIPE = """
 seed: 7
@@ -171,6 +173,8 @@ def test_everything_runs_in_order_and_ends_in_a_table(bench, capsys):
     assert "| mask_alpha0.75-seed1 | " in said
     assert "7 of 7 finished: tune-seed2-evaluate (0.0 min)" in said
     assert (bench.folder / "bench" / "table.md").read_text() in said
+    for name in ("table.csv", "curves_clean.png", "gain_clean.png"):
+        assert (bench.folder / "bench" / name).stat().st_size > 0
     assert "these are train mask 0.75 1" in bench.log("mask_alpha0.75-seed1-train")
     folder = bench.folder
     assert (
@@ -224,8 +228,7 @@ def test_another_recipe_under_the_same_name_is_run_again(bench):
 
 def test_an_old_measurement_does_not_outlive_its_training(bench):
     bench.run()
-    (bench.results / "mask0.75" / "1" / "save" / "table.json").unlink()
-    (bench.results / "mask0.75" / "1" / "save").rmdir()
+    shutil.rmtree(bench.results / "mask0.75" / "1" / "save")
     bench.order(**orders(MASK_1[1], exit=1))
     assert bench.run() == (1, MASK_1)
     bench.order()
@@ -347,7 +350,9 @@ def test_minutes_of_what_was_trained_before_are_not_claimed(tmp_path):
     step.makes.mkdir()
     state.start(step, [step])
     state.note(step, status="finished", minutes=0.1)
-    assert "| run |          > 0.1 |                – |" in report([step], state)
+    assert "| run |          > 0.1 |                – |" in minutes_to_markdown(
+        [step], state
+    )
 
 
 def test_a_share_of_the_cores_unless_the_user_says_otherwise(monkeypatch):
@@ -478,6 +483,35 @@ def test_a_damaged_state_is_named(bench):
     (bench.folder / "bench" / "state.json").write_text("{")
     with pytest.raises(DataError, match=r"state\.json cannot be read: delete it"):
         bench.run()
+
+
+def test_rows_that_explain_nothing_are_scored_once(bench):
+    for name in ("mask", "tune"):
+        with open(bench.folder / f"{name}.yaml", "a") as file:
+            file.write("references: True\n")
+    evaluations = [step for step in bench.plan() if step.kind == "evaluate"]
+    asked = [step.command.partition("--references ")[2] for step in evaluations]
+    assert asked == ["", "False", "False"]
+    assert not any("references" in s.command for s in bench.plan() if s.kind == "train")
+    chosen = bench.plan("--references", "True")
+    assert all("--references True" in s.command for s in chosen if s.kind == "evaluate")
+
+
+def test_an_evaluation_setting_does_not_train_anew(bench):
+    for name in ("mask", "tune"):
+        with open(bench.folder / f"{name}.yaml", "a") as file:
+            file.write("snr: paper\n")
+    bench.run()
+    code, calls = bench.run("--snr", "published", "--condition", "speech")
+    assert (code, calls) == (0, [c for c in ALL if c.startswith("evaluate")])
+
+
+def test_rows_are_compared_below_the_table(bench, capsys):
+    code, _ = bench.run("--compare", "tune0.5", "mask0.75, seed 2")
+    assert code == 0
+    assert "| metric " in capsys.readouterr().out
+    with pytest.raises(SettingError, match=r"mask0\.75, seed 9"):
+        bench.run("--compare", "tune0.5", "mask0.75, seed 9")
 
 
 def test_the_benchmark_of_the_repository_can_be_planned():

@@ -102,12 +102,14 @@ def test_the_main_job(tiny_recipes):
     said = run(EVALUATE, tiny_recipes / "lmac_td.yaml").stdout
     folder = results / "lmac_td_alpha0.75" / "evaluation"
     assert (folder / "table.md").read_text() in said
-    for row in ("lmac_td_alpha0.75", "identity", "zeros", "random mask", "half gain"):
-        assert said.count(f"\n| {row} ") == 2 * 2  # means and intervals, two conditions
+    rows = ("lmac_td_alpha0.75", "identity", "zeros", "random mask", "half gain")
+    for row in (*rows, "oracle"):
+        # Means and intervals: faithfulness, the truth where it is known, equal size.
+        assert said.count(f"\n| {row} ") == 2 * 3 + 2 * 2
     table = json.loads((folder / "table.json").read_text())
     assert table["settings"]["checkpoint chosen on fold"] == [4]
     assert {row["n_clips"] for row in table["rows"]} == {10}
-    assert len((folder / "clips.csv").read_text().splitlines()) == 1 + 2 * 5 * 10
+    assert len((folder / "clips.csv").read_text().splitlines()) == 1 + 2 * 6 * 10
 
     kept = sorted((folder / "samples" / "in_domain").glob("*_interpretation.wav"))
     assert len(kept) == 2
@@ -153,11 +155,14 @@ def test_every_method_by_the_same_two_commands(trained):
     samples = results / "l2i_max" / "evaluation" / "samples"
     assert list(samples.rglob("*_component_*.wav"))
 
-    tables = [f"{results}/{name}/evaluation/table.json" for name in
-              ("lmac", "lmac_mel", "lmac_finetune4", "l2i_max")]  # fmt: skip
-    said = run("recipes/ESC50/compare_runs.py", *tables).stdout
+    runs = [f"{results}/{name}/evaluation" for name in
+            ("lmac", "lmac_mel", "lmac_finetune4", "l2i_max")]  # fmt: skip
+    said = run("recipes/ESC50/compare_runs.py", *runs).stdout
     for row in ("lmac", "lmac, as audio", "lmac_mel", "l2i_max", "identity"):
-        assert said.count(f"\n| {row} ") == 2
+        assert said.count(f"\n| {row} ") == 3 + 2
+    pair = ["--compare", "lmac", "l2i_max"]
+    said = run("recipes/ESC50/compare_runs.py", *runs, *pair).stdout
+    assert "lmac − l2i_max, clip by clip" in said
 
     # What they were built on is not changed beneath them.
     run(
@@ -180,6 +185,91 @@ def test_every_method_by_the_same_two_commands(trained):
         mask_domain="log1p",
     )
     assert "was trained with mask_domain 'magnitude'" in sentence
+
+
+def test_the_whole_comparison(trained):
+    """All conditions, two rows clip by clip, the papers' rows, metrics of Quantus."""
+    recipe, results = trained / "lmac_td.yaml", trained / "results"
+    options = "--compare lmac_td_alpha0.75 oracle --published --quantus Sparseness"
+    said = run(
+        EVALUATE,
+        recipe,
+        *options.split(),
+        "RelevanceRankAccuracy",
+        condition="all",
+        eval_batch_size=5,
+    ).stdout
+    sections = [line[4:] for line in said.splitlines() if line.startswith("### ")]
+    conditions = ["in_domain", "mixtures", "white_noise", "speech", "clean"]
+    assert sections[:5] == conditions
+    folder = results / "lmac_td_alpha0.75" / "evaluation"
+    for name in ("table.md", "compare.md", "published.md", "quantus.md"):
+        assert (folder / name).read_text() in said, name
+    lines = (folder / "table.csv").read_text().splitlines()
+    assert len(lines) == 1 + 5 * 6
+    assert (folder / "quantus.csv").is_file()
+    assert sorted(p.name for p in (folder / "samples").iterdir()) == sorted(conditions)
+    assert "RelevanceRankAccuracy" in (folder / "quantus.md").read_text()
+    assert "lmac_td_alpha0.75 − oracle" in (folder / "compare.md").read_text()
+    # 10 classes are not ESC-50.
+    assert "ESC-50" in (folder / "published.md").read_text()
+    settings = json.loads((folder / "table.json").read_text())["settings"]
+    assert settings["snr_db"] == {
+        "in_domain": 0, "mixtures": 5, "white_noise": 3, "speech": 3,
+    }  # fmt: skip
+
+    run(EVALUATE, recipe, condition="speech", snr="published", references=False)
+    alone = results / "lmac_td_alpha0.75" / "evaluation_speech"
+    settings = json.loads((alone / "table.json").read_text())["settings"]
+    assert settings["snr_db"]["speech"] == pytest.approx(12.04, abs=0.01)
+    assert len((alone / "table.csv").read_text().splitlines()) == 2
+    assert len((folder / "table.csv").read_text().splitlines()) == 1 + 5 * 6
+
+
+def test_attributions_by_captum(trained):
+    """Every baseline, in both domains, is measured as any other method."""
+    recipe = trained / "baselines.yaml"
+    said = run(EVALUATE, recipe, condition="in_domain").stdout
+    for row in ("saliency", "smoothgrad", "integrated_gradients", "gradcam",
+                "guided_gradcam", "guided_backprop", "gradient_shap",
+                "deeplift_shap", "occlusion", "gradcam, as audio"):  # fmt: skip
+        assert said.count(f"\n| {row} ") == 2 * 3, row
+    folder = trained / "results" / "baselines_stft" / "evaluation_in_domain"
+    assert len(list((folder / "samples" / "in_domain" / "gradcam").glob("*.png"))) == 2
+    chosen = {"domain": "mel", "methods": "[gradcam]", "condition": "in_domain"}
+    other = trained / "results" / "lmac_td_alpha0.75" / "evaluation_in_domain"
+    run(EVALUATE, trained / "lmac_td.yaml", condition="in_domain")
+    pair = ["--compare", "gradcam (mel)", str(other)]
+    said = run(EVALUATE, recipe, *pair, references=False, **chosen).stdout
+    assert "gradcam (mel) − lmac_td_alpha0.75, clip by clip" in said
+
+    sentence = refused(TRAIN, recipe)
+    assert "baselines*.yaml to eval_faithfulness.py alone" in sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "words"),
+    [
+        (["--compare", "lmac", "identity"], {}, "no row of this table"),
+        (["--quantus", "Sparsness"], {}, "Sparseness"),
+        ([], {"condition": "loud"}, "white_noise"),
+        ([], {"condition": "[speech, speech]"}, "speech"),
+        ([], {"condition": "speech", "ljspeech_folder": "/nowhere"}, "ljspeech_folder"),
+        ([], {"condition": "speech", "snr": "loud"}, "--snr"),
+        ([], {"condition": "speech", "speech_snr_db": "loud"}, "--speech_snr_db"),
+    ],
+)
+def test_an_evaluation_that_cannot_work(trained, options, settings, words):
+    folder = trained / "results" / "lmac_td_alpha0.75"
+    before = sorted(folder.rglob("*"))
+    sentence = refused(EVALUATE, trained / "lmac_td.yaml", *options, **settings)
+    assert words in sentence
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_baselines_that_are_none(trained):
+    sentence = refused(EVALUATE, trained / "baselines.yaml", methods="[salience]")
+    assert "--methods" in sentence
 
 
 @pytest.mark.parametrize("alpha", [0, 1])
@@ -377,7 +467,7 @@ def test_real_recordings(real_data, tiny_recipes):
     run(TRAIN, tiny_recipes / "lmac_td.yaml", **settings)
     settings["condition"] = "in_domain"
     said = run(EVALUATE, tiny_recipes / "lmac_td.yaml", **settings).stdout
-    assert said.count("\n| identity ") == 2
+    assert said.count("\n| identity ") == 2 * 3
 
 
 def test_the_readmes_own_method(trained, monkeypatch):
@@ -396,7 +486,7 @@ def test_the_readmes_own_method(trained, monkeypatch):
     monkeypatch.syspath_prepend(trained)
     run(TRAIN, trained / "tiny.yaml")
     said = run(EVALUATE, trained / "tiny.yaml").stdout
-    assert said.count("\n| energy ") == 2 * 2
+    assert said.count("\n| energy ") == 2 * 3 + 2 * 2
 
     # With nothing to learn, it is measured at once, and never trained.
     code = code.replace("torch.nn.Parameter(torch.tensor(float(threshold)))", "0.5")
@@ -407,7 +497,7 @@ def test_the_readmes_own_method(trained, monkeypatch):
     sentence = refused(TRAIN, trained / "tiny.yaml", **settings)
     assert "nothing to train" in sentence
     said = run(EVALUATE, trained / "tiny.yaml", **settings).stdout
-    assert said.count("\n| fixed ") == 2 * 2
+    assert said.count("\n| fixed ") == 2 * 3 + 2 * 2
 
 
 def yaml_without(path, *keys):

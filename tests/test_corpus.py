@@ -11,7 +11,14 @@ import soundfile
 from lmac_td.data import corpus
 from lmac_td.data.corpus import MARKER, N_FOLDS, generate_corpus
 from lmac_td.data.esc50 import class_names, read_clips
-from lmac_td.data.synthesis import NOISES, SOUNDS, harmonics, make_clip, make_noise
+from lmac_td.data.synthesis import (
+    NOISES,
+    SOUNDS,
+    harmonics,
+    make_clip,
+    make_noise,
+    make_speech,
+)
 from lmac_td.errors import DataError, SettingError
 
 SMALL = {"clips_per_class_and_fold": 1, "duration_s": 1.0}
@@ -22,6 +29,7 @@ def _few_noise_files():
     """Three files a split and kind are enough, and three times as fast."""
     patch = pytest.MonkeyPatch()
     patch.setattr(corpus, "FILES_PER_NOISE_KIND", {"train": 2, "valid": 1, "test": 1})
+    patch.setattr(corpus, "N_UTTERANCES", 4)
     yield
     patch.undo()
 
@@ -76,6 +84,39 @@ def test_noise_is_laid_out_as_whams_is(folder):
     assert channels == {1, 2}
 
 
+def test_speech_is_laid_out_as_ljspeechs_is(folder):
+    speech = folder / "LJSpeech-1.1"
+    table = (speech / "metadata.csv").read_text().splitlines()
+    names = [line.split("|")[0] for line in table]
+    assert names == sorted(path.stem for path in (speech / "wavs").iterdir())
+    for line in table:
+        _, transcript, normalised = line.split("|")
+        # Nobody shall take it for words.
+        assert "synthetic" in transcript
+        assert transcript == normalised
+    for path in (speech / "wavs").iterdir():
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels) == (22050, 1)
+        assert 2 <= info.duration <= 6
+
+
+@pytest.mark.parametrize(("n", "rate"), [(80000, 16000), (110250, 22050), (3000, 8000)])
+def test_a_voice_babbles_and_pauses(n, rate):
+    for seed in range(3):
+        wave = make_speech(np.random.default_rng(seed), n, rate)
+        assert wave.shape == (n,)
+        assert np.isfinite(wave).all()
+        assert 0.05 < np.abs(wave).max() < 1
+        if n / rate < 1:
+            continue
+        frames = wave[: n // 400 * 400].reshape(-1, 400)
+        level_db = 10 * np.log10(np.mean(frames**2, axis=1) / np.mean(frames**2))
+        assert 0.1 < np.mean(level_db < -25) < 0.7  # pauses, with a room in them
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        hz = np.fft.rfftfreq(n, 1 / rate)
+        assert power[(hz > 80) & (hz < 4000)].sum() > 0.7 * power.sum()
+
+
 def test_no_two_files_are_alike(folder):
     sounds = [value for name, value in digests(folder).items() if name.endswith(".wav")]
     assert len(set(sounds)) == len(sounds)
@@ -88,7 +129,7 @@ def test_same_seed_same_bytes(folder, tmp_path):
 def test_another_seed_gives_other_sounds(folder, tmp_path):
     other = digests(generate_corpus(tmp_path / "other", seed=1, **SMALL))
     same = {name for name, value in digests(folder).items() if other[name] == value}
-    assert same == {"ESC-50/meta/esc50.csv"}
+    assert same == {"ESC-50/meta/esc50.csv", "LJSpeech-1.1/metadata.csv"}
 
 
 def test_more_clips_keep_the_first(tmp_path, monkeypatch):
@@ -172,6 +213,14 @@ def test_a_complete_corpus_is_kept(folder, monkeypatch):
 def test_another_corpus_or_folder_is_not_overwritten(folder, tmp_path):
     with pytest.raises(DataError, match="other parameters"):
         generate_corpus(folder, seed=5, **SMALL)
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    marker = json.loads((folder / MARKER).read_text()) | {"version": 1}
+    (earlier / MARKER).write_text(json.dumps(marker))
+    with pytest.raises(DataError, match=r"'version': 1.*remove this one"):
+        generate_corpus(earlier, **SMALL)
+    (earlier / MARKER).unlink()
+    earlier.rmdir()
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(DataError, match="no embedded corpus"):
         generate_corpus(tmp_path, **SMALL)
@@ -200,7 +249,9 @@ def test_wrong_parameters(tmp_path, wrong):
 def test_command(tmp_path, capsys):
     command = [str(tmp_path / "c"), "--clips_per_class_and_fold", "1"]
     corpus.main([*command, "--duration_s", "0.5"])
-    assert f"data_folder: {tmp_path / 'c' / 'ESC-50'}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"data_folder: {tmp_path / 'c' / 'ESC-50'}" in said
+    assert f"ljspeech_folder: {tmp_path / 'c' / 'LJSpeech-1.1'}" in said
     assert json.loads((tmp_path / "c" / MARKER).read_text())["duration_s"] == 0.5
     with pytest.raises(SystemExit, match="2"):
         corpus.main([*command, "--seed", "3"])

@@ -10,6 +10,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.audio import save_audio
 from lmac_td.data.datasets import OUTPUT_KEYS, make_dataset
+from lmac_td.data.interference import OtherClasses, WhiteNoise
 from lmac_td.data.noise import NoisePool
 from lmac_td.errors import SettingError
 
@@ -24,7 +25,8 @@ def manifest(tmp_path):
     for i in range(6):
         wav = torch.randn(N if i < 5 else N // 2, generator=generator)
         np.save(tmp_path / f"{i}.npy", wav.numpy())
-        entries[f"clip{i}"] = {"wav": str(tmp_path / f"{i}.npy"), "class_index": i % 3}
+        wav = str(tmp_path / f"{i}.npy")
+        entries[f"clip{i}"] = {"wav": wav, "class_index": i % 3, "fold": 1}
     (tmp_path / "train.json").write_text(json.dumps(entries))
     return tmp_path / "train.json"
 
@@ -120,8 +122,10 @@ def test_clean_probability(five, pool, probability, low, high):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"condition": "underwater"}, "underwater.*clean, in_domain"),
-        ({"condition": "in_domain"}, "wham_folder"),
+        ({"condition": "underwater"}, "underwater.*in_domain, mixtures, .* or clean"),
+        ({"condition": "in_domain"}, "nothing to mix"),
+        ({"condition": "speech", "mixing_seed": 0}, "nothing to mix"),
+        ({"condition": "white_noise"}, "for validation and test"),
         ({"condition": "clean", "clean_probability": 1.5}, "clean_probability"),
         (
             {"condition": "clean", "clean_probability": 0.5, "mixing_seed": 0},
@@ -134,7 +138,16 @@ def test_wrong_settings_are_named(manifest, arguments, word):
         make_dataset(manifest, **arguments)
 
 
-def test_a_dataset_can_be_sent_to_any_worker(five, pool):
-    dataset = make_dataset(five, "in_domain", pool, mixing_seed=3)
+@pytest.mark.parametrize("condition", ["mixtures", "white_noise", "speech"])
+def test_training_knows_no_other_condition(five, pool, condition):
+    with pytest.raises(SettingError, match=f"{condition}.*train on clean or in_domain"):
+        make_dataset(five, condition, pool)
+
+
+@pytest.mark.parametrize("condition", ["in_domain", "mixtures", "white_noise"])
+def test_a_dataset_can_be_sent_to_any_worker(five, pool, condition):
+    others = {"mixtures": OtherClasses(five), "white_noise": WhiteNoise(N)}
+    interference = others.get(condition, pool)
+    dataset = make_dataset(five, condition, interference, mixing_seed=3)
     sent = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(sent[2]["mixture"], dataset[2]["mixture"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lmac_td.data.mixing import clean, mix_at_snr
+from lmac_td.data.mixing import PUBLISHED_SNR_DB, clean, mix_at_snr
 from lmac_td.errors import DataError, SettingError
 
 
@@ -53,6 +53,29 @@ def test_ratio_sum_and_peak(snr_db):
     assert 10 * math.log10(power[0] / power[1]) == pytest.approx(snr_db, abs=1e-4)
     assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
     assert mixed.mixture.abs().max() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("condition", "target_gain", "other_gain", "rounded"),
+    [
+        ("mixtures", 0.8, 0.2, 12.04),
+        ("white_noise", 1.0, 0.5, 6.02),
+        ("speech", 0.8, 0.2, 12.04),
+    ],
+)
+def test_published_ratios_are_those_of_amplitudes(
+    condition, target_gain, other_gain, rounded
+):
+    """What the published code's gains make of two sounds of the same power."""
+    target, other = sources()
+    other = other * (target.norm() / other.norm())
+    energies = [
+        sum(float(x) ** 2 for x in gain * wav)
+        for gain, wav in ((target_gain, target), (other_gain, other))
+    ]
+    measured = 10 * math.log10(energies[0] / energies[1])
+    assert PUBLISHED_SNR_DB[condition] == pytest.approx(measured, abs=1e-4)
+    assert round(PUBLISHED_SNR_DB[condition], 2) == rounded
 
 
 def test_ratio_ignores_where_the_sound_lies():

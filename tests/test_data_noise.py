@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from lmac_td.data.noise import NoisePool, wham_split_folder
+from lmac_td.data.noise import NoisePool, speech_folder, wham_split_folder
 from lmac_td.errors import DataError, LoadAudioError
 
 RATE = 1000
@@ -156,7 +156,7 @@ def test_bad_files_are_named(tmp_path, what, rate):
     write(tmp_path, "bad.wav", np.zeros(0 if what == "empty" else 2000), rate)
     if what == "corrupt":
         (tmp_path / "bad.wav").write_bytes(b"no sound")
-    with pytest.raises(LoadAudioError, match=r"bad\.wav.*remove it from the noise"):
+    with pytest.raises(LoadAudioError, match=r"bad\.wav.*remove it from wham_folder"):
         pool_of(tmp_path).random()
 
 
@@ -169,6 +169,29 @@ def test_folders(tmp_path):
     assert wham_split_folder(tmp_path, "train") == tmp_path / "tr"
     with pytest.raises(DataError, match=r"cv.*--wham_folder"):
         wham_split_folder(tmp_path, "valid")
+
+
+def test_speech_lies_as_ljspeechs_or_flat(tmp_path):
+    with pytest.raises(DataError, match=r"missing.*--ljspeech_folder.*--condition"):
+        speech_folder(tmp_path / "missing")
+    write(tmp_path, "a.wav", ramp(N))
+    assert speech_folder(str(tmp_path)) == tmp_path
+    write(tmp_path / "wavs", "b.wav", ramp(N))
+    assert speech_folder(tmp_path) == tmp_path / "wavs"
+
+
+def test_errors_name_the_setting_of_the_folder(tmp_path):
+    for spoil, words in (
+        (lambda: None, "does not exist: correct ljspeech_folder"),
+        (lambda: (tmp_path / "wavs").mkdir(), "no wav or flac.*correct ljspeech_fol"),
+        (
+            lambda: (tmp_path / "wavs" / "bad.wav").write_bytes(b"no sound"),
+            r"bad\.wav.*remove it from ljspeech_folder",
+        ),
+    ):
+        spoil()
+        with pytest.raises(DataError, match=words):
+            pool_of(tmp_path / "wavs", setting="ljspeech_folder").random()
 
 
 def test_bad_recordings_are_passed_over_only_when_asked(folder, caplog):

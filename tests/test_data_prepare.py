@@ -1,9 +1,18 @@
-"""One call from settings to data."""
+"""One call from settings to data, and the mixtures of every condition."""
 
+import csv
+import hashlib
 import json
+import math
+import shutil
 
+import numpy as np
 import pytest
+import torch
+from speechbrain.dataio.dataloader import make_dataloader
 
+from lmac_td.audio import save_audio
+from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import DataError, SettingError
 
@@ -61,7 +70,7 @@ def test_noise_is_looked_at_first_and_only_where_it_is_wanted(settings, tmp_path
     with pytest.raises(DataError, match="no wav or flac"):
         prepare(["test"], **settings)
     assert not (tmp_path / "results").exists()
-    data = prepare(["test"], noise=False, **settings)
+    data = prepare(["test"], conditions=["clean"], **settings)
     assert len(data.dataset("test", "clean")) == 20
 
 
@@ -73,8 +82,253 @@ def test_a_fold_that_a_later_command_needs_is_looked_for_now(settings):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("snr_db", "loud"), ("sample_rate", 0), ("signal_length_s", float("nan"))],
+    [
+        ("snr_db", "loud"),
+        ("mixtures_snr_db", "loud"),
+        ("white_noise_snr_db", math.inf),
+        ("speech_snr_db", None),
+        ("sample_rate", 0),
+        ("signal_length_s", float("nan")),
+    ],
 )
 def test_numbers_that_are_none(settings, name, value):
     with pytest.raises(SettingError, match=name):
         prepare(["test"], **{**settings, name: value})
+
+
+# ------------------------------------------------------------------ conditions
+
+PAPER = {"in_domain": 0, "mixtures": 5, "white_noise": 3, "speech": 3}
+PUBLISHED = {"in_domain": 0, "mixtures": 12.04, "white_noise": 6.02, "speech": 12.04}
+MIXED = [condition for condition in CONDITIONS if condition != "clean"]
+
+
+def measured_db(item):
+    energies = [
+        item[name].double().square().sum().item() for name in ("target", "interference")
+    ]
+    return 10 * math.log10(energies[0] / energies[1])
+
+
+def digests(dataset, **loading):
+    """{clip id: hash of mixture, target and interference}, as a loader gives them."""
+    found = {}
+    for batch in make_dataloader(dataset, **loading):
+        for i, clip_id in enumerate(batch.id):
+            parts = (batch.mixture, batch.target, batch.interference)
+            sounds = b"".join(part.data[i].numpy().tobytes() for part in parts)
+            found[clip_id] = hashlib.sha256(sounds).hexdigest()
+    return found
+
+
+def all_digests(data, split="test", **loading):
+    loading = {"batch_size": 8} | loading
+    return {c: digests(data.dataset(split, c), **loading) for c in CONDITIONS}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, PAPER),
+        ({"snr": "published"}, PUBLISHED),
+        (
+            {"snr_db": -3, "mixtures_snr_db": 1, "speech_snr_db": -7.5},
+            {**PAPER, "in_domain": -3, "mixtures": 1, "speech": -7.5},
+        ),
+        ({"snr": "published", "snr_db": -3, "speech_snr_db": 1},
+         {**PUBLISHED, "in_domain": -3}),
+    ],
+)  # fmt: skip
+def test_the_ratio_is_exact_and_told(settings, given, expected):
+    settings["fold_nums"]["test"] = [5]
+    data = prepare(["test"], conditions=CONDITIONS, **{**settings, **given})
+    assert set(data.snr_db) == set(MIXED)
+    for condition in MIXED:
+        told = data.snr_db[condition]
+        assert told == pytest.approx(expected[condition], abs=0.005)
+        dataset = data.dataset("test", condition)
+        for i in range(len(dataset)):
+            assert measured_db(dataset[i]) == pytest.approx(told, abs=1e-3)
+    assert not data.dataset("test", "clean")[0]["interference"].any()
+
+
+def test_mixtures_are_of_another_class_of_the_same_split(settings, tmp_path):
+    data = prepare(["valid", "test"], conditions=["mixtures"], **settings)
+    for split in ("valid", "test"):
+        manifest = json.loads(data.manifests[split].read_text())
+        clips = {clip_id: np.load(entry["wav"]) for clip_id, entry in manifest.items()}
+        dataset = data.dataset(split, "mixtures")
+        for i in range(len(dataset)):
+            item = dataset[i]
+            other = item["interference"].numpy()
+            # Which clip it is: the one of which it is a multiple.
+            likeness = {
+                clip_id: wav @ other / np.linalg.norm(wav) / np.linalg.norm(other)
+                for clip_id, wav in clips.items()
+            }
+            partner = max(likeness, key=likeness.get)
+            assert likeness[partner] == pytest.approx(1, abs=1e-5)
+            ours, theirs = manifest[item["id"]], manifest[partner]
+            assert ours["class_index"] != theirs["class_index"]
+
+
+def test_mixtures_do_not_depend_on_batches_or_workers(settings):
+    data = prepare(["test"], conditions=CONDITIONS, **settings)
+    reference = all_digests(data)
+    assert len({d for found in reference.values() for d in found.values()}) == 5 * 20
+    for loading in (
+        {"batch_size": 1},
+        {"batch_size": 3, "shuffle": True},
+        {"batch_size": 3, "num_workers": 2},
+    ):
+        torch.manual_seed(5)
+        assert all_digests(data, **loading) == reference
+    again = prepare(["valid", "test"], conditions=CONDITIONS[::-1], **settings)
+    assert all_digests(again) == reference
+    other = all_digests(
+        prepare(["test"], conditions=CONDITIONS, **{**settings, "mixing_seed": 2})
+    )
+    for condition in MIXED:
+        ours, theirs = reference[condition], other[condition]
+        # By chance another seed draws the same one of 18 other clips.
+        assert sum(ours[clip_id] != theirs[clip_id] for clip_id in ours) > 14
+
+
+def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_path):
+    """The table in another order, other splits grown and shrunk, another folder."""
+    settings["fold_nums"]["test"] = [5]
+    reference = all_digests(prepare(["test"], conditions=CONDITIONS, **settings))
+    folder = tmp_path / "copy"
+    shutil.copytree(settings["data_folder"], folder)
+    table = folder / "meta" / "esc50.csv"
+    with open(table, newline="") as file:
+        head, *rows = csv.reader(file)
+    for row in [row for row in rows if row[1] in ("2", "3")]:
+        # A clip of train and validation that was not there before.
+        name = f"0-{row[0]}"
+        shutil.copy(folder / "audio" / row[0], folder / "audio" / name)
+        rows.append([name, "1" if row[1] == "2" else "4", *row[2:]])
+    with open(table, "w", newline="") as file:
+        csv.writer(file).writerows([head, *reversed(rows)])
+    settings |= {
+        "data_folder": folder,
+        "output_folder": tmp_path / "other results",
+        "fold_nums": {"train": [1, 2], "valid": [3, 4], "test": [5]},
+    }
+    grown = prepare(["valid", "test"], conditions=CONDITIONS, **settings)
+    assert len(grown.dataset("valid", "clean")) == 30
+    assert all_digests(grown) == reference
+
+
+def test_only_what_the_conditions_need_is_read(settings, tmp_path):
+    absent = {
+        "wham_folder": tmp_path / "no noise",
+        "ljspeech_folder": tmp_path / "no speech",
+    }
+    needless = ["clean", "mixtures", "white_noise"]
+    data = prepare(["test"], conditions=needless, **{**settings, **absent})
+    for condition in needless:
+        assert len(data.dataset("test", condition)) == 20
+    with pytest.raises(SettingError, match="condition speech has nothing to mix"):
+        data.dataset("test", "speech")
+    for condition, setting in (
+        ("in_domain", "wham_folder"),
+        ("speech", "ljspeech_folder"),
+    ):
+        with pytest.raises(DataError, match=f"--{setting}"):
+            prepare(["test"], conditions=[condition], **{**settings, **absent})
+        enough = {**settings, **absent, setting: settings[setting]}
+        prepare(["test"], conditions=[condition], **enough)
+
+
+def test_training_hears_no_other_condition(settings):
+    settings["ljspeech_folder"] = "nowhere"  # nor are its recordings looked for
+    data = prepare(["train"], conditions=CONDITIONS, **settings)
+    assert len(data.dataset("train", "in_domain")) == 10
+    for condition in ("mixtures", "white_noise", "speech"):
+        with pytest.raises(SettingError, match=f"{condition} is for validation and"):
+            data.dataset("train", condition)
+
+
+def test_speech_may_lie_flat_and_be_shorter_than_a_clip(settings, tmp_path):
+    time = np.arange(4000) / 8000
+    voice = np.sin(2 * np.pi * 200 * time).astype(np.float32) / 2
+    save_audio(tmp_path / "voices" / "a.wav", torch.from_numpy(voice), 8000)
+    settings["ljspeech_folder"] = tmp_path / "voices"
+    data = prepare(["test"], conditions=["speech"], **settings)
+    speech = data.dataset("test", "speech")[0]["interference"]
+    assert speech.shape == (16000,)
+    torch.testing.assert_close(speech[:8000], speech[8000:])  # looped
+
+
+def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(settings["data_folder"], folder)
+    table = folder / "meta" / "esc50.csv"
+    lines = [
+        line
+        for line in table.read_text().splitlines()
+        if not line.startswith("5-") or ",dog," in line
+    ]
+    table.write_text("\n".join(lines) + "\n")
+    settings |= {"data_folder": folder}
+    settings["fold_nums"]["test"] = [5]
+    with pytest.raises(DataError, match=r"one class.*--test_fold_nums"):
+        prepare(["test"], conditions=["mixtures"], **settings)
+    prepare(["test"], conditions=["white_noise"], **settings)
+
+
+def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
+    earlier = tmp_path / "earlier"
+    for part in ("ESC-50", "wham_noise", "corpus.json"):
+        copy = shutil.copytree if (corpus / part).is_dir() else shutil.copy
+        earlier.mkdir(exist_ok=True)
+        copy(corpus / part, earlier / part)
+    settings |= {
+        "data_folder": earlier / "ESC-50",
+        "wham_folder": earlier / "wham_noise",
+        "ljspeech_folder": earlier / "LJSpeech-1.1",
+        "generate_corpus": True,
+    }
+    # It goes on to serve what needs no speech.
+    prepare(["test"], conditions=["in_domain", "mixtures"], **settings)
+    with pytest.raises(DataError, match=r"earlier.*without speech.*remove it"):
+        prepare(["test"], conditions=["speech"], **settings)
+    settings["ljspeech_folder"] = corpus / "LJSpeech-1.1"
+    prepare(["test"], conditions=["speech"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"conditions": ["noisy"]}, "--condition in_domain, .* or clean"),
+        ({"snr": "12 dB"}, "--snr paper or published"),
+        ({"conditions": ["speech"], "ljspeech_folder": None}, "--ljspeech_folder"),
+    ],
+)
+def test_settings_that_cannot_work(settings, wrong, words):
+    with pytest.raises(SettingError, match=words):
+        prepare(["test"], **{**settings, **wrong})
+
+
+def test_every_condition_of_real_recordings(real_data, real_speech, tmp_path):
+    """Ogg files, some padded, others cut; voices at 16 and 22.05 kHz."""
+    data = prepare(
+        ["test"],
+        data_folder=real_data[0],
+        wham_folder=real_data[1],
+        ljspeech_folder=real_speech,
+        output_folder=tmp_path / "results",
+        fold_nums={"train": [1, 2], "valid": [3], "test": [4]},
+        out_n_neurons=10,
+        sample_rate=16000,
+        signal_length_s=5,
+        snr_db=0,
+        mixing_seed=1,
+        cache_folder=tmp_path / "cache",
+        conditions=CONDITIONS,
+    )
+    for condition in MIXED:
+        dataset = data.dataset("test", condition)
+        for i in range(0, len(dataset), 7):
+            assert measured_db(dataset[i]) == pytest.approx(PAPER[condition], abs=1e-3)

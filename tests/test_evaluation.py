@@ -1,5 +1,6 @@
 """The loop from clips to a table: the rows that explain nothing, and batch size."""
 
+import hashlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,17 +9,28 @@ import pytest
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
+from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.prepare import prepare
-from lmac_td.evaluation import decide, evaluate, explain
+from lmac_td.evaluation import (
+    at_equal_size,
+    decide,
+    evaluate,
+    explain,
+    on_the_stft,
+    rows_of,
+    take_apart,
+)
 from lmac_td.evaluation import score as score_batch
 from lmac_td.interpreters.baselines import reference_interpreters
+from lmac_td.metrics.columns import P_KEPT, P_REMOVED, metrics_of
+from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
 from tests.conftest import N_CLASSES, SAMPLE_RATE, with_constant_mask
 
 
 @pytest.fixture
 def data(data_settings):
-    return prepare(["test"], **data_settings)
+    return prepare(["test"], conditions=CONDITIONS, **data_settings)
 
 
 @pytest.fixture
@@ -55,7 +67,7 @@ def score(data, spectral, frozen, models):
 
 
 def test_mixtures_keep_their_sources(data):
-    for condition in ("clean", "in_domain"):
+    for condition in CONDITIONS:
         for batch in make_dataloader(data.dataset("test", condition), batch_size=4):
             both = batch.target.data + batch.interference.data
             torch.testing.assert_close(batch.mixture.data, both, atol=1e-6, rtol=0)
@@ -90,6 +102,9 @@ def test_a_constant_mask_gives_exactly_that_row(score, models, value, row):
                     continue
                 exact = metric in ("AI", "AD", "AG", "Fid-In")
                 tolerance = 0 if exact else 1e-5
+                if metric in (*P_KEPT, *P_REMOVED, "insertion", "deletion"):
+                    # |I| / |X| of bins that hold nothing is 1 but for rounding.
+                    tolerance = 1e-4
                 np.testing.assert_allclose(
                     ours[metric],
                     expected,
@@ -138,31 +153,152 @@ def test_scores_do_not_depend_on_the_batch_size(score):
         other = score(batch_size=batch_size)
         for key, scores in whole.rows.items():
             assert other.rows[key].columns["clip_id"] == scores.columns["clip_id"]
-            for metric in ("p_x", "AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP"):
+            for metric in metrics_of(scores):
+                percent_or_db = metric in ("AD", "AG") or metric.endswith("(dB)")
                 np.testing.assert_allclose(
                     other.rows[key].values(metric),
                     scores.values(metric),
-                    atol=1e-4 if metric in ("AD", "AG") else 1e-6,
+                    atol=1e-4 if percent_or_db else 1e-6,
                     rtol=1e-5,
                     err_msg=f"{key} {metric}",
                 )
 
 
-def test_every_method_hears_the_same_mixtures_every_time(score):
-    heard = []
+def hear(data, interpreters, spectral, frozen, batch_size, reverse=False):
+    """Hashes of the mixtures, by condition and clip, that each method was given."""
+    heard = {}
 
     def keep(condition, method, batch, result):
-        wavs = result.wavs.numpy().tobytes()
-        heard.append((condition, method, tuple(batch.id), wavs))
+        for clip_id, wav in zip(batch.id, result.wavs, strict=True):
+            key = condition, clip_id
+            digest = hashlib.sha256(wav.numpy().tobytes()).hexdigest()
+            heard.setdefault(key, set()).add(digest)
+            methods.setdefault(key, []).append(method)
 
-    score(on_heard=keep)
-    first = set(heard)
-    mixtures = {(c, ids, wavs) for c, _, ids, wavs in heard}
-    assert len({method for _, method, _, _ in heard}) == 8
-    assert len(mixtures) == 2 * 2  # two conditions, two batches
-    heard.clear()
-    score(on_heard=keep)
-    assert set(heard) == first
+    methods = {}
+    for condition in reversed(CONDITIONS) if reverse else CONDITIONS:
+        dataset = data.dataset("test", condition)
+        if reverse:
+            dataset.data_ids.reverse()
+        evaluate(
+            FaithfulnessTable(n_resamples=10),
+            condition,
+            interpreters,
+            make_dataloader(dataset, batch_size=batch_size),
+            spectral,
+            frozen,
+            on_heard=keep,
+            progress=False,
+        )
+    assert all(given == list(interpreters) for given in methods.values())
+    return heard
+
+
+def test_every_method_hears_bit_identical_mixtures(data, models, spectral, frozen):
+    """Across methods, orders of methods, clips and conditions, and batch sizes."""
+    methods = {"lmac_td": models["lmac_td"], **reference_interpreters(spectral)}
+    backwards = dict(reversed(methods.items()))
+    first = hear(data, methods, spectral, frozen, 8)
+    assert len(first) == 10 * len(CONDITIONS)
+    assert all(len(digests) == 1 for digests in first.values())
+    # Ten clips in five conditions are fifty mixtures.
+    assert len(set().union(*first.values())) == len(first)
+    assert hear(data, backwards, spectral, frozen, 3, reverse=True) == first
+    assert hear(data, {"zeros": methods["zeros"]}, spectral, frozen, 1) == first
+
+
+def test_the_truth_is_known_where_something_was_mixed_in(data, score, spectral):
+    table = score()
+    for (condition, method), scores in table.rows.items():
+        assert ("eta (99)" in scores) == (condition == "in_domain"), method
+        assert "insertion" in scores
+    means = {
+        method: table.means("in_domain", method) for method in ("oracle", "identity")
+    }
+    assert means["identity"]["SI-SDRi (dB)"] == 0
+    assert means["identity"]["target kept (dB)"] == pytest.approx(0, abs=1e-4)
+    assert means["oracle"]["SI-SDRi (dB)"] > 5
+    for metric, higher in (("eta (98)", 1), ("interference kept (dB)", -1)):
+        better = means["oracle"][metric] - means["identity"][metric]
+        assert higher * better > 0, metric
+
+
+def test_the_oracle_keeps_everything_of_a_clip_alone(score):
+    table = score()
+    oracle, identity = (table.means("clean", m) for m in ("oracle", "identity"))
+    for metric in ("AI", "AD", "Fid-In", "SI-SDR (dB)", "kept (dB)"):
+        assert oracle.get(metric) == identity.get(metric), metric
+
+
+@pytest.fixture
+def heard(models, spectral, frozen, wavs):
+    """Batches that LMAC-TD and L-MAC explained."""
+    features, decision = decide(wavs, spectral, frozen)
+    with torch.no_grad():
+        return {
+            name: explain(wavs, features, decision, models[name], frozen)
+            for name in ("lmac_td", "lmac", "lmac_mel")
+        }
+
+
+def test_masks_on_the_stft(heard, spectral):
+    """A mask of the STFT itself; otherwise what is left of each bin, at most all."""
+    lmac = heard["lmac"]
+    assert on_the_stft(lmac) is lmac.explanation.mask
+    for name in ("lmac_td", "lmac_mel"):
+        result = heard[name]
+        left = spectral(result.explanation.interpretation).magnitude
+        expected = (left / result.features.magnitude).clamp(max=1)
+        loud = result.features.magnitude > 1e-3
+        difference = (on_the_stft(result) - expected)[loud].abs().max()
+        assert difference < 2e-3, name
+
+
+@pytest.mark.parametrize("method", ["lmac_td", "lmac"])
+def test_equal_size_as_one_would_do_it_by_hand(heard, spectral, frozen, method):
+    result = heard[method]
+    ours = at_equal_size(result, spectral)
+    mask, magnitude = on_the_stft(result), result.features.magnitude
+    for clip in range(len(mask)):
+        c = int(result.decision.predicted[clip])
+        rank, energy = mask[clip].flatten(), magnitude[clip].double().square().flatten()
+        for i, size in enumerate(SIZES):
+            # All bins ranked above some value, plus, on ties, any of that value.
+            kept = ours["p_kept"][clip, i], ours["p_removed"][clip, i]
+            order = rank.argsort(descending=True, stable=True)
+            n = int((energy[order].cumsum(0) < size * energy.sum()).sum()) + 1
+            threshold = rank[order[n - 1]]
+            if (rank == threshold).sum() > 1:
+                continue  # on ties another order is as good
+            top = (rank >= threshold).view_as(mask[clip]).float()
+            for p, part in zip(kept, (top, 1 - top), strict=True):
+                logits = frozen(spectral.log_mel((magnitude[clip] * part)[None])).logits
+                expected = logits.softmax(-1)[0, c]
+                torch.testing.assert_close(p, expected, atol=2e-5, rtol=0)
+
+
+def test_a_large_mask_cannot_win_by_keeping_everything(heard, spectral, models):
+    """Only the order of the bins counts: a mask and its half are the same."""
+    result = heard["lmac"]
+    explanation = result.explanation
+    half = replace(result, explanation=replace(explanation, mask=explanation.mask / 2))
+    for name, p in at_equal_size(result, spectral).items():
+        torch.testing.assert_close(at_equal_size(half, spectral)[name], p)
+
+
+def test_only_the_oracle_sees_the_sources(models, spectral, frozen, wavs):
+    features, decision = decide(wavs, spectral, frozen)
+    sources = take_apart(0.5 * wavs, 0.5 * wavs, spectral)
+    interpreters = {**models, **reference_interpreters(spectral)}
+    assert [n for n, i in interpreters.items() if i.needs_sources] == ["oracle"]
+    for interpreter in interpreters.values():
+        seen = explain(wavs, features, decision, interpreter, frozen, sources)
+        assert seen.sources is sources
+
+
+def test_names_of_rows(models, spectral):
+    names = rows_of({"a": models["lmac_td"], "b": models["lmac"]})
+    assert names == ["a", "b", "b, as audio"]
 
 
 def test_rounding_is_no_increase(spectral, frozen):

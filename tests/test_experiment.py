@@ -6,8 +6,13 @@ import json
 import pytest
 import torch
 
-from lmac_td.errors import CheckpointError, SettingError
-from lmac_td.experiment import BothLoggers, open_experiment
+from lmac_td.errors import CheckpointError, DataError, SettingError
+from lmac_td.experiment import (
+    MIXTURE_SETTINGS,
+    RUN_SETTINGS,
+    BothLoggers,
+    open_experiment,
+)
 
 
 @pytest.fixture
@@ -29,10 +34,56 @@ def test_settings_and_run_options_come_from_the_command_line(opened, tmp_path):
 
 
 def test_conditions(opened):
-    assert opened().conditions() == ["clean", "in_domain"]
+    assert opened().conditions() == ["in_domain", "clean"]
     assert opened(condition="clean").conditions() == ["clean"]
-    with pytest.raises(SettingError, match="--condition"):
-        opened(condition="noisy").conditions()
+    assert opened(condition="all").conditions() == [
+        "in_domain", "mixtures", "white_noise", "speech", "clean",
+    ]  # fmt: skip
+    two = opened(condition="[speech, mixtures]")
+    assert two.conditions() == ["speech", "mixtures"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["noisy", "[clean, noisy]", "[clean, 3]", "[all]", "5"]
+)
+def test_an_unknown_condition_is_refused_with_the_choices(opened, wrong):
+    with pytest.raises(SettingError, match=r"--condition .*in_domain, .*or clean"):
+        opened(condition=wrong).conditions()
+
+
+@pytest.mark.parametrize("wrong", ["[]", "[clean, speech, clean]"])
+def test_a_condition_stands_once(opened, wrong):
+    with pytest.raises(SettingError, match="at most once"):
+        opened(condition=wrong).conditions()
+
+
+def test_prepare_gives_on_what_the_conditions_need(opened, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    settings = {"ljspeech_folder": nowhere, "speech_snr_db": 1, "snr": "published"}
+    experiment = opened(white_noise_snr_db=-2, **settings)
+    data = experiment.prepare("test", conditions=["in_domain", "clean"])
+    assert len(data.dataset("test", "in_domain")) == 10
+    data = experiment.prepare("test", conditions=["white_noise"])
+    assert round(data.snr_db["white_noise"], 2) == 6.02
+    with pytest.raises(DataError, match=r"nowhere.*--ljspeech_folder"):
+        experiment.prepare("test", conditions=["speech"])
+    data = opened(mixtures_snr_db=-2).prepare("test", conditions=["mixtures"])
+    assert data.snr_db["mixtures"] == -2
+
+
+def test_what_training_does_not_hear_stops_no_resuming(opened):
+    trained = opened()
+    trained.create_output_folder()
+    for settings in (
+        {"condition": "speech"},
+        {"ljspeech_folder": "another"},
+        {"snr": "published"},
+        {"mixtures_snr_db": 1, "white_noise_snr_db": 1, "speech_snr_db": 1},
+    ):
+        opened(**settings).check_trained_as(RUN_SETTINGS)
+    with pytest.raises(SettingError, match="wham_snr_db"):
+        opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS)
+    opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
 
 
 def test_the_whole_recipe_is_kept_with_the_results(opened):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import decide, explain
+from lmac_td.evaluation import decide, explain, take_apart
 from lmac_td.interpreters.base import Explanation
-from lmac_td.interpreters.baselines import reference_interpreters
+from lmac_td.interpreters.baselines import Oracle, reference_interpreters
 from lmac_td.metrics import completeness_db, kept_energy_db
 from tests.conftest import with_constant_mask
 
@@ -34,6 +34,13 @@ def masking(make_lmac_td, make_lmac):
 @pytest.fixture
 def interpreters(masking, spectral):
     return {**masking, **reference_interpreters(spectral)}
+
+
+def explained(interpreter, wavs, features, decision):
+    """The Explanation of mixtures whose target is what is above zero."""
+    positive, negative = wavs.clamp(min=0), wavs.clamp(max=0)
+    sources = take_apart(positive, negative, interpreter.features)
+    return explain(wavs, features, decision, interpreter, None, sources).explanation
 
 
 def literal_lmac_td(model, wavs, features, decision):
@@ -67,7 +74,7 @@ def test_lmac_td_equals_its_literal_twin(decided, make_lmac_td, alpha):
 def test_every_interpreter_keeps_the_contract(decided, spectral, interpreters):
     wavs, features, _ = decided
     for name, interpreter in interpreters.items():
-        explanation = interpreter(*decided)
+        explanation = explained(interpreter, *decided)
         assert isinstance(explanation, Explanation), name
         assert explanation.interpretation.shape == wavs.shape, name
         assert explanation.residual.shape == wavs.shape, name
@@ -92,7 +99,7 @@ def test_nothing_is_invented_and_nothing_lost(decided, interpreters):
     for name, interpreter in interpreters.items():
         if "log1p" in name:  # these do lose something, by their definition
             continue
-        explanation = interpreter(*decided)
+        explanation = explained(interpreter, *decided)
         completeness = completeness_db(
             wavs, explanation.interpretation, explanation.residual
         )
@@ -105,10 +112,10 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
 ):
     wavs, features, decision = decided
     for name, interpreter in interpreters.items():
-        batch = interpreter(wavs, features, decision)
+        batch = explained(interpreter, wavs, features, decision)
         for clip in range(len(wavs)):
             alone = wavs[clip : clip + 1]
-            single = interpreter(alone, *decide(alone, spectral, frozen))
+            single = explained(interpreter, alone, *decide(alone, spectral, frozen))
             for field in ("interpretation", "residual", "heard_in", "mask"):
                 torch.testing.assert_close(
                     getattr(single, field)[0],
@@ -166,7 +173,7 @@ def test_silence_is_explained_by_silence(spectral, frozen, interpreters):
     wavs = torch.zeros(2, 16000)
     decided = wavs, *decide(wavs, spectral, frozen)
     for name, interpreter in interpreters.items():
-        explanation = interpreter(*decided)
+        explanation = explained(interpreter, *decided)
         for field in ("interpretation", "residual", "heard_in", "attribution"):
             assert not getattr(explanation, field).any(), (name, field)
         explanation.mask.sum().backward() if explanation.mask.requires_grad else None
@@ -179,11 +186,11 @@ def test_a_clip_shorter_than_one_window_is_explained(spectral, frozen, interpret
     wavs = 0.1 * torch.randn(2, spectral.win_samples - 72)
     features, decision = decide(wavs, spectral, frozen)
     for name, interpreter in interpreters.items():
-        heard = explain(wavs, features, decision, interpreter, frozen)
-        explanation = heard.explanation
+        explanation = explained(interpreter, wavs, features, decision)
         assert explanation.interpretation.shape == wavs.shape, name
         assert explanation.heard_in.shape == features.log_mel.shape, name
-        assert heard.logits_in.isfinite().all(), name
+        for logits in frozen.classify(explanation.heard_in, explanation.heard_out):
+            assert logits.isfinite().all(), name
         if "log1p" not in name:
             sum_of_both = explanation.interpretation + explanation.residual
             torch.testing.assert_close(sum_of_both, wavs, atol=1e-5, rtol=0)
@@ -192,7 +199,7 @@ def test_a_clip_shorter_than_one_window_is_explained(spectral, frozen, interpret
 def test_baselines_keep_what_they_say(decided, interpreters):
     wavs = decided[0]
     kept = {
-        name: kept_energy_db(wavs, interpreter(*decided).interpretation)
+        name: kept_energy_db(wavs, explained(interpreter, *decided).interpretation)
         for name, interpreter in interpreters.items()
     }
     assert (kept["identity"] == 0).all()
@@ -200,6 +207,35 @@ def test_baselines_keep_what_they_say(decided, interpreters):
     torch.testing.assert_close(kept["half gain"], torch.full_like(kept["zeros"], -6.02),
                                atol=0.01, rtol=0)  # fmt: skip
     assert (kept["random mask"] < -3).all()
+
+
+def test_the_oracle_is_the_ideal_ratio_mask_of_the_sources(decided, spectral):
+    wavs = decided[0]
+    target, interference = wavs.clamp(min=0), wavs.clamp(max=0)
+    explanation = explained(Oracle(spectral), *decided)
+    s, n = spectral.stft(target).abs()[1], spectral.stft(interference).abs()[1]
+    for frame, bin_ in ((0, 0), (5, 17), (40, 300), (86, 512)):
+        s2, n2 = s[frame, bin_].double() ** 2, n[frame, bin_].double() ** 2
+        expected = (s2 / (s2 + n2)) ** 0.5
+        assert abs(explanation.mask[1, frame, bin_].double() - expected) < 1e-5
+
+
+def test_the_oracle_keeps_all_of_a_clean_clip_and_nothing_of_noise(decided, spectral):
+    wavs, features, decision = decided
+    oracle, silence = Oracle(spectral), torch.zeros_like(wavs)
+    sources = take_apart(wavs, silence, spectral)
+    explanation = oracle(wavs, features, decision, sources=sources)
+    assert torch.equal(explanation.interpretation, wavs)
+    assert torch.equal(explanation.heard_in, features.log_mel)
+    sources = take_apart(silence, wavs, spectral)
+    explanation = oracle(wavs, features, decision, sources=sources)
+    assert not explanation.interpretation.any()
+
+
+def test_only_the_oracle_is_shown_the_sources(spectral):
+    shown = [n for n, i in reference_interpreters(spectral).items() if i.needs_sources]
+    assert shown == ["oracle"]
+    assert list(reference_interpreters(spectral))[-1] == "oracle"
 
 
 def test_alpha_0_does_not_run_the_unet_and_alpha_1_hears_only_the_classifier(

@@ -1,10 +1,19 @@
-"""The speech relevance score against eq. 5-6, bin by bin."""
+"""The speech relevance score against eq. 5-6, and frames in time, one by one."""
+
+import csv
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from lmac_td.metrics import speech_relevance_score
+from lmac_td.audio import load_audio
+from lmac_td.metrics import (
+    active_frames,
+    speech_relevance_at,
+    speech_relevance_score,
+    temporal_iou,
+)
 
 
 def slow_score(a, target, other, percentile, frames):
@@ -101,3 +110,119 @@ def test_wrong_arguments_are_named():
         speech_relevance_score(a, target, other, 90, torch.ones(2, 7))
     with pytest.raises(ValueError, match="frames must be boolean"):
         speech_relevance_score(a, target, other, 90, torch.ones(2, 6).bool())
+
+
+def test_several_percentiles_are_scored_as_one_is():
+    a, target, other = draw()
+    frames = torch.rand(8, 7) < 0.7
+    percentiles = (99.9, 50, 98, 0)
+    got = speech_relevance_at(a, target, other, percentiles, frames)
+    for percentile, scores in zip(percentiles, got, strict=True):
+        want = speech_relevance_score(a, target, other, percentile, frames)
+        assert torch.equal(scores, want)
+
+
+def slow_active(target, range_db):
+    energies = [sum(s * s for s in frame) for frame in target]
+    loudest = max(energies)
+    return [
+        e > 0 and 10 * math.log10(e / loudest) >= -range_db - 1e-9 for e in energies
+    ]
+
+
+@pytest.mark.parametrize("range_db", [0, 3, 10, 30])
+def test_active_frames_equal_the_definition(range_db):
+    _, target, _ = draw()
+    target = target * torch.logspace(0, -3, 7, dtype=target.dtype)[:, None]
+    target[2, 4] = 0
+    got = active_frames(target, range_db)
+    assert got.tolist() == [slow_active(clip, range_db) for clip in target.tolist()]
+    assert got.any(dim=1).all()
+    assert not got.all(dim=1).all()
+    if range_db == 0:
+        assert (got.sum(dim=1) == 1).all()
+    assert torch.equal(active_frames(7 * target, range_db), got)
+    assert torch.equal(active_frames(target[3:4], range_db), got[3:4])
+    assert not active_frames(torch.zeros_like(target), range_db).any()
+
+
+def slow_iou(a, active):
+    energy = [sum(math.expm1(v) ** 2 for v in frame) for frame in a]
+    k = sum(active)
+    if k in (0, len(active)):
+        return math.nan
+    if not any(energy):
+        return 0.0
+    chosen = set(sorted(range(len(a)), key=lambda n: (-energy[n], n))[:k])
+    true = {n for n, is_active in enumerate(active) if is_active}
+    return len(chosen & true) / len(chosen | true)
+
+
+def test_iou_equals_the_definition():
+    generator = torch.Generator().manual_seed(2)
+    a = torch.rand(40, 7, 5, generator=generator, dtype=torch.float64)
+    active = torch.rand(40, 7, generator=generator) < 0.4
+    a[0], active[1], active[2] = 0, True, False
+    a[3:20] = a[3:20, :, :1].mul(3).round().expand(17, 7, 5)  # frames that tie
+    active[0, 0] = True
+    active[0, 1] = False
+    want = [
+        slow_iou(clip, frames)
+        for clip, frames in zip(a.tolist(), active.tolist(), strict=True)
+    ]
+    got = temporal_iou(a, active)
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
+    assert got[0] == 0
+    assert got[1:3].isnan().all()
+    for i in range(40):
+        alone = temporal_iou(a[i : i + 1].float(), active[i : i + 1])
+        np.testing.assert_allclose(alone.numpy(), want[i : i + 1], rtol=1e-6)
+
+
+def test_iou_of_the_target_itself_and_of_its_opposite():
+    active = torch.tensor([[False, True, True, False, False]])
+    a = 0.1 + active.double().unsqueeze(2).expand(1, 5, 3)
+    assert temporal_iou(a, active).tolist() == [1]
+    assert temporal_iou(1.2 - a, active).tolist() == [0]
+    # The level does not count.
+    assert temporal_iou(0.01 * a, active).tolist() == [1]
+    assert temporal_iou(0 * a, active).tolist() == [0]
+    assert temporal_iou(0 * a, active & False).isnan().all()
+
+
+def test_wrong_frames_are_named():
+    a, target, _ = draw(2)
+    with pytest.raises(ValueError, match="active must be boolean"):
+        temporal_iou(a, torch.ones(2, 7))
+    with pytest.raises(ValueError, match="active must be boolean"):
+        temporal_iou(a, torch.ones(2, 6).bool())
+    with pytest.raises(ValueError, match="range_db"):
+        active_frames(target, -1)
+
+
+def test_active_frames_agree_with_the_events_of_the_embedded_corpus(corpus, spectral):
+    """events.csv was written by the maker of the clips, who knows."""
+    events = {}
+    with open(corpus / "ESC-50" / "meta" / "events.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            times = float(row["onset_s"]), float(row["offset_s"])
+            events.setdefault(row["filename"], []).append(times)
+    ious, recalls, shifted = [], [], []
+    for filename, times in events.items():
+        wav = load_audio(corpus / "ESC-50" / "audio" / filename, 16000)
+        magnitude = spectral(wav.view(1, -1)).magnitude
+        active = active_frames(magnitude)[0]
+        at = torch.arange(len(active)) * spectral.hop_samples / 16000
+        true = torch.zeros_like(active)
+        for onset, offset in times:
+            true |= (onset <= at) & (at < offset)
+        both = (active & true).sum().item()
+        ious.append(both / (active | true).sum().item())
+        recalls.append(both / true.sum().item())
+        moved = active.roll(len(active) // 2)
+        shifted.append(((moved & true).sum() / (moved | true).sum()).item())
+    assert len(events) == 50
+    # Not more: a clip's background is 18 to 38 dB below its events, which fade.
+    assert np.median(ious) > 0.7
+    assert np.mean(recalls) > 0.85
+    assert np.mean(ious) > np.mean(shifted) + 0.3

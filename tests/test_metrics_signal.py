@@ -1,4 +1,4 @@
-"""Kept energy and completeness against their definitions, sample by sample."""
+"""Kept energy and completeness against their definitions, number by number."""
 
 import math
 
@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from lmac_td.metrics import completeness_db, kept_energy_db, si_sdr_db
-from lmac_td.metrics.signal import SI_SDR_LIMIT_DB
+from lmac_td.metrics import (
+    completeness_db,
+    kept_energy_db,
+    kept_gain,
+    kept_of_source_db,
+    si_sdr_db,
+)
+from lmac_td.metrics.signal import SI_SDR_LIMIT_DB, SILENCE_DB
 
 
 def slow_kept(x, i):
@@ -104,3 +110,78 @@ def test_wrong_signals_are_named():
         si_sdr_db(x[0], x[0])
     with pytest.raises(ValueError, match="floating-point"):
         kept_energy_db(x.int(), x.int())
+
+
+def slow_gain(kept, whole):
+    return [
+        0.0 if x == 0 else min(1.0, i / x) for i, x in zip(kept, whole, strict=True)
+    ]
+
+
+def slow_kept_of_source(gain, source):
+    kept = sum((g * s) ** 2 for g, s in zip(gain, source, strict=True))
+    return 10 * math.log10(kept / sum(s * s for s in source))
+
+
+def spectra(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(4)
+    kept, whole, source = torch.rand(3, 8, 6, 9, generator=generator).to(dtype)
+    whole[0, 2], kept[0, 2, :4] = 0, 0
+    return kept, whole, source
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_what_is_kept_of_a_source_equals_the_definition(dtype):
+    kept, whole, source = spectra(dtype)
+    gain = kept_gain(kept, whole)
+    assert gain.shape == whole.shape
+    want = [
+        slow_gain(i, x)
+        for i, x in zip(
+            kept.flatten(1).tolist(), whole.flatten(1).tolist(), strict=True
+        )
+    ]
+    np.testing.assert_allclose(gain.flatten(1).numpy(), want, rtol=1e-6)
+    assert (gain == 1).any()
+    want = [
+        slow_kept_of_source(g, s)
+        for g, s in zip(want, source.flatten(1).tolist(), strict=True)
+    ]
+    got = kept_of_source_db(gain, source)
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-5)
+
+
+def test_a_perfect_mask_keeps_the_target_and_not_the_interference():
+    _, _, target = spectra()
+    other = torch.rand_like(target)
+    apart = (torch.rand_like(target) < 0.5).double()
+    target, other = apart * target, (1 - apart) * other
+    gain = kept_gain(target, target + other)
+    assert kept_of_source_db(gain, target).eq(0).all()
+    assert kept_of_source_db(gain, other).eq(SILENCE_DB).all()
+    half = kept_of_source_db(0.5 * gain, target)
+    np.testing.assert_allclose(half.numpy(), 20 * math.log10(0.5), rtol=1e-12)
+
+
+def test_silence_is_finite_and_a_silent_source_undefined():
+    source = spectra()[2]
+    assert kept_of_source_db(torch.zeros_like(source), source).tolist() == [-100] * 8
+    assert kept_of_source_db(1e-9 * source, source).tolist() == [SILENCE_DB] * 8
+    assert kept_of_source_db(source, torch.zeros_like(source)).isnan().all()
+
+
+def test_kept_of_source_by_itself_and_in_a_batch():
+    kept, whole, source = spectra(torch.float32)
+    copies = [t.clone() for t in (kept, whole, source)]
+    gain = kept_gain(kept, whole)
+    for i in range(8):
+        alone = kept_gain(kept[i : i + 1], whole[i : i + 1])
+        assert torch.equal(alone, gain[i : i + 1])
+        db = kept_of_source_db(alone, source[i : i + 1])
+        assert torch.equal(db, kept_of_source_db(gain, source)[i : i + 1])
+    for tensor, copy in zip((kept, whole, source), copies, strict=True):
+        assert torch.equal(tensor, copy)
+    with pytest.raises(ValueError, match="magnitude and magnitude_in"):
+        kept_gain(kept, whole[:3])
+    with pytest.raises(ValueError, match="source_mag and gain"):
+        kept_of_source_db(gain, source[:, :2])

@@ -1,8 +1,9 @@
 """The embedded corpus: a small data set that anybody can make, with nothing downloaded.
 
-Ten classes in ESC-50's layout and ambient noise in WHAM!'s, rendered by
-:mod:`lmac_td.data.synthesis`; the same seed gives the same bytes. ``meta/events.csv``
-says when each event begins and ends, which recordings never tell.
+Ten classes in ESC-50's layout, ambient noise in WHAM!'s and babbling voices in
+LJSpeech's, rendered by :mod:`lmac_td.data.synthesis`; the same seed gives the same
+bytes. ``meta/events.csv`` says when each event begins and ends, which recordings never
+tell.
 
     python -m lmac_td.data.corpus data/corpus
 """
@@ -19,16 +20,25 @@ from tqdm import tqdm
 
 from lmac_td.audio import save_audio
 from lmac_td.data.noise import WHAM_SPLIT_FOLDERS
-from lmac_td.data.synthesis import NOISES, SOUNDS, make_clip, make_noise
+from lmac_td.data.synthesis import (
+    NOISES,
+    SOUNDS,
+    make_clip,
+    make_noise,
+    make_speech,
+)
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
 from lmac_td.files import temporary_folder_beside
 
 N_FOLDS = 5
 FILES_PER_NOISE_KIND = {"train": 10, "valid": 3, "test": 5}
+N_UTTERANCES = 12
+SPEECH_RATE = 22050  # Hz, as LJSpeech's, whatever the clips' rate
+TRANSCRIPT = "synthetic babble without words"
 MARKER = "corpus.json"
 
 # Raised when sounds change, so that a corpus made by older code is not taken for new.
-_VERSION = 1
+_VERSION = 2
 
 
 def generate_corpus(
@@ -39,16 +49,17 @@ def generate_corpus(
     Arguments
     ---------
     folder : str or Path
-        Gets ``ESC-50/`` (for ``data_folder``) and ``wham_noise/`` (for
-        ``wham_folder``); must be missing, empty, or an earlier result.
+        Gets ``ESC-50/`` (for ``data_folder``), ``wham_noise/`` (for
+        ``wham_folder``) and ``LJSpeech-1.1/`` (for ``ljspeech_folder``); must be
+        missing, empty, or an earlier result.
     seed : int
         Another seed gives other sounds.
     clips_per_class_and_fold : int
         There are 10 classes and 5 folds.
     duration_s : float
-        Length of a clip, seconds; noise files are longer.
+        Length of a clip, seconds; noise files are longer, speech has 2 to 6 s.
     sample_rate : int
-        Hz.
+        Of clips and noise, Hz; that of speech is LJSpeech's.
 
     Returns
     -------
@@ -70,7 +81,7 @@ def generate_corpus(
     ...     f"{root.name}/corpus", clips_per_class_and_fold=1, duration_s=0.5
     ... )
     >>> sorted(path.name for path in folder.iterdir())
-    ['ESC-50', 'corpus.json', 'wham_noise']
+    ['ESC-50', 'LJSpeech-1.1', 'corpus.json', 'wham_noise']
     """
     folder = Path(folder)
     parameters = {
@@ -92,6 +103,7 @@ def generate_corpus(
         result = scratch / "corpus"
         _write_clips(result / "ESC-50", parameters)
         _write_noise(result / "wham_noise", parameters)
+        _write_speech(result / "LJSpeech-1.1", parameters["seed"])
         (result / MARKER).write_text(json.dumps(parameters, indent=1) + "\n")
         os.replace(result, folder)
     return folder
@@ -156,6 +168,22 @@ def _write_noise(folder, parameters):
                 _save(folder / name / f"{kind}_{i:02d}.wav", np.stack(channels), rate)
 
 
+def _write_speech(folder, seed):
+    lines = []
+    for i in range(N_UTTERANCES):
+        rng = np.random.default_rng([seed, 2, i])
+        n = round(round(rng.uniform(2, 6), 1) * SPEECH_RATE)  # steps as of the noise
+        name = f"SY001-{i + 1:04d}"
+        _save(
+            folder / "wavs" / f"{name}.wav",
+            make_speech(rng, n, SPEECH_RATE),
+            SPEECH_RATE,
+        )
+        lines.append(f"{name}|{TRANSCRIPT}|{TRANSCRIPT}\n")
+    # LJSpeech's table has neither a header nor quotes.
+    (folder / "metadata.csv").write_text("".join(lines), encoding="utf-8")
+
+
 def _save(path, samples, rate):
     save_audio(path, torch.from_numpy(samples), rate)
 
@@ -171,7 +199,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m lmac_td.data.corpus", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("folder", help="gets ESC-50/ and wham_noise/")
+    parser.add_argument("folder", help="gets ESC-50/, wham_noise/ and LJSpeech-1.1/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clips_per_class_and_fold", type=int, default=8)
     parser.add_argument("--duration_s", type=float, default=2.0, help="seconds")
@@ -179,6 +207,7 @@ def main(argv=None):
     with exit_on_user_error():
         folder = generate_corpus(**vars(parser.parse_args(argv)))
         print(f"data_folder: {folder / 'ESC-50'}\nwham_folder: {folder / 'wham_noise'}")
+        print(f"ljspeech_folder: {folder / 'LJSpeech-1.1'}")
 
 
 if __name__ == "__main__":

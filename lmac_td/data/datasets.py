@@ -1,7 +1,9 @@
 """Datasets of mixtures: a manifest and a condition become SpeechBrain datasets.
 
-A condition says what a clip is mixed with. Training draws new interference at every
-visit; validation and test pass ``mixing_seed`` and meet the same mixtures every time.
+A condition says what a clip is mixed with: ``in_domain`` noise as WHAM!'s,
+``mixtures`` another clip of another class, ``white_noise``, ``speech``, and ``clean``
+nothing. Training draws new interference at every visit; validation and test pass
+``mixing_seed`` and meet the same mixtures every time.
 """
 
 from dataclasses import dataclass
@@ -10,18 +12,21 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lmac_td.data.cache import load_decoded
+from lmac_td.data.interference import OtherClasses, WhiteNoise
 from lmac_td.data.mixing import clean, mix_at_snr
 from lmac_td.data.noise import NoisePool
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, require_choice
 
 OUTPUT_KEYS = ["id", "mixture", "target", "interference", "class_index"]
-CONDITIONS = ("clean", "in_domain")
+CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
+# Those that training knows.
+TRAINING_CONDITIONS = ("clean", "in_domain")
 
 
 def make_dataset(
     manifest,
     condition,
-    noise_pool=None,
+    interference=None,
     snr_db=0.0,
     mixing_seed=None,
     clean_probability=0.0,
@@ -33,14 +38,15 @@ def make_dataset(
     manifest : str or Path
         Written by :func:`lmac_td.data.esc50.prepare_esc50`.
     condition : str
-        ``"clean"``: the clip alone. ``"in_domain"``: with noise of ``noise_pool``.
-    noise_pool : NoisePool, optional
-        Needed by ``"in_domain"``.
+        One of :data:`CONDITIONS`; ``"clean"`` is the clip alone.
+    interference : NoisePool, OtherClasses or WhiteNoise, optional
+        What the clip is mixed with; needed by every condition but ``"clean"``.
     snr_db : float
-        Power of the clip over that of the noise, dB.
+        Power of the clip over that of the interference, dB.
     mixing_seed : int, optional
         The same mixtures at every visit, chosen by this seed. ``None`` draws noise
-        anew from torch's global generator, which dataloader workers seed apart.
+        anew from torch's global generator, which dataloader workers seed apart; only
+        for :data:`TRAINING_CONDITIONS`.
     clean_probability : float
         How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
 
@@ -53,7 +59,8 @@ def make_dataset(
     Raises
     ------
     SettingError
-        The condition is unknown, lacks its noise, or contradicts another setting.
+        The condition is unknown, lacks its interference, or contradicts another
+        setting.
 
     Example
     -------
@@ -76,14 +83,16 @@ def make_dataset(
     >>> batch.mixture.data.shape, batch.class_index.shape
     (torch.Size([4, 8000]), torch.Size([4]))
     """
-    if condition not in CONDITIONS:
+    require_choice("condition", condition, CONDITIONS)
+    if condition not in TRAINING_CONDITIONS and mixing_seed is None:
         raise SettingError(
-            f"condition {condition!r} is unknown: use one of {', '.join(CONDITIONS)}."
+            f"condition {condition} is for validation and test, where mixing_seed is "
+            f"set: train on {' or '.join(TRAINING_CONDITIONS)}."
         )
-    if condition != "clean" and noise_pool is None:
+    if condition != "clean" and interference is None:
         raise SettingError(
-            f"condition {condition} needs recordings of noise: set wham_folder, or use "
-            "condition clean."
+            f"condition {condition} has nothing to mix clips with: prepare it, too, or "
+            "use condition clean."
         )
     if not 0 <= clean_probability <= 1:
         raise SettingError(
@@ -95,7 +104,7 @@ def make_dataset(
             "for fixed mixtures."
         )
 
-    mixer = Mixer(condition, noise_pool, snr_db, mixing_seed, clean_probability)
+    mixer = Mixer(condition, interference, snr_db, mixing_seed, clean_probability)
     dataset = DynamicItemDataset.from_json(manifest)
     # One call makes all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
@@ -111,12 +120,12 @@ class Mixer:
 
     Arguments
     ---------
-    condition, noise_pool, snr_db, mixing_seed, clean_probability
+    condition, interference, snr_db, mixing_seed, clean_probability
         As in :func:`make_dataset`.
     """
 
     condition: str
-    noise_pool: NoisePool | None
+    interference: NoisePool | OtherClasses | WhiteNoise | None
     snr_db: float
     mixing_seed: int | None
     clean_probability: float
@@ -127,10 +136,10 @@ class Mixer:
         if self._stays_clean():
             return clean(target, clip_id)
         if self.mixing_seed is None:
-            noise = self.noise_pool.random()
+            other = self.interference.random()
         else:
-            noise = self.noise_pool.fixed(clip_id, self.condition, self.mixing_seed)
-        return mix_at_snr(target, noise, self.snr_db, clip_id)
+            other = self.interference.fixed(clip_id, self.condition, self.mixing_seed)
+        return mix_at_snr(target, other, self.snr_db, clip_id)
 
     def _stays_clean(self):
         if self.condition == "clean":

@@ -1,4 +1,4 @@
-"""Interference drawn from a folder of ambient recordings, such as WHAM!'s.
+"""Interference drawn from a folder of recordings: noise, as WHAM!'s, or speech.
 
 A training clip meets new noise each time; a validation or test clip always meets the
 same stretch of the same file, a pure function of (clip id, condition, seed), so that
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 ENDINGS = (".wav", ".flac")
 WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
-
-_REMEDY = "remove it from the noise folder or set skip_bad_files: True"
 
 # Recordings pause. After so many silent draws the loudest sample is looked for instead.
 _MAX_SILENT_CROPS = 10
@@ -66,11 +64,48 @@ def wham_split_folder(wham_folder, split):
     return folder
 
 
+def speech_folder(ljspeech_folder):
+    """Find the folder that holds the utterances of a data set of speech.
+
+    Arguments
+    ---------
+    ljspeech_folder : str or Path
+        Holds ``wavs/``, as LJSpeech does, or the recordings themselves.
+
+    Returns
+    -------
+    Path
+        The folder, which exists.
+
+    Raises
+    ------
+    DataError
+        It does not exist.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> root = tempfile.TemporaryDirectory()
+    >>> speech_folder(root.name) == Path(root.name)
+    True
+    >>> (Path(root.name) / "wavs").mkdir()
+    >>> speech_folder(root.name).name
+    'wavs'
+    """
+    folder = Path(ljspeech_folder)
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}, the folder of speech, is missing: give one in LJSpeech's "
+            "layout with --ljspeech_folder, or leave speech out of --condition."
+        )
+    return folder / "wavs" if (folder / "wavs").is_dir() else folder
+
+
 class NoisePool:
     """Random or reproducible stretches of the recordings in one folder.
 
-    Recordings may be longer or shorter than a clip (shorter ones are looped), have
-    several channels (averaged) and any rate.
+    Recordings may be longer or shorter than a clip (of longer ones a stretch is taken,
+    shorter ones are looped), have several channels (averaged) and any rate.
 
     Arguments
     ---------
@@ -86,6 +121,8 @@ class NoisePool:
     skip_bad_files : bool
         Where a recording turns out corrupt, empty or silent, or holds NaN, take the
         next one and say so, instead of an error.
+    setting : str
+        The setting that names the folder; errors say it.
 
     Raises
     ------
@@ -113,12 +150,11 @@ class NoisePool:
         signal_length_s,
         cache_folder=None,
         skip_bad_files=False,
+        setting="wham_folder",
     ):
         folder = Path(folder)
         if not folder.is_dir():
-            raise DataError(
-                f"the noise folder {folder} does not exist: correct wham_folder."
-            )
+            raise DataError(f"{folder} does not exist: correct {setting}.")
         # Sorted: a draw must not depend on the order in which a disk lists its files.
         self.files = sorted(
             file
@@ -127,13 +163,14 @@ class NoisePool:
         )
         if not self.files:
             raise DataError(
-                f"the noise folder {folder} holds no wav or flac file: fill it or "
-                "correct wham_folder."
+                f"{folder} holds no wav or flac file: fill it or correct {setting}."
             )
         self.sample_rate = sample_rate
         self.n_samples = round(signal_length_s * sample_rate)
         self.cache_folder = cache_folder
         self.skip_bad_files = skip_bad_files
+        self.setting = setting
+        self._remedy = f"remove it from {setting} or set skip_bad_files: True"
 
     def random(self, generator=None):
         """Draw a random stretch of a random recording.
@@ -162,8 +199,8 @@ class NoisePool:
                     raise
                 logger.warning("left out: %s", error)
         raise DataError(
-            f"the noise folder {self.files[0].parent} holds no usable recording: fill "
-            "it or correct wham_folder."
+            f"{self.files[0].parent} holds no usable recording: fill it or correct "
+            f"{self.setting}."
         )
 
     def _draw(self, path, generator):
@@ -206,20 +243,20 @@ class NoisePool:
             info = soundfile.info(path)
         except (soundfile.SoundFileError, OSError) as error:
             raise LoadAudioError(
-                f"{path} is missing or cannot be decoded ({error}): {_REMEDY}."
+                f"{path} is missing or cannot be decoded ({error}): {self._remedy}."
             ) from error
         if info.samplerate == self.sample_rate:
             # Only the stretch is decoded: WHAM!'s recordings are long.
             def read(start):
-                samples, _ = read_mono(path, start, self.n_samples, remedy=_REMEDY)
+                samples, _ = read_mono(path, start, self.n_samples, remedy=self._remedy)
                 return torch.from_numpy(samples)
 
             return info.frames, read
         if self.cache_folder is None:
-            wav = load_audio(path, self.sample_rate, remedy=_REMEDY)
+            wav = load_audio(path, self.sample_rate, remedy=self._remedy)
             return len(wav), lambda start: wav[start : start + self.n_samples]
         decoded = decode_once(
-            path, self.sample_rate, None, self.cache_folder, remedy=_REMEDY
+            path, self.sample_rate, None, self.cache_folder, remedy=self._remedy
         )
         return decoded_length(decoded), lambda start: load_decoded(
             decoded, start, self.n_samples
@@ -232,7 +269,7 @@ class NoisePool:
 
     def _loudest_start(self, path):
         """Start of the stretch around the loudest sample of a recording."""
-        wav = load_audio(path, self.sample_rate, remedy=_REMEDY)
+        wav = load_audio(path, self.sample_rate, remedy=self._remedy)
         centred = int(wav.abs().argmax()) - self.n_samples // 2
         return max(0, min(centred, len(wav) - self.n_samples))
 

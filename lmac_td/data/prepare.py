@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmac_td.data import corpus
-from lmac_td.data.datasets import make_dataset
+from lmac_td.data.datasets import CONDITIONS, TRAINING_CONDITIONS, make_dataset
 from lmac_td.data.download import download_esc50
 from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
-from lmac_td.data.noise import NoisePool, wham_split_folder
-from lmac_td.errors import SettingError, require_number
+from lmac_td.data.interference import OtherClasses, WhiteNoise
+from lmac_td.data.mixing import PUBLISHED_SNR_DB
+from lmac_td.data.noise import NoisePool, speech_folder, wham_split_folder
+from lmac_td.errors import DataError, SettingError, require_choice, require_number
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,18 @@ class PreparedData:
         By class index.
     folds : dict of str to list of int
         The folds of each split.
-    noise_pools : dict of str to NoisePool
-        One a split, none without noise.
-    snr_db : float
+    interference : dict of (str, str) to NoisePool, OtherClasses or WhiteNoise
+        By condition and split, for those that were prepared.
+    snr_db : dict of str to float
+        By condition, the ratio that is really used; of all conditions but ``clean``.
     mixing_seed : int
     """
 
     manifests: dict
     class_names: list
     folds: dict
-    noise_pools: dict
-    snr_db: float
+    interference: dict
+    snr_db: dict
     mixing_seed: int
 
     def sample_ids(self, split, n_samples):
@@ -63,8 +66,8 @@ class PreparedData:
         return make_dataset(
             self.manifests[split],
             condition,
-            noise_pool=self.noise_pools.get(split),
-            snr_db=self.snr_db,
+            self.interference.get((condition, split)),
+            snr_db=self.snr_db.get(condition, 0.0),
             mixing_seed=None if split == "train" else self.mixing_seed,
             clean_probability=clean_probability,
         )
@@ -85,7 +88,12 @@ def prepare(
     skip_bad_files=False,
     download=False,
     generate_corpus=False,
-    noise=True,
+    conditions=TRAINING_CONDITIONS,
+    ljspeech_folder=None,
+    mixtures_snr_db=5.0,
+    white_noise_snr_db=3.0,
+    speech_snr_db=3.0,
+    snr="paper",
 ):
     """Prepare the splits that a command needs.
 
@@ -106,9 +114,9 @@ def prepare(
     signal_length_s : float
         In seconds.
     snr_db : float
-        Of the noise, in dB.
+        Of the clip to WHAM!'s noise, in dB.
     mixing_seed : int
-        Of the noise in validation and test.
+        Of the interference in validation and test.
     cache_folder : str or Path
         Of decoded audio.
     skip_bad_files : bool
@@ -116,8 +124,17 @@ def prepare(
         Fetch ESC-50 if ``data_folder`` does not exist.
     generate_corpus : bool
         Make the embedded corpus if ``data_folder`` does not exist.
-    noise : bool
-        Whether mixtures with noise are wanted; without, ``wham_folder`` is not read.
+    conditions : sequence of str
+        Of :data:`lmac_td.data.datasets.CONDITIONS`, those that are wanted: what only
+        others need is not read. ``train`` has those of training alone.
+    ljspeech_folder : str or Path, optional
+        Any folder in LJSpeech's layout, or of recordings; not written to. Needed by
+        ``speech``. Utterances are cut or looped to the length of a clip.
+    mixtures_snr_db, white_noise_snr_db, speech_snr_db : float
+        Of the clip to the interference, in dB.
+    snr : str
+        ``"paper"``: the three above; ``"published"``: those of the published code,
+        :data:`lmac_td.data.mixing.PUBLISHED_SNR_DB`, in their place.
 
     Returns
     -------
@@ -126,27 +143,36 @@ def prepare(
     Raises
     ------
     UserError
-        As named by the parts; nothing is written to ``output_folder`` then.
+        As named by the parts; nothing but manifests is written to ``output_folder``
+        then.
     """
     require_number("sample_rate", sample_rate)
     require_number("signal_length_s", signal_length_s)
-    require_number("wham_snr_db", snr_db, above=-math.inf)
+    for condition in conditions:
+        require_choice("condition", condition, CONDITIONS)
+    snr_by_condition = _choose_snr(
+        snr, snr_db, mixtures_snr_db, white_noise_snr_db, speech_snr_db
+    )
     if not _holds_something(data_folder):
         if generate_corpus:
             _generate(data_folder, wham_folder)
         elif download:
             download_esc50(data_folder)
+    elif generate_corpus and "speech" in conditions:
+        _check_corpus_has_speech(Path(data_folder).parent, ljspeech_folder)
     names = class_names(read_clips(data_folder))
-    noise_pools = {
-        split: NoisePool(
-            wham_split_folder(wham_folder, split),
-            sample_rate,
-            signal_length_s,
-            cache_folder,
-            skip_bad_files,
-        )
-        for split in (splits if noise else ())
-    }
+    # Before clips are decoded, which takes minutes.
+    how = (sample_rate, signal_length_s, cache_folder, skip_bad_files)
+    interference = {}
+    if "in_domain" in conditions:
+        for split in splits:
+            interference["in_domain", split] = NoisePool(
+                wham_split_folder(wham_folder, split), *how
+            )
+    measured = [split for split in splits if split != "train"]
+    if "speech" in conditions and measured:
+        pool = _speech_pool(ljspeech_folder, how)
+        interference |= {("speech", split): pool for split in measured}
     manifests = prepare_esc50(
         data_folder,
         output_folder,
@@ -158,7 +184,39 @@ def prepare(
         skip_bad_files,
         splits,
     )
-    return PreparedData(manifests, names, fold_nums, noise_pools, snr_db, mixing_seed)
+    for split in measured:
+        if "mixtures" in conditions:
+            interference["mixtures", split] = OtherClasses(manifests[split])
+        if "white_noise" in conditions:
+            n_samples = round(signal_length_s * sample_rate)
+            interference["white_noise", split] = WhiteNoise(n_samples)
+    return PreparedData(
+        manifests, names, fold_nums, interference, snr_by_condition, mixing_seed
+    )
+
+
+def _choose_snr(snr, wham, mixtures, white_noise, speech):
+    """The ratio of each condition, dB."""
+    require_choice("snr", snr, ("paper", "published"))
+    snr_db = {
+        "in_domain": wham,
+        "mixtures": mixtures,
+        "white_noise": white_noise,
+        "speech": speech,
+    }
+    for condition, value in snr_db.items():
+        setting = "wham" if condition == "in_domain" else condition
+        require_number(f"{setting}_snr_db", value, above=-math.inf)
+    return snr_db | PUBLISHED_SNR_DB if snr == "published" else snr_db
+
+
+def _speech_pool(ljspeech_folder, how):
+    if ljspeech_folder is None:
+        raise SettingError(
+            "condition speech needs recordings of speech: give a folder in LJSpeech's "
+            "layout with --ljspeech_folder"
+        )
+    return NoisePool(speech_folder(ljspeech_folder), *how, setting="ljspeech_folder")
 
 
 def _holds_something(folder):
@@ -175,3 +233,14 @@ def _generate(data_folder, wham_folder):
         )
     print(f"Generating the embedded corpus in {root} ...", flush=True)
     corpus.generate_corpus(root)
+
+
+def _check_corpus_has_speech(root, ljspeech_folder):
+    """Say what to do about a corpus of before there was speech in it."""
+    speech = root / "LJSpeech-1.1"
+    wanted = ljspeech_folder is not None and Path(ljspeech_folder) == speech
+    if wanted and not speech.exists() and (root / corpus.MARKER).exists():
+        raise DataError(
+            f"{root} holds an embedded corpus without speech, of an earlier version: "
+            "remove it, and it is made anew, or give another --ljspeech_folder"
+        )

@@ -1,4 +1,4 @@
-"""Environmental sounds made of numbers: ten classes, and ambient noise.
+"""Environmental sounds made of numbers: ten classes, ambient noise, and babble.
 
 Every sound is a function of a random generator, so that pitch, timing, timbre and level
 differ from clip to clip. Classes are told apart by how a sound moves in time as much as
@@ -8,6 +8,7 @@ frequencies, and each clip has its own recording channel and background.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,6 +82,43 @@ def make_noise(kind, rng, n, rate):
     """
     wave = NOISES[kind](rng, n, rate)
     return _at_random_peak(rng, _through_channel(rng, wave / _rms(wave), rate))
+
+
+def make_speech(rng, n, rate):
+    """Render one voice that babbles: words of syllables, with pauses between them.
+
+    It has what speech has for a classifier of sounds (a moving pitch, formants,
+    hisses, a rhythm of syllables) and no meaning.
+
+    Arguments
+    ---------
+    rng : numpy.random.Generator
+        Source of chance.
+    n : int
+        Samples.
+    rate : int
+        Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,), peak below 1.
+
+    Example
+    -------
+    >>> make_speech(np.random.default_rng(0), 22050, 22050).shape
+    (22050,)
+    """
+    pitch_hz = _log_uniform(rng, 90, 230)  # one voice an utterance
+    wave = np.zeros(n)
+    start = round(rng.uniform(0.02, 0.1) * rate)
+    while n - start > 0.1 * rate:
+        stop = min(n, start + round(rng.uniform(0.15, 0.7) * rate))
+        wave[start:stop] = _word(rng, stop - start, rate, pitch_hz)
+        start = stop + round(rng.uniform(0.05, 0.4) * rate)
+    room = coloured_noise(rng, n, rate, tilt_db=-3)
+    wave += _db(-45) * _rms(wave) * room / _rms(room)
+    return _at_random_peak(rng, _through_channel(rng, wave, rate))
 
 
 # ---------------------------------------------------------------- building blocks
@@ -344,6 +382,10 @@ def _place_events(sound, rng, n, rate):
 # ---------------------------------------------------------------- ambient noise
 
 
+# Lowest and highest of three formants.
+_FORMANTS_HZ = ([300, 800, 2000], [800, 2000, 3500])
+
+
 def traffic(rng, n, rate):
     """Coloured noise that comes and goes, with squeals and horns."""
     wave = coloured_noise(rng, n, rate, tilt_db=rng.uniform(-4, 1))
@@ -357,7 +399,7 @@ def crowd(rng, n, rate):
     for _ in range(int(rng.integers(4, 8))):
         melody = 2 ** (0.5 * slow_curve(rng, n, rate, 3))
         pitch = _log_uniform(rng, 85, 220) * melody
-        centres = _log_uniform(rng, [300, 800, 2000], [800, 2000, 3500])
+        centres = _log_uniform(rng, *_FORMANTS_HZ)
         voice = harmonics(
             pitch, bumps(np.arange(1, 26) * pitch.mean(), centres, 0.4), rate
         )
@@ -425,6 +467,30 @@ def _clatter(rng, n, rate, per_s, loudest):
         wave[start : start + n_knock] += (
             rng.uniform(0.2, 1) * loudest * knock / _rms(knock)
         )
+    return wave
+
+
+# ---------------------------------------------------------------- babble
+
+
+def _word(rng, n, rate, pitch_hz):
+    """One to three syllables: each a vowel, most with a hiss before it."""
+    wave = np.zeros(n)
+    n_syllables = min(int(rng.integers(1, 4)), max(1, round(n / rate / 0.12)))
+    for start, stop in pairwise(np.linspace(0, n, n_syllables + 1).astype(int)):
+        n_syllable = stop - start
+        melody = 2 ** (0.4 * slow_curve(rng, n_syllable, rate, 6) - 0.2)
+        pitch = pitch_hz * melody
+        formants = _log_uniform(rng, *_FORMANTS_HZ)
+        amplitudes = bumps(np.arange(1, 40) * pitch.mean(), formants, 0.25)
+        vowel = harmonics(pitch, amplitudes, rate) * np.hanning(n_syllable)
+        wave[start:stop] = vowel / _rms(vowel) * _db(rng.uniform(-6, 0))
+        if rng.uniform() < 0.7:
+            n_hiss = n_syllable // 4
+            colour = _log_uniform(rng, 1500, 7000, 1)
+            hiss = shaped_noise(rng, n_hiss, rate, lambda hz, c=colour: bumps(hz, c, 1))
+            hiss *= np.hanning(n_hiss)
+            wave[start : start + n_hiss] += rng.uniform(0.1, 0.5) * hiss / _rms(hiss)
     return wave
 
 

@@ -41,6 +41,32 @@ class Explanation:
     mask: Tensor
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a batch of mixtures is made of; only the oracle may see it.
+
+    Attributes
+    ----------
+    target, interference : Tensor (B, T)
+        They add up to the mixture.
+    target_magnitude, interference_magnitude : Tensor (B, frames, bins)
+        |STFT| of each.
+    """
+
+    target: Tensor
+    interference: Tensor
+    target_magnitude: Tensor
+    interference_magnitude: Tensor
+
+
+# A remark of methods that mask mel bands.
+STAND_IN = (
+    "it masks the classifier's mel bands and has no sound of its own: in its sounds, "
+    "and where it is scored as audio, every bin of the STFT is masked as the bands "
+    "around it; SPS, COMP, completeness and kept are of that stand-in"
+)
+
+
 class Interpreter(nn.Module):
     """Base of every interpreter.
 
@@ -62,10 +88,13 @@ class Interpreter(nn.Module):
         a row for the sounds.
     remark : str
         What a reader of the method's table must know; empty if nothing.
+    needs_sources : bool
+        Whether ``forward`` takes ``sources``, the :class:`Sources` of ``wavs``, too.
     """
 
     heard = "audio"
     remark = ""
+    needs_sources = False
 
     def __init__(self, features):
         super().__init__()
@@ -147,6 +176,38 @@ class Interpreter(nn.Module):
             explanation,
             heard_in=self.features.log_mel(magnitude_of(kept)),
             heard_out=self.features.log_mel(magnitude_of(removed)),
+        )
+
+    def explain_mel_mask(self, mask, wavs, features, mask_domain="magnitude"):
+        """The Explanation of a mask on the classifier's own mel bands.
+
+        It has no sound of its own: that of its bands spread over the STFT's bins
+        stands in. The classifier is given the masked bands themselves.
+
+        Arguments
+        ---------
+        mask : Tensor (B, frames, n_mels)
+            In [0, 1].
+        wavs : Tensor (B, T)
+        features : Features
+            Of ``wavs``.
+        mask_domain : str
+            See :func:`masked`.
+
+        Returns
+        -------
+        Explanation
+        """
+        mask = mask.float()
+        with torch.autocast(mask.device.type, enabled=False):
+            spread = mask @ self.features.bands_of_bins
+        explanation = self.explain_mask(spread, wavs, features, mask_domain)
+        mel = features.log_mel.expm1()
+        return replace(
+            explanation,
+            heard_in=masked(mel, mask, mel, mask_domain).log1p(),
+            heard_out=masked(mel, 1 - mask, mel, mask_domain).log1p(),
+            mask=mask,
         )
 
 

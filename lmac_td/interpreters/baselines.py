@@ -2,7 +2,8 @@
 
 Keeping everything has Fid-In 1, AD 0 and about the highest FF; keeping nothing and
 keeping at random show where the other end is; half the gain shows what level alone
-does to a classifier that hears level.
+does to a classifier that hears level. The oracle, which is told what the mixture is
+made of, is the mark that a perfect separator would reach.
 """
 
 import torch
@@ -76,6 +77,34 @@ class RandomMask(Interpreter):
         return self.explain_mask(mask, wavs, features)
 
 
+class Oracle(Interpreter):
+    """Keep the target: the ideal ratio mask of the true sources.
+
+    M = (S^2 / (S^2 + N^2))^beta with beta = 1/2 (Wang, Narayanan, Wang, *On Training
+    Targets for Supervised Speech Separation*, 2014, eq. 2), of the magnitudes S of
+    the target and N of the interference. Nothing is removed where N = 0, so of a
+    clean clip, M is 1 everywhere.
+    """
+
+    needs_sources = True
+
+    def forward(self, wavs, features, decision, sources):
+        """See :class:`Interpreter`; ``mask`` is the ratio mask, (B, frames, bins).
+
+        Arguments
+        ---------
+        wavs : Tensor (B, T)
+        features : Features
+        decision : Decision
+        sources : Sources
+            Of ``wavs``.
+        """
+        target, interference = sources.target_magnitude, sources.interference_magnitude
+        mask = target / torch.hypot(target, interference)
+        mask = mask.where(interference > 0, 1.0)
+        return self.explain_mask(mask, wavs, features)
+
+
 def reference_interpreters(features):
     """The rows that stand beside every method, by the name they carry in the table."""
     return {
@@ -83,4 +112,5 @@ def reference_interpreters(features):
         "zeros": Zeros(features),
         "random mask": RandomMask(features),
         "half gain": HalfGain(features),
+        "oracle": Oracle(features),
     }

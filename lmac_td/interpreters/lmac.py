@@ -7,12 +7,8 @@ The file reads as section 2 of the paper does, with its symbols::
     i     = ISTFT((M . X) exp(j phase(x)))     (3)  what a person hears
 """
 
-from dataclasses import replace
-
-import torch
-
 from lmac_td.errors import SettingError, require_choice
-from lmac_td.interpreters.base import Interpreter, masked
+from lmac_td.interpreters.base import STAND_IN, Interpreter
 
 
 class LMAC(Interpreter):
@@ -64,12 +60,7 @@ class LMAC(Interpreter):
         self.mask_domain = mask_domain
         self.heard = heard
         if domain == "mel":
-            self.remark = (
-                "it masks the classifier's mel bands and has no sound of its own: in "
-                "its sounds, and where it is scored as audio, every bin of the STFT "
-                "is masked as the bands around it; SPS, COMP, completeness and kept "
-                "are of that stand-in"
-            )
+            self.remark = STAND_IN
 
     def forward(self, wavs, features, decision):
         """Explain a batch.
@@ -98,17 +89,4 @@ class LMAC(Interpreter):
         mask = mask.float().sigmoid().transpose(1, 2)  # (B, frames, bins)
         if self.domain == "stft":
             return self.explain_mask(mask, wavs, features, self.mask_domain)
-        return self.explain_mel_mask(mask, wavs, features)
-
-    def explain_mel_mask(self, mask, wavs, features):
-        """The Explanation of a mask on mel bands (B, frames, n_mels)."""
-        with torch.autocast(mask.device.type, enabled=False):
-            spread = mask @ self.features.bands_of_bins
-        explanation = self.explain_mask(spread, wavs, features, self.mask_domain)
-        mel = features.log_mel.expm1()
-        return replace(
-            explanation,
-            heard_in=masked(mel, mask, mel, self.mask_domain).log1p(),
-            heard_out=masked(mel, 1 - mask, mel, self.mask_domain).log1p(),
-            mask=mask,
-        )
+        return self.explain_mel_mask(mask, wavs, features, self.mask_domain)

@@ -1,8 +1,9 @@
 """The yardstick: every interpreter is scored by these functions, one value a clip.
 
 ``faithfulness`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
-``localisation`` the ground truth; ``table`` puts them side by side with their
-intervals. Nothing here knows of interpreters: tensors come in, numbers go out.
+``localisation`` the ground truth; ``curves`` compares maps at equal size; ``table``
+puts them side by side with their intervals. Nothing here knows of interpreters:
+tensors come in, numbers go out.
 """
 
 from lmac_td.metrics.conciseness import (
@@ -11,6 +12,7 @@ from lmac_td.metrics.conciseness import (
     mask_mean,
     sparseness,
 )
+from lmac_td.metrics.curves import area_under, top_bins, top_bins_at
 from lmac_td.metrics.faithfulness import (
     average_drop,
     average_drop_published,
@@ -21,10 +23,23 @@ from lmac_td.metrics.faithfulness import (
     input_fidelity,
     settle_ties,
 )
-from lmac_td.metrics.localisation import speech_relevance_score
-from lmac_td.metrics.signal import completeness_db, kept_energy_db, si_sdr_db
+from lmac_td.metrics.localisation import (
+    active_frames,
+    speech_relevance_at,
+    speech_relevance_score,
+    temporal_iou,
+)
+from lmac_td.metrics.signal import (
+    completeness_db,
+    kept_energy_db,
+    kept_gain,
+    kept_of_source_db,
+    si_sdr_db,
+)
 
 __all__ = [
+    "active_frames",
+    "area_under",
     "average_drop",
     "average_drop_published",
     "average_gain",
@@ -36,9 +51,15 @@ __all__ = [
     "faithfulness",
     "input_fidelity",
     "kept_energy_db",
+    "kept_gain",
+    "kept_of_source_db",
     "mask_mean",
     "settle_ties",
     "si_sdr_db",
     "sparseness",
+    "speech_relevance_at",
     "speech_relevance_score",
+    "temporal_iou",
+    "top_bins",
+    "top_bins_at",
 ]

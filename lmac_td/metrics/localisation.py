@@ -1,8 +1,11 @@
 """Does the map point at the source that it should point at?
 
-The speech relevance score η of Sivasankaran, Vincent and Fohr, "Explaining deep
-learning models for speech enhancement" (Interspeech 2021), eq. 5-6. Mixing keeps the
-scaled sources, so η has a ground truth for every interpreter and every target sound.
+In frequency: the speech relevance score η of Sivasankaran, Vincent and Fohr,
+"Explaining deep learning models for speech enhancement" (Interspeech 2021), eq. 5-6.
+"The measure is computed only for frames containing speech" (section 4); here, only
+for those that contain the target, :func:`active_frames`. In time: the intersection
+over union (IoU) of the frames in which interpretation and target sound. Mixing keeps
+the scaled sources, so both have a ground truth for every interpreter and every target.
 """
 
 import torch
@@ -43,36 +46,142 @@ def speech_relevance_score(attribution, target_mag, other_mag, percentile, frame
     >>> speech_relevance_score(attribution, target, torch.full((1, 1, 4), 0.5), 50)
     tensor([0.5000])
     """
+    return speech_relevance_at(
+        attribution, target_mag, other_mag, (percentile,), frames
+    )[0]
+
+
+def speech_relevance_at(attribution, target_mag, other_mag, percentiles, frames=None):
+    """:func:`speech_relevance_score` at several percentiles: each frame sorted once.
+
+    Arguments
+    ---------
+    attribution, target_mag, other_mag, frames
+        As there.
+    percentiles : sequence of float
+        Each in [0, 100].
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        (B,) for each percentile.
+
+    Example
+    -------
+    >>> attribution = torch.tensor([[[0.1, 0.2, 0.9, 0.8]]])
+    >>> target = torch.tensor([[[0.0, 0.0, 1.0, 0.2]]])
+    >>> speech_relevance_at(attribution, target, torch.full((1, 1, 4), 0.5), (50, 90))
+    (tensor([0.5000]), tensor([1.]))
+    """
     (a, target, other), dtype = in_double(
         dims=("B", "n", "f"),
         attribution=attribution,
         target_mag=target_mag,
         other_mag=other_mag,
     )
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile must be in [0, 100], not {percentile}.")
-    a = a.abs()
-    above = a > _percentile(a, percentile)  # (B, n, f)
+    for percentile in percentiles:
+        if not 0 <= percentile <= 100:
+            raise ValueError(f"percentile must be in [0, 100], not {percentile}.")
     if frames is not None:
-        if frames.dtype != torch.bool or frames.shape != a.shape[:2]:
-            raise ValueError(
-                f"frames must be boolean of shape {tuple(a.shape[:2])}, "
-                f"not {frames.dtype} of shape {tuple(frames.shape)}."
-            )
-        above = above & frames.unsqueeze(2)
+        _check_frames("frames", frames, a)
+    a = a.abs()
+    ordered = a.sort(dim=2).values
     ideal_binary_mask = target.abs() > other.abs()
-    hits = (above & ideal_binary_mask).sum(dim=(1, 2))
-    return (hits / above.sum(dim=(1, 2)).double()).to(dtype)
+    scores = []
+    for percentile in percentiles:
+        above = a > _percentile(ordered, percentile)  # (B, n, f)
+        if frames is not None:
+            above &= frames.unsqueeze(2)
+        hits = (above & ideal_binary_mask).sum(dim=(1, 2))
+        scores.append((hits / above.sum(dim=(1, 2)).double()).to(dtype))
+    return tuple(scores)
 
 
-def _percentile(a, percentile):
-    """Return the percentile of each frame of a (B, n, f), as (B, n, 1).
+def _percentile(ordered, percentile):
+    """Return the percentile of each frame of sorted (B, n, f), as (B, n, 1).
 
     ``torch.quantile`` refuses more than 16 million bins, about 30 clips of 5 s.
     """
-    ordered = a.sort(dim=2).values
-    position = percentile * (a.shape[2] - 1) / 100
+    position = percentile * (ordered.shape[2] - 1) / 100
     below = int(position)
-    above = min(below + 1, a.shape[2] - 1)
+    above = min(below + 1, ordered.shape[2] - 1)
     low, high = ordered[..., below, None], ordered[..., above, None]
     return torch.lerp(low, high, position - below)
+
+
+def active_frames(target_mag, range_db=30):
+    """Find the frames that contain the target.
+
+    Those whose energy Σ_f S² is within ``range_db`` of the clip's loudest frame.
+
+    Arguments
+    ---------
+    target_mag : torch.Tensor
+        (B, n, f) magnitude STFT of the target.
+    range_db : float
+        0 or more.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, n) boolean; all False for a silent target.
+
+    Example
+    -------
+    >>> active_frames(torch.tensor([[[1.0, 0.0], [0.1, 0.1], [0.01, 0.0]]]))
+    tensor([[ True,  True, False]])
+    """
+    (target,), _ = in_double(dims=("B", "n", "f"), target_mag=target_mag)
+    if not range_db >= 0:
+        raise ValueError(f"range_db must be 0 or more, not {range_db}.")
+    energy = target.square().sum(dim=2)
+    loudest = energy.amax(dim=1, keepdim=True)
+    return (energy >= loudest * 10 ** (-range_db / 10)) & (energy > 0)
+
+
+def temporal_iou(attribution, active):
+    """Does the interpretation sound when the target sounds?
+
+    |E ∩ A| / |E ∪ A| with A the active frames and E as many frames: those in which
+    the interpretation has most energy Σ_f |STFT(i)|², the first ones on ties. Because
+    E is as large as A, keeping everything is worth no more than the mixture's own
+    loudness tells.
+
+    Arguments
+    ---------
+    attribution : torch.Tensor
+        (B, n, f) log1p|STFT(i)| of the interpretation.
+    active : torch.Tensor
+        (B, n) boolean, see :func:`active_frames`.
+
+    Returns
+    -------
+    torch.Tensor
+        (B,) in [0, 1]: 0 for a silent interpretation, NaN where every frame is
+        active, or none: there is no onset to find.
+
+    Example
+    -------
+    >>> attribution = torch.tensor([[[0.2], [0.9], [0.8], [0.1]]])
+    >>> temporal_iou(attribution, torch.tensor([[False, True, False, True]]))
+    tensor([0.3333])
+    """
+    (a,), dtype = in_double(dims=("B", "n", "f"), attribution=attribution)
+    _check_frames("active", active, a)
+    energy = a.abs().expm1().square().sum(dim=2)
+    order = energy.sort(dim=1, descending=True, stable=True).indices  # (B, n)
+    n_active = active.sum(dim=1)
+    places = torch.arange(a.shape[1], device=a.device)
+    chosen = places < n_active.unsqueeze(1)  # by place in the order
+    both = (chosen & active.gather(1, order)).sum(dim=1).double()
+    iou = (both / (2 * n_active - both)).masked_fill((energy == 0).all(dim=1), 0)
+    nothing_to_find = (n_active == 0) | (n_active == a.shape[1])
+    return iou.masked_fill(nothing_to_find, torch.nan).to(dtype)
+
+
+def _check_frames(name, frames, a):
+    if frames.dtype != torch.bool or frames.shape != a.shape[:2]:
+        raise ValueError(
+            f"{name} must be boolean of shape {tuple(a.shape[:2])}, "
+            f"not {frames.dtype} of shape {tuple(frames.shape)}."
+        )

@@ -3,13 +3,20 @@
 Keeping everything gives a perfect fidelity, so the energy that is kept stands
 beside every score. What is kept and what is removed must add up to the clip: this
 is measured with the SI-SDR (Le Roux et al., "SDR – half-baked or well done?", 2019).
+Where the mixture's sources are known, the energy that is kept of each can be told
+apart.
 """
+
+import torch
 
 from lmac_td.metrics._tensors import in_double
 
 # Analysis and resynthesis in float32 leave an error of -130 to -150 dB: what lies
 # below this is rounding, and no property of a method. Means over clips stay finite.
 SI_SDR_LIMIT_DB = 120.0
+# Less than this is silence in a 16-bit file (its step is -96 dB). A single clip of
+# which nothing is kept would otherwise take the mean over all clips to -inf.
+SILENCE_DB = -100.0
 
 
 def kept_energy_db(wavs, interpretation):
@@ -112,3 +119,60 @@ def si_sdr_db(estimate, reference):
     silent = (estimate == 0).all(dim=1) & (energy.squeeze(1) > 0)
     ratio_db = ratio_db.masked_fill(silent, -SI_SDR_LIMIT_DB)
     return ratio_db.clamp(-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB).to(dtype)
+
+
+def kept_gain(magnitude_in, magnitude):
+    """Return the gain of each bin: min(1, |STFT(i)| / |X|), 0 where |X| = 0.
+
+    What a method keeps as a mask on the STFT, for methods whose mask lives elsewhere.
+    More than the mixture holds cannot be kept of it, so the gain ends at 1.
+
+    Arguments
+    ---------
+    magnitude_in : torch.Tensor
+        (B, ...) magnitude STFT of the interpretation.
+    magnitude : torch.Tensor
+        (B, ...) magnitude STFT of the mixture.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, ...) in [0, 1].
+
+    Example
+    -------
+    >>> kept_gain(torch.tensor([[0.5, 3.0, 1.0]]), torch.tensor([[2.0, 2.0, 0.0]]))
+    tensor([[0.2500, 1.0000, 0.0000]])
+    """
+    (kept, whole), dtype = in_double(magnitude_in=magnitude_in, magnitude=magnitude)
+    gain = (kept.abs() / whole.abs()).clamp(max=1)
+    return torch.where(whole == 0, 0, gain).to(dtype)
+
+
+def kept_of_source_db(gain, source_mag):
+    """Energy that a gain keeps of one source: 10 log10(Σ (g S)² / Σ S²).
+
+    Of the target high is better, of the interference low. Each source is scaled by
+    itself, so their cross terms in the mixture do not count.
+
+    Arguments
+    ---------
+    gain : torch.Tensor
+        (B, ...) of each bin, see :func:`kept_gain`.
+    source_mag : torch.Tensor
+        (B, ...) magnitude STFT S of the source as it stands in the mixture.
+
+    Returns
+    -------
+    torch.Tensor
+        (B,) dB, ``SILENCE_DB`` (-100 dB) at least; NaN for a silent source.
+
+    Example
+    -------
+    >>> kept_of_source_db(torch.tensor([[0.1, 0.0]]), torch.tensor([[2.0, 0.0]]))
+    tensor([-20.])
+    """
+    (gain, source), dtype = in_double(gain=gain, source_mag=source_mag)
+    kept = (gain * source).square().flatten(1).sum(dim=1)
+    ratio = kept / source.square().flatten(1).sum(dim=1)
+    return (10 * ratio.log10()).clamp(min=SILENCE_DB).to(dtype)

@@ -1,27 +1,36 @@
 """The table that people quote: every method, every condition, with its intervals.
 
-Scores are kept clip by clip, so that a mean is over clips and never a mean of batch
-means, every mean has a bootstrap interval, and two methods are compared on the same
-clips. :func:`check_invariants` asserts what no correct table can break; several
-published tables break it.
+Scores are kept clip by clip (``scores``), under the names that ``columns`` gives them;
+``invariants`` asserts what no correct table can break, ``comparison`` sets two rows
+against each other.
 """
 
 import csv
 import json
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 
+from lmac_td.errors import DataError, SettingError
 from lmac_td.files import write_atomically
-from lmac_td.metrics.conciseness import (
-    complexity,
-    complexity_bound,
-    mask_mean,
-    sparseness,
+from lmac_td.metrics._markdown import interval, markdown_table, number
+from lmac_td.metrics.columns import (
+    ALL_COLUMNS,
+    COLUMNS,
+    ETAS,
+    FAITHFULNESS,
+    GROUPS,
+    OPTIONAL_COLUMNS,
+    P_KEPT,
+    P_REMOVED,
+    PERCENTILES,
+    Column,
+    metrics_of,
 )
+from lmac_td.metrics.comparison import comparison_to_markdown, minus, pairs
+from lmac_td.metrics.conciseness import complexity, mask_mean, sparseness
+from lmac_td.metrics.curves import SIZES, area_under
 from lmac_td.metrics.faithfulness import (
     average_drop,
     average_drop_published,
@@ -32,182 +41,42 @@ from lmac_td.metrics.faithfulness import (
     input_fidelity,
     of_class,
 )
-from lmac_td.metrics.localisation import speech_relevance_score
-from lmac_td.metrics.signal import completeness_db, kept_energy_db
-
-_STATISTICS = {"mean": np.mean, "median": np.median}
-# Bounds the memory of one step of the bootstrap to about 32 MB of float64.
-_BOOTSTRAP_ELEMENTS = 4_000_000
-# Scores are float32, so exact inequalities between them hold to this much.
-_ROUNDING = 1e-5
-
-
-class InvariantError(AssertionError):
-    """A row of the table holds numbers that no correct measurement can give."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the printed table: a metric and a statistic over its clips."""
-
-    metric: str
-    header: str
-    decimals: int
-    statistic: str = "mean"
-
-
-COLUMNS = (
-    Column("AI", "AI (%) ↑", 2),
-    Column("AD", "AD (%) ↓", 2),
-    Column("AG", "AG (%) ↑", 2),
-    Column("FF", "FF ↑", 3),
-    Column("FF", "FF median ↑", 3, statistic="median"),
-    Column("Fid-In", "Fid-In ↑", 3),
-    Column("SPS", "SPS ↑", 3),
-    Column("COMP", "COMP ↓", 2),
-    Column("AD (published)", "AD (published) ↓", 2),
-    Column("completeness (dB)", "completeness (dB) ↑", 1),
-    Column("kept (dB)", "kept (dB)", 1),
+from lmac_td.metrics.invariants import InvariantError, check_invariants
+from lmac_td.metrics.localisation import (
+    active_frames,
+    speech_relevance_at,
+    temporal_iou,
 )
-# These stand in the table only if a method has a mask or the sources are known.
-OPTIONAL_COLUMNS = (
-    Column("SPS (mask)", "SPS (mask) ↑", 3),
-    Column("COMP (mask)", "COMP (mask) ↓", 2),
-    Column("MM", "MM", 3),
-    Column("eta", "eta ↑", 3),
+from lmac_td.metrics.scores import (
+    STATISTICS,
+    ClipScores,
+    difference_of,
+    read_row,
+    summarise,
+    value_of,
+    zero_maps,
+)
+from lmac_td.metrics.signal import (
+    SILENCE_DB,
+    completeness_db,
+    kept_energy_db,
+    kept_gain,
+    kept_of_source_db,
+    si_sdr_db,
 )
 
-
-def summarise(values, statistic="mean", confidence=0.95, n_resamples=2000, seed=0):
-    """Return a statistic over clips and its percentile bootstrap interval.
-
-    NaN (undefined for this clip) is left out. If a value is infinite, the statistic
-    is what arithmetic makes of it and there is no interval.
-
-    Arguments
-    ---------
-    values : array_like
-        (N,) one value a clip.
-    statistic : str
-        "mean" or "median".
-    confidence : float
-        Share of the resamples inside the interval, in (0, 1).
-    n_resamples : int
-        Number of times the clips are drawn anew, with replacement.
-    seed : int
-        The same seed draws the same clips for every method.
-
-    Returns
-    -------
-    value, low, high : float
-        ``low`` and ``high`` are NaN where there is no interval (fewer than two
-        clips, or an infinite one), ``value`` too where there is no clip.
-
-    Raises
-    ------
-    ValueError
-        If the values are not one-dimensional or the statistic has no such name.
-
-    Example
-    -------
-    >>> value, low, high = summarise([0.0, 100.0, 100.0, float("nan")])
-    >>> round(value, 2), low, high
-    (66.67, 0.0, 100.0)
-    >>> summarise([5.0, 5.0, 5.0])
-    (5.0, 5.0, 5.0)
-    """
-    if statistic not in _STATISTICS:
-        names = ", ".join(_STATISTICS)
-        raise ValueError(f"statistic must be one of {names}, not {statistic!r}.")
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"values must have shape (N,), not {values.shape}.")
-    values = values[~np.isnan(values)]
-    value = _value(values, statistic)
-    if values.size < 2 or not np.isfinite(values).all():
-        return value, math.nan, math.nan
-    if (values == values[0]).all():
-        return value, value, value
-    interval = stats.bootstrap(
-        (values,),
-        _STATISTICS[statistic],
-        n_resamples=n_resamples,
-        batch=max(1, _BOOTSTRAP_ELEMENTS // values.size),
-        confidence_level=confidence,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return value, float(interval.low), float(interval.high)
-
-
-def _value(values, statistic):
-    """Return the statistic of the values that are not NaN; NaN if there are none."""
-    values = values[~np.isnan(values)]
-    if values.size == 0:
-        return math.nan
-    if (values == values[0]).all():  # exactly, where a sum would round
-        return float(values[0])
-    with np.errstate(invalid="ignore"):  # −inf + inf
-        return float(_STATISTICS[statistic](values))
-
-
-class ClipScores:
-    """What was measured for one method under one condition, a row a clip.
-
-    Attributes
-    ----------
-    columns : dict of str to list
-        Equally long lists by name; "clip_id" is one of them.
-
-    Example
-    -------
-    >>> scores = ClipScores()
-    >>> scores.extend({"clip_id": ["a", "b"], "AI": [0.0, 100.0]})
-    >>> scores.extend({"clip_id": ["c"], "AI": [100.0]})
-    >>> len(scores), scores.values("AI")
-    (3, array([  0., 100., 100.]))
-    """
-
-    def __init__(self):
-        self.columns = {}
-
-    def extend(self, columns):
-        """Append the rows of one batch.
-
-        Arguments
-        ---------
-        columns : dict of str to list
-            Equally long lists, with the names of the batches before.
-
-        Raises
-        ------
-        ValueError
-            If lengths or names differ, or a clip is there already: scored twice, it
-            would count twice.
-        """
-        lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"columns must be equally long, not {lengths}.")
-        if self.columns and columns.keys() != self.columns.keys():
-            differing = sorted(columns.keys() ^ self.columns.keys())
-            raise ValueError(f"some batches have {differing} and some do not.")
-        seen = set(self.columns.get("clip_id", ()))
-        for clip_id in columns["clip_id"]:
-            if clip_id in seen:
-                raise ValueError(f"clip {clip_id!r} is scored twice.")
-            seen.add(clip_id)
-        for name, column in columns.items():
-            self.columns.setdefault(name, []).extend(column)
-
-    def values(self, name):
-        """Return a numeric column as a float64 array (N,)."""
-        return np.asarray(self.columns[name], dtype=np.float64)
-
-    def __contains__(self, name):
-        return name in self.columns
-
-    def __len__(self):
-        return len(self.columns.get("clip_id", ()))
+__all__ = [
+    "COLUMNS",
+    "OPTIONAL_COLUMNS",
+    "ClipScores",
+    "Column",
+    "FaithfulnessTable",
+    "InvariantError",
+    "check_invariants",
+    "comparison_to_markdown",
+    "markdown_table",
+    "summarise",
+]
 
 
 class FaithfulnessTable:
@@ -224,9 +93,6 @@ class FaithfulnessTable:
         Of the bootstrap.
     seed : int
         Of the bootstrap.
-    percentile : float
-        The threshold T of eta, by default the paper's, see
-        :func:`~lmac_td.metrics.localisation.speech_relevance_score`.
 
     Attributes
     ----------
@@ -263,13 +129,11 @@ class FaithfulnessTable:
         confidence=0.95,
         n_resamples=2000,
         seed=0,
-        percentile=99.9,
     ):
         self.settings = dict(settings or {})
         self.confidence = confidence
         self.n_resamples = n_resamples
         self.seed = seed
-        self.percentile = percentile
         self.rows = {}
 
     @torch.no_grad()
@@ -289,9 +153,12 @@ class FaithfulnessTable:
         attribution,
         labels=None,
         mask=None,
+        magnitude=None,
+        target=None,
         target_mag=None,
         other_mag=None,
-        frames=None,
+        p_kept=None,
+        p_removed=None,
     ):
         """Measure one batch of explanations.
 
@@ -313,18 +180,33 @@ class FaithfulnessTable:
             (B,) true classes, kept beside the scores and never used by them.
         mask : torch.Tensor | None
             (B, ...) mask on the STFT, for a method that has one.
+        magnitude : torch.Tensor | None
+            (B, n, f) |STFT| of the mixtures. This and the next three are for the
+            columns of the ground truth: all of them, or none (as of a clean clip).
+        target : torch.Tensor | None
+            (B, T) the target as it stands in the mixture.
         target_mag, other_mag : torch.Tensor | None
-            (B, n, f) magnitudes of the mixture's two sources, for eta; both or none.
-        frames : torch.Tensor | None
-            (B, n) boolean, the frames that eta counts.
+            (B, n, f) |STFT| of the target and of the interference.
+        p_kept, p_removed : torch.Tensor | None
+            (B, n_sizes) probability of the decided class when the method's mask is cut
+            to each of :data:`~lmac_td.metrics.curves.SIZES`, and what is then in it is
+            kept, or removed; both or none.
 
         Raises
         ------
         ValueError
             Names the argument that does not fit the others; nothing is then added.
         """
-        if (target_mag is None) != (other_mag is None):
-            raise ValueError("target_mag and other_mag must be given together.")
+        truth = {
+            "magnitude": magnitude,
+            "target": target,
+            "target_mag": target_mag,
+            "other_mag": other_mag,
+        }
+        equal_size = {"p_kept": p_kept, "p_removed": p_removed}
+        for group in (truth, equal_size):
+            if len({tensor is None for tensor in group.values()}) > 1:
+                raise ValueError(f"{' and '.join(group)} must be given together.")
         c = decided_class(p_x)
         _check_batch(clip_ids, decided, labels, p_x, c, wavs, attribution)
         columns = {
@@ -342,15 +224,16 @@ class FaithfulnessTable:
             **_conciseness(attribution),
             "AD (published)": average_drop_published(p_x, p_in),
             "completeness (dB)": completeness_db(wavs, interpretation, residual),
-            "kept (dB)": kept_energy_db(wavs, interpretation),
+            # The metric itself says -inf; one such clip would be the mean of all.
+            "kept (dB)": kept_energy_db(wavs, interpretation).clamp(min=SILENCE_DB),
         }
         if mask is not None:
             columns |= _conciseness(mask, suffix=" (mask)")
             columns["MM"] = mask_mean(mask)
-        if target_mag is not None:
-            columns["eta"] = speech_relevance_score(
-                attribution, target_mag, other_mag, self.percentile, frames
-            )
+        if target is not None:
+            columns |= _ground_truth(wavs, interpretation, attribution, **truth)
+        if p_kept is not None:
+            columns |= _equal_size(len(clip_ids), **equal_size)
         columns = {
             name: column.tolist() if isinstance(column, torch.Tensor) else column
             for name, column in columns.items()
@@ -363,7 +246,8 @@ class FaithfulnessTable:
         """Return the mean of every metric of a row, as a dict of floats."""
         scores = self.rows[condition, method]
         return {
-            metric: _value(scores.values(metric), "mean") for metric in _metrics(scores)
+            metric: value_of(scores.values(metric), "mean")
+            for metric in metrics_of(scores)
         }
 
     def compare(self, condition, first, second):
@@ -384,50 +268,92 @@ class FaithfulnessTable:
 
         Raises
         ------
-        ValueError
-            If the methods were scored on different clips.
+        SettingError
+            If there is no such row, or the two were scored on different mixtures.
         """
-        scores, others = self.rows[condition, first], self.rows[condition, second]
-        place = {clip: i for i, clip in enumerate(others.columns["clip_id"])}
-        if place.keys() != set(scores.columns["clip_id"]):
-            raise ValueError(f"{first} and {second} were scored on different clips.")
-        order = [place[clip] for clip in scores.columns["clip_id"]]
-        differences = {}
-        for metric in _metrics(scores):
-            if metric in others:
-                with np.errstate(invalid="ignore"):  # −inf dB on both sides
-                    difference = scores.values(metric) - others.values(metric)[order]
-                differences[metric] = self._summary(difference)
-        return differences
+        return {
+            metric: self.summary(minus(*pair))
+            for metric, pair in pairs(self, condition, first, second).items()
+        }
+
+    def merge(self, other, tolerance=1e-4):
+        """Take over the rows of another table.
+
+        Arguments
+        ---------
+        other : FaithfulnessTable
+            Its scores are copied, its settings are not.
+        tolerance : float
+            Of a row that both have, how far two scores of a clip may differ, absolute
+            or relative. Another device or batch size rounds the last digits otherwise.
+
+        Raises
+        ------
+        SettingError
+            Names a row that both have and that differs, and where; nothing is then
+            taken over.
+        """
+        for (condition, method), scores in other.rows.items():
+            if (condition, method) in self.rows:
+                own = self.rows[condition, method]
+                difference = difference_of(own, scores, tolerance)
+                if difference:
+                    raise SettingError(
+                        f"row {method!r} of {condition!r} stands in both tables, and "
+                        f"differs: {difference}; name only one of them."
+                    )
+        for row, scores in other.rows.items():
+            if row not in self.rows:
+                self.rows[row] = ClipScores()
+                self.rows[row].extend(scores.columns)
 
     def to_markdown(self):
-        """Return one section a condition: the means, below them their intervals."""
+        """Return one section a condition: its groups, the means above the intervals.
+
+        A group stands there if one of the condition's methods has it, and shows the
+        methods that do.
+        """
         sections = []
         for condition in dict.fromkeys(condition for condition, _ in self.rows):
             rows = {m: s for (c, m), s in self.rows.items() if c == condition}
-            columns = _shown(rows.values())
-            head = ["method", *(column.header for column in columns)]
-            means, intervals = [], []
-            for method, scores in rows.items():
-                means.append([method])
-                intervals.append([method])
-                for column in columns:
-                    value, low, high = math.nan, math.nan, math.nan
-                    if column.metric in scores:
-                        value, low, high = self._summary(
-                            scores.values(column.metric), column.statistic
-                        )
-                    low, high = (_number(end, column.decimals) for end in (low, high))
-                    means[-1].append(_number(value, column.decimals))
-                    intervals[-1].append("–" if low == "–" else f"[{low}, {high}]")
-                means[-1] += [str(len(scores)), str(_zero_maps(scores))]
-            sections.append(
-                f"### {condition}\n\n"
-                + markdown_table([*head, "clips", "zero maps"], means)
-                + f"\n{100 * self.confidence:g} % intervals, bootstrap over clips:\n\n"
-                + markdown_table(head, intervals)
-            )
+            section = [f"### {condition}\n"]
+            for group in GROUPS:
+                columns = _shown(rows.values(), group)
+                members = {
+                    method: scores
+                    for method, scores in rows.items()
+                    if any(column.metric in scores for column in columns)
+                }
+                if members:
+                    section.append(f"**{group.capitalize()}**\n")
+                    section.append(self._group_to_markdown(group, columns, members))
+            sections.append("\n".join(section))
         return "\n".join(sections)
+
+    def _group_to_markdown(self, group, columns, rows):
+        head = ["method", *(column.header for column in columns)]
+        means, intervals = [], []
+        for method, scores in rows.items():
+            means.append([method])
+            intervals.append([method])
+            for column in columns:
+                value, low, high = self._cell(scores, column)
+                means[-1].append(number(value, column.decimals))
+                intervals[-1].append(interval(low, high, column.decimals))
+            if group == FAITHFULNESS:
+                means[-1] += [str(len(scores)), str(zero_maps(scores))]
+        more = ["clips", "zero maps"] if group == FAITHFULNESS else []
+        return (
+            markdown_table([*head, *more], means)
+            + f"\n{100 * self.confidence:g} % intervals, bootstrap over clips:\n\n"
+            + markdown_table(head, intervals)
+        )
+
+    def _cell(self, scores, column):
+        """Return a column's statistic of a row and its interval; NaN if it has none."""
+        if column.metric not in scores:
+            return math.nan, math.nan, math.nan
+        return self.summary(scores.values(column.metric), column.statistic)
 
     def to_json(self, path):
         """Write settings, means, medians and intervals; non-finite numbers as null.
@@ -440,12 +366,12 @@ class FaithfulnessTable:
         rows = []
         for (condition, method), scores in self.rows.items():
             metrics = {}
-            for metric in _metrics(scores):
+            for metric in metrics_of(scores):
                 values = scores.values(metric)
                 left_out = int(np.isnan(values).sum())
                 metrics[metric] = {"n": len(values) - left_out, "left_out": left_out}
-                for statistic in _STATISTICS:
-                    value, low, high = self._summary(values, statistic)
+                for statistic in STATISTICS:
+                    value, low, high = self.summary(values, statistic)
                     metrics[metric][statistic] = value
                     metrics[metric][f"{statistic}_interval"] = [low, high]
             rows.append(
@@ -453,7 +379,7 @@ class FaithfulnessTable:
                     "condition": condition,
                     "method": method,
                     "n_clips": len(scores),
-                    "zero_maps": _zero_maps(scores),
+                    "zero_maps": zero_maps(scores),
                     "metrics": metrics,
                 }
             )
@@ -464,7 +390,6 @@ class FaithfulnessTable:
                 "n_resamples": self.n_resamples,
                 "seed": self.seed,
             },
-            "eta_percentile": self.percentile,
             "rows": rows,
         }
         with write_atomically(path, "w", encoding="utf-8", newline="") as file:
@@ -479,7 +404,7 @@ class FaithfulnessTable:
         Arguments
         ---------
         path : str | Path
-            Where to write; folders are made.
+            Where to write; folders are made. :meth:`read_clips` reads it.
         """
         names = ["condition", "method"]
         for scores in self.rows.values():
@@ -492,52 +417,77 @@ class FaithfulnessTable:
                     cells = dict(zip(scores.columns, row, strict=True))
                     writer.writerow({"condition": condition, "method": method} | cells)
 
-    def _summary(self, values, statistic="mean"):
+    def to_csv(self, path):
+        """Write the means and intervals, one line a condition and method.
+
+        Every column of the printed table as three: its name, "low" and "high"; empty
+        where a row has no such number.
+
+        Arguments
+        ---------
+        path : str | Path
+            Where to write; folders are made.
+        """
+        columns = [c for group in GROUPS for c in _shown(self.rows.values(), group)]
+        head = ["condition", "method", "clips", "zero maps"]
+        for column in columns:
+            head += [column.name, f"{column.name} low", f"{column.name} high"]
+        with write_atomically(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(head)
+            for (condition, method), scores in self.rows.items():
+                line = [condition, method, len(scores), zero_maps(scores)]
+                for column in columns:
+                    numbers = self._cell(scores, column)
+                    line += ["" if math.isnan(n) else n for n in numbers]
+                writer.writerow(line)
+
+    @classmethod
+    def read_clips(cls, path, settings=None, **bootstrap):
+        """Make a table of what :meth:`clips_to_csv` wrote.
+
+        Arguments
+        ---------
+        path : str | Path
+            A clips.csv.
+        settings : dict | None
+            How its numbers were made; the file does not say.
+        **bootstrap
+            ``confidence``, ``n_resamples`` and ``seed`` of the table.
+
+        Returns
+        -------
+        FaithfulnessTable
+            With the same scores, to the last bit.
+
+        Raises
+        ------
+        DataError
+            If there is no such file, or it holds something else.
+        """
+        table = cls(settings, **bootstrap)
+        by_row = {}
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                for line in csv.DictReader(file, strict=True):
+                    row = line.pop("condition"), line.pop("method")
+                    by_row.setdefault(row, []).append(line)
+            if not by_row:
+                raise ValueError("it holds no clip")
+            for row, lines in by_row.items():
+                table.rows[row] = read_row(lines)
+        except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+            raise DataError(
+                f"{path} is no clips.csv of eval_faithfulness.py ({error}): name the "
+                "one in an evaluation folder."
+            ) from error
+        return table
+
+    def summary(self, values, statistic="mean"):
+        """:func:`~lmac_td.metrics.scores.summarise` with this table's bootstrap."""
         return summarise(
             values, statistic, self.confidence, self.n_resamples, self.seed
         )
-
-
-def check_invariants(table):
-    """Assert what holds for every correct table.
-
-    Mean AG ≤ mean AI, mean FF ≤ mean confidence, and for every map COMP at least
-    what its SPS allows (:func:`~lmac_td.metrics.conciseness.complexity_bound`).
-
-    Arguments
-    ---------
-    table : FaithfulnessTable
-        The table to check.
-
-    Raises
-    ------
-    InvariantError
-        Names the row and the numbers.
-    """
-    for (condition, method), scores in table.rows.items():
-        row = f"row {method!r} of {condition!r}"
-        for metric, limit in (("AG", "AI"), ("FF", "p_x")):
-            value, most = scores.values(metric).mean(), scores.values(limit).mean()
-            if value > most + _ROUNDING:
-                raise InvariantError(
-                    f"{row}: mean {metric} {value:.6g} exceeds mean {limit} {most:.6g}."
-                )
-        for kind in ("", " (mask)"):
-            if f"SPS{kind}" in scores:
-                _check_conciseness(row, scores, kind)
-
-
-def _check_conciseness(row, scores, kind):
-    sps, comp = scores.values(f"SPS{kind}"), scores.values(f"COMP{kind}")
-    for clip_id, s, c, n_bins in zip(
-        scores.columns["clip_id"], sps, comp, scores.columns[f"bins{kind}"], strict=True
-    ):
-        if n_bins > 1 and c < complexity_bound(s, n_bins) - _ROUNDING:
-            raise InvariantError(
-                f"{row}, clip {clip_id!r}: COMP{kind} {c:.6g} is below "
-                f"{complexity_bound(s, n_bins):.6g}, the least that a map of "
-                f"{n_bins} bins with SPS{kind} {s:.6g} can have."
-            )
 
 
 def _check_batch(clip_ids, decided, labels, p_x, c, wavs, attribution):
@@ -556,6 +506,50 @@ def _check_batch(clip_ids, decided, labels, p_x, c, wavs, attribution):
         raise ValueError(f"decided is not the argmax of p_x for clip {clip_id!r}.")
 
 
+def _ground_truth(
+    wavs, interpretation, attribution, magnitude, target, target_mag, other_mag
+):
+    _check_shapes("wavs", wavs, target=target)
+    sizes = {"magnitude": magnitude, "target_mag": target_mag, "other_mag": other_mag}
+    _check_shapes("attribution", attribution, **sizes)
+    active = active_frames(target_mag)
+    eta = speech_relevance_at(attribution, target_mag, other_mag, PERCENTILES, active)
+    si_sdr = si_sdr_db(interpretation, target)
+    gain = kept_gain(attribution.expm1(), magnitude)
+    return {
+        **dict(zip(ETAS, eta, strict=True)),
+        "IoU (time)": temporal_iou(attribution, active),
+        "SI-SDR (dB)": si_sdr,
+        "SI-SDRi (dB)": si_sdr - si_sdr_db(wavs, target),
+        "target kept (dB)": kept_of_source_db(gain, target_mag),
+        "interference kept (dB)": kept_of_source_db(gain, other_mag),
+    }
+
+
+def _check_shapes(name, tensor, **others):
+    for other_name, other in others.items():
+        if other.shape != tensor.shape:
+            raise ValueError(
+                f"{other_name} and {name} must have the same shape, "
+                f"not {tuple(other.shape)} and {tuple(tensor.shape)}."
+            )
+
+
+def _equal_size(n_clips, p_kept, p_removed):
+    for name, p in (("p_kept", p_kept), ("p_removed", p_removed)):
+        if p.shape != (n_clips, len(SIZES)):
+            raise ValueError(
+                f"{name} must have shape {(n_clips, len(SIZES))}, a clip and a size "
+                f"of {SIZES}, not {tuple(p.shape)}."
+            )
+    return {
+        "insertion": area_under(p_kept),
+        "deletion": area_under(p_removed),
+        **dict(zip(P_KEPT, p_kept.unbind(dim=1), strict=True)),
+        **dict(zip(P_REMOVED, p_removed.unbind(dim=1), strict=True)),
+    }
+
+
 def _conciseness(attribution, suffix=""):
     n_bins = attribution[0].numel() if len(attribution) else 0
     return {
@@ -565,45 +559,15 @@ def _conciseness(attribution, suffix=""):
     }
 
 
-def _zero_maps(scores):
-    """Count the maps that are zero everywhere: SPS is NaN for them alone."""
-    return int(np.isnan(scores.values("SPS")).sum())
-
-
-def _metrics(scores):
-    """Return the names of the metrics that a row has, each once."""
-    columns = (*COLUMNS, *OPTIONAL_COLUMNS)
-    return dict.fromkeys(c.metric for c in columns if c.metric in scores)
-
-
-def _shown(rows):
-    """Return the columns of a section: an optional one if any of its rows has it."""
+def _shown(rows, group):
+    """Return a group's columns: an optional one if any of the rows has it."""
     rows = list(rows)
     return [
-        *COLUMNS,
-        *(c for c in OPTIONAL_COLUMNS if any(c.metric in scores for scores in rows)),
+        column
+        for column in ALL_COLUMNS
+        if column.group == group
+        and (column in COLUMNS or any(column.metric in scores for scores in rows))
     ]
-
-
-def _number(value, decimals):
-    return "–" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def markdown_table(head, rows):
-    """Return a Markdown table whose pipes stand below each other in a terminal."""
-    lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines.insert(1, rule)
-    return "".join(
-        "| "
-        + " | ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |\n"
-        for line in lines
-    )
 
 
 def _strict(content):

@@ -1,4 +1,4 @@
-"""Figures: the spectrograms of an explanation, a confusion matrix, a dictionary."""
+"""Figures: spectrograms, a confusion matrix, a dictionary, lines of a sanity check."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -98,4 +98,90 @@ def dictionary_figure(path, dictionary, sample_rate, title):
     axis.set_ylabel("kHz")
     axis.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axis, label="relative to the component's maximum")
+    figure.savefig(path, dpi=90)
+
+
+def lines_figure(path, panels, x, x_label, title, dashed=(), marks=None):
+    """Save lines with their intervals, in panels side by side.
+
+    Arguments
+    ---------
+    path : Path or file
+    panels : dict of str to dict of str to sequence of (float, float, float)
+        By the name of the panel's y axis, by the name of the line: a value, at most 1,
+        and both ends of its interval for every place on the x axis.
+    x : sequence of float or of str
+    x_label : str
+    title : str
+    dashed : collection of str
+        Lines that are controls.
+    marks : dict of str to dict of str to float, optional
+        By panel and line, a height that is dotted in the line's colour.
+    """
+    figure = Figure(figsize=(5.5 * len(panels) + 2, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (y_label, lines) in zip(axes, panels.items(), strict=True):
+        for name, points in lines.items():
+            values, low, high = np.array(points, dtype=float).T
+            style = "--" if name in dashed else "-"
+            (line,) = axis.plot(x, values, style, marker=".", label=name)
+            axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15)
+            if name in (marks or {}).get(y_label, {}):
+                height = marks[y_label][name]
+                axis.axhline(height, color=line.get_color(), ls=":", lw=1)
+        # From 0, or a small change would look like a large one.
+        axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
+        axis.set_xlabel(x_label)
+        axis.set_ylabel(y_label)
+        if isinstance(x[0], str):
+            axis.tick_params(axis="x", rotation=30, labelsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=90)
+
+
+def grid_figure(path, rows, reference, sample_rate, duration_s, title):
+    """Save magnitude spectrograms in a grid, on one dB scale.
+
+    Arguments
+    ---------
+    path : Path or file
+    rows : dict of str to dict of str to ndarray (frames, bins)
+        Magnitudes, by the name of the row and of the column; all rows have the same.
+    reference : float
+        The magnitude at 0 dB.
+    sample_rate : int
+        In Hz.
+    duration_s : float
+        In seconds.
+    title : str
+    """
+    columns = next(iter(rows.values()))
+    size = (1.6 * len(columns) + 1.5, 1.5 * len(rows) + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(
+        len(rows), len(columns), squeeze=False, sharex=True, sharey=True
+    )
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("s", fontsize=8)
+    for axis_row, (row_name, row) in zip(axes, rows.items(), strict=True):
+        axis_row[0].set_ylabel(f"{row_name}\nkHz", fontsize=8)
+        for axis, magnitude in zip(axis_row, row.values(), strict=True):
+            image = axis.imshow(
+                20 * np.log10(np.maximum(magnitude.T / reference, 1e-5)),
+                origin="lower",
+                aspect="auto",
+                vmin=-80,
+                vmax=0,
+                cmap="magma",
+                extent=(0, duration_s, 0, sample_rate / 2000),
+            )
+            axis.tick_params(labelsize=7)
+    figure.colorbar(image, ax=axes, label="dB")
+    figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=90)

@@ -2,13 +2,15 @@
 """Train and measure everything that a file lists, and put it in one table.
 
     python recipes/ESC50/benchmark.py recipes/ESC50/esc10.yaml \\
-        --data_folder $ESC10 --wham_folder $NOISE [--jobs 2] [--setting value ...]
+        --data_folder $ESC10 --wham_folder $NOISE --ljspeech_folder $SPEECH \\
+        --condition all [--jobs 2] [--compare ROW ROW] [--setting value ...]
 
 Runs the commands that one would type, each with a log of its own, and ends with the
-table of ``compare_runs.py`` and the minutes that each took. Interrupted, the same
-command goes on where it was; what is finished is not run again. Settings go to every
-command whose recipe has them (``condition`` to the evaluations alone), SpeechBrain's
-run options to all. Paths are read from the repository's root.
+table of ``compare_runs.py`` (Markdown and CSV), figures, and the minutes of each.
+Interrupted, the same command goes on where it was; what is finished is not run again.
+Settings go to every command whose recipe has them (``condition`` and the like to the
+evaluations alone; rows that explain nothing are scored once, ``references``),
+SpeechBrain's run options to all. Paths are read from the repository's root.
 """
 
 import argparse
@@ -33,12 +35,9 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose, compose_text
-from lmac_td.metrics.table import markdown_table
-
-try:
-    from compare_runs import read_runs, summarise_runs
-except ImportError:  # imported as a module of a package, not run as a file
-    from recipes.ESC50.compare_runs import read_runs, summarise_runs
+from lmac_td.metrics.table import comparison_to_markdown, markdown_table
+from lmac_td.report.overview import curves_figure, gain_figure
+from lmac_td.report.runs import read_runs, runs_to_markdown
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
@@ -48,10 +47,15 @@ ENTRY_KEYS = {
         "recipe", "settings", "seeds", "name", "after", "train", "evaluate",
     },
 }  # fmt: skip
-EVALUATION_SETTINGS = {"condition"}  # no training reads them
+# No training reads them.
+EVALUATION_SETTINGS = {
+    "condition", "references", "ljspeech_folder", "mixtures_snr_db",
+    "white_noise_snr_db", "speech_snr_db", "snr",
+}  # fmt: skip
 # Evaluations that differ in one of these do not belong in one table.
 MIXTURE_SETTINGS = (
-    "data_folder", "wham_folder", "test_fold_nums", "mixing_seed", "wham_snr_db",
+    "data_folder", "wham_folder", "ljspeech_folder", "test_fold_nums", "mixing_seed",
+    "wham_snr_db", "mixtures_snr_db", "white_noise_snr_db", "speech_snr_db", "snr",
     "condition",
 )  # fmt: skip
 # As in the Makefile, where it is said why.
@@ -203,15 +207,23 @@ def plan(entries, options):
         write into the same folder.
     """
     known = _check_options(entries, options)
+    with_references = []
 
     def step(kind, entry, script, needs, seed=None):
-        values, flags = _settings(entry, seed, kind, options, known[entry["recipe"]])
+        given, recipe = dict(options), entry["recipe"]
+        if kind == "evaluate" and "references" in known[recipe]:
+            # They are the same beside every method: once is enough.
+            if with_references:
+                given.setdefault("references", "False")
+            with_references.append(recipe)
+        values, flags = _settings(entry, seed, kind, given, known[recipe])
         if not (ROOT / script).is_file():
             raise SettingError(f"{script} does not exist: name a script from the root")
         run = _name(entry) if seed is None else f"{_name(entry)}-seed{seed}"
         arguments = (script, entry["recipe"], *flags)
         makes = _makes(entry, kind, values)
-        made = Step(run, kind, arguments, makes, needs, _plain(values))
+        read = values.items() if kind == "evaluate" else _without_evaluation(values)
+        made = Step(run, kind, arguments, makes, needs, _plain(read))
         return made, {name: values.get(name) for name in MIXTURE_SETTINGS}
 
     prepare = [
@@ -321,7 +333,7 @@ def _settings(entry, seed, kind, options, known):
         if _is_run_option(name) or name in known
     }
     if kind != "evaluate":
-        given = {k: v for k, v in given.items() if k not in EVALUATION_SETTINGS}
+        given = dict(_without_evaluation(given))
     flags = [
         part
         for name, value in given.items()
@@ -337,8 +349,9 @@ def _makes(entry, kind, values):
     if kind == "train":
         return Path(values["save_folder"])
     condition = values.get("condition", "all")
-    name = "evaluation" if condition == "all" else f"evaluation_{condition}"
-    return folder / name / "table.json"
+    one = condition[0] if isinstance(condition, list) else condition
+    alone = one != "all" and condition in (one, [one])
+    return folder / (f"evaluation_{one}" if alone else "evaluation") / "table.json"
 
 
 def _plain_settings(recipe, settings, known, kind):
@@ -358,9 +371,13 @@ def _plain_settings(recipe, settings, known, kind):
     return values
 
 
-def _plain(values):
+def _without_evaluation(values):
+    return [(k, v) for k, v in values.items() if k not in EVALUATION_SETTINGS]
+
+
+def _plain(items):
     """Numbers, words and lists of them, as json gives them back."""
-    plain = {k: v for k, v in values.items() if isinstance(v, (int, float, str, list))}
+    plain = {k: v for k, v in items if isinstance(v, (int, float, str, list))}
     return json.loads(json.dumps(plain, default=str))
 
 
@@ -624,9 +641,14 @@ def _stop(running, state):
 # --- what comes of it ----------------------------------------------------------------
 
 
-def report(steps, state):
-    """Markdown: the table of all evaluations, and the minutes of all runs."""
+def read_evaluations(steps):
+    """All evaluations in one table -> Runs; None where nothing was evaluated."""
     tables = [ROOT / step.makes for step in steps if step.kind == "evaluate"]
+    return read_runs(tables) if tables else None
+
+
+def minutes_to_markdown(steps, state):
+    """The minutes of all runs."""
     rows = {}
     for step in steps:
         known = state.of(step)
@@ -637,8 +659,15 @@ def report(steps, state):
         ["run", "training (min)", "evaluation (min)"],
         [[run, *cells] for run, cells in rows.items()],
     )
-    sections = [summarise_runs(*read_runs(tables))] if tables else []
-    return "\n".join([*sections, f"### Minutes\n\n{minutes}"])
+    return f"### Minutes\n\n{minutes}"
+
+
+def save_overview(folder, table):
+    """Write table.csv, and two figures a condition."""
+    table.to_csv(folder / "table.csv")
+    for condition in dict.fromkeys(condition for condition, _ in table.rows):
+        curves_figure(folder / f"curves_{condition}.png", table, condition)
+        gain_figure(folder / f"gain_{condition}.png", table, condition)
 
 
 def main(argv=None):
@@ -653,7 +682,15 @@ def main(argv=None):
     parser.add_argument(
         "--folder",
         default="results/benchmark",
-        help="for state.json, logs and table.md (default: %(default)s)",
+        help="for state.json, logs, table.md and .csv, figures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar="ROW",
+        action="append",
+        default=[],
+        help="two rows of the table, clip by clip; may be given several times",
     )
     arguments, settings = parser.parse_known_args(argv)
     if arguments.jobs < 1:
@@ -666,10 +703,18 @@ def main(argv=None):
     except CommandFailedError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    markdown = report(steps, state)
+    sections, runs = [], read_evaluations(steps)
+    if runs is not None:
+        save_overview(folder, runs.table)
+        sections.append(runs_to_markdown(runs))
+    sections += [
+        comparison_to_markdown(runs.table, *pair) for pair in arguments.compare
+    ]
+    sections.append(minutes_to_markdown(steps, state))
+    markdown = "\n".join(sections)
     with write_atomically(folder / "table.md", "w", encoding="utf-8") as file:
         file.write(markdown)
-    print(f"\n{markdown}\nTable: {folder / 'table.md'}")
+    print(f"\n{markdown}\nTable (.md, .csv) and figures: {folder}")
     return 0
 
 

@@ -18,7 +18,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
-from lmac_td.data.datasets import CONDITIONS
+from lmac_td.data.datasets import TRAINING_CONDITIONS
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
 from lmac_td.files import write_atomically
@@ -98,7 +98,7 @@ def test(brain, data, hparams, folder):
     manifest = json.loads(data.manifests["test"].read_text(encoding="utf-8"))
     n_classes = len(data.class_names)
     rows, results = [], {}
-    for condition in CONDITIONS:
+    for condition in TRAINING_CONDITIONS:
         loader = make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
         )
@@ -137,7 +137,7 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     experiment.check_resumable()
-    data = experiment.prepare("train", "valid", "test")
+    data = experiment.prepare("train", "valid", "test", conditions=TRAINING_CONDITIONS)
     experiment.create_output_folder()
     experiment.add_tensorboard()
 

@@ -88,7 +88,7 @@ def main(argv=None):
     check_settings(
         hparams["n_components"], hparams["sparsity"], hparams["n_iterations"]
     )
-    data = experiment.prepare("train", noise=False)
+    data = experiment.prepare("train", conditions=["clean"])
     loader = make_dataloader(data.dataset("train", "clean"), **hparams["eval_loader"])
     frames, n_silent = collect_frames(hparams["features"], loader, experiment.device)
     w, h, objective = learn(frames, hparams)

@@ -1,0 +1,32 @@
+"""Tables of numbers that read in a terminal as they do in a browser."""
+
+import math
+
+
+def number(value, decimals, sign=""):
+    """Return a number as text, a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:{sign}.{decimals}f}"
+
+
+def interval(low, high, decimals, sign=""):
+    """Return an interval as text, a dash where there is none."""
+    if math.isnan(low):
+        return "–"
+    return f"[{number(low, decimals, sign)}, {number(high, decimals, sign)}]"
+
+
+def markdown_table(head, rows):
+    """Return a Markdown table whose pipes stand below each other in a terminal."""
+    lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines.insert(1, rule)
+    return "".join(
+        "| "
+        + " | ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |\n"
+        for line in lines
+    )

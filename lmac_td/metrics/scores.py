@@ -1,0 +1,215 @@
+"""What was measured clip by clip, and what can be said of it over clips.
+
+A mean is over clips, never a mean of batch means, and comes with its bootstrap
+interval.
+"""
+
+import functools
+import math
+
+import numpy as np
+from scipy import stats
+
+from lmac_td.metrics.columns import COLUMNS
+
+STATISTICS = {"mean": np.mean, "median": np.median}
+# Bounds the memory of one step of the bootstrap to about 32 MB of float64.
+_BOOTSTRAP_ELEMENTS = 4_000_000
+
+
+def summarise(values, statistic="mean", confidence=0.95, n_resamples=2000, seed=0):
+    """Return a statistic over clips and its percentile bootstrap interval.
+
+    NaN (undefined for this clip) is left out. If a value is infinite, the statistic
+    is what arithmetic makes of it and there is no interval.
+
+    Arguments
+    ---------
+    values : array_like
+        (N,) one value a clip.
+    statistic : str
+        "mean" or "median".
+    confidence : float
+        Share of the resamples inside the interval, in (0, 1).
+    n_resamples : int
+        Number of times the clips are drawn anew, with replacement.
+    seed : int
+        The same seed draws the same clips for every method.
+
+    Returns
+    -------
+    value, low, high : float
+        ``low`` and ``high`` are NaN where there is no interval (fewer than two
+        clips, or an infinite one), ``value`` too where there is no clip.
+
+    Raises
+    ------
+    ValueError
+        If the values are not one-dimensional or the statistic has no such name.
+
+    Example
+    -------
+    >>> value, low, high = summarise([0.0, 100.0, 100.0, float("nan")])
+    >>> round(value, 2), low, high
+    (66.67, 0.0, 100.0)
+    >>> summarise([5.0, 5.0, 5.0])
+    (5.0, 5.0, 5.0)
+    """
+    if statistic not in STATISTICS:
+        names = ", ".join(STATISTICS)
+        raise ValueError(f"statistic must be one of {names}, not {statistic!r}.")
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"values must have shape (N,), not {values.shape}.")
+    values = values[~np.isnan(values)]
+    value = value_of(values, statistic)
+    if values.size < 2 or not np.isfinite(values).all():
+        return value, math.nan, math.nan
+    if (values == values[0]).all():
+        return value, value, value
+    return value, *_interval(values.tobytes(), statistic, confidence, n_resamples, seed)
+
+
+# The same numbers are asked for by each of the files that a table is written to.
+@functools.lru_cache(maxsize=8192)
+def _interval(data, statistic, confidence, n_resamples, seed):
+    values = np.frombuffer(data)
+    interval = stats.bootstrap(
+        (values,),
+        STATISTICS[statistic],
+        n_resamples=n_resamples,
+        batch=max(1, _BOOTSTRAP_ELEMENTS // values.size),
+        confidence_level=confidence,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def value_of(values, statistic):
+    """Return the statistic of the values that are not NaN; NaN if there are none."""
+    values = values[~np.isnan(values)]
+    if values.size == 0:
+        return math.nan
+    if (values == values[0]).all():  # exactly, where a sum would round
+        return float(values[0])
+    with np.errstate(invalid="ignore"):  # −inf + inf
+        return float(STATISTICS[statistic](values))
+
+
+class ClipScores:
+    """What was measured for one method under one condition, a row a clip.
+
+    Attributes
+    ----------
+    columns : dict of str to list
+        Equally long lists by name; "clip_id" is one of them.
+
+    Example
+    -------
+    >>> scores = ClipScores()
+    >>> scores.extend({"clip_id": ["a", "b"], "AI": [0.0, 100.0]})
+    >>> scores.extend({"clip_id": ["c"], "AI": [100.0]})
+    >>> len(scores), scores.values("AI")
+    (3, array([  0., 100., 100.]))
+    """
+
+    def __init__(self):
+        self.columns = {}
+
+    def extend(self, columns):
+        """Append the rows of one batch.
+
+        Arguments
+        ---------
+        columns : dict of str to list
+            Equally long lists, with the names of the batches before.
+
+        Raises
+        ------
+        ValueError
+            If lengths or names differ, or a clip is there already: scored twice, it
+            would count twice.
+        """
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"columns must be equally long, not {lengths}.")
+        if self.columns and columns.keys() != self.columns.keys():
+            differing = sorted(columns.keys() ^ self.columns.keys())
+            raise ValueError(f"some batches have {differing} and some do not.")
+        seen = set(self.columns.get("clip_id", ()))
+        for clip_id in columns["clip_id"]:
+            if clip_id in seen:
+                raise ValueError(f"clip {clip_id!r} is scored twice.")
+            seen.add(clip_id)
+        for name, column in columns.items():
+            self.columns.setdefault(name, []).extend(column)
+
+    def values(self, name):
+        """Return a numeric column as a float64 array (N,)."""
+        return np.asarray(self.columns[name], dtype=np.float64)
+
+    def __contains__(self, name):
+        return name in self.columns
+
+    def __len__(self):
+        return len(self.columns.get("clip_id", ()))
+
+
+def read_row(lines):
+    """Return one row of a clips.csv: columns that no line of it fills are left out."""
+    columns = {}
+    for name in lines[0]:
+        cells = [line[name] for line in lines]
+        if name == "clip_id":
+            columns[name] = cells
+        elif name == "label":
+            columns[name] = [int(cell) if cell else None for cell in cells]
+        elif any(cells):
+            kind = int if name == "decided" or name.startswith("bins") else float
+            columns[name] = [kind(cell) for cell in cells]
+    missing = {"clip_id", "decided", *(c.metric for c in COLUMNS)} - columns.keys()
+    if missing:
+        raise ValueError(f"there is no {' or '.join(sorted(missing))}")
+    scores = ClipScores()
+    scores.extend(columns)
+    return scores
+
+
+def zero_maps(scores):
+    """Count the maps that are zero everywhere: SPS is NaN for them alone."""
+    return int(np.isnan(scores.values("SPS")).sum())
+
+
+def where(condition, scores, name):
+    """Yield the clips for which a condition (N,) holds, and a column's value there."""
+    values = scores.values(name)
+    for i in np.flatnonzero(condition):
+        yield scores.columns["clip_id"][i], values[i]
+
+
+def places_of(scores, others):
+    """Return where each clip of one row stands in another; None if clips differ."""
+    place = {clip: i for i, clip in enumerate(others.columns["clip_id"])}
+    if place.keys() != set(scores.columns["clip_id"]):
+        return None
+    return [place[clip] for clip in scores.columns["clip_id"]]
+
+
+def difference_of(scores, others, tolerance):
+    """Say in which column, and for which clip, two rows differ; None if nowhere."""
+    if scores.columns.keys() != others.columns.keys():
+        names = sorted(scores.columns.keys() ^ others.columns.keys())
+        return f"only one has the columns {names}"
+    order = places_of(scores, others)
+    if order is None:
+        return "they hold different clips"
+    for name in scores.columns:
+        if name in ("clip_id", "label"):
+            continue
+        one, other = scores.values(name), others.values(name)[order]
+        near = np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for clip_id, value in where(~near, scores, name):
+            at = other[scores.columns["clip_id"].index(clip_id)]
+            return f"{name} of clip {clip_id!r} is {value:.6g} and {at:.6g}"
+    return None

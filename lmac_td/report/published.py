@@ -1,0 +1,361 @@
+"""What the papers report, beside what was measured here, and what is wrong with it.
+
+``published_results.csv`` holds the tables of L-MAC (Paissan et al., ICML 2024) and of
+LMAC-TD (Mancini et al.) as they are printed. Several of their rows hold numbers
+that no correct measurement can give; where a rule shows it, the rule is applied to
+every row, and only the rest is listed by hand.
+"""
+
+import csv
+import functools
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+from lmac_td.metrics._markdown import markdown_table, number
+from lmac_td.metrics.columns import ALL_COLUMNS
+from lmac_td.metrics.conciseness import complexity_bound
+from lmac_td.metrics.scores import value_of
+
+METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP", "MM")
+# All but AD, which a second softmax has bent as well.
+_DOUBLED = ("AI", "AG", "FF", "Fid-In", "SPS", "COMP")
+# Of five seconds: 431 frames of 513 bins or 80 mel bands.
+_N_BINS = {"stft": 431 * 513, "mel": 431 * 80}
+_CONDITIONS = {
+    "in_domain": "in-domain (WHAM!)",
+    "mixtures": "out-of-domain (mixtures)",
+    "white_noise": "out-of-domain (white noise)",
+    "speech": "out-of-domain (LJSpeech)",
+}
+# Our names, and the papers'.
+_METHODS = {
+    "saliency": "saliency",
+    "smoothgrad": "smoothgrad",
+    "integrated_gradients": "ig",
+    "gradcam": "gradcam",
+    "guided_gradcam": "guided gradcam",
+    "guided_backprop": "guided backprop",
+    "gradient_shap": "shap",
+    "deeplift_shap": "shap",
+    "identity": "all-ones baseline",
+}
+_RUN = re.compile(r"( \(mel\)|_(small|demo|stft|mel|seed_?\d+))+$")
+
+_HALVED = (
+    "SPS and COMP cannot belong to one map: COMP ≥ ln n (n (1 − SPS) − 1) / (n − 1) "
+    "for every map of n bins, and so for their means"
+)
+_MENDED = (
+    "the numbers of this table are half of what they should be; the line below has "
+    "them doubled, but for AD"
+)
+_NOT_MENDED = (
+    "doubled, SPS and COMP still cannot: maps that are zero everywhere seem to have "
+    "been counted as 0"
+)
+_GAIN = "mean AG cannot exceed mean AI"
+_SHARE = "SPS lies in [0, 1)"
+_COLLAPSED = (
+    "nearly equal to Saliency: where a ReLU is no module, Captum's Guided Backprop is "
+    "the plain gradient"
+)
+_NO_FIDELITY = (
+    "Fid-In 0.00 cannot stand beside this AI: no decision would survive, not even "
+    "where the confidence in it rises"
+)
+# (paper, table, domain, method): what no rule finds.
+_KNOWN = {
+    ("L-MAC", "2", "stft", "GradCAM"): _NO_FIDELITY,
+    ("LMAC-TD", "II", "stft", "GradCAM"): _NO_FIDELITY,
+}
+
+_PREFACE = """\
+Means that L-MAC (Paissan et al., 2024) and LMAC-TD (Mancini et al.) report for the same
+data set, condition and method, below ours. Their classifiers and checkpoints are
+others. Every AD of theirs went through a second softmax, which bends it towards 0: ours
+here is `AD (published)`. Their SPS and COMP were taken of the mask for L-MAC and of
+log1p|STFT(i)| for LMAC-TD: ours here are those of the mask where a method has one on
+the STFT. Their texts mix at 5 dB (mixtures), 3 dB (white noise) and 3 dB (speech); the
+published code mixes at 12.04, 6.02 and 12.04 dB, as `--snr published` does.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedRow:
+    """One row of a paper's table.
+
+    Attributes
+    ----------
+    paper, table, dataset, condition, domain, method : str
+        As the paper names them; domain is ``stft`` or ``mel``.
+    cells : dict of str to str
+        What is printed, by metric; "" where nothing is, or no number.
+    """
+
+    paper: str
+    table: str
+    dataset: str
+    condition: str
+    domain: str
+    method: str
+    cells: dict
+
+    def value(self, metric):
+        """What is printed, as a number; NaN where there is none."""
+        return float(self.cells[metric] or "nan")
+
+    @property
+    def key(self):
+        """Domain, method and its parameter, to be compared with that of our rows."""
+        name = self.method.lower()
+        if name.startswith("lmac-td"):
+            return self.domain, "lmac_td", _parameter("alpha", name)
+        if name.startswith("l-mac"):
+            return self.domain, "lmac", _parameter("lambda_g", name)
+        if name.startswith("l2i"):
+            return self.domain, "l2i", None
+        return self.domain, name, None
+
+    def faults(self):
+        """What cannot be right in it, a sentence each."""
+        found = []
+        if self.breaks_bound():
+            doubled = self.breaks_bound(factor=2)
+            found += [_HALVED, _NOT_MENDED if doubled else _MENDED]
+        # To the last digit that is printed.
+        if self.value("AG") > self.value("AI") + 0.01:
+            found.append(_GAIN)
+        if not 0 <= self.value("SPS") < 1 and self.cells["SPS"]:
+            found.append(_SHARE)
+        if self.method == "Guided Backprop" and self._equals_saliency():
+            found.append(_COLLAPSED)
+        known = _KNOWN.get((self.paper, self.table, self.domain, self.method))
+        return found + ([known] if known else [])
+
+    def breaks_bound(self, factor=1):
+        """Whether SPS and COMP, times a factor, belong to no map, however rounded."""
+        sps, comp = (factor * (self.value(m) + 0.005) for m in ("SPS", "COMP"))
+        return comp < complexity_bound(sps, _N_BINS[self.domain])
+
+    def _equals_saliency(self):
+        return any(
+            other.method == "Saliency"
+            and all(
+                abs(self.value(metric) - other.value(metric)) < 0.015
+                for metric in ("FF", "Fid-In", "SPS", "COMP")
+            )
+            for other in read_published()
+            if _place(other) == _place(self)
+        )
+
+
+def _place(row):
+    return row.paper, row.table, row.dataset, row.condition, row.domain
+
+
+def _parameter(name, text):
+    found = re.search(rf"{name}\s*=?\s*(\d+(\.\d+)?)", text)
+    return float(found[1]) if found else None
+
+
+@functools.cache
+def read_published():
+    """All rows of the papers' tables.
+
+    Returns
+    -------
+    tuple of PublishedRow
+
+    Example
+    -------
+    >>> read_published()[-1].paper
+    'L-MAC'
+    """
+    path = resources.files(__package__) / "published_results.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            PublishedRow(
+                *(
+                    " ".join(line[name].split())
+                    for name in (
+                        "paper", "table", "dataset", "condition", "domain", "method"
+                    )
+                ),
+                cells={m: "" if "N" in line[m] else line[m] for m in METRICS},
+            )
+            for line in csv.DictReader(file)
+        )  # fmt: skip
+
+
+def published_rows(dataset, condition, method, domain="stft"):
+    """What the papers report for a row of ours.
+
+    Arguments
+    ---------
+    dataset : str
+        As the papers name it: ``ESC-50`` or ``UrbanSound8K``.
+    condition : str
+        ``in_domain``, ``mixtures``, ``white_noise`` or ``speech``; others have no rows.
+    method : str
+        Name of our row, such as ``lmac_td_alpha0.75``, ``lmac_finetune4_small``,
+        ``saliency`` or ``saliency (mel)``. Without an alpha, every alpha's row is
+        given; L2I's names hold no threshold, so all of them are given. What is heard
+        "as audio" has no rows: the papers' masks are heard as spectrograms.
+    domain : str
+        ``stft`` or ``mel``, where the name of the row does not say it.
+
+    Returns
+    -------
+    tuple of PublishedRow
+
+    Example
+    -------
+    >>> [row.table for row in published_rows("ESC-50", "in_domain", "lmac_small")]
+    ['I', '1']
+    """
+    key = own_key(method, domain)
+    if key is None:
+        return ()
+    return tuple(
+        row
+        for row in read_published()
+        if (row.dataset, row.condition) == (dataset, _CONDITIONS.get(condition))
+        if _is_of(row, key)
+    )
+
+
+def own_key(row, domain="stft"):
+    """Domain, method and parameter of one of our rows; None if no paper has it.
+
+    Example
+    -------
+    >>> own_key("lmac_td_small_alpha0.75")
+    ('stft', 'lmac_td', 0.75)
+    >>> own_key("saliency (mel)")
+    ('mel', 'saliency', None)
+    """
+    name, *remarks = row.lower().split(", ")
+    if "as audio" in remarks:
+        return None
+    words = re.split(r"[ _()]+", name)
+    if "mel" in words:
+        domain = "mel"
+    if words[:2] == ["lmac", "td"]:
+        return domain, "lmac_td", _parameter("alpha", name)
+    if words[0] == "lmac":
+        return domain, "lmac", _parameter("finetune", name)
+    if words[0] == "l2i":
+        return domain, "l2i", None
+    method = _METHODS.get(_RUN.sub("", name))
+    return method and (domain, method, None)
+
+
+def _is_of(row, key):
+    domain, method, parameter = row.key
+    if (domain, method) != key[:2]:
+        return False
+    if "CCT" in row.method:  # another threshold than our recipe's, 0.6
+        return False
+    return parameter == key[2] or (method == "lmac_td" and key[2] is None)
+
+
+def published_markdown(class_names, rows):
+    """The papers' rows below ours, with what is wrong with them.
+
+    Arguments
+    ---------
+    class_names : sequence of str
+        Of the classes that were evaluated: fifty are ESC-50's, and the papers report
+        nothing for fewer of them.
+    rows : dict of (str, str) to ClipScores
+        Of a :class:`~lmac_td.metrics.table.FaithfulnessTable`.
+
+    Returns
+    -------
+    str
+        Markdown, a section a condition.
+    """
+    if len(class_names) != 50:
+        return (
+            "### Published\n\nNo paper reports numbers for this data set, of "
+            f"{len(class_names)} classes: L-MAC and LMAC-TD were measured on the 50 of "
+            "ESC-50.\n"
+        )
+    notes, sections = {}, []
+    for condition in dict.fromkeys(condition for condition, _ in rows):
+        lines, unmatched = _condition_lines(condition, rows, notes)
+        section = f"### Published: {condition}\n\n"
+        if lines:
+            section += markdown_table(["method", "from", *METRICS, "notes"], lines)
+        if unmatched:
+            section += ("\n" if lines else "") + (
+                f"No paper reports, under this condition: {'; '.join(unmatched)}.\n"
+            )
+        sections.append(section)
+    listed = "".join(f"- {letter}: {note}.\n" for note, letter in notes.items())
+    return "\n".join([_PREFACE, *sections, *([listed] if listed else [])])
+
+
+def _condition_lines(condition, rows, notes):
+    """Lines of one condition's table, and our rows that no paper has."""
+    groups, unmatched = {}, []
+    for (name, method), scores in rows.items():
+        if name == condition:
+            found = published_rows("ESC-50", condition, method)
+            if found:
+                groups.setdefault(found, []).append((method, scores))
+            else:
+                unmatched.append(method)
+    lines = []
+    for found, own in groups.items():
+        lines += [[method, "here", *_own_cells(s), ""] for method, s in own]
+        for row, sources in _merged(found):
+            faults = row.faults()
+            letters = [
+                notes.setdefault(fault, chr(ord("a") + len(notes))) for fault in faults
+            ]
+            cells = [row.cells[metric] or "–" for metric in METRICS]
+            lines.append([row.method, sources, *cells, ", ".join(letters)])
+            if _MENDED in faults:
+                lines.append(["… doubled", "", *_doubled_cells(row), ""])
+    return lines, unmatched
+
+
+def _merged(found):
+    """Rows that both papers print, once, with where they stand."""
+    merged = {}
+    for row in found:
+        # Only L-MAC prints MM, so that is no difference.
+        numbers = tuple(row.value(metric) for metric in METRICS[:-1])
+        merged.setdefault((row.key, str(numbers)), []).append(row)
+    return [
+        (
+            max(same, key=lambda row: len("".join(row.cells.values()))),
+            ", ".join(f"{row.paper} {row.table}" for row in same),
+        )
+        for same in merged.values()
+    ]
+
+
+def _own_cells(scores):
+    names = {"AD": "AD (published)"}
+    names |= {m: f"{m} (mask)" for m in ("SPS", "COMP") if f"{m} (mask)" in scores}
+    decimals = {column.metric: column.decimals for column in ALL_COLUMNS}
+    cells = []
+    for metric in METRICS:
+        name = names.get(metric, metric)
+        value = (
+            value_of(scores.values(name), "mean") if name in scores else float("nan")
+        )
+        cells.append(number(value, decimals[name]))
+    return cells
+
+
+def _doubled_cells(row):
+    return [
+        f"{2 * row.value(m):.{len(row.cells[m].partition('.')[2])}f}"
+        if m in _DOUBLED
+        else "–"
+        for m in METRICS
+    ]

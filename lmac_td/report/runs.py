@@ -1,0 +1,270 @@
+"""Evaluations on disk, read back, and several of them in one table."""
+
+import json
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lmac_td.errors import DataError, SettingError
+from lmac_td.metrics._markdown import interval, number
+from lmac_td.metrics.columns import ALL_COLUMNS, GROUPS
+from lmac_td.metrics.scores import value_of
+from lmac_td.metrics.table import FaithfulnessTable, markdown_table
+
+# Tables that differ in one of these were not made from the same mixtures.
+MIXTURES = ("test_fold_nums", "mixing_seed", "snr_db")
+# Nor are they of the same decisions, if they differ in one of these.
+RECIPE = ("data_folder", "wham_folder", "sample_rate", "pretrained_classifier")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation.
+
+    Attributes
+    ----------
+    path : Path
+        Of its table.json.
+    settings : dict
+        That the table was made with.
+    table : FaithfulnessTable
+    """
+
+    path: Path
+    settings: dict
+    table: FaithfulnessTable
+
+    @property
+    def mixtures(self):
+        """What another run must agree in to stand beside this one."""
+        recipe = self.settings["recipe"]
+        return [
+            *(self.settings[name] for name in MIXTURES),
+            *(recipe[name] for name in RECIPE),
+            {(condition, len(s)) for (condition, _), s in self.table.rows.items()},
+        ]
+
+    def is_own(self, row):
+        """Whether a row is of what was to be measured, or stands beside it."""
+        return row.removesuffix(", as audio") in self.settings["methods"]
+
+
+def read_run(path):
+    """Read an evaluation.
+
+    Arguments
+    ---------
+    path : str or Path
+        The folder that ``eval_faithfulness.py`` wrote, or the table.json in it.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DataError
+        If it is none, or not whole.
+    """
+    path = Path(path)
+    path = path / "table.json" if path.is_dir() else path
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        table = FaithfulnessTable.read_clips(path.with_name("clips.csv"), settings)
+        run = Run(path, settings, table)
+        _ = run.mixtures, settings["methods"], settings["seed"], settings["remarks"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path} is no table.json of eval_faithfulness.py: name such files, or "
+            "the folders that they are in"
+        ) from error
+    return run
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Several evaluations in one table.
+
+    Attributes
+    ----------
+    table : FaithfulnessTable
+        Methods before what stands beside all of them.
+    seeds : dict of str to list of str
+        The rows of a method that has several seeds.
+    remarks : dict of str to str
+        By method.
+    """
+
+    table: FaithfulnessTable
+    seeds: dict = field(default_factory=dict)
+    remarks: dict = field(default_factory=dict)
+
+
+def read_runs(paths):
+    """Read evaluations into one table.
+
+    Arguments
+    ---------
+    paths : sequence of str or Path
+        As :func:`read_run` takes them.
+
+    Returns
+    -------
+    Runs
+
+    Raises
+    ------
+    DataError
+        If one is no evaluation, or not of the mixtures of the first, or two differ in
+        a row that both have.
+    """
+    runs = [read_run(path) for path in paths]
+    for run in runs:
+        if run.mixtures != runs[0].mixtures:
+            raise DataError(
+                f"{run.path} was not made from the mixtures of {runs[0].path}: compare "
+                f"runs that agree in {', '.join(MIXTURES + RECIPE)} and condition"
+            )
+    of_seeds = {}
+    for run in runs:
+        for method in run.settings["methods"]:
+            of_seeds.setdefault(method, set()).add(run.settings["seed"])
+    whole = Runs(FaithfulnessTable(runs[0].settings))
+    beside = FaithfulnessTable()
+    for run in runs:
+        own, others = FaithfulnessTable(), FaithfulnessTable()
+        for (condition, row), scores in run.table.rows.items():
+            if not run.is_own(row):
+                others.rows[condition, row] = scores
+                continue
+            name = row
+            if len(of_seeds[row.removesuffix(", as audio")]) > 1:
+                name = f"{row}, seed {run.settings['seed']}"
+                members = whole.seeds.setdefault(row, [])
+                if name not in members:
+                    members.append(name)
+            own.rows[condition, name] = scores
+        for table, more in ((whole.table, own), (beside, others)):
+            try:
+                table.merge(more)
+            except ValueError as error:
+                raise DataError(
+                    f"{run.path}: {error} Name only one of the two evaluations."
+                ) from error
+        whole.remarks.update(run.settings["remarks"])
+    whole.table.merge(beside)
+    return whole
+
+
+def add_run(table, row):
+    """Find a row that is to be compared, in a table or on disk.
+
+    Arguments
+    ---------
+    table : FaithfulnessTable
+        Receives the rows of a run on disk.
+    row : str
+        The name of a row, or the folder of an evaluation, whose first method is meant.
+
+    Returns
+    -------
+    str
+        The name of the row.
+    """
+    if row in {method for _, method in table.rows}:
+        return row
+    run = read_run(row)
+    first = run.settings["methods"][0]
+    name = first
+    if first in {method for _, method in table.rows}:
+        name = f"{first} ({row})"
+    for (condition, method), scores in run.table.rows.items():
+        if method == first:
+            table.rows[condition, name] = scores
+    return name
+
+
+def check_row(row, rows):
+    """Refuse early what :func:`add_run` would not find after the work.
+
+    Raises
+    ------
+    SettingError
+        If it is neither one of the rows nor a path.
+    """
+    if row not in rows and not Path(row).exists():
+        raise SettingError(
+            f"--compare {row!r} is no row of this table and no evaluation on disk: "
+            f"the rows are {', '.join(rows)}"
+        )
+
+
+def runs_to_markdown(runs):
+    """A section a condition, a table a group, means with their intervals.
+
+    Arguments
+    ---------
+    runs : Runs
+        Of a method with several seeds every one has a row, and a last one tells their
+        mean and standard deviation.
+
+    Returns
+    -------
+    str
+    """
+    table, sections = runs.table, []
+    for condition in dict.fromkeys(condition for condition, _ in table.rows):
+        rows = {m: s for (c, m), s in table.rows.items() if c == condition}
+        sections.append(f"### {condition}\n")
+        for group in GROUPS:
+            columns = [
+                column
+                for column in ALL_COLUMNS
+                if column.group == group
+                and any(column.metric in scores for scores in rows.values())
+            ]
+            if not columns:
+                continue
+            lines = _lines(table, rows, columns, runs.seeds)
+            head = [group, *(column.header for column in columns)]
+            sections.append(markdown_table(head, lines))
+    confidence = 100 * table.confidence
+    sections.append(
+        f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "
+        "deviation over seeds.\n"
+    )
+    sections += [f"{method}: {remark}\n" for method, remark in runs.remarks.items()]
+    return "\n".join(sections)
+
+
+def _lines(table, rows, columns, seeds):
+    lines, last = [], {members[-1]: m for m, members in seeds.items()}
+    for method, scores in rows.items():
+        if any(column.metric in scores for column in columns):
+            lines.append([method, *(_cell(table, scores, c) for c in columns)])
+        if method in last:
+            members = [rows[name] for name in seeds[last[method]] if name in rows]
+            name = f"{last[method]}, mean ± sd of {len(members)} seeds"
+            lines.append([name, *(_over_seeds(members, c) for c in columns)])
+    return lines
+
+
+def _cell(table, scores, column):
+    if column.metric not in scores:
+        return "–"
+    values = scores.values(column.metric)
+    value, low, high = table.summary(values, column.statistic)
+    ends = "" if low == high else f" {interval(low, high, column.decimals)}"
+    return number(value, column.decimals) + ends.replace(" –", "")
+
+
+def _over_seeds(members, column):
+    if any(column.metric not in scores for scores in members):
+        return "–"
+    values = [value_of(s.values(column.metric), column.statistic) for s in members]
+    if len(values) < 2:
+        return number(values[0], column.decimals)
+    return (
+        f"{number(statistics.mean(values), column.decimals)} ± "
+        f"{number(statistics.stdev(values), column.decimals)}"
+    )

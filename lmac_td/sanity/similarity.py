@@ -1,0 +1,138 @@
+"""How alike two maps of one clip are: structural similarity and rank correlation.
+
+The two measures of Adebayo et al. (section 3.1) and, the first, of L-MAC's figure 4.
+SSIM compares what is seen, window by window; it is near 1 wherever both maps are near
+0, so sparse maps look alike to it. The rank correlation compares only in which order
+maps put the bins, and does not know of that.
+"""
+
+import torch
+from scipy.stats import spearmanr
+from skimage import metrics
+
+from lmac_td.evaluation import on_the_stft
+
+# The first two are the main ones: the mask, at most 1, holds what the method adds. The
+# attribution log(1 + |STFT(i)|) is for the most part the input itself: even a random
+# mask's is like any other.
+MEASURES = (
+    "SSIM",
+    "rank correlation",
+    "SSIM (attribution)",
+    "rank correlation (attribution)",
+)
+
+
+def maps_of(heard):
+    """What is compared of an explained batch.
+
+    Arguments
+    ---------
+    heard : Heard
+
+    Returns
+    -------
+    mask : Tensor (B, frames, bins)
+        See :func:`lmac_td.evaluation.on_the_stft`.
+    attribution : Tensor (B, frames, bins)
+    loudest : Tensor (B,)
+        The largest attribution that the clip allows, that of the mixture itself.
+    """
+    loudest = heard.features.magnitude.amax(dim=(1, 2)).log1p()
+    return on_the_stft(heard), heard.explanation.attribution, loudest
+
+
+def compare_maps(first, second):
+    """Compare two explanations of the same clips.
+
+    Arguments
+    ---------
+    first, second : tuple
+        Of :func:`maps_of`.
+
+    Returns
+    -------
+    dict of str to Tensor (B,)
+        By the names of ``MEASURES``.
+    """
+    mask, attribution, loudest = first
+    other_mask, other_attribution, _ = second
+    values = (
+        structural_similarity(mask, other_mask, 1.0),
+        rank_correlation(mask, other_mask),
+        structural_similarity(attribution, other_attribution, loudest),
+        rank_correlation(attribution, other_attribution),
+    )
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def structural_similarity(first, second, data_range):
+    """Mean SSIM of pairs of maps, by scikit-image (7 x 7 windows).
+
+    Arguments
+    ---------
+    first, second : Tensor (B, frames, bins)
+        At least 7 x 7.
+    data_range : float or Tensor (B,)
+        The largest value that a map of the clip can have; the smallest is 0.
+
+    Returns
+    -------
+    Tensor (B,)
+        float64, at most 1, and 1 for equal maps.
+
+    Example
+    -------
+    >>> maps = torch.rand(2, 9, 9)
+    >>> structural_similarity(maps, maps, 1.0)
+    tensor([1., 1.], dtype=torch.float64)
+    """
+    ranges = torch.as_tensor(data_range, dtype=torch.float64).expand(len(first))
+    return torch.tensor(
+        [
+            metrics.structural_similarity(a, b, data_range=width)
+            for a, b, width in zip(
+                _maps(first), _maps(second), ranges.tolist(), strict=True
+            )
+        ],
+        dtype=torch.float64,
+    )
+
+
+def rank_correlation(first, second):
+    """Spearman's rank correlation of pairs of maps, by scipy; ties share their rank.
+
+    Arguments
+    ---------
+    first, second : Tensor (B, frames, bins)
+
+    Returns
+    -------
+    Tensor (B,)
+        float64, in [-1, 1]. A constant map has no order: 1 where both are constant,
+        and 0 where one is, which has lost the order of the other.
+
+    Example
+    -------
+    >>> maps = torch.rand(2, 9, 9)
+    >>> rank_correlation(maps, 1 - maps).round(decimals=6)
+    tensor([-1., -1.], dtype=torch.float64)
+    """
+    return torch.tensor(
+        [
+            _spearman(a.ravel(), b.ravel())
+            for a, b in zip(_maps(first), _maps(second), strict=True)
+        ],
+        dtype=torch.float64,
+    )
+
+
+def _spearman(a, b):
+    constant = [(x == x[0]).all() for x in (a, b)]
+    if any(constant):
+        return float(all(constant))
+    return float(spearmanr(a, b).statistic)
+
+
+def _maps(tensor):
+    return tensor.detach().cpu().double().numpy()

@@ -1,0 +1,146 @@
+"""White noise and other clips: pure functions of the clip, whatever lies around it."""
+
+import hashlib
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from lmac_td.data.interference import OtherClasses, WhiteNoise
+from lmac_td.errors import DataError
+
+N = 20000
+CLASSES = {f"clip{i:02d}": i % 4 for i in range(20)}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a manifest of clips whose samples tell their number."""
+
+    def run(classes, name="test", folds=()):
+        folds = dict(folds)
+        entries = {}
+        for clip_id, class_index in classes.items():
+            wav = np.full(10, 1 + int(clip_id[4:]), dtype=np.float32)
+            np.save(tmp_path / f"{clip_id}.npy", wav)
+            entries[clip_id] = {
+                "wav": str(tmp_path / f"{clip_id}.npy"),
+                "class_index": class_index,
+                "fold": folds.get(clip_id, 1),
+            }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(entries))
+        return path
+
+    return run
+
+
+# ---------------------------------------------------------------- white noise
+
+
+def test_white_noise_is_white():
+    """Power in each of 16 bands is the same to what chance allows."""
+    noise = WhiteNoise(16 * N).fixed("clip", "white_noise", 0).double()
+    power = torch.fft.rfft(noise).abs().square()[1:]
+    bands = power[: len(power) // 16 * 16].reshape(16, -1).mean(1)
+    # A mean of 10 000 exponential variables deviates by a hundredth.
+    assert ((bands / bands.mean() - 1).abs() < 0.05).all()
+    assert noise.mean().abs() < 0.01
+    for lag in (1, 2, 50):
+        assert (noise[lag:] * noise[:-lag]).mean().abs() < 0.01
+
+
+def test_white_noise_is_gaussian():
+    noise = WhiteNoise(16 * N).fixed("clip", "white_noise", 0).double()
+    assert noise.var().item() == pytest.approx(1, abs=0.01)
+    assert noise.pow(4).mean().item() == pytest.approx(3, abs=0.06)
+    within = (noise.abs() < 1).double().mean().item()
+    assert within == pytest.approx(0.6827, abs=0.004)
+
+
+def test_white_noise_is_a_pure_function():
+    noise = WhiteNoise(N)
+    reference = noise.fixed("clip", "white_noise", 0)
+    assert (reference.dtype, reference.shape) == (torch.float32, (N,))
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    assert torch.equal(reference, noise.fixed("clip", "white_noise", 0))
+    assert torch.equal(state, torch.get_rng_state()), "the global generator was used"
+    for other in (
+        ("clip2", "white_noise", 0),
+        ("clip", "x", 0),
+        ("clip", "white_noise", 1),
+    ):
+        draw = noise.fixed(*other)
+        assert (reference * draw).mean().abs() < 0.05
+
+
+# ---------------------------------------------------------------- other classes
+
+
+def test_the_other_clip_is_always_of_another_class(write):
+    others = OtherClasses(write(CLASSES))
+    drawn = Counter()
+    for clip_id, class_index in CLASSES.items():
+        for seed in range(60):
+            partner = others.partner(clip_id, "mixtures", seed)
+            assert CLASSES[partner] != class_index
+            drawn[partner] += 1
+    # Each of 20 clips is drawn about as often as any other: 60 times, give or take 8.
+    assert set(drawn) == set(CLASSES)
+    assert 30 < min(drawn.values()) <= max(drawn.values()) < 100
+
+
+def test_the_other_clip_equals_the_definition(write):
+    """Of the sorted ids of another class, the one that the clip's own hash draws."""
+    others = OtherClasses(write(CLASSES))
+    for clip_id in CLASSES:
+        candidates = sorted(c for c in CLASSES if CLASSES[c] != CLASSES[clip_id])
+        digest = hashlib.sha256(json.dumps([clip_id, "mixtures", 7]).encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+        drawn = candidates[
+            int(torch.randint(len(candidates), (1,), generator=generator))
+        ]
+        assert others.partner(clip_id, "mixtures", 7) == drawn
+        wav = others.fixed(clip_id, "mixtures", 7)
+        assert wav.tolist() == [1 + int(drawn[4:])] * 10
+
+
+def test_other_folds_change_nothing(write):
+    """A fold's mixtures are the same alone and beside another fold."""
+    more = {f"clip{i}": i % 4 for i in range(20, 40)}
+    alone = OtherClasses(write(CLASSES))
+    both = OtherClasses(write({**CLASSES, **more}, folds=dict.fromkeys(more, 2)))
+    for clip_id in CLASSES:
+        partner = alone.partner(clip_id, "mixtures", 0)
+        assert both.partner(clip_id, "mixtures", 0) == partner
+    assert all(both.partner(clip_id, "mixtures", 0) in more for clip_id in more)
+
+
+def test_the_order_of_the_clips_changes_nothing(write):
+    forward = OtherClasses(write(CLASSES))
+    backward = OtherClasses(write(dict(reversed(CLASSES.items())), "valid"))
+    for clip_id in CLASSES:
+        ours, theirs = (o.partner(clip_id, "mixtures", 0) for o in (forward, backward))
+        assert ours == theirs
+
+
+def test_clips_condition_and_seed_choose(write):
+    others = OtherClasses(write(CLASSES))
+
+    def partners(condition, seed):
+        return [others.partner(clip_id, condition, seed) for clip_id in CLASSES]
+
+    reference = partners("mixtures", 0)
+    assert reference == partners("mixtures", 0)
+    assert reference != partners("mixtures", 1)
+    assert reference != partners("another", 0)
+    assert len(set(reference)) > 5
+
+
+def test_a_split_of_one_class_is_refused(write):
+    path = write({"clip01": 3, "clip02": 3}, "valid")
+    with pytest.raises(DataError, match=r"fold 1 are of one class.*--valid_fold_nums"):
+        OtherClasses(path)

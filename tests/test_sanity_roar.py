@@ -1,0 +1,229 @@
+"""RemOve And Retrain: what is removed, what is retrained, which cells are kept."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.errors import DataError, SettingError
+from lmac_td.report.figures import grid_figure, lines_figure
+from lmac_td.sanity.command import read_options, require_count
+from lmac_td.sanity.removal import (
+    mean_magnitude,
+    random_importance,
+    remains,
+    removed_bins,
+)
+from lmac_td.sanity.retraining import Classifier, Clips, hits_of, retrain
+from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
+
+
+def literal_removal(importance, magnitude, level, fill):
+    """Hooker et al., section 3: the t % most important inputs, one after the other."""
+    left = magnitude.clone()
+    places = [
+        (importance[f, k].item(), f, k)
+        for f in range(importance.shape[0])
+        for k in range(importance.shape[1])
+    ]
+    places.sort(reverse=True)
+    for _, f, k in places[: round(level * len(places))]:
+        left[f, k] = fill[k]
+    return left
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 1.0])
+def test_the_most_important_bins_are_replaced(spectral, level):
+    importance, magnitude = torch.rand(2, 2, 10, 513)
+    fill = torch.rand(513)
+    (removed,) = removed_bins(importance, [level])
+    found = remains(magnitude, removed, fill, spectral)
+    for i in range(2):
+        left = literal_removal(importance[i], magnitude[i], level, fill)
+        assert torch.allclose(found[i], spectral.log_mel(left[None])[0], atol=1e-6)
+
+
+def test_levels_are_shares_of_the_bins_and_nested():
+    importance = torch.rand(3, 20, 10).square()
+    some, more = removed_bins(importance, [0.3, 0.7])
+    assert some.sum(dim=(1, 2)).tolist() == [60] * 3
+    assert more.sum(dim=(1, 2)).tolist() == [140] * 3
+    assert (more | ~some).all()
+
+
+def test_equal_bins_are_not_removed_by_position():
+    (removed,) = removed_bins(torch.full((2, 40, 40), 0.5), [0.5])
+    assert torch.equal(removed[0], removed[1])
+    for half in (removed[0, :20], removed[0, :, :20]):
+        assert 0.4 < half.float().mean() < 0.6
+
+
+def test_random_maps_differ_by_clip_and_not_by_batch():
+    magnitude = torch.ones(2, 5, 6)
+    first = random_importance(magnitude, ["a", "b"], seed=1)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(first[1], random_importance(magnitude[:1], ["b"], seed=1)[0])
+    assert not torch.equal(first, random_importance(magnitude, ["a", "b"], seed=2))
+
+
+def test_the_mean_is_over_frames_and_clips():
+    magnitude = torch.rand(5, 4, 3)
+    mean = mean_magnitude([magnitude[:2], magnitude[2:]])
+    assert torch.allclose(mean, magnitude.mean(dim=(0, 1)))
+
+
+SPLITS = (slice(0, 48), slice(48, 72), slice(72, 96))
+
+
+@pytest.fixture(scope="module")
+def known_bins():
+    """Clips whose class is a tone among eight, in a noise; which bins tell it."""
+    generator = torch.Generator().manual_seed(0)
+    n_clips, n_frames, n_bins = 96, 32, 32
+    label = torch.arange(n_clips) % 4
+    magnitude = 0.2 * torch.rand(n_clips, n_frames, n_bins, generator=generator)
+    telling = torch.zeros_like(magnitude)
+    for i, c in enumerate(label.tolist()):
+        telling[i, :, 4 + 8 * c : 6 + 8 * c] = 1
+    return magnitude + 2 * telling, telling, label
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    torch.manual_seed(0)
+    net = Cnn14(mel_bins=32, emb_dim=16, channels=(8, 8, 16, 16, 16), dropout=0.0)
+    return FrozenClassifier(net, torch.nn.Linear(16, 4))
+
+
+def accuracy_without(removed, known_bins, narrow):
+    magnitude, _, label = known_bins
+    left = torch.where(removed, 0, magnitude).log1p()
+    train, valid, test = (Clips(left[s], label[s]) for s in SPLITS)
+    model = retrain(narrow, train, valid, seed=0, epochs=10, lr=0.005, batch_size=8)
+    return hits_of(model, test).float().mean().item()
+
+
+def test_a_ranking_that_knows_the_class_costs_more_than_a_random_one(
+    known_bins, narrow
+):
+    magnitude, telling, _ = known_bins
+    generator = torch.Generator().manual_seed(1)
+    random = torch.rand(magnitude.shape, generator=generator)
+    nothing = torch.zeros_like(magnitude, dtype=torch.bool)
+    # The telling bins and some of the others: what is missing does not tell, too.
+    (by_oracle,) = removed_bins(8 * telling.amax(dim=0) + random, [0.3])
+    (by_chance,) = removed_bins(random, [0.3])
+    whole, oracle, chance = (
+        accuracy_without(removed, known_bins, narrow)
+        for removed in (nothing, by_oracle, by_chance)
+    )
+    assert whole > 0.9
+    assert chance > 0.8
+    assert oracle < 0.6
+
+
+def test_retraining_begins_anew_and_repeats(known_bins, narrow):
+    magnitude, _, label = known_bins
+    clips = Clips(magnitude[:8].log1p(), label[:8])
+    before = {name: value.clone() for name, value in narrow.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first, same, other = (
+        retrain(narrow, clips, clips, seed=seed, epochs=1).state_dict()
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+    for name, value in narrow.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert not any(p.requires_grad for p in narrow.parameters())
+
+
+def test_a_new_classifier_has_nothing_of_the_old(narrow):
+    torch.manual_seed(1)
+    new = Classifier(narrow).state_dict()
+    for name, value in narrow.state_dict().items():
+        if name.endswith(("conv1.weight", "conv2.weight", "classifier.weight")):
+            assert not torch.equal(new[name], value), name
+
+
+def test_the_epoch_of_the_lowest_validation_loss_is_kept(known_bins, narrow):
+    """With labels that contradict the training's, every epoch makes it worse."""
+    magnitude, _, label = known_bins
+    x = magnitude.log1p()
+    train, valid = Clips(x[:32], label[:32]), Clips(x[:32], (label[:32] + 1) % 4)
+
+    def loss(epochs):
+        model = retrain(narrow, train, valid, seed=0, epochs=epochs, lr=0.01)
+        with torch.no_grad():
+            logits = model(valid.log_mel)
+        return torch.nn.functional.cross_entropy(logits, valid.label).item()
+
+    assert loss(5) <= loss(1) * 1.2
+
+
+def test_cells_are_kept_and_summed_up(tmp_path):
+    path = tmp_path / "sanity" / "roar.json"
+    cells = Cells(path, {"roar_fill": "zero", "seed": 1})
+    for repeat, hits in enumerate(([1, 1, 1, 0], [1, 1, 0, 0])):
+        cells.put(NOTHING, 0.0, repeat, [True] * 4)
+        cells.put("lmac", 0.5, repeat, hits)
+    again = Cells(path, {"seed": 1, "roar_fill": "zero"})
+    assert again.has("lmac", 0.5, 1)
+    assert not again.has("lmac", 0.5, 2)
+    assert not again.has("random", 0.5, 1)
+    curves = again.curves(["lmac"], [0.5], range(2))
+    assert curves["lmac"][0] == (1, 1, 1)
+    value, low, high = curves["lmac"][1]
+    assert value == pytest.approx(5 / 8)
+    assert low < value < high
+    assert "| lmac " in curves_to_markdown(curves, [0.5])
+    assert "62.5 [" in curves_to_markdown(curves, [0.5])
+    curves_to_csv(tmp_path / "roar.csv", curves, [0.5])
+    with open(tmp_path / "roar.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["removed"], float(r["accuracy"])) for r in rows] == [
+        ("0.0", 1.0), ("0.5", 0.625),
+    ]  # fmt: skip
+
+
+def test_cells_of_other_settings_are_refused(tmp_path):
+    path = tmp_path / "roar.json"
+    Cells(path, {"roar_fill": "zero"}).put("lmac", 0.5, 0, [True])
+    with pytest.raises(SettingError, match="roar_fill 'zero', not 'mean'"):
+        Cells(path, {"roar_fill": "mean"})
+    for content in ("{", "[]", json.dumps({"settings": {}, "cells": [{}]})):
+        path.write_text(content)
+        with pytest.raises(DataError, match="delete it"):
+            Cells(path, {})
+
+
+def test_options_are_read_and_the_rest_is_the_recipes():
+    argv = ["a.yaml", "--levels", "[0.1, 0.5]", "--lr", "2", "--device", "cpu"]
+    options, rest = read_options(argv, {"levels": [], "n_clips": 3})
+    assert vars(options) == {"levels": [0.1, 0.5], "n_clips": 3}
+    assert rest == ["a.yaml", "--lr", "2", "--device", "cpu"]
+    for argv in (["a.yaml", "--levels"], ["a.yaml", "--levels", "[1"]):
+        with pytest.raises(SettingError, match="levels"):
+            read_options(argv, {"levels": []})
+    for value in (0, 1.5, "many", True):
+        with pytest.raises(SettingError, match="--repeats"):
+            require_count("repeats", value)
+
+
+def test_figures_are_drawn(tmp_path):
+    points = [(1.0, 0.9, 1.0), (0.5, 0.4, 0.7)]
+    lines = {"lmac": points, "random": points}
+    for name, x in (("numbers", [0.0, 0.5]), ("names", ["intact", "logits"])):
+        panels = {"SSIM": lines, "rank correlation": lines}
+        lines_figure(tmp_path / f"{name}.png", panels, x, "x", "title", {"random"})
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    magnitude = torch.rand(20, 30).numpy()
+    rows = {"lmac": {"input": magnitude, "intact": magnitude}}
+    with open(tmp_path / "grid.png", "wb") as file:
+        grid_figure(file, rows, 1.0, 16000, 1.0, "title")
+    assert (tmp_path / "grid.png").stat().st_size > 3000
