@@ -12,7 +12,6 @@ runs metrics of Quantus, such as Sparseness or RelevanceRankAccuracy.
 """
 
 import argparse
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from pathlib import Path
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td import evaluation
-from lmac_td.checkpoints import load_best
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 from lmac_td.files import write_atomically
@@ -31,7 +29,7 @@ from lmac_td.metrics.table import (
     comparison_to_markdown,
 )
 from lmac_td.report.published import published_markdown
-from lmac_td.report.runs import add_run, check_row
+from lmac_td.report.runs import add_run, check_row, remarks_to_markdown
 from lmac_td.report.samples import save_samples
 
 DEFAULT_RECIPE = Path(__file__).parent / "hparams" / "lmac_td.yaml"
@@ -41,7 +39,9 @@ TOLD_ELSEWHERE = ("recipe", "remarks")
 
 def read_options(argv):
     """What this command has besides a recipe's settings, and the rest of its line."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        usage=__doc__.strip(), add_help=False, allow_abbrev=False
+    )
     parser.add_argument("--compare", nargs=2, default=[], metavar="ROW")
     parser.add_argument("--published", action="store_true")
     parser.add_argument("--quantus", nargs="+", default=[], metavar="METRIC")
@@ -49,24 +49,6 @@ def read_options(argv):
     if not rest or rest[0].startswith("-"):
         rest = [str(DEFAULT_RECIPE), *rest]
     return options, rest
-
-
-def load_interpreters(experiment, argv):
-    """The recipe's interpreters by the names of their rows, and the epoch they are of.
-
-    The epoch is None where there was nothing to train.
-    """
-    hparams, epoch = experiment.hparams, None
-    if "interpreters" in hparams:
-        return hparams["interpreters"], epoch
-    interpreter = hparams["interpreter"]
-    if any(p.requires_grad for p in interpreter.parameters()):
-        epoch = load_best(
-            hparams["checkpointer"],
-            hparams["save_folder"],
-            f"train it with `python train_interpreter.py {shlex.join(argv)}`",
-        )
-    return {hparams["experiment_name"]: interpreter}, epoch
 
 
 def quantus_scores(names, features):
@@ -79,6 +61,48 @@ def quantus_scores(names, features):
     return QuantusScores(names, features)
 
 
+def settings_of_table(experiment, methods, epoch, data, conditions):
+    """How the table's numbers were made."""
+    snr_db = {name: data.snr_db[name] for name in conditions if name != "clean"}
+    return {
+        "test_fold_nums": data.folds["test"],
+        "checkpoint chosen on fold": data.folds["valid"],
+        "epoch": epoch,
+        "seed": experiment.hparams["seed"],
+        "mixing_seed": data.mixing_seed,
+        "snr_db": snr_db,
+        "methods": list(methods),
+        "heard": {name: method.heard for name, method in methods.items()},
+        "remarks": {name: m.remark for name, m in methods.items() if m.remark},
+        "recipe": experiment.settings,
+    }
+
+
+def write_pages(folder, table, options, class_names, own, quantus):
+    """Write all tables into a folder; return what is to be printed."""
+    table.clips_to_csv(folder / "clips.csv")
+    check_invariants(table)  # before there is a table that anybody could quote
+    table.to_json(folder / "table.json")
+    table.to_csv(folder / "table.csv")
+    remarks = remarks_to_markdown(table.settings["remarks"])
+    pages = {"table.md": f"{table.to_markdown()}\n{remarks}".rstrip("\n") + "\n"}
+    if own is not None:
+        pages["own_table.md"] = own.to_markdown()
+        own.to_json(folder / "own_table.json")
+    if quantus is not None:
+        pages["quantus.md"] = quantus.to_markdown()
+        quantus.to_csv(folder / "quantus.csv")
+    if options.published:
+        pages["published.md"] = published_markdown(class_names, table.rows)
+    if options.compare:
+        rows = [add_run(table, row) for row in options.compare]
+        pages["compare.md"] = comparison_to_markdown(table, *rows)
+    for page, text in pages.items():
+        with write_atomically(folder / page, "w", encoding="utf-8") as file:
+            file.write(text)
+    return "\n".join(pages.values())
+
+
 def main(argv=None):
     """Score what the recipe describes, beside the baselines that explain nothing."""
     options, argv = read_options(sys.argv[1:] if argv is None else argv)
@@ -86,42 +110,22 @@ def main(argv=None):
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
     experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
-    methods, trained_epoch = load_interpreters(experiment, argv)
+    methods, epoch = experiment.interpreters(argv)
     features = hparams["features"].to(device)
-    quantus = quantus_scores(options.quantus, features)
-    for interpreter in methods.values():
-        interpreter.to(device).eval()
-    interpreters = dict(methods)
-    if hparams["references"]:
-        interpreters |= reference_interpreters(features)
+    quantus, own = quantus_scores(options.quantus, features), hparams["own_table"]
+    beside = reference_interpreters(features) if hparams["references"] else {}
+    interpreters = {**methods, **beside}
     for row in options.compare:
         check_row(row, evaluation.rows_of(interpreters))
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test", conditions=conditions)
 
-    table = FaithfulnessTable(
-        settings={
-            "test_fold_nums": data.folds["test"],
-            "checkpoint chosen on fold": data.folds["valid"],
-            "epoch": trained_epoch,
-            "seed": hparams["seed"],
-            "mixing_seed": data.mixing_seed,
-            "snr_db": {
-                name: data.snr_db[name] for name in conditions if name != "clean"
-            },
-            "methods": list(methods),
-            "heard": {name: method.heard for name, method in methods.items()},
-            "remarks": {name: m.remark for name, m in methods.items() if m.remark},
-            "recipe": experiment.settings,
-        }
-    )
     # One condition alone leaves the table of several as it is.
     name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
     folder = experiment.output_folder / name
     shutil.rmtree(folder, ignore_errors=True)  # of an older model, perhaps
     samples = folder / "samples"
     sample_ids = data.sample_ids("test", hparams["n_samples"])
-    own = hparams["own_table"]
 
     def keep(condition, row, batch, heard):
         if quantus is not None:
@@ -140,6 +144,8 @@ def main(argv=None):
         if own is not None:
             own.add(condition, batch, heard, methods[row])
 
+    settings = settings_of_table(experiment, methods, epoch, data, conditions)
+    table = FaithfulnessTable(settings)
     for condition in conditions:
         loader = make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
@@ -155,30 +161,8 @@ def main(argv=None):
             on_heard=keep,
             progress=not experiment.run_opts.noprogressbar,
         )
-    table.clips_to_csv(folder / "clips.csv")
-    check_invariants(table)  # before there is a table that anybody could quote
-    table.to_json(folder / "table.json")
-    table.to_csv(folder / "table.csv")
-    remarks = "".join(
-        f"\n{name}: {remark}\n" for name, remark in table.settings["remarks"].items()
-    )
-    pages = {"table.md": table.to_markdown() + remarks}
-    if own is not None:
-        pages["own_table.md"] = own.to_markdown()
-        own.to_json(folder / "own_table.json")
-    if quantus is not None:
-        pages["quantus.md"] = quantus.to_markdown()
-        quantus.to_csv(folder / "quantus.csv")
-    if options.published:
-        pages["published.md"] = published_markdown(data.class_names, table.rows)
-    if options.compare:
-        rows = [add_run(table, row) for row in options.compare]
-        pages["compare.md"] = comparison_to_markdown(table, *rows)
-    for page, text in pages.items():
-        with write_atomically(folder / page, "w", encoding="utf-8") as file:
-            file.write(text)
-    print("\n".join(pages.values()))
-    told = {k: v for k, v in table.settings.items() if k not in TOLD_ELSEWHERE}
+    print(write_pages(folder, table, options, data.class_names, own, quantus))
+    told = {k: v for k, v in settings.items() if k not in TOLD_ELSEWHERE}
     print(", ".join(f"{name}: {value}" for name, value in told.items()))
     print(f"Table, intervals and every clip's scores: {folder}")
     print(f"Sounds and spectrograms: {samples}")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td.checkpoints import find_best, load_weights
+from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS, TRAINING_CONDITIONS
 from lmac_td.errors import SettingError, require_choice, require_number
@@ -239,6 +240,41 @@ class Experiment:
             self.hparams["interpreter"], "interpreter", Path(folder) / "save"
         )
         print(f"Beginning with {folder}, epoch {epoch}", flush=True)
+
+    def interpreters(self, argv):
+        """What the recipe measures, trained where there is something to train.
+
+        Arguments
+        ---------
+        argv : list of str
+            The command line, to say how to train.
+
+        Returns
+        -------
+        dict of str to Interpreter
+            By the names of their rows, on the experiment's device.
+        int or None
+            The epoch of the checkpoint; None where there was nothing to train.
+
+        Raises
+        ------
+        CheckpointError
+            If nothing was trained.
+        """
+        hparams, epoch = self.hparams, None
+        if "interpreters" in hparams:
+            interpreters = dict(hparams["interpreters"])
+        else:
+            interpreters = {hparams["experiment_name"]: hparams["interpreter"]}
+            if any(p.requires_grad for p in hparams["interpreter"].parameters()):
+                epoch = load_best(
+                    hparams["checkpointer"],
+                    hparams["save_folder"],
+                    f"train it with `python train_interpreter.py {shlex.join(argv)}`",
+                )
+        for interpreter in interpreters.values():
+            interpreter.to(self.device).eval()
+        return interpreters, epoch
 
     def conditions(self):
         """Names of the conditions that ``condition`` asks for.

@@ -6,6 +6,7 @@ That the scripts do what the README says is tested by running them, in
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from speechbrain.utils.run_opts import HELP_TEXTS
@@ -14,6 +15,12 @@ from lmac_td.hparams import compose
 from recipes.ESC50.benchmark import read_benchmark
 from tests.conftest import ROOT
 
+# What a script has besides a recipe's settings.
+OPTIONS = {
+    "benchmark.py": {"jobs", "folder", "compare"},
+    "compare_runs.py": {"compare"},
+    "eval_faithfulness.py": {"compare", "published", "quantus"},
+}
 READMES = [ROOT / "README.md", ROOT / "recipes" / "ESC50" / "README.md"]
 
 
@@ -31,9 +38,8 @@ def test_python_commands(line):
     _, script, *arguments = shlex.split(line)
     assert (ROOT / script).is_file()
     recipes = [part for part in arguments if part.endswith(".yaml")]
-    settings = set()
+    settings = set(OPTIONS.get(Path(script).name, ()))
     if script.endswith("benchmark.py"):
-        settings |= {"jobs", "folder"}
         entries = read_benchmark(ROOT / recipes[0])
         recipes = [e["recipe"] for e in entries["prepare"] + entries["methods"]]
     for recipe in recipes:

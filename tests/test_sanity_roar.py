@@ -2,12 +2,16 @@
 
 import csv
 import json
+import runpy
 
 import pytest
 import torch
 
+from lmac_td import evaluation
 from lmac_td.classifier import Cnn14, FrozenClassifier
 from lmac_td.errors import DataError, SettingError
+from lmac_td.interpreters.base import Interpreter
+from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
 from lmac_td.sanity.command import read_options, require_count
 from lmac_td.sanity.removal import (
@@ -18,6 +22,7 @@ from lmac_td.sanity.removal import (
 )
 from lmac_td.sanity.retraining import Classifier, Clips, hits_of, retrain
 from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
+from tests.conftest import ROOT
 
 
 def literal_removal(importance, magnitude, level, fill):
@@ -66,6 +71,34 @@ def test_random_maps_differ_by_clip_and_not_by_batch():
     assert not torch.equal(first[0], first[1])
     assert torch.equal(first[1], random_importance(magnitude[:1], ["b"], seed=1)[0])
     assert not torch.equal(first, random_importance(magnitude, ["a", "b"], seed=2))
+
+
+def test_every_method_ranks_by_its_own_mask(spectral, frozen, wavs):
+    """An STFT mask as it is; for the others what they leave of |X|, at most all."""
+    script = runpy.run_path(str(ROOT / "recipes" / "ESC50" / "roar.py"))
+    mask = RandomMask(spectral)
+    rankings = script["rankings_of"](
+        {"mask": mask, "sound": FirstHalf(spectral)}, frozen, seed=1
+    )
+    assert list(rankings) == ["mask", "sound", "random", "loudest first"]
+    heard = evaluation.decide(wavs, spectral, frozen)
+    found = {
+        name: rank(wavs, *heard, ["a", "b", "c", "d"])
+        for name, rank in rankings.items()
+    }
+    assert torch.equal(found["mask"], mask(wavs, *heard).mask)
+    frames = found["sound"].shape[1]
+    assert (found["sound"][:, : frames // 2 - 3] > 0.99).all()
+    assert (found["sound"][:, frames // 2 + 4 :] == 0).all()
+    assert torch.equal(found["loudest first"], heard[0].magnitude)
+
+
+class FirstHalf(Interpreter):
+    """Keeps the first half of a sound, by a mask of its own that is no STFT's."""
+
+    def forward(self, wavs, features, decision):
+        mask = (torch.arange(wavs.shape[1]) < wavs.shape[1] // 2).float()
+        return self.explain_audio(mask * wavs, (1 - mask) * wavs, mask.expand_as(wavs))
 
 
 def test_the_mean_is_over_frames_and_clips():

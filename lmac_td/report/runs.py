@@ -233,8 +233,22 @@ def runs_to_markdown(runs):
         f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "
         "deviation over seeds.\n"
     )
-    sections += [f"{method}: {remark}\n" for method, remark in runs.remarks.items()]
-    return "\n".join(sections)
+    return "\n".join([*sections, remarks_to_markdown(runs.remarks)])
+
+
+def remarks_to_markdown(remarks):
+    """Remarks by method, each once.
+
+    Example
+    -------
+    >>> print(remarks_to_markdown({"a": "no sound", "b": "no sound"}))
+    a, b: no sound
+    <BLANKLINE>
+    """
+    methods = {}
+    for method, remark in remarks.items():
+        methods.setdefault(remark, []).append(method)
+    return "\n".join(f"{', '.join(of)}: {remark}\n" for remark, of in methods.items())
 
 
 def _lines(table, rows, columns, seeds):

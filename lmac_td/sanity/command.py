@@ -1,11 +1,9 @@
-"""What the commands of the sanity checks do alike: options, and what is explained."""
+"""What the commands of the sanity checks do alike: their options."""
 
 import argparse
-import shlex
 
 import ruamel.yaml
 
-from lmac_td.checkpoints import load_best
 from lmac_td.errors import SettingError, require_choice, require_number
 
 # What training clips can be, and so what is explained and retrained on.
@@ -62,7 +60,7 @@ def require_count(name, value, least=1):
     SettingError
     """
     require_number(name, value, least=least)
-    if value != int(value):
+    if not isinstance(value, int):
         raise SettingError(f"{name} is {value!r}: give --{name} a whole number")
 
 
@@ -74,39 +72,3 @@ def require_mixture(options):
     SettingError
     """
     require_choice("sanity_condition", options.sanity_condition, MIXTURES)
-
-
-def load_interpreters(experiment, argv):
-    """The recipe's interpreters, trained where there is something to train.
-
-    Arguments
-    ---------
-    experiment : Experiment
-        Of a recipe with ``interpreter`` or ``interpreters``.
-    argv : list of str
-        Its command line, to say how to train.
-
-    Returns
-    -------
-    dict of str to Interpreter
-        By the names of their rows, on the experiment's device.
-
-    Raises
-    ------
-    CheckpointError
-        If nothing was trained.
-    """
-    hparams = experiment.hparams
-    if "interpreters" in hparams:
-        interpreters = dict(hparams["interpreters"])
-    else:
-        interpreters = {hparams["experiment_name"]: hparams["interpreter"]}
-        if any(p.requires_grad for p in hparams["interpreter"].parameters()):
-            load_best(
-                hparams["checkpointer"],
-                hparams["save_folder"],
-                f"train it with `python train_interpreter.py {shlex.join(argv)}`",
-            )
-    for interpreter in interpreters.values():
-        interpreter.to(experiment.device).eval()
-    return interpreters

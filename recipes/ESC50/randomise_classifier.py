@@ -32,7 +32,6 @@ from lmac_td.interpreters.baselines import HalfGain, RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
 from lmac_td.sanity.cascade import STAGES, cascade
 from lmac_td.sanity.command import (
-    load_interpreters,
     read_options,
     require_count,
     require_mixture,
@@ -64,7 +63,7 @@ def check_options(options):
 
 def chosen_batches(data, options, loader_settings):
     """Batches of the test clips that are explained."""
-    wanted = data.sample_ids("test", int(options.n_clips))
+    wanted = data.sample_ids("test", options.n_clips)
     clips = data.dataset("test", options.sanity_condition).filtered_sorted(
         key_test={"id": wanted.__contains__}
     )
@@ -120,7 +119,7 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
     hparams, device = experiment.hparams, experiment.device
     experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
-    methods = load_interpreters(experiment, argv)
+    methods, _ = experiment.interpreters(argv)
     features = hparams["features"].to(device)
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test", conditions=[options.sanity_condition])
@@ -130,7 +129,7 @@ def main(argv=None):
     controls = {"random mask": RandomMask(features), "half gain": HalfGain(features)}
     comparison = Comparison(methods | controls, batches, features, classifier, device)
     measured = comparison.log_mels if options.norm_statistics == "measured" else None
-    stages = cascade(classifier, int(options.randomisation_seed), measured)
+    stages = cascade(classifier, options.randomisation_seed, measured)
     with contextlib.closing(stages):
         for stage in tqdm(
             stages,

@@ -43,7 +43,6 @@ from lmac_td.experiment import (
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import lines_figure
 from lmac_td.sanity.command import (
-    load_interpreters,
     read_options,
     require_count,
     require_mixture,
@@ -210,7 +209,7 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
     hparams, device = experiment.hparams, experiment.device
     experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
-    methods = load_interpreters(experiment, argv)
+    methods, _ = experiment.interpreters(argv)
     hparams["features"].to(device)
     classifier = experiment.load_classifier().to(device)
 
