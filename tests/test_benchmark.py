@@ -514,8 +514,9 @@ def test_rows_are_compared_below_the_table(bench, capsys):
         bench.run("--compare", "tune0.5", "mask0.75, seed 9")
 
 
-def test_the_benchmark_of_the_repository_can_be_planned():
-    steps = plan(read_benchmark(ROOT / "recipes" / "ESC50" / "esc10.yaml"), {})
+@pytest.mark.parametrize("name", ["esc10", "demo"])
+def test_the_benchmarks_of_the_repository_can_be_planned(name):
+    steps = plan(read_benchmark(ROOT / "recipes" / "ESC50" / f"{name}.yaml"), {})
     assert steps[0].kind == "prepare"
     kinds = [step.kind for step in steps]
     assert kinds == sorted(kinds, key=lambda kind: kind != "prepare")
@@ -533,15 +534,20 @@ prepare:
     makes: classifier
 methods:
   - {{recipe: {tiny_recipes}/lmac_td.yaml, settings: {{alpha: 1}}}}
+  - recipe: {tiny_recipes}/baselines.yaml
+    train: null
+    settings: {{methods: [saliency, gradcam]}}
 """)
     command = [sys.executable, BENCHMARK, str(path), "--number_of_epochs", "1"]
-    command += ["--folder", str(tiny_recipes / "bench"), "--condition", "clean"]
-    for starts in (3, 0):
+    command += ["--folder", str(tiny_recipes / "bench"), "--condition", "all"]
+    command += ["--compare", "lmac_td_alpha1", "gradcam"]
+    for starts in (4, 0):
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.count("starting ") == starts
-        # In the table of the clean clips and in that of the minutes.
-        for row, count in (("lmac_td_alpha1", 2), ("identity", 1), ("cnn14", 1)):
+        # Five conditions, three groups (no truth for clean clips), and the minutes.
+        for row, count in (("lmac_td_alpha1", 15), ("identity", 14), ("cnn14", 1)):
             assert done.stdout.count(f"\n| {row} ") == count
+        assert "lmac_td_alpha1 − gradcam, clip by clip" in done.stdout
