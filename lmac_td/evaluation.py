@@ -120,25 +120,30 @@ def as_audio(heard, spectral_features):
     )
 
 
+def has_stft_mask(heard):
+    """Whether the method masks the STFT itself."""
+    return heard.explanation.mask.shape == heard.features.magnitude.shape
+
+
 def on_the_stft(heard):
     """The method's mask on the STFT, (B, frames, bins).
 
     Its own where it has one; |STFT(i)| / |X|, at most 1, where its mask lives elsewhere
     (in LMAC-TD's latent, on mel bands).
     """
-    magnitude, explanation = heard.features.magnitude, heard.explanation
-    if explanation.mask.shape == magnitude.shape:
-        return explanation.mask
-    # To four digits: rounding of the sound must put no bin before another.
-    return kept_gain(explanation.attribution.expm1(), magnitude).round(decimals=4)
+    if has_stft_mask(heard):
+        return heard.explanation.mask
+    return kept_gain(heard.explanation.attribution.expm1(), heard.features.magnitude)
 
 
 def at_equal_size(heard, spectral_features, sizes=SIZES):
-    """What the decided class is given when masks are cut to equal sizes.
+    """What the decided class is given when explanations are cut to equal sizes.
 
-    The mask of :func:`on_the_stft` is cut to the bins where it is largest, until they
-    hold a share of the mixture's energy; these are then kept, or removed, whole. The
-    classifier is given the masked spectrogram, for every method.
+    An explanation is cut to its top bins: those in which most energy of the
+    interpretation lies, |STFT(i)| = gain . |X|, until they hold a share of the
+    mixture's energy. These are then kept, or removed, whole. The classifier is given
+    the masked spectrogram, for every method. (By the gain alone, quiet bins would come
+    first where a mask keeps silence: thousands of them for next to no energy.)
 
     Arguments
     ---------
@@ -153,7 +158,7 @@ def at_equal_size(heard, spectral_features, sizes=SIZES):
         ``p_kept`` and ``p_removed``: probabilities of the decided class.
     """
     magnitude, decided = heard.features.magnitude, heard.decision.predicted
-    tops = top_bins_at(on_the_stft(heard), magnitude, sizes)
+    tops = top_bins_at(heard.explanation.attribution, magnitude, sizes)
     log_mels = [
         spectral_features.log_mel(magnitude * part)
         for top in tops
@@ -187,8 +192,6 @@ def score(table, condition, method, batch, heard, equal_size=None):
     p_x = heard.decision.probabilities
     p_in = settle_ties(p_x, heard.logits_in.float().softmax(dim=-1))
     p_out = heard.logits_out.float().softmax(dim=-1)
-    mask = heard.explanation.mask
-    on_stft = mask.shape == heard.features.magnitude.shape
     truth = {}
     if heard.sources is not None:
         truth = {
@@ -210,7 +213,7 @@ def score(table, condition, method, batch, heard, equal_size=None):
         interpretation=heard.explanation.interpretation,
         residual=heard.explanation.residual,
         attribution=heard.explanation.attribution,
-        mask=mask if on_stft else None,
+        mask=heard.explanation.mask if has_stft_mask(heard) else None,
         **truth,
         **(equal_size or {}),
     )

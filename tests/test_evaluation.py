@@ -258,32 +258,46 @@ def test_masks_on_the_stft(heard, spectral):
 def test_equal_size_as_one_would_do_it_by_hand(heard, spectral, frozen, method):
     result = heard[method]
     ours = at_equal_size(result, spectral)
-    mask, magnitude = on_the_stft(result), result.features.magnitude
-    for clip in range(len(mask)):
+    heard_of = spectral(result.explanation.interpretation).magnitude
+    magnitude = result.features.magnitude
+    for clip in range(len(magnitude)):
         c = int(result.decision.predicted[clip])
-        rank, energy = mask[clip].flatten(), magnitude[clip].double().square().flatten()
+        rank = heard_of[clip].flatten()
+        energy = magnitude[clip].double().square().flatten()
         for i, size in enumerate(SIZES):
-            # All bins ranked above some value, plus, on ties, any of that value.
             kept = ours["p_kept"][clip, i], ours["p_removed"][clip, i]
             order = rank.argsort(descending=True, stable=True)
             n = int((energy[order].cumsum(0) < size * energy.sum()).sum()) + 1
-            threshold = rank[order[n - 1]]
-            if (rank == threshold).sum() > 1:
-                continue  # on ties another order is as good
-            top = (rank >= threshold).view_as(mask[clip]).float()
+            top = torch.zeros_like(rank)
+            top[order[:n]] = 1
+            top = top.view_as(magnitude[clip])
             for p, part in zip(kept, (top, 1 - top), strict=True):
                 logits = frozen(spectral.log_mel((magnitude[clip] * part)[None])).logits
                 expected = logits.softmax(-1)[0, c]
                 torch.testing.assert_close(p, expected, atol=2e-5, rtol=0)
 
 
-def test_a_large_mask_cannot_win_by_keeping_everything(heard, spectral, models):
-    """Only the order of the bins counts: a mask and its half are the same."""
+def test_a_large_mask_cannot_win_by_keeping_everything(heard, spectral, frozen):
+    """Half of an interpretation is cut as the whole; identity takes the loudest."""
     result = heard["lmac"]
     explanation = result.explanation
-    half = replace(result, explanation=replace(explanation, mask=explanation.mask / 2))
+    quieter = torch.log1p(explanation.attribution.expm1() / 2)
+    half = replace(result, explanation=replace(explanation, attribution=quieter))
     for name, p in at_equal_size(result, spectral).items():
-        torch.testing.assert_close(at_equal_size(half, spectral)[name], p)
+        torch.testing.assert_close(
+            at_equal_size(half, spectral)[name], p, atol=1e-4, rtol=0
+        )
+    magnitude = result.features.magnitude
+    loudest = torch.log1p(magnitude)
+    identity = replace(result, explanation=replace(explanation, attribution=loudest))
+    ours = at_equal_size(identity, spectral)["p_kept"][:, 0]
+    for clip, x in enumerate(magnitude):
+        energy = x.double().square().flatten().sort(descending=True).values
+        n = int((energy.cumsum(0) < SIZES[0] * energy.sum()).sum())
+        kept = x * (x.double().square() >= energy[n])
+        p = frozen(spectral.log_mel(kept[None])).probabilities
+        c = result.decision.predicted[clip]
+        torch.testing.assert_close(ours[clip], p[0, c], atol=1e-5, rtol=0)
 
 
 def test_only_the_oracle_sees_the_sources(models, spectral, frozen, wavs):

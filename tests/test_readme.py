@@ -18,8 +18,10 @@ from tests.conftest import ROOT
 # What a script has besides a recipe's settings.
 OPTIONS = {
     "benchmark.py": {"jobs", "folder", "compare"},
-    "compare_runs.py": {"compare"},
+    "compare_runs.py": {"columns", "compare"},
     "eval_faithfulness.py": {"compare", "published", "quantus"},
+    "randomise_classifier.py": {"n_clips"},
+    "roar.py": {"roar_levels", "repeats"},
 }
 READMES = [ROOT / "README.md", ROOT / "recipes" / "ESC50" / "README.md"]
 

@@ -106,6 +106,8 @@ def test_what_is_no_evaluation_is_named(runs, tmp_path):
         (["test_fold_nums"], [5]),
         (["snr_db"], {"in_domain": 3}),
         (["recipe", "pretrained_classifier"], "another"),
+        (["recipe", "content of pretrained_classifier"], "trained anew"),
+        (["recipe", "ljspeech_folder"], "another"),
     ],
 )
 def test_other_mixtures_or_decisions_are_not_compared(runs, where, value):
@@ -183,3 +185,16 @@ def test_groups_show_only_what_some_row_has(runs):
     assert "| faithfulness" in page
     assert "ground truth" not in page
     assert "equal size" not in page
+
+
+def test_chosen_columns_stand_in_one_table(runs, capsys):
+    main([*runs, "--columns", "FF median", "AI"])
+    said = capsys.readouterr().out
+    head = next(line for line in said.splitlines() if line.startswith("| method"))
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == [
+        "FF median ↑",
+        "AI (%) ↑",
+    ]
+    assert "faithfulness" not in said
+    with pytest.raises(SettingError, match=r"did you mean 'SI-SDRi \(dB\)'"):
+        main([*runs, "--columns", "SI-SDRi"])

@@ -63,7 +63,8 @@ class Sources:
 STAND_IN = (
     "it masks the classifier's mel bands and has no sound of its own: in its sounds, "
     "and where it is scored as audio, every bin of the STFT is masked as the bands "
-    "around it; SPS, COMP, completeness and kept are of that stand-in"
+    "around it; all that is measured of sounds is of that stand-in (SPS, COMP, "
+    "completeness, kept, the ground truth, the equal sizes)"
 )
 
 

@@ -516,9 +516,15 @@ def _ground_truth(
     eta = speech_relevance_at(attribution, target_mag, other_mag, PERCENTILES, active)
     si_sdr = si_sdr_db(interpretation, target)
     gain = kept_gain(attribution.expm1(), magnitude)
+    # A map that is zero everywhere points nowhere: left out here as in SPS and COMP.
+    silent = ~attribution.flatten(1).any(dim=1)
+    iou, si_sdr = (
+        values.masked_fill(silent, math.nan)
+        for values in (temporal_iou(attribution, active), si_sdr)
+    )
     return {
         **dict(zip(ETAS, eta, strict=True)),
-        "IoU (time)": temporal_iou(attribution, active),
+        "IoU (time)": iou,
         "SI-SDR (dB)": si_sdr,
         "SI-SDRi (dB)": si_sdr - si_sdr_db(wavs, target),
         "target kept (dB)": kept_of_source_db(gain, target_mag),

@@ -1,5 +1,6 @@
 """Evaluations on disk, read back, and several of them in one table."""
 
+import difflib
 import json
 import statistics
 from dataclasses import dataclass, field
@@ -14,7 +15,12 @@ from lmac_td.metrics.table import FaithfulnessTable, markdown_table
 # Tables that differ in one of these were not made from the same mixtures.
 MIXTURES = ("test_fold_nums", "mixing_seed", "snr_db")
 # Nor are they of the same decisions, if they differ in one of these.
-RECIPE = ("data_folder", "wham_folder", "sample_rate", "pretrained_classifier")
+RECIPE = (
+    "data_folder", "wham_folder", "ljspeech_folder", "sample_rate", "signal_length_s",
+    "n_fft", "win_length", "hop_length", "n_mels", "pretrained_classifier",
+)  # fmt: skip
+# The classifier's weights; not there where a hub keeps them.
+WEIGHTS = "content of pretrained_classifier"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Run:
         return [
             *(self.settings[name] for name in MIXTURES),
             *(recipe[name] for name in RECIPE),
+            recipe.get(WEIGHTS),
             {(condition, len(s)) for (condition, _), s in self.table.rows.items()},
         ]
 
@@ -123,7 +130,8 @@ def read_runs(paths):
         if run.mixtures != runs[0].mixtures:
             raise DataError(
                 f"{run.path} was not made from the mixtures of {runs[0].path}: compare "
-                f"runs that agree in {', '.join(MIXTURES + RECIPE)} and condition"
+                f"runs that agree in {', '.join((*MIXTURES, *RECIPE, WEIGHTS))} and "
+                "condition"
             )
     of_seeds = {}
     for run in runs:
@@ -199,7 +207,24 @@ def check_row(row, rows):
         )
 
 
-def runs_to_markdown(runs):
+def choose_columns(names):
+    """Columns of the table by name, such as ``AI`` or ``FF median``.
+
+    Raises
+    ------
+    SettingError
+        If there is none of a name.
+    """
+    by_name = {column.name: column for column in ALL_COLUMNS}
+    for name in names:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(by_name)}"
+            raise SettingError(f"--columns: the table has no column {name!r}: {hint}")
+    return [by_name[name] for name in names]
+
+
+def runs_to_markdown(runs, columns=()):
     """A section a condition, a table a group, means with their intervals.
 
     Arguments
@@ -207,27 +232,26 @@ def runs_to_markdown(runs):
     runs : Runs
         Of a method with several seeds every one has a row, and a last one tells their
         mean and standard deviation.
+    columns : sequence of Column
+        One table a condition with these alone, instead of its groups.
 
     Returns
     -------
     str
     """
     table, sections = runs.table, []
+    groups = {name: [c for c in ALL_COLUMNS if c.group == name] for name in GROUPS}
+    if columns:
+        groups = {"method": columns}
     for condition in dict.fromkeys(condition for condition, _ in table.rows):
         rows = {m: s for (c, m), s in table.rows.items() if c == condition}
         sections.append(f"### {condition}\n")
-        for group in GROUPS:
-            columns = [
-                column
-                for column in ALL_COLUMNS
-                if column.group == group
-                and any(column.metric in scores for scores in rows.values())
-            ]
-            if not columns:
-                continue
-            lines = _lines(table, rows, columns, runs.seeds)
-            head = [group, *(column.header for column in columns)]
-            sections.append(markdown_table(head, lines))
+        for name, members in groups.items():
+            shown = [c for c in members if any(c.metric in s for s in rows.values())]
+            if shown:
+                head = [name, *(column.header for column in shown)]
+                lines = _lines(table, rows, shown, runs.seeds)
+                sections.append(markdown_table(head, lines))
     confidence = 100 * table.confidence
     sections.append(
         f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "

@@ -2,19 +2,19 @@
 """Put several evaluations in one table: seeds of a method, values of alpha, methods.
 
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
-        [--compare ROW ROW]
+        [--columns NAME ...] [--compare ROW ROW]
 
 Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
 once, and, where a method has several seeds, their mean and standard deviation. Below,
-what a method's evaluation had to remark. ``--compare`` sets two rows against each other
-clip by clip instead.
+what a method's evaluation had to remark. ``--columns`` prints these alone, one table a
+condition; ``--compare`` sets two rows against each other clip by clip instead.
 """
 
 import argparse
 
 from lmac_td.errors import exit_on_user_error
 from lmac_td.metrics.table import comparison_to_markdown
-from lmac_td.report.runs import read_runs, runs_to_markdown
+from lmac_td.report.runs import choose_columns, read_runs, runs_to_markdown
 
 
 def main(argv=None):
@@ -26,14 +26,18 @@ def main(argv=None):
         "evaluations", nargs="+", help="evaluation folder, or table.json, of each run"
     )
     parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
+    )
+    parser.add_argument(
         "--compare", nargs=2, metavar="ROW", help="names of two rows of the table"
     )
     arguments = parser.parse_args(argv)
+    columns = choose_columns(arguments.columns)
     runs = read_runs(arguments.evaluations)
     if arguments.compare:
         print(comparison_to_markdown(runs.table, *arguments.compare))
     else:
-        print(runs_to_markdown(runs))
+        print(runs_to_markdown(runs, columns))
 
 
 if __name__ == "__main__":
