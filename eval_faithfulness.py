@@ -7,11 +7,13 @@
 Give it the settings that the interpreter was trained with. ``--condition all`` scores
 every kind of mixture, ``--condition speech`` one alone. ``--compare`` sets two rows
 against each other clip by clip; a row is one of this table, or the evaluation folder
-of another run. ``--published`` prints what the papers report beside it. ``--quantus``
-runs metrics of Quantus, such as Sparseness or RelevanceRankAccuracy.
+of another run (FOLDER or FOLDER:ROW). ``--published`` prints what the papers report
+beside it. ``--quantus`` runs metrics of Quantus, such as Sparseness or
+RelevanceRankAccuracy.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +23,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from lmac_td import evaluation
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
-from lmac_td.files import write_atomically
+from lmac_td.files import temporary_folder_beside, write_atomically
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.table import (
     FaithfulnessTable,
@@ -29,7 +31,7 @@ from lmac_td.metrics.table import (
     comparison_to_markdown,
 )
 from lmac_td.report.published import published_markdown
-from lmac_td.report.runs import add_run, check_row, remarks_to_markdown
+from lmac_td.report.runs import find_row, remarks_to_markdown
 from lmac_td.report.samples import save_samples
 
 DEFAULT_RECIPE = Path(__file__).parent / "hparams" / "lmac_td.yaml"
@@ -66,11 +68,12 @@ def settings_of_table(experiment, methods, epoch, data, conditions):
     snr_db = {name: data.snr_db[name] for name in conditions if name != "clean"}
     return {
         "test_fold_nums": data.folds["test"],
-        "checkpoint chosen on fold": data.folds["valid"],
+        "checkpoint chosen on fold": None if epoch is None else data.folds["valid"],
         "epoch": epoch,
         "seed": experiment.hparams["seed"],
         "mixing_seed": data.mixing_seed,
         "snr_db": snr_db,
+        "conditions": list(conditions),
         "methods": list(methods),
         "heard": {name: method.heard for name, method in methods.items()},
         "remarks": {name: m.remark for name, m in methods.items() if m.remark},
@@ -78,10 +81,17 @@ def settings_of_table(experiment, methods, epoch, data, conditions):
     }
 
 
+def compare(table, rows):
+    """Markdown of two rows of :func:`find_row`, clip by clip."""
+    for name, scores in rows:
+        table.rows |= {(condition, name): s for condition, s in scores.items()}
+    return comparison_to_markdown(table, *(name for name, _ in rows))
+
+
 def write_pages(folder, table, options, class_names, own, quantus):
     """Write all tables into a folder; return what is to be printed."""
-    table.clips_to_csv(folder / "clips.csv")
     check_invariants(table)  # before there is a table that anybody could quote
+    table.clips_to_csv(folder / "clips.csv")
     table.to_json(folder / "table.json")
     table.to_csv(folder / "table.csv")
     remarks = remarks_to_markdown(table.settings["remarks"])
@@ -94,13 +104,15 @@ def write_pages(folder, table, options, class_names, own, quantus):
         quantus.to_csv(folder / "quantus.csv")
     if options.published:
         pages["published.md"] = published_markdown(class_names, table.rows)
-    if options.compare:
-        rows = [add_run(table, row) for row in options.compare]
-        pages["compare.md"] = comparison_to_markdown(table, *rows)
     for page, text in pages.items():
-        with write_atomically(folder / page, "w", encoding="utf-8") as file:
-            file.write(text)
+        write_page(folder / page, text)
     return "\n".join(pages.values())
+
+
+def write_page(path, text):
+    """Write a page, whole or not at all."""
+    with write_atomically(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def main(argv=None):
@@ -115,16 +127,15 @@ def main(argv=None):
     quantus, own = quantus_scores(options.quantus, features), hparams["own_table"]
     beside = reference_interpreters(features) if hparams["references"] else {}
     interpreters = {**methods, **beside}
+    names = evaluation.rows_of(interpreters)
     for row in options.compare:
-        check_row(row, evaluation.rows_of(interpreters))
+        find_row(row, names)  # before anything is loaded or written
     classifier = experiment.load_classifier().to(device)
     data = experiment.prepare("test", conditions=conditions)
+    settings = settings_of_table(experiment, methods, epoch, data, conditions)
+    rows = [find_row(row, names, settings) for row in options.compare]
 
-    # One condition alone leaves the table of several as it is.
-    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
-    folder = experiment.output_folder / name
-    shutil.rmtree(folder, ignore_errors=True)  # of an older model, perhaps
-    samples = folder / "samples"
+    table = FaithfulnessTable(settings)
     sample_ids = data.sample_ids("test", hparams["n_samples"])
 
     def keep(condition, row, batch, heard):
@@ -133,7 +144,7 @@ def main(argv=None):
         if row not in methods:
             return
         save_samples(
-            samples / condition / (row if len(methods) > 1 else ""),
+            new / "samples" / condition / (row if len(methods) > 1 else ""),
             batch,
             heard,
             features,
@@ -144,28 +155,39 @@ def main(argv=None):
         if own is not None:
             own.add(condition, batch, heard, methods[row])
 
-    settings = settings_of_table(experiment, methods, epoch, data, conditions)
-    table = FaithfulnessTable(settings)
-    for condition in conditions:
-        loader = make_dataloader(
-            data.dataset("test", condition), **hparams["eval_loader"]
-        )
-        evaluation.evaluate(
-            table,
-            condition,
-            interpreters,
-            loader,
-            features,
-            classifier,
-            device=device,
-            on_heard=keep,
-            progress=not experiment.run_opts.noprogressbar,
-        )
-    print(write_pages(folder, table, options, data.class_names, own, quantus))
+    # One condition alone leaves the table of several as it is.
+    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
+    folder = experiment.output_folder / name
+    with temporary_folder_beside(folder) as scratch:
+        new = scratch / name
+        for condition in conditions:
+            loader = make_dataloader(
+                data.dataset("test", condition), **hparams["eval_loader"]
+            )
+            evaluation.evaluate(
+                table,
+                condition,
+                interpreters,
+                loader,
+                features,
+                classifier,
+                device=device,
+                on_heard=keep,
+                progress=not experiment.run_opts.noprogressbar,
+            )
+        pages = write_pages(new, table, options, data.class_names, own, quantus)
+        # Of an older model, perhaps; it stays until this one is whole.
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(new, folder)
+    print(pages)
+    if rows:
+        comparison = compare(table, rows)
+        write_page(folder / "compare.md", comparison)
+        print(comparison)
     told = {k: v for k, v in settings.items() if k not in TOLD_ELSEWHERE}
     print(", ".join(f"{name}: {value}" for name, value in told.items()))
     print(f"Table, intervals and every clip's scores: {folder}")
-    print(f"Sounds and spectrograms: {samples}")
+    print(f"Sounds and spectrograms: {folder / 'samples'}")
 
 
 if __name__ == "__main__":

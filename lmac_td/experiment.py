@@ -13,21 +13,25 @@ from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifier import load_classifier
-from lmac_td.data.datasets import CONDITIONS, TRAINING_CONDITIONS
+from lmac_td.data.datasets import CONDITIONS
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
 
 # Kept beside what is trained, so that it is never resumed or measured as another.
 SETTINGS = "settings.json"
+# Settings of mixtures that no training knows.
+EVALUATION_MIXTURES = (
+    "ljspeech_folder", "mixtures_snr_db", "white_noise_snr_db", "speech_snr_db", "snr",
+)  # fmt: skip
 # Settings that do not change what is trained.
 RUN_SETTINGS = {
     "number_of_epochs", "num_workers", "eval_batch_size", "interpret_period",
     "n_samples", "condition", "references", "download", "generate_corpus",
-    "skip_bad_files", "ljspeech_folder", "mixtures_snr_db", "white_noise_snr_db",
-    "speech_snr_db", "snr", "use_tensorboard", "cache_folder", "output_folder",
+    "skip_bad_files", "use_tensorboard", "cache_folder", "output_folder",
     "save_folder", "test_fold_nums", "relevance_threshold", "removal_thresholds",
     "export_components",
+    *EVALUATION_MIXTURES,
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
 MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
@@ -102,16 +106,11 @@ class Experiment:
         -------
         PreparedData
         """
-        settings = {}
-        # Recipes that measure no interpreter have no settings of the other conditions.
-        if set(conditions) - set(TRAINING_CONDITIONS):
-            settings = {
-                "ljspeech_folder": self.hparams["ljspeech_folder"],
-                "mixtures_snr_db": self.hparams["mixtures_snr_db"],
-                "white_noise_snr_db": self.hparams["white_noise_snr_db"],
-                "speech_snr_db": self.hparams["speech_snr_db"],
-                "snr": self.hparams["snr"],
-            }
+        settings = {
+            name: self.hparams[name]
+            for name in EVALUATION_MIXTURES
+            if name in self.hparams  # not in recipes that measure no interpreter
+        }
         return self.hparams["prepare"](splits, conditions=conditions, **settings)
 
     def check_resumable(self):
@@ -277,32 +276,8 @@ class Experiment:
         return interpreters, epoch
 
     def conditions(self):
-        """Names of the conditions that ``condition`` asks for.
-
-        Returns
-        -------
-        list of str
-            One, several, or with ``all`` every one, in the order given.
-
-        Raises
-        ------
-        SettingError
-            If one is unknown or named twice, or none is.
-        """
-        wanted = self.hparams["condition"]
-        if wanted == "all":
-            return list(CONDITIONS)
-        if not isinstance(wanted, list):
-            require_choice("condition", wanted, ("all", *CONDITIONS))
-            return [wanted]
-        for condition in wanted:
-            require_choice("condition", condition, CONDITIONS)
-        if not wanted or len(set(wanted)) < len(wanted):
-            raise SettingError(
-                f"condition is {wanted!r}: give --condition all, one name, or a list "
-                f"of {', '.join(CONDITIONS)}, each at most once"
-            )
-        return list(wanted)
+        """What ``condition`` asks for, see :func:`conditions_of`."""
+        return conditions_of(self.hparams["condition"])
 
     def add_tensorboard(self):
         """Log to TensorBoard as well, where ``use_tensorboard`` asks for it."""
@@ -318,6 +293,39 @@ class Experiment:
                 "pip install tensorboard, or give --use_tensorboard False"
             ) from error
         self.hparams["train_logger"] = BothLoggers(self.hparams["train_logger"], logger)
+
+
+def conditions_of(wanted):
+    """Names of the conditions that the setting ``condition`` asks for.
+
+    Arguments
+    ---------
+    wanted : str or list of str
+        ``all``, one name, or several.
+
+    Returns
+    -------
+    list of str
+        In the order given.
+
+    Raises
+    ------
+    SettingError
+        If one is unknown or named twice, or none is.
+    """
+    if wanted == "all":
+        return list(CONDITIONS)
+    if not isinstance(wanted, list):
+        require_choice("condition", wanted, ("all", *CONDITIONS))
+        return [wanted]
+    for condition in wanted:
+        require_choice("condition", condition, CONDITIONS)
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise SettingError(
+            f"condition is {wanted!r}: give --condition all, one name, or a list "
+            f"of {', '.join(CONDITIONS)}, each at most once"
+        )
+    return list(wanted)
 
 
 class BothLoggers(sb.utils.train_logger.TrainLogger):

@@ -76,6 +76,9 @@ alpha: 0.5
 data_folder: data
 condition: all
 wham_snr_db: 0
+speech_snr_db: 3
+snr: paper
+ljspeech_folder: {folder}
 number_of_epochs: 3
 output_folder: !ref {folder}/results/{name}<alpha>/<seed>
 save_folder: !ref <output_folder>/save
@@ -391,6 +394,12 @@ def test_a_setting_goes_to_every_command_that_knows_it(bench):
         (["--seed", "3"], "--seed is what runs of this benchmark differ in"),
         (["--jobs", "0"], "--jobs 1 or more"),
         (["stray"], "write --name stray"),
+        # What an evaluation would refuse after hours of training.
+        (["--condition", "alll"], "--condition all, in_domain"),
+        (["--condition", "[speech, speech]"], "each at most once"),
+        (["--snr", "loud"], "--snr paper or published"),
+        (["--speech_snr_db", "loud"], "--speech_snr_db a number"),
+        (["--ljspeech_folder", "/nowhere"], "condition speech needs it"),
     ],
 )
 def test_a_command_line_that_cannot_work(bench, arguments, words):
@@ -413,6 +422,7 @@ def test_a_command_line_that_cannot_work(bench, arguments, words):
         ("mask.yaml", "masks.yaml", "masks.yaml does not exist"),
         ("/evaluate.py", "/measure.py", "measure.py does not exist"),
         (", makes: model", "", "it must have makes, recipe, script"),
+        ("seeds: [2]", "evaluate: null", "is not evaluated"),
         ("prepare:", "prepares:", "must have the lists"),
         ("prepare:", "prepare: [", "cannot be read"),
     ],
@@ -498,9 +508,6 @@ def test_rows_that_explain_nothing_are_scored_once(bench):
 
 
 def test_an_evaluation_setting_does_not_train_anew(bench):
-    for name in ("mask", "tune"):
-        with open(bench.folder / f"{name}.yaml", "a") as file:
-            file.write("snr: paper\n")
     bench.run()
     code, calls = bench.run("--snr", "published", "--condition", "speech")
     assert (code, calls) == (0, [c for c in ALL if c.startswith("evaluate")])

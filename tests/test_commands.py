@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lmac_td.metrics.table import InvariantError
 from tests.conftest import ROOT, write_tiny_recipes
 
 pytestmark = pytest.mark.slow
@@ -251,6 +252,7 @@ def test_attributions_by_captum(trained):
     ("options", "settings", "words"),
     [
         (["--compare", "lmac", "identity"], {}, "no row of this table"),
+        (["--compare", "tests", "identity"], {}, "is no table.json"),
         (["--quantus", "Sparsness"], {}, "Sparseness"),
         ([], {"condition": "loud"}, "white_noise"),
         ([], {"condition": "[speech, speech]"}, "speech"),
@@ -265,6 +267,22 @@ def test_an_evaluation_that_cannot_work(trained, options, settings, words):
     sentence = refused(EVALUATE, trained / "lmac_td.yaml", *options, **settings)
     assert words in sentence
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_table_that_cannot_be_right_is_refused(trained, monkeypatch):
+    """The row is named, and the table before stays as it is."""
+    recipe, settings = trained / "lmac_td.yaml", {"condition": "clean"}
+    run(EVALUATE, recipe, **settings)
+    folder = trained / "results" / "lmac_td_alpha0.75"
+    before = sorted(folder.rglob("*"))
+    table = (folder / "evaluation_clean" / "table.json").read_text()
+    monkeypatch.setattr(
+        "lmac_td.metrics.table.average_gain", lambda p_x, p_in: 100 + 0 * p_x[:, 0]
+    )
+    with pytest.raises(InvariantError, match=r"row 'lmac_td_alpha0\.75' of 'clean'"):
+        run(EVALUATE, recipe, **settings)
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "evaluation_clean" / "table.json").read_text() == table
 
 
 def test_baselines_that_are_none(trained):

@@ -13,8 +13,7 @@ from lmac_td.metrics.scores import ClipScores
 from lmac_td.metrics.table import COLUMNS, FaithfulnessTable, summarise
 from lmac_td.report.runs import (
     RECIPE,
-    add_run,
-    check_row,
+    find_row,
     read_run,
     read_runs,
     runs_to_markdown,
@@ -167,17 +166,33 @@ def test_two_rows_clip_by_clip(runs, capsys):
 
 
 def test_a_row_on_disk_is_found(runs, tmp_path):
-    table = read_run(runs[0]).table
-    assert add_run(table, "lmac") == "lmac"
-    other = write_run(tmp_path / "lmac_td", "lmac_td")
-    assert add_run(table, other) == "lmac_td"
-    again = add_run(table, runs[1])
-    assert "lmac (" in again
-    assert ("clean", again) in table.rows
-    check_row("lmac", ["lmac"])
-    check_row(other, ["lmac"])
+    settings = read_run(runs[0]).settings | {"conditions": ["clean", "speech"]}
+    assert find_row("lmac", ["lmac"]) == ("lmac", {})
+    other = write_run(tmp_path / "b", "lmac_td", rows=[("lmac_td, as audio", 3.0)])
+    name, scores = find_row(other, ["lmac"], settings)
+    assert (name, list(scores)) == ("lmac_td", ["clean"])
+    name, scores = find_row(f"{other}:lmac_td, as audio", ["lmac"], settings)
+    assert name == "lmac_td, as audio"
+    assert scores["clean"].values("AI").mean() == 3
+    name, _ = find_row(runs[1], ["lmac"], settings)
+    assert name == f"lmac ({runs[1]})"
+
+
+def test_a_row_that_cannot_be_compared_is_refused(runs, tmp_path):
+    settings = read_run(runs[0]).settings
     with pytest.raises(SettingError, match="no row of this table"):
-        check_row("lmacc", ["lmac"])
+        find_row("lmacc", ["lmac"])
+    with pytest.raises(SettingError, match="has no row 'another', but lmac, identity"):
+        find_row(f"{runs[0]}:another", ["lmac"])
+    with pytest.raises(DataError, match=r"is no table\.json"):
+        find_row(str(tmp_path), ["lmac"])
+    for ours in (
+        settings | {"conditions": ["speech"]},
+        settings | {"conditions": ["clean"], "mixing_seed": 2},
+        settings | {"conditions": ["clean"], "snr_db": {"clean": 1}},
+    ):
+        with pytest.raises(SettingError, match="was not made from the mixtures"):
+            find_row(runs[0], ["other"], ours)
 
 
 def test_groups_show_only_what_some_row_has(runs):

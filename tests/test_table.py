@@ -701,3 +701,39 @@ def test_a_file_takes_its_place_in_one_move(tmp_path, monkeypatch, write):
     assert destination == path
     assert Path(source).parent == tmp_path  # the same disk
     assert list(tmp_path.iterdir()) == []
+
+
+def test_silence_has_neither_si_sdr_nor_onset():
+    """One map that is zero everywhere does not take the mean of the others with it."""
+    table = FaithfulnessTable(n_resamples=10)
+    torch.manual_seed(0)
+    target, other = torch.randn(2, 4, 64)
+    wavs, kept = target + other, (target + 0.5 * other)
+    magnitudes = torch.rand(2, 4, 6, 5)
+    attribution = torch.rand(4, 6, 5)
+    for silent in (kept, attribution):
+        silent[1] = 0
+    p = torch.full((4, 3), 1 / 3)
+    table.add(
+        condition="mixtures",
+        method="m",
+        clip_ids=list("abcd"),
+        decided=torch.zeros(4, dtype=torch.long),
+        p_x=p,
+        p_in=p,
+        p_out=p,
+        wavs=wavs,
+        interpretation=kept,
+        residual=wavs - kept,
+        attribution=attribution,
+        magnitude=magnitudes.sum(0),
+        target=target,
+        target_mag=magnitudes[0],
+        other_mag=magnitudes[1],
+    )
+    scores = table.rows["mixtures", "m"]
+    for metric in ("SPS", "SI-SDR (dB)", "SI-SDRi (dB)", "eta (98)"):
+        assert np.isnan(scores.values(metric)).tolist() == [False, True, False, False]
+    assert np.isnan(scores.values("IoU (time)")[1])
+    assert table.means("mixtures", "m")["SI-SDR (dB)"] > 0
+    check_invariants(table)

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lmac_td.files import write_atomically
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.table import summarise
 
@@ -38,7 +39,8 @@ def curves_figure(path, table, condition):
     handles, labels = kept.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=7)
     figure.suptitle(condition, fontsize=11)
-    figure.savefig(path, dpi=90)
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=90)
 
 
 def gain_figure(path, table, condition, metric="AG"):
@@ -79,4 +81,5 @@ def gain_figure(path, table, condition, metric="AG"):
     axis.set_xlabel("kept (dB)")
     axis.set_ylabel(f"{metric} (%), 95 % interval over clips")
     axis.set_title(condition, fontsize=11)
-    figure.savefig(path, dpi=90)
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=90)

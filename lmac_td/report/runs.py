@@ -43,17 +43,23 @@ class Run:
     @property
     def mixtures(self):
         """What another run must agree in to stand beside this one."""
-        recipe = self.settings["recipe"]
-        return [
-            *(self.settings[name] for name in MIXTURES),
-            *(recipe[name] for name in RECIPE),
-            recipe.get(WEIGHTS),
-            {(condition, len(s)) for (condition, _), s in self.table.rows.items()},
-        ]
+        clips = {(condition, len(s)) for (condition, _), s in self.table.rows.items()}
+        return [*mixtures_of(self.settings), self.settings["snr_db"], clips]
 
     def is_own(self, row):
         """Whether a row is of what was to be measured, or stands beside it."""
         return row.removesuffix(", as audio") in self.settings["methods"]
+
+
+def mixtures_of(settings):
+    """The settings of a table that another one must agree in, to be compared."""
+    recipe = settings["recipe"]
+    names = [name for name in MIXTURES if name != "snr_db"]
+    return [
+        *(settings[name] for name in names),
+        *(recipe[name] for name in RECIPE),
+        recipe.get(WEIGHTS),
+    ]
 
 
 def read_run(path):
@@ -164,47 +170,65 @@ def read_runs(paths):
     return whole
 
 
-def add_run(table, row):
-    """Find a row that is to be compared, in a table or on disk.
+def find_row(row, rows, settings=None):
+    """Find a row that is to be compared, before there is a table.
 
     Arguments
     ---------
-    table : FaithfulnessTable
-        Receives the rows of a run on disk.
     row : str
-        The name of a row, or the folder of an evaluation, whose first method is meant.
+        The name of a row, or the folder of an evaluation, whose first method is meant,
+        or ``FOLDER:ROW``.
+    rows : list of str
+        Names of the rows that the table will have.
+    settings : dict, optional
+        Of the table; without it, what its mixtures are is not compared.
 
     Returns
     -------
     str
-        The name of the row.
-    """
-    if row in {method for _, method in table.rows}:
-        return row
-    run = read_run(row)
-    first = run.settings["methods"][0]
-    name = first
-    if first in {method for _, method in table.rows}:
-        name = f"{first} ({row})"
-    for (condition, method), scores in run.table.rows.items():
-        if method == first:
-            table.rows[condition, name] = scores
-    return name
-
-
-def check_row(row, rows):
-    """Refuse early what :func:`add_run` would not find after the work.
+        The name that the row is to have in the table.
+    dict of str to ClipScores
+        Its scores by condition; empty if it is one of ``rows``.
 
     Raises
     ------
     SettingError
-        If it is neither one of the rows nor a path.
+        If it is neither one of the rows nor on disk, or of other mixtures.
+    DataError
+        If the folder holds no whole evaluation.
     """
-    if row not in rows and not Path(row).exists():
+    if row in rows:
+        return row, {}
+    folder, _, name = row.partition(":")
+    if not Path(folder).exists():
         raise SettingError(
             f"--compare {row!r} is no row of this table and no evaluation on disk: "
             f"the rows are {', '.join(rows)}"
         )
+    run = read_run(folder)
+    name = name or run.settings["methods"][0]
+    scores = {c: s for (c, method), s in run.table.rows.items() if method == name}
+    if not scores:
+        there = dict.fromkeys(method for _, method in run.table.rows)
+        raise SettingError(
+            f"--compare {row!r}: {folder} has no row {name!r}, but {', '.join(there)}"
+        )
+    if settings is not None and not _same_mixtures(run.settings, settings, scores):
+        raise SettingError(
+            f"--compare {row!r} was not made from the mixtures of this evaluation: "
+            f"compare runs that agree in {', '.join((*MIXTURES, *RECIPE, WEIGHTS))} "
+            "and condition"
+        )
+    return f"{name} ({row})" if name in rows else name, scores
+
+
+def _same_mixtures(theirs, ours, conditions):
+    shared = [c for c in conditions if c in ours["conditions"]]
+    return (
+        bool(shared)
+        and mixtures_of(theirs) == mixtures_of(ours)
+        and all(theirs["snr_db"].get(c) == ours["snr_db"].get(c) for c in shared)
+    )
 
 
 def choose_columns(names):

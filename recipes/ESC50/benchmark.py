@@ -18,6 +18,7 @@ import contextlib
 import difflib
 import fcntl
 import json
+import math
 import os
 import re
 import shlex
@@ -32,7 +33,14 @@ import ruamel.yaml
 from hyperpyyaml import resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td.errors import DataError, SettingError, exit_on_user_error
+from lmac_td.errors import (
+    DataError,
+    SettingError,
+    exit_on_user_error,
+    require_choice,
+    require_number,
+)
+from lmac_td.experiment import EVALUATION_MIXTURES, conditions_of
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose, compose_text
 from lmac_td.metrics.table import comparison_to_markdown, markdown_table
@@ -48,15 +56,11 @@ ENTRY_KEYS = {
     },
 }  # fmt: skip
 # No training reads them.
-EVALUATION_SETTINGS = {
-    "condition", "references", "ljspeech_folder", "mixtures_snr_db",
-    "white_noise_snr_db", "speech_snr_db", "snr",
-}  # fmt: skip
+EVALUATION_SETTINGS = {"condition", "references", *EVALUATION_MIXTURES}
 # Evaluations that differ in one of these do not belong in one table.
 MIXTURE_SETTINGS = (
-    "data_folder", "wham_folder", "ljspeech_folder", "test_fold_nums", "mixing_seed",
-    "wham_snr_db", "mixtures_snr_db", "white_noise_snr_db", "speech_snr_db", "snr",
-    "condition",
+    "data_folder", "wham_folder", "test_fold_nums", "mixing_seed", "wham_snr_db",
+    "condition", *EVALUATION_MIXTURES,
 )  # fmt: skip
 # As in the Makefile, where it is said why.
 ALLOCATOR = {
@@ -160,6 +164,11 @@ def _check_entry(path, section, keys, entry):
         raise SettingError(
             f"{path}: settings of {entry['recipe']} must be names: values"
         )
+    if "evaluate" in entry and not entry["evaluate"]:
+        raise SettingError(
+            f"{path}: {entry['recipe']} is not evaluated: name a script, leave "
+            "`evaluate` out, or list it in `prepare`"
+        )
     if "seeds" in entry and not (isinstance(entry["seeds"], list) and entry["seeds"]):
         raise SettingError(
             f"{path}: seeds of {entry['recipe']} must be a list of seeds"
@@ -243,6 +252,7 @@ def plan(entries, options):
                 needs = [training]
             script = entry.get("evaluate", EVALUATE)
             evaluation, mixture = step("evaluate", entry, script, needs, seed)
+            _check_mixture(entry["recipe"], evaluation.settings)
             mixtures[evaluation.run] = mixture
             steps.append(evaluation)
     _check_apart(steps)
@@ -262,6 +272,22 @@ def _check_apart(steps):
             )
         if names.setdefault(step.name, step) is not step:
             raise SettingError(f"two runs are named {step.run}: give one another name")
+
+
+def _check_mixture(recipe, settings):
+    """Refuse before the first training what an evaluation would refuse after it."""
+    conditions = conditions_of(settings.get("condition", "all"))
+    require_choice("snr", settings.get("snr", "paper"), ("paper", "published"))
+    for name in EVALUATION_MIXTURES:
+        if name.endswith("_db") and name in settings:
+            require_number(name, settings[name], above=-math.inf)
+    folder = settings.get("ljspeech_folder", "")
+    needed = "speech" in conditions and not settings.get("generate_corpus")
+    if needed and folder and not (ROOT / folder).is_dir():
+        raise SettingError(
+            f"{recipe}: ljspeech_folder {folder} does not exist, but condition speech "
+            "needs it: give --ljspeech_folder, or leave speech out of --condition"
+        )
 
 
 def _check_mixtures(mixtures):
@@ -705,16 +731,17 @@ def main(argv=None):
         return error.exit_code
     sections, runs = [], read_evaluations(steps)
     if runs is not None:
-        save_overview(folder, runs.table)
         sections.append(runs_to_markdown(runs))
-    sections += [
-        comparison_to_markdown(runs.table, *pair) for pair in arguments.compare
-    ]
     sections.append(minutes_to_markdown(steps, state))
     markdown = "\n".join(sections)
     with write_atomically(folder / "table.md", "w", encoding="utf-8") as file:
         file.write(markdown)
-    print(f"\n{markdown}\nTable (.md, .csv) and figures: {folder}")
+    print(f"\n{markdown}")
+    if runs is not None:
+        save_overview(folder, runs.table)
+        for pair in arguments.compare:
+            print(comparison_to_markdown(runs.table, *pair))
+    print(f"Table (.md, .csv) and figures: {folder}")
     return 0
 
 
