@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lmac_td.metrics import scores
+from lmac_td.metrics.scores import left_out
 from lmac_td.metrics.table import ClipScores, summarise
 
 
@@ -83,3 +84,21 @@ def test_an_interval_is_not_drawn_twice(monkeypatch):
             summarise(values, **other)
     with pytest.raises(TypeError):
         summarise(values + 1)
+
+
+def test_undefined_clips_are_told_but_for_zero_maps():
+    def row(sps, iou):
+        scores = ClipScores()
+        names = [f"clip{i}" for i in range(len(sps))]
+        scores.extend({"clip_id": names, "SPS": sps, "IoU (time)": iou})
+        return scores
+
+    nan = math.nan
+    metrics = ["SPS", "IoU (time)"]
+    assert left_out(metrics, [row([0.5, 0.5], [1.0, 1.0])]) == ""
+    assert left_out(metrics, [row([0.5, nan], [1.0, nan])]) == ""
+    some = row([0.5, 0.5, 0.5], [1.0, nan, nan])
+    line = "Undefined for the others: IoU (time) over 1 of 3 clips.\n"
+    assert left_out(metrics, [some]) == line
+    more = row([0.5, 0.5, 0.5], [1.0, 1.0, nan])
+    assert "over 1 to 2 of 3 clips" in left_out(metrics, [some, more])

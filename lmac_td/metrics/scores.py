@@ -181,6 +181,36 @@ def zero_maps(scores):
     return int(np.isnan(scores.values("SPS")).sum())
 
 
+def left_out(metrics, rows):
+    """Say over how many clips a metric is, where it is undefined for some.
+
+    Maps that are zero everywhere are not meant: they are counted by
+    :func:`zero_maps`.
+
+    Arguments
+    ---------
+    metrics : sequence of str
+    rows : sequence of ClipScores
+
+    Returns
+    -------
+    str
+        One line, or nothing.
+    """
+    found = []
+    for metric in dict.fromkeys(metrics):
+        counts = {}
+        for scores in (scores for scores in rows if metric in scores):
+            defined = int((~np.isnan(scores.values(metric))).sum())
+            if 0 < defined < len(scores) - zero_maps(scores):
+                counts[defined] = len(scores)
+        if counts:
+            fewest, most = min(counts), max(counts)
+            over = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+            found.append(f"{metric} over {over} of {counts[most]} clips")
+    return f"Undefined for the others: {', '.join(found)}.\n" if found else ""
+
+
 def where(condition, scores, name):
     """Yield the clips for which a condition (N,) holds, and a column's value there."""
     values = scores.values(name)

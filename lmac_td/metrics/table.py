@@ -51,6 +51,7 @@ from lmac_td.metrics.scores import (
     STATISTICS,
     ClipScores,
     difference_of,
+    left_out,
     read_row,
     summarise,
     value_of,
@@ -343,8 +344,10 @@ class FaithfulnessTable:
             if group == FAITHFULNESS:
                 means[-1] += [str(len(scores)), str(zero_maps(scores))]
         more = ["clips", "zero maps"] if group == FAITHFULNESS else []
+        note = left_out([column.metric for column in columns], rows.values())
         return (
             markdown_table([*head, *more], means)
+            + (f"\n{note}" if note else "")
             + f"\n{100 * self.confidence:g} % intervals, bootstrap over clips:\n\n"
             + markdown_table(head, intervals)
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from lmac_td.errors import DataError, SettingError
 from lmac_td.metrics._markdown import interval, number
 from lmac_td.metrics.columns import ALL_COLUMNS, GROUPS
-from lmac_td.metrics.scores import value_of
+from lmac_td.metrics.scores import left_out, value_of
 from lmac_td.metrics.table import FaithfulnessTable, markdown_table
 
 # Tables that differ in one of these were not made from the same mixtures.
@@ -275,7 +275,8 @@ def runs_to_markdown(runs, columns=()):
             if shown:
                 head = [name, *(column.header for column in shown)]
                 lines = _lines(table, rows, shown, runs.seeds)
-                sections.append(markdown_table(head, lines))
+                note = left_out([column.metric for column in shown], rows.values())
+                sections.append(markdown_table(head, lines) + (note and f"\n{note}"))
     confidence = 100 * table.confidence
     sections.append(
         f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "
