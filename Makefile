@@ -30,7 +30,8 @@ demo: demo-quick
 	$(RUN) train_interpreter.py hparams/l2i_demo.yaml
 	$(RUN) eval_faithfulness.py hparams/l2i_demo.yaml --references False
 	$(RUN) recipes/ESC50/compare_runs.py $(addsuffix /evaluation,\
-		$(addprefix results/demo/,lmac_td_alpha0.75 lmac l2i_att))
+		$(addprefix results/demo/,lmac_td_alpha0.75 lmac l2i_att)) --columns \
+		AI AD AG FF Fid-In SPS "kept (dB)" "SI-SDRi (dB)" insertion deletion
 
 demo-quick: install
 	$(RUN) recipes/ESC50/train_classifier.py hparams/cnn14_demo.yaml

@@ -253,6 +253,29 @@ def test_a_metric_that_we_lack_is_a_dash():
     assert printed[1:3] == ["LMAC-TD II", "56.75"]
 
 
+@pytest.mark.parametrize("method", ["lmac_mel", "saliency (mel)"])
+@pytest.mark.parametrize("condition", ["in_domain", "mixtures"])
+def test_a_map_on_mel_bands_is_not_set_beside_its_stand_in_on_the_stft(
+    condition, method
+):
+    text = published_markdown(FIFTY, measured((condition, method), COMP=11.0))
+    head, _, own, printed, *_ = lines_of(text)
+    ours, theirs = (dict(zip(head, cells, strict=True)) for cells in (own, printed))
+    assert ours["method"] == method
+    for metric in ("SPS", "COMP"):
+        assert ours[metric] == "–"
+        assert float(theirs[metric]) > 0
+    # What the classifier says of masked bands is theirs.
+    assert (ours["AI"], ours["AD"]) == ("50.00", "3.00")
+    # A sound is measured where theirs was: on the STFT.
+    name = method.replace("_mel", "").replace(" (mel)", "")
+    head, _, own, *_ = lines_of(
+        published_markdown(FIFTY, measured((condition, name), COMP=11.0))
+    )
+    assert own[head.index("SPS")] == "0.625"
+    assert own[head.index("COMP")] == "11.00"
+
+
 def test_another_data_set_gets_a_sentence():
     text = published_markdown(FIFTY[:10], measured(("in_domain", "lmac")))
     assert "No paper reports numbers for this data set, of 10 classes" in text

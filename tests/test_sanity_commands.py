@@ -2,8 +2,10 @@
 
 import csv
 import json
+import runpy
 
 import pytest
+import torch
 
 from lmac_td.sanity.randomisation import ROWS
 from tests.conftest import ROOT, write_tiny_recipes
@@ -114,6 +116,58 @@ def test_remove_and_retrain_what_needs_no_training(trained):
     assert [c["ranking"] for c in cells] == [
         "nothing removed", "gradcam", "random", "loudest first", "saliency",
     ]  # fmt: skip
+
+
+def test_every_cell_is_of_its_own_clips(trained, tmp_path):
+    """What is trained and tested on; with all bins removed it is what fills them."""
+    main = runpy.run_path(str(ROOT / ROAR))["main"]
+    seen = []
+
+    def retrain(frozen, train, valid, **settings):
+        seen.append([train, valid])
+        return frozen
+
+    def hits_of(model, test):
+        seen[-1].append(test)
+        return torch.ones_like(test.label, dtype=torch.bool)
+
+    main.__globals__.update(retrain=retrain, hits_of=hits_of)
+
+    def cells(fill):
+        seen.clear()
+        argv = [
+            str(trained / "baselines.yaml"), "--methods", "[gradcam]",
+            "--output_folder", str(tmp_path / fill), "--roar_fill", fill,
+            "--roar_levels", "[0.5, 1.0]", "--repeats", "1",
+        ]  # fmt: skip
+        main(argv)
+        path = tmp_path / fill / "sanity" / "roar.json"
+        keys = [
+            (c["ranking"], c["level"]) for c in json.loads(path.read_text())["cells"]
+        ]
+        return {
+            key: [clips.log_mel for clips in splits]
+            for key, splits in zip(keys, seen, strict=True)
+        }
+
+    zero, mean = cells("zero"), cells("mean")
+    whole = zero["nothing removed", 0.0]
+    assert len({log_mel.sum().item() for log_mel in whole}) == 3
+    for place, log_mel in enumerate(whole):
+        assert torch.equal(mean["nothing removed", 0.0][place], log_mel)
+        half = [
+            zero[name, 0.5][place] for name in ("gradcam", "random", "loudest first")
+        ]
+        assert len({x.sum().item() for x in half}) == 3
+        for x in half:
+            assert (x <= log_mel).all()
+            assert 0 < x.sum() < log_mel.sum()
+        assert half[2].sum() < min(x.sum() for x in half[:2])
+        for name in ("gradcam", "random", "loudest first"):
+            assert not zero[name, 1.0][place].any()
+            filled = mean[name, 1.0][place]
+            assert torch.equal(filled, filled[:1, :1].expand_as(filled))
+            assert (filled > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,30 @@
 
 import csv
 import json
-import runpy
+import math
 
 import pytest
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td import evaluation
 from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.data.prepare import prepare
 from lmac_td.errors import DataError, SettingError
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
 from lmac_td.sanity.command import read_options, require_count
+from lmac_td.sanity.rankings import random_importance, rankings_of
 from lmac_td.sanity.removal import (
+    Removal,
+    fixed_batches,
     mean_magnitude,
-    random_importance,
     remains,
     removed_bins,
 )
 from lmac_td.sanity.retraining import Classifier, Clips, hits_of, retrain
 from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
-from tests.conftest import ROOT
 
 
 def literal_removal(importance, magnitude, level, fill):
@@ -34,7 +37,7 @@ def literal_removal(importance, magnitude, level, fill):
         for k in range(importance.shape[1])
     ]
     places.sort(reverse=True)
-    for _, f, k in places[: round(level * len(places))]:
+    for _, f, k in places[: math.ceil(level * len(places))]:
         left[f, k] = fill[k]
     return left
 
@@ -58,6 +61,15 @@ def test_levels_are_shares_of_the_bins_and_nested():
     assert (more | ~some).all()
 
 
+def test_nothing_is_removed_at_zero_whatever_stands_beside_it():
+    importance = torch.rand(2, 4, 5)
+    some, nothing, more = removed_bins(importance, [0.5, 0, 0.8])
+    assert (some.sum(), nothing.sum(), more.sum()) == (20, 0, 32)
+    assert nothing.dtype == torch.bool
+    (alone,) = removed_bins(importance, [0.0])
+    assert torch.equal(alone, nothing)
+
+
 def test_equal_bins_are_not_removed_by_position():
     (removed,) = removed_bins(torch.full((2, 40, 40), 0.5), [0.5])
     assert torch.equal(removed[0], removed[1])
@@ -75,11 +87,8 @@ def test_random_maps_differ_by_clip_and_not_by_batch():
 
 def test_every_method_ranks_by_its_own_mask(spectral, frozen, wavs):
     """An STFT mask as it is; for the others what they leave of |X|, at most all."""
-    script = runpy.run_path(str(ROOT / "recipes" / "ESC50" / "roar.py"))
     mask = RandomMask(spectral)
-    rankings = script["rankings_of"](
-        {"mask": mask, "sound": FirstHalf(spectral)}, frozen, seed=1
-    )
+    rankings = rankings_of({"mask": mask, "sound": FirstHalf(spectral)}, frozen, seed=1)
     assert list(rankings) == ["mask", "sound", "random", "loudest first"]
     heard = evaluation.decide(wavs, spectral, frozen)
     found = {
@@ -105,6 +114,104 @@ def test_the_mean_is_over_frames_and_clips():
     magnitude = torch.rand(5, 4, 3)
     mean = mean_magnitude([magnitude[:2], magnitude[2:]])
     assert torch.allclose(mean, magnitude.mean(dim=(0, 1)))
+
+
+@pytest.fixture
+def batches():
+    """A quarter of a second a clip; by split, of other levels and numbers."""
+    clips = {"train": (3, 0.1), "valid": (2, 0.3), "test": (1, 0.9)}
+    items = {
+        split: [
+            {
+                "id": f"{split}{i}",
+                "mixture": level * torch.randn(4000) / 3,
+                "class_index": 10 * len(split) + i,
+            }
+            for i in range(n_clips)
+        ]
+        for split, (n_clips, level) in clips.items()
+    }
+    return {
+        split: [PaddedBatch(some[i : i + 2]) for i in range(0, len(some), 2)]
+        for split, some in items.items()
+    }
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+def test_of_every_split_a_level_leaves_what_a_ranking_puts_last(
+    batches, spectral, frozen, fill
+):
+    """Literal: clip by clip, bin by bin."""
+    mixtures = {
+        split: torch.cat([batch.mixture.data for batch in some])
+        for split, some in batches.items()
+    }
+    magnitude = {split: spectral(wavs).magnitude for split, wavs in mixtures.items()}
+    importance = {
+        split: torch.stack(
+            [torch.randperm(clip.numel()).view_as(clip).float() for clip in m]
+        )
+        for split, m in magnitude.items()
+    }
+
+    def rank(wavs, features, decision, clip_ids):
+        heard, decided = evaluation.decide(wavs, spectral, frozen)
+        assert torch.equal(features.magnitude, heard.magnitude)
+        assert torch.equal(decision.logits, decided.logits)
+        maps = []
+        for wav, clip_id in zip(wavs, clip_ids, strict=True):
+            split, place = clip_id[:-1], int(clip_id[-1])
+            assert torch.equal(wav, mixtures[split][place])
+            maps.append(importance[split][place])
+        return torch.stack(maps)
+
+    levels = [0.9, 0.0, 0.3]
+    clips = Removal(batches.__getitem__, spectral, frozen, fill).clips(rank, levels)
+    of_fill = torch.zeros(513)
+    if fill == "mean":  # of training alone
+        of_fill = magnitude["train"].mean(dim=(0, 1))
+    assert list(clips) == levels
+    for split, m in magnitude.items():
+        labels = [10 * len(split) + i for i in range(len(m))]
+        for level in levels:
+            left = torch.stack(
+                [
+                    literal_removal(one, clip, level, of_fill)
+                    for one, clip in zip(importance[split], m, strict=True)
+                ]
+            )
+            found = clips[level][split]
+            expected = (1 + left @ spectral.mel_matrix).log()
+            torch.testing.assert_close(found.log_mel, expected, atol=1e-5, rtol=1e-4)
+            assert found.label.tolist() == labels
+        whole = clips[0.0][split].log_mel
+        assert torch.equal(whole, spectral(mixtures[split]).log_mel)
+        for level in (0.3, 0.9):
+            assert (clips[level][split].log_mel - whole).abs().max() > 0.1
+
+
+def test_mixtures_are_the_same_at_every_visit(data_settings):
+    splits = ("train", "valid", "test")
+    data = prepare(splits, **data_settings, conditions=["in_domain"])
+
+    def visit(split):
+        batches = fixed_batches(
+            data, split, "in_domain", {"batch_size": 4, "num_workers": 1}
+        )
+        found = [(list(batch.id), batch.mixture.data) for batch in batches]
+        ids, wavs = zip(*found, strict=True)
+        return ids, torch.cat(wavs)
+
+    for split in splits:
+        ids, first = visit(split)
+        torch.manual_seed(3)  # as a training does in between
+        again, second = visit(split)
+        left_alone = torch.rand(1)
+        torch.manual_seed(3)
+        assert torch.equal(torch.rand(1), left_alone)
+        assert ids == again
+        assert [len(some) for some in ids] == [4, 4, 2]
+        assert torch.equal(first, second)
 
 
 SPLITS = (slice(0, 48), slice(48, 72), slice(72, 96))

@@ -28,7 +28,7 @@ from torch import nn
 
 from lmac_td.classifier import FrozenClassifier, MaxPlusMean
 from lmac_td.errors import SettingError, require_choice, require_number
-from lmac_td.interpreters.base import STAND_IN, Interpreter
+from lmac_td.interpreters.base import STAND_IN, Interpreter, check_masking
 
 LAYERS = tuple(f"conv_block{block}" for block in range(1, 7))
 # Besides silence, what a SHAP value is told apart from: white noise, dB of full scale.
@@ -114,14 +114,7 @@ class Attribution(Interpreter):
         heard="spectrogram",
     ):
         super().__init__(features)
-        require_choice("domain", domain, ("stft", "mel"))
-        require_choice("mask_domain", mask_domain, ("magnitude", "log1p"))
-        require_choice("heard", heard, ("spectrogram", "audio"))
-        if domain == "mel" and heard == "audio":
-            raise SettingError(
-                "domain is mel, and a mask on mel bands has no sound of its own that "
-                "could be heard: give --heard spectrogram, or --domain stft"
-            )
+        check_masking(domain, mask_domain, heard)
         self.domain = domain
         self.mask_domain = mask_domain
         self.heard = heard

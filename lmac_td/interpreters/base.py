@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from lmac_td.errors import SettingError, require_choice
 from lmac_td.features import magnitude_of
 
 
@@ -209,6 +210,33 @@ class Interpreter(nn.Module):
             heard_in=masked(mel, mask, mel, mask_domain).log1p(),
             heard_out=masked(mel, 1 - mask, mel, mask_domain).log1p(),
             mask=mask,
+        )
+
+
+def check_masking(domain, mask_domain, heard):
+    """Refuse settings of a method that masks spectrograms, if they cannot work.
+
+    Arguments
+    ---------
+    domain : str
+        ``stft`` or ``mel``: what is masked.
+    mask_domain : str
+        ``magnitude`` or ``log1p``, see :func:`masked`.
+    heard : str
+        ``spectrogram`` or ``audio``, see :class:`Interpreter`.
+
+    Raises
+    ------
+    SettingError
+        If one is none of these, or ``mel`` is to be heard as audio.
+    """
+    require_choice("domain", domain, ("stft", "mel"))
+    require_choice("mask_domain", mask_domain, ("magnitude", "log1p"))
+    require_choice("heard", heard, ("spectrogram", "audio"))
+    if domain == "mel" and heard == "audio":
+        raise SettingError(
+            "domain is mel, and a mask on mel bands has no sound of its own that "
+            "could be heard: give --heard spectrogram, or --domain stft"
         )
 
 

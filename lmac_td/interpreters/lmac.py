@@ -7,8 +7,7 @@ The file reads as section 2 of the paper does, with its symbols::
     i     = ISTFT((M . X) exp(j phase(x)))     (3)  what a person hears
 """
 
-from lmac_td.errors import SettingError, require_choice
-from lmac_td.interpreters.base import STAND_IN, Interpreter
+from lmac_td.interpreters.base import STAND_IN, Interpreter, check_masking
 
 
 class LMAC(Interpreter):
@@ -47,14 +46,7 @@ class LMAC(Interpreter):
         heard="spectrogram",
     ):
         super().__init__(features)
-        require_choice("domain", domain, ("stft", "mel"))
-        require_choice("mask_domain", mask_domain, ("magnitude", "log1p"))
-        require_choice("heard", heard, ("spectrogram", "audio"))
-        if domain == "mel" and heard == "audio":
-            raise SettingError(
-                "domain is mel, and a mask on mel bands has no sound of its own that "
-                "could be heard: give --heard spectrogram, or --domain stft"
-            )
+        check_masking(domain, mask_domain, heard)
         self.decoder = decoder
         self.domain = domain
         self.mask_domain = mask_domain

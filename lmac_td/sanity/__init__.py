@@ -2,8 +2,8 @@
 
 ``cascade``, ``similarity`` and ``randomisation`` randomise the classifier and see
 whether explanations change (Adebayo et al., "Sanity checks for saliency maps");
-``removal``, ``retraining`` and ``roar`` remove what explanations point at, and see
-whether a classifier that is trained on the rest misses it (Hooker et al., "A benchmark
-for interpretability methods in deep neural networks"). ``command`` is what their two
-commands do alike.
+``rankings``, ``removal``, ``retraining`` and ``roar`` remove what explanations point
+at, and see whether a classifier that is trained on the rest misses it (Hooker et al.,
+"A benchmark for interpretability methods in deep neural networks"). ``command`` is what
+their two commands do alike.
 """

@@ -1,10 +1,11 @@
-"""What the commands of the sanity checks do alike: their options."""
+"""What the commands of the sanity checks do alike: their options, their beginning."""
 
 import argparse
 
 import ruamel.yaml
 
 from lmac_td.errors import SettingError, require_choice, require_number
+from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 
 # What training clips can be, and so what is explained and retrained on.
 MIXTURES = ("in_domain", "clean")
@@ -72,3 +73,35 @@ def require_mixture(options):
     SettingError
     """
     require_choice("sanity_condition", options.sanity_condition, MIXTURES)
+
+
+def open_explained(argv, usage):
+    """Load what a recipe explains by, and the classifier that it explains.
+
+    Arguments
+    ---------
+    argv : list of str
+        The recipe's part of the command line.
+    usage : str
+        What ``--help`` prints.
+
+    Returns
+    -------
+    Experiment
+        Its ``features``, as all that follows, on its device.
+    dict of str to Interpreter
+        By the names of their rows.
+    FrozenClassifier
+
+    Raises
+    ------
+    SettingError
+        If the recipe is for another command, or was trained with other settings.
+    CheckpointError
+        If nothing was trained.
+    """
+    experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
+    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+    methods, _ = experiment.interpreters(argv)
+    experiment.hparams["features"].to(experiment.device)
+    return experiment, methods, experiment.load_classifier().to(experiment.device)

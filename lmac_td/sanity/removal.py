@@ -16,11 +16,14 @@ at the same level are to be read.
 """
 
 import torch
+from speechbrain.dataio.dataloader import make_dataloader
 
-from lmac_td.data.noise import fixed_generator
+from lmac_td import evaluation
 from lmac_td.metrics.curves import top_bins_at
+from lmac_td.sanity.retraining import Clips
 
 FILLS = ("zero", "mean")
+SPLITS = ("train", "valid", "test")
 
 
 def removed_bins(importance, levels):
@@ -32,7 +35,7 @@ def removed_bins(importance, levels):
         Only its order counts. Equally important bins follow each other in one
         pseudo-random order, the same for every clip and method.
     levels : sequence of float
-        Shares of all bins, each in (0, 1].
+        Shares of all bins, each in [0, 1].
 
     Returns
     -------
@@ -45,8 +48,11 @@ def removed_bins(importance, levels):
     >>> removed
     tensor([[[False,  True,  True, False]]])
     """
+    some = [level for level in levels if level > 0]
     # Where every bin has the same energy, a share of it is a share of the bins.
-    return top_bins_at(importance, torch.ones_like(importance), levels)
+    tops = iter(top_bins_at(importance, torch.ones_like(importance), some))
+    nothing = torch.zeros_like(importance, dtype=torch.bool)
+    return tuple(next(tops) if level > 0 else nothing for level in levels)
 
 
 def remains(magnitude, removed, fill, spectral_features):
@@ -90,25 +96,91 @@ def mean_magnitude(batches):
     return (total / n_frames).float()
 
 
-def random_importance(magnitude, clip_ids, seed):
-    """The control: a new random map a clip, the same in every run.
+def fixed_batches(data, split, condition, loader_settings):
+    """Batches of a split, the same at every visit: training's mixtures, too.
 
     Arguments
     ---------
-    magnitude : Tensor (B, frames, bins)
-        For its shape.
-    clip_ids : sequence of str
-    seed : int
+    data : PreparedData
+    split, condition : str
+    loader_settings : dict
+        Of SpeechBrain's ``make_dataloader``; clips are mixed in this process.
 
-    Returns
-    -------
-    Tensor (B, frames, bins)
-        Uniform in [0, 1).
+    Yields
+    ------
+    PaddedBatch
     """
-    maps = [
-        torch.rand(
-            magnitude.shape[1:], generator=fixed_generator(clip_id, "removal", seed)
+    loader = make_dataloader(
+        data.dataset(split, condition), **loader_settings | {"num_workers": 0}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(data.mixing_seed)
+        yield from loader
+
+
+class Removal:
+    """Clips of all splits, without the bins that a ranking puts first.
+
+    Arguments
+    ---------
+    batches_of : callable
+        A split of ``SPLITS`` -> its batches, with ``id``, ``mixture`` and
+        ``class_index``; the same at every call.
+    spectral_features : SpectralFeatures
+    classifier : FrozenClassifier
+        The one that is explained.
+    fill : str
+        Of ``FILLS``.
+    device : str
+    """
+
+    def __init__(
+        self, batches_of, spectral_features, classifier, fill="zero", device="cpu"
+    ):
+        self.batches_of, self.device = batches_of, device
+        self.spectral_features, self.classifier = spectral_features, classifier
+        self.fill = torch.zeros(len(spectral_features.mel_matrix), device=device)
+        if fill == "mean":
+            self.fill = mean_magnitude(
+                spectral_features(batch.mixture.data.to(device)).magnitude
+                for batch in batches_of("train")
+            )
+
+    @torch.no_grad()
+    def clips(self, rank, levels):
+        """What remains of all clips.
+
+        Arguments
+        ---------
+        rank : callable
+            (wavs, features, decision, clip ids) -> importance (B, frames, bins).
+        levels : sequence of float
+            Shares of the bins that are removed.
+
+        Returns
+        -------
+        dict of float to dict of str to Clips
+            By level, by split.
+        """
+        left = {level: {} for level in levels}
+        for split in SPLITS:
+            labels, parts = [], []
+            for batch in self.batches_of(split):
+                labels.append(torch.as_tensor(batch.class_index))
+                parts.append(self._log_mels(batch, rank, levels))
+            label = torch.cat(labels).to(self.device)
+            for level, log_mels in zip(levels, zip(*parts, strict=True), strict=True):
+                left[level][split] = Clips(torch.cat(log_mels), label)
+        return left
+
+    def _log_mels(self, batch, rank, levels):
+        """What remains of a batch, (B, frames, n_mels) a level."""
+        wavs = batch.mixture.data.to(self.device)
+        features, decision = evaluation.decide(
+            wavs, self.spectral_features, self.classifier
         )
-        for clip_id in clip_ids
-    ]
-    return torch.stack(maps).to(magnitude.device)
+        importance = rank(wavs, features, decision, batch.id)
+        return [
+            remains(features.magnitude, removed, self.fill, self.spectral_features)
+            for removed in removed_bins(importance, levels)
+        ]

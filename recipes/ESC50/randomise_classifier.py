@@ -26,12 +26,12 @@ from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
 from lmac_td.errors import exit_on_user_error, require_choice
-from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import HalfGain, RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
 from lmac_td.sanity.cascade import STAGES, cascade
 from lmac_td.sanity.command import (
+    open_explained,
     read_options,
     require_count,
     require_mixture,
@@ -116,18 +116,16 @@ def main(argv=None):
     """Randomise the classifier that the recipe's interpreters explain."""
     options, argv = read_options(sys.argv[1:] if argv is None else argv, OPTIONS)
     check_options(options)
-    experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
-    hparams, device = experiment.hparams, experiment.device
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
-    methods, _ = experiment.interpreters(argv)
-    features = hparams["features"].to(device)
-    classifier = experiment.load_classifier().to(device)
+    experiment, methods, classifier = open_explained(argv, __doc__)
+    hparams, features = experiment.hparams, experiment.hparams["features"]
     data = experiment.prepare("test", conditions=[options.sanity_condition])
     batches = chosen_batches(data, options, hparams["eval_loader"])
 
     # Neither asks the classifier: what does not change gives a line at 1.
     controls = {"random mask": RandomMask(features), "half gain": HalfGain(features)}
-    comparison = Comparison(methods | controls, batches, features, classifier, device)
+    comparison = Comparison(
+        methods | controls, batches, features, classifier, experiment.device
+    )
     measured = comparison.log_mels if options.norm_statistics == "measured" else None
     stages = cascade(classifier, options.randomisation_seed, measured)
     with contextlib.closing(stages):

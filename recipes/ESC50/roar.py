@@ -23,38 +23,26 @@ computed again, and more levels and repeats may be asked for.
 
 import sys
 
-import torch
-from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
-from lmac_td import evaluation
 from lmac_td.errors import (
     SettingError,
     exit_on_user_error,
     require_choice,
     require_number,
 )
-from lmac_td.experiment import (
-    MIXTURE_SETTINGS,
-    RUN_SETTINGS,
-    content_of,
-    open_experiment,
-)
+from lmac_td.experiment import RUN_SETTINGS, content_of
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import lines_figure
 from lmac_td.sanity.command import (
+    open_explained,
     read_options,
     require_count,
     require_mixture,
 )
-from lmac_td.sanity.removal import (
-    FILLS,
-    mean_magnitude,
-    random_importance,
-    remains,
-    removed_bins,
-)
-from lmac_td.sanity.retraining import Clips, hits_of, retrain
+from lmac_td.sanity.rankings import LOUDEST, RANDOM, rankings_of
+from lmac_td.sanity.removal import FILLS, SPLITS, Removal, fixed_batches
+from lmac_td.sanity.retraining import hits_of, retrain
 from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
 
 OPTIONS = {
@@ -66,8 +54,6 @@ OPTIONS = {
     "roar_fill": "zero",
     "sanity_condition": "in_domain",
 }
-SPLITS = ("train", "valid", "test")
-RANDOM, LOUDEST = "random", "loudest first"
 # Settings that change neither an explanation nor a training on what it leaves; which
 # methods are tested says each cell.
 IGNORED = (
@@ -95,123 +81,12 @@ def check_options(options):
     require_mixture(options)
 
 
-def batches_of(data, split, condition, hparams):
-    """Batches of a split, the same at every visit: training's too."""
-    loader = make_dataloader(
-        data.dataset(split, condition), **hparams["eval_loader"] | {"num_workers": 0}
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(data.mixing_seed)
-        yield from loader
-
-
-class Removal:
-    """Clips of all splits, with the bins removed that a ranking puts first.
-
-    Arguments
-    ---------
-    experiment : Experiment
-    classifier : FrozenClassifier
-        The one that is explained.
-    data : PreparedData
-    options : argparse.Namespace
-    """
-
-    def __init__(self, experiment, classifier, data, options):
-        self.experiment, self.classifier, self.data = experiment, classifier, data
-        self.condition = options.sanity_condition
-        self.features = experiment.hparams["features"]
-        n_bins = len(self.features.mel_matrix)
-        self.fill = torch.zeros(n_bins, device=experiment.device)
-        if options.roar_fill == "mean":
-            self.fill = mean_magnitude(
-                self.features(wavs).magnitude for _, wavs in self._batches("train")
-            )
-
-    def _batches(self, split):
-        for batch in batches_of(
-            self.data, split, self.condition, self.experiment.hparams
-        ):
-            yield batch, batch.mixture.data.to(self.experiment.device)
-
-    @torch.no_grad()
-    def clips(self, rank, levels):
-        """The log-mels of what remains.
-
-        Arguments
-        ---------
-        rank : callable
-            (wavs, features, decision, clip ids) -> importance (B, frames, bins).
-        levels : sequence of float
-            0 removes nothing.
-
-        Returns
-        -------
-        dict of float to dict of str to Clips
-            By level, by split.
-        """
-        parts = {level: {split: [] for split in SPLITS} for level in levels}
-        labels = {split: [] for split in SPLITS}
-        for split in SPLITS:
-            for batch, wavs in self._batches(split):
-                features, decision = evaluation.decide(
-                    wavs, self.features, self.classifier
-                )
-                importance = rank(wavs, features, decision, batch.id)
-                some = [level for level in levels if level > 0]
-                removed = dict(zip(some, removed_bins(importance, some), strict=True))
-                nothing = torch.zeros_like(importance, dtype=torch.bool)
-                for level in levels:
-                    parts[level][split].append(
-                        remains(
-                            features.magnitude,
-                            removed.get(level, nothing),
-                            self.fill,
-                            self.features,
-                        )
-                    )
-                labels[split].append(torch.as_tensor(batch.class_index))
-        return {
-            level: {
-                split: Clips(
-                    torch.cat(log_mels),
-                    torch.cat(labels[split]).to(self.experiment.device),
-                )
-                for split, log_mels in splits.items()
-            }
-            for level, splits in parts.items()
-        }
-
-
-def rankings_of(interpreters, classifier, seed):
-    """What bins are removed by, each a callable of :meth:`Removal.clips`."""
-
-    def by(interpreter):
-        def rank(wavs, features, decision, clip_ids):
-            return evaluation.on_the_stft(
-                evaluation.explain(wavs, features, decision, interpreter, classifier)
-            )
-
-        return rank
-
-    return {name: by(interpreter) for name, interpreter in interpreters.items()} | {
-        RANDOM: lambda wavs, features, decision, clip_ids: random_importance(
-            features.magnitude, clip_ids, seed
-        ),
-        LOUDEST: lambda wavs, features, decision, clip_ids: features.magnitude,
-    }
-
-
 def main(argv=None):
     """Remove and retrain for the interpreters that the recipe describes."""
     options, argv = read_options(sys.argv[1:] if argv is None else argv, OPTIONS)
     check_options(options)
-    experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
-    hparams, device = experiment.hparams, experiment.device
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
-    methods, _ = experiment.interpreters(argv)
-    hparams["features"].to(device)
-    classifier = experiment.load_classifier().to(device)
+    experiment, methods, classifier = open_explained(argv, __doc__)
+    hparams = experiment.hparams
 
     folder = experiment.output_folder / "sanity"
     settings = {k: v for k, v in experiment.settings.items() if k not in IGNORED}
@@ -222,7 +97,15 @@ def main(argv=None):
     cells = Cells(folder / "roar.json", settings | own | content)
 
     data = experiment.prepare(*SPLITS, conditions=[options.sanity_condition])
-    removal = Removal(experiment, classifier, data, options)
+    removal = Removal(
+        lambda split: fixed_batches(
+            data, split, options.sanity_condition, hparams["eval_loader"]
+        ),
+        hparams["features"],
+        classifier,
+        options.roar_fill,
+        experiment.device,
+    )
     rankings = rankings_of(methods, classifier, data.mixing_seed)
     repeats = range(options.repeats)
     wanted = {NOTHING: [0.0], **dict.fromkeys(rankings, options.roar_levels)}

@@ -1,0 +1,69 @@
+"""RemOve And Retrain, what bins are removed by: methods, chance, loudness.
+
+A ranking is a callable, (wavs, features, decision, clip ids) -> importance (B, frames,
+bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
+"""
+
+import torch
+
+from lmac_td import evaluation
+from lmac_td.data.noise import fixed_generator
+
+RANDOM, LOUDEST = "random", "loudest first"
+
+
+def rankings_of(interpreters, classifier, seed):
+    """What bins are removed by: the methods, then the controls.
+
+    Arguments
+    ---------
+    interpreters : dict of str to Interpreter
+        Each ranks by its mask, see :func:`lmac_td.evaluation.on_the_stft`.
+    classifier : FrozenClassifier
+    seed : int
+        Of the random ranking.
+
+    Returns
+    -------
+    dict of str to callable
+        By name; the last two are ``RANDOM`` and ``LOUDEST``.
+    """
+
+    def by(interpreter):
+        def rank(wavs, features, decision, clip_ids):
+            return evaluation.on_the_stft(
+                evaluation.explain(wavs, features, decision, interpreter, classifier)
+            )
+
+        return rank
+
+    return {name: by(interpreter) for name, interpreter in interpreters.items()} | {
+        RANDOM: lambda wavs, features, decision, clip_ids: random_importance(
+            features.magnitude, clip_ids, seed
+        ),
+        LOUDEST: lambda wavs, features, decision, clip_ids: features.magnitude,
+    }
+
+
+def random_importance(magnitude, clip_ids, seed):
+    """The control: a new random map a clip, the same in every run.
+
+    Arguments
+    ---------
+    magnitude : Tensor (B, frames, bins)
+        For its shape.
+    clip_ids : sequence of str
+    seed : int
+
+    Returns
+    -------
+    Tensor (B, frames, bins)
+        Uniform in [0, 1).
+    """
+    maps = [
+        torch.rand(
+            magnitude.shape[1:], generator=fixed_generator(clip_id, "removal", seed)
+        )
+        for clip_id in clip_ids
+    ]
+    return torch.stack(maps).to(magnitude.device)
