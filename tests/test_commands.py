@@ -466,8 +466,8 @@ def test_a_classifier_of_other_widths(trained):
     assert "embedding_model.ckpt" in sentence
 
 
-def test_real_recordings(real_data, tiny_recipes):
-    """One epoch of everything on real ESC-10 clips and ambient noise."""
+def test_real_recordings(real_data, real_speech, tiny_recipes):
+    """One epoch of everything on real ESC-10 clips, ambient noise and speech."""
     data_folder, wham_folder = real_data
     folds = {
         "train_fold_nums": "[1]",
@@ -483,9 +483,9 @@ def test_real_recordings(real_data, tiny_recipes):
     }
     run(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
     run(TRAIN, tiny_recipes / "lmac_td.yaml", **settings)
-    settings["condition"] = "in_domain"
+    settings |= {"condition": "[in_domain, speech]", "ljspeech_folder": real_speech}
     said = run(EVALUATE, tiny_recipes / "lmac_td.yaml", **settings).stdout
-    assert said.count("\n| identity ") == 2 * 3
+    assert said.count("\n| identity ") == 2 * 2 * 3
 
 
 def test_the_readmes_own_method(trained, monkeypatch):
