@@ -213,3 +213,20 @@ def test_chosen_columns_stand_in_one_table(runs, capsys):
     assert "faithfulness" not in said
     with pytest.raises(SettingError, match=r"did you mean 'SI-SDRi \(dB\)'"):
         main([*runs, "--columns", "SI-SDRi"])
+
+
+def test_the_papers_rows_below_ours(tmp_path, capsys):
+    for n_classes in (50, 10):
+        recipe = dict.fromkeys(RECIPE, "the same") | {"out_n_neurons": n_classes}
+        for seed in (1, 2):
+            folder = tmp_path / f"{n_classes}" / str(seed)
+            write_run(folder, "lmac_td_alpha0.75", seed=seed, recipe=recipe)
+            path = folder / "clips.csv"
+            path.write_text(path.read_text().replace("clean,", "speech,"))
+        main([*map(str, (tmp_path / f"{n_classes}").iterdir()), "--published"])
+        said = capsys.readouterr().out
+        assert ("### Published: speech" in said) == (n_classes == 50)
+        assert ("No paper reports numbers for this data set" in said) == (
+            n_classes < 50
+        )
+        assert ("| LMAC-TD" in said) == (n_classes == 50)

@@ -40,7 +40,7 @@ _METHODS = {
     "deeplift_shap": "shap",
     "identity": "all-ones baseline",
 }
-_RUN = re.compile(r"( \(mel\)|_(small|demo|stft|mel|seed_?\d+))+$")
+_RUN = re.compile(r"( \(mel\)|, seed \d+|_(small|demo|stft|mel|seed_?\d+))+$")
 
 _HALVED = (
     "SPS and COMP cannot belong to one map: COMP ≥ ln n (n (1 − SPS) − 1) / (n − 1) "

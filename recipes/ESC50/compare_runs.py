@@ -2,18 +2,20 @@
 """Put several evaluations in one table: seeds of a method, values of alpha, methods.
 
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
-        [--columns NAME ...] [--compare ROW ROW]
+        [--columns NAME ...] [--published] [--compare ROW ROW]
 
 Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
 once, and, where a method has several seeds, their mean and standard deviation. Below,
 what a method's evaluation had to remark. ``--columns`` prints these alone, one table a
-condition; ``--compare`` sets two rows against each other clip by clip instead.
+condition; ``--published`` adds what the papers report; ``--compare`` sets two rows
+against each other clip by clip instead.
 """
 
 import argparse
 
 from lmac_td.errors import exit_on_user_error
 from lmac_td.metrics.table import comparison_to_markdown
+from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import choose_columns, read_runs, runs_to_markdown
 
 
@@ -29,6 +31,9 @@ def main(argv=None):
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
     )
     parser.add_argument(
+        "--published", action="store_true", help="the papers' rows below ours"
+    )
+    parser.add_argument(
         "--compare", nargs=2, metavar="ROW", help="names of two rows of the table"
     )
     arguments = parser.parse_args(argv)
@@ -36,8 +41,11 @@ def main(argv=None):
     runs = read_runs(arguments.evaluations)
     if arguments.compare:
         print(comparison_to_markdown(runs.table, *arguments.compare))
-    else:
-        print(runs_to_markdown(runs, columns))
+        return
+    print(runs_to_markdown(runs, columns))
+    if arguments.published:
+        classes = range(runs.table.settings["recipe"]["out_n_neurons"])
+        print(published_markdown(classes, runs.table.rows))
 
 
 if __name__ == "__main__":
