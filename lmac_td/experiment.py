@@ -106,11 +106,15 @@ class Experiment:
         -------
         PreparedData
         """
-        settings = {
-            name: self.hparams[name]
-            for name in EVALUATION_MIXTURES
-            if name in self.hparams  # not in recipes that measure no interpreter
-        }
+        settings = {}
+        if "snr" in self.hparams:  # not in recipes that measure no interpreter
+            settings = {
+                "ljspeech_folder": self.hparams["ljspeech_folder"],
+                "mixtures_snr_db": self.hparams["mixtures_snr_db"],
+                "white_noise_snr_db": self.hparams["white_noise_snr_db"],
+                "speech_snr_db": self.hparams["speech_snr_db"],
+                "snr": self.hparams["snr"],
+            }
         return self.hparams["prepare"](splits, conditions=conditions, **settings)
 
     def check_resumable(self):
