@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 # What a script has besides a recipe's settings.
 OPTIONS = {
     "benchmark.py": {"jobs", "folder", "compare"},
-    "compare_runs.py": {"columns", "compare", "published"},
+    "compare_runs.py": {"columns", "compare", "csv", "published"},
     "eval_faithfulness.py": {"compare", "published", "quantus"},
     "randomise_classifier.py": {"n_clips"},
     "roar.py": {"roar_levels", "repeats"},

@@ -202,8 +202,11 @@ def test_groups_show_only_what_some_row_has(runs):
     assert "equal size" not in page
 
 
-def test_chosen_columns_stand_in_one_table(runs, capsys):
-    main([*runs, "--columns", "FF median", "AI"])
+def test_chosen_columns_stand_in_one_table(runs, capsys, tmp_path):
+    main([*runs, "--columns", "FF median", "AI", "--csv", str(tmp_path / "all.csv")])
+    lines = (tmp_path / "all.csv").read_text().splitlines()
+    assert len(lines) == 1 + 4
+    assert "COMP low" in lines[0]
     said = capsys.readouterr().out
     head = next(line for line in said.splitlines() if line.startswith("| method"))
     assert [cell.strip() for cell in head.split("|")[2:-1]] == [

@@ -2,13 +2,13 @@
 """Put several evaluations in one table: seeds of a method, values of alpha, methods.
 
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
-        [--columns NAME ...] [--published] [--compare ROW ROW]
+        [--columns NAME ...] [--csv FILE] [--published] [--compare ROW ROW]
 
 Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
 once, and, where a method has several seeds, their mean and standard deviation. Below,
 what a method's evaluation had to remark. ``--columns`` prints these alone, one table a
-condition; ``--published`` adds what the papers report; ``--compare`` sets two rows
-against each other clip by clip instead.
+condition; ``--csv`` writes all columns with their intervals; ``--published`` adds what
+the papers report; ``--compare`` sets two rows against each other clip by clip instead.
 """
 
 import argparse
@@ -30,6 +30,7 @@ def main(argv=None):
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
     )
+    parser.add_argument("--csv", metavar="FILE", help="gets all columns of all rows")
     parser.add_argument(
         "--published", action="store_true", help="the papers' rows below ours"
     )
@@ -39,6 +40,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     columns = choose_columns(arguments.columns)
     runs = read_runs(arguments.evaluations)
+    if arguments.csv:
+        runs.table.to_csv(arguments.csv)
     if arguments.compare:
         print(comparison_to_markdown(runs.table, *arguments.compare))
         return
