@@ -6,9 +6,11 @@ from matplotlib.figure import Figure
 
 from lmac_td.files import write_atomically
 from lmac_td.metrics.curves import SIZES
+from lmac_td.metrics.signal import SILENCE_DB
 from lmac_td.metrics.table import summarise
 
 _LINES = ("-", "--", "-.", ":")
+_MARKERS = "os^vDP*X"
 
 
 def curves_figure(path, table, condition):
@@ -18,10 +20,11 @@ def curves_figure(path, table, condition):
     ---------
     path : Path
     table : FaithfulnessTable
-        Rows without curves are passed over.
+        Rows without curves, and rows "as audio", whose curves are those of the method,
+        are passed over.
     condition : str
     """
-    rows = {m: s for (c, m), s in table.rows.items() if c == condition}
+    rows = _rows(table, condition)
     percent = [f"{100 * size:g} %" for size in SIZES]
     figure = Figure(figsize=(12, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -46,7 +49,8 @@ def curves_figure(path, table, condition):
 def gain_figure(path, table, condition, metric="AG"):
     """Save a metric with its intervals against the energy that is kept.
 
-    What explains little lies at the right (everything kept) or at the bottom.
+    What explains little lies at the right (everything kept) or at the bottom. Rows "as
+    audio", and what keeps nothing at all, are passed over.
 
     Arguments
     ---------
@@ -56,30 +60,35 @@ def gain_figure(path, table, condition, metric="AG"):
     metric : str
         Of the table.
     """
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    for (name, method), scores in table.rows.items():
-        kept = scores.values("kept (dB)")
-        if name != condition or not np.isfinite(kept).all():
+    for i, (method, scores) in enumerate(_rows(table, condition).items()):
+        kept = scores.values("kept (dB)").mean()
+        if not kept > SILENCE_DB:
             continue
         value, low, high = summarise(scores.values(metric))
         axis.errorbar(
-            kept.mean(),
+            kept,
             value,
             yerr=[[value - low], [high - value]],
-            marker="o",
+            marker=_MARKERS[i // 10 % len(_MARKERS)],  # ten colours
+            linestyle="",
             elinewidth=0.6,
-        )
-        axis.annotate(
-            method,
-            (kept.mean(), value),
-            xytext=(4, 4),
-            textcoords="offset points",
-            fontsize=7,
+            label=method,
         )
     axis.set_xlabel("kept (dB)")
     axis.set_ylabel(f"{metric} (%), 95 % interval over clips")
     axis.set_title(condition, fontsize=11)
+    figure.legend(loc="outside right center", fontsize=7)
     with write_atomically(path) as file:
         figure.savefig(file, dpi=90)
+
+
+def _rows(table, condition):
+    return {
+        method: scores
+        for (name, method), scores in table.rows.items()
+        if name == condition and not method.endswith(", as audio")
+        if ", as audio, seed" not in method
+    }
