@@ -4,7 +4,7 @@ The Brain's validation and ``eval_faithfulness.py`` run this same code. A batch 
 one STFT and one classifier pass for the mixtures, shared by all methods, then for
 each method one pass of the interpreter and one classifier pass for what it keeps and
 removes; every metric reads that one Explanation. The curves at equal size take one
-classifier pass more, for the mask cut to each size.
+classifier pass more, for the interpretation cut to each size.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from lmac_td.classifier import Decision, FrozenClassifier
 from lmac_td.features import Features
 from lmac_td.interpreters.base import Explanation, Sources
 from lmac_td.metrics import settle_ties
+from lmac_td.metrics.columns import AS_AUDIO
 from lmac_td.metrics.curves import SIZES, top_bins_at
 from lmac_td.metrics.faithfulness import of_class
 from lmac_td.metrics.signal import kept_gain
@@ -225,13 +226,8 @@ def rows_of(interpreters):
     for method, interpreter in interpreters.items():
         rows.append(method)
         if interpreter.heard != "audio":
-            rows.append(row_as_audio(method))
+            rows.append(method + AS_AUDIO)
     return rows
-
-
-def row_as_audio(method):
-    """The name of the row that scores a method's sounds."""
-    return f"{method}, as audio"
 
 
 @torch.no_grad()
@@ -287,5 +283,5 @@ def evaluate(
                 on_heard(condition, method, batch, heard)
             if interpreter.heard != "audio":
                 sounds = as_audio(heard, spectral_features)
-                row = row_as_audio(method)
+                row = method + AS_AUDIO
                 score(table, condition, row, batch, sounds, equal_size)

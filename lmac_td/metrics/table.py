@@ -189,8 +189,8 @@ class FaithfulnessTable:
         target_mag, other_mag : torch.Tensor | None
             (B, n, f) |STFT| of the target and of the interference.
         p_kept, p_removed : torch.Tensor | None
-            (B, n_sizes) probability of the decided class when the method's mask is cut
-            to each of :data:`~lmac_td.metrics.curves.SIZES`, and what is then in it is
+            (B, n_sizes) probability of the decided class when the interpretation is
+            cut to each of :data:`~lmac_td.metrics.curves.SIZES`, and those bins are
             kept, or removed; both or none.
 
         Raises

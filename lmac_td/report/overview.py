@@ -5,6 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lmac_td.files import write_atomically
+from lmac_td.metrics.columns import AS_AUDIO
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.signal import SILENCE_DB
 from lmac_td.metrics.table import summarise
@@ -89,6 +90,5 @@ def _rows(table, condition):
     return {
         method: scores
         for (name, method), scores in table.rows.items()
-        if name == condition and not method.endswith(", as audio")
-        if ", as audio, seed" not in method
+        if name == condition and AS_AUDIO not in method
     }

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lmac_td.errors import DataError, SettingError
 from lmac_td.metrics._markdown import interval, number
-from lmac_td.metrics.columns import ALL_COLUMNS, GROUPS
+from lmac_td.metrics.columns import ALL_COLUMNS, AS_AUDIO, GROUPS
 from lmac_td.metrics.scores import left_out, value_of
 from lmac_td.metrics.table import FaithfulnessTable, markdown_table
 
 # Tables that differ in one of these were not made from the same mixtures.
-MIXTURES = ("test_fold_nums", "mixing_seed", "snr_db")
+MIXTURES = ("test_fold_nums", "mixing_seed")
 # Nor are they of the same decisions, if they differ in one of these.
 RECIPE = (
     "data_folder", "wham_folder", "ljspeech_folder", "sample_rate", "signal_length_s",
@@ -21,6 +21,8 @@ RECIPE = (
 )  # fmt: skip
 # The classifier's weights; not there where a hub keeps them.
 WEIGHTS = "content of pretrained_classifier"
+# What to say of it; the SNRs are compared in the conditions that both have.
+AGREE = f"agree in {', '.join((*MIXTURES, 'snr_db', *RECIPE, WEIGHTS))} and condition"
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,14 @@ class Run:
 
     def is_own(self, row):
         """Whether a row is of what was to be measured, or stands beside it."""
-        return row.removesuffix(", as audio") in self.settings["methods"]
+        return row.removesuffix(AS_AUDIO) in self.settings["methods"]
 
 
 def mixtures_of(settings):
     """The settings of a table that another one must agree in, to be compared."""
     recipe = settings["recipe"]
-    names = [name for name in MIXTURES if name != "snr_db"]
     return [
-        *(settings[name] for name in names),
+        *(settings[name] for name in MIXTURES),
         *(recipe[name] for name in RECIPE),
         recipe.get(WEIGHTS),
     ]
@@ -136,8 +137,7 @@ def read_runs(paths):
         if run.mixtures != runs[0].mixtures:
             raise DataError(
                 f"{run.path} was not made from the mixtures of {runs[0].path}: compare "
-                f"runs that agree in {', '.join((*MIXTURES, *RECIPE, WEIGHTS))} and "
-                "condition"
+                f"runs that {AGREE}"
             )
     of_seeds = {}
     for run in runs:
@@ -152,7 +152,7 @@ def read_runs(paths):
                 others.rows[condition, row] = scores
                 continue
             name = row
-            if len(of_seeds[row.removesuffix(", as audio")]) > 1:
+            if len(of_seeds[row.removesuffix(AS_AUDIO)]) > 1:
                 name = f"{row}, seed {run.settings['seed']}"
                 members = whole.seeds.setdefault(row, [])
                 if name not in members:
@@ -216,8 +216,7 @@ def find_row(row, rows, settings=None):
     if settings is not None and not _same_mixtures(run.settings, settings, scores):
         raise SettingError(
             f"--compare {row!r} was not made from the mixtures of this evaluation: "
-            f"compare runs that agree in {', '.join((*MIXTURES, *RECIPE, WEIGHTS))} "
-            "and condition"
+            f"compare runs that {AGREE}"
         )
     return f"{name} ({row})" if name in rows else name, scores
 
