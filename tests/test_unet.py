@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.published import PlainUNet
 from lmac_td.classifier import Cnn14
 from lmac_td.nn.unet import AlignedUNet, PublishedUNet, build_unet
 
@@ -141,14 +142,20 @@ def test_full_width_is_far_cheaper_than_the_published_one():
         ]
         aligned = AlignedUNet((2048, 1024, 512, 256))
         published = PublishedUNet()
+        plain = PlainUNet()
     gflops = {}
-    for unet in (aligned, published):
+    for unet, frames in (
+        (aligned, (431, 10001, HOP, STRIDE)),
+        (published, (431, 10001, HOP, STRIDE)),
+        (plain, (10001, 256)),
+    ):
         with FlopCounterMode(display=False) as counter:
-            h = unet(reps, 431, 10001, HOP, STRIDE)
+            h = unet(reps, *frames)
         assert h.shape == (1, 256, 10001)
         gflops[unet] = counter.get_total_flops() / 1e9
     assert gflops[aligned] < 25
-    assert gflops[published] == pytest.approx(285, abs=1)
+    assert gflops[plain] == pytest.approx(285, abs=1)
+    assert gflops[published] < 0.93 * gflops[plain]  # the rest is thrown away
     assert sum(p.numel() for p in published.parameters()) / 1e6 == pytest.approx(
         139, abs=0.5
     )
@@ -163,6 +170,24 @@ def test_published_geometry_and_keys():
     assert unet(reps, 431, 11082, HOP, STRIDE).shape == (1, 256, 11082)
     with pytest.raises(ValueError, match="geometry: aligned"):
         unet(reps, 431, 11083, HOP, STRIDE)
+
+
+@pytest.mark.parametrize("n_frames", [1, 21, 10001, 11082])
+def test_published_unet_computes_what_it_keeps_as_if_it_computed_all(n_frames):
+    unet, plain = PublishedUNet(dim=16).double(), PlainUNet(dim=16).double()
+    plain.load_state_dict(unet.state_dict())
+    reps = [torch.randn_like(rep) for rep in zeros((16, 8, 4, 2), 431)]
+    inputs = [[rep.clone().requires_grad_() for rep in reps] for _ in range(2)]
+    h = unet(inputs[0], 431, n_frames, HOP, STRIDE)
+    expected = plain(inputs[1], n_frames, 256)
+    torch.testing.assert_close(h, expected, rtol=0, atol=1e-12)
+    weight = torch.randn_like(h)
+    for output in (h, expected):
+        (weight * output).sum().backward()
+    for one, other in zip(
+        [*inputs[0], *unet.parameters()], [*inputs[1], *plain.parameters()], strict=True
+    ):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12)
 
 
 def test_published_unet_refuses_clips_it_was_not_made_for():

@@ -227,11 +227,16 @@ class PublishedUNet(nn.Module):
             for: the geometry was made for clips of 5 s and 80 mel bands.
         """
         reps = representations
+        # Of the costly last layers, only what reaches the frames that are kept.
+        n8 = rows_before(self.convt9, n_frames)
+        n7 = rows_before(self.convt8, n8)
+        n6 = rows_before(self.convt7, n7)
         h = F.relu(self.convt1(reps[0])) + F.relu(self.convt2(reps[1]))
         h = _meet(F.relu(self.convt3(h)), F.relu(self.convt4(reps[2])))
         h = _meet(F.relu(self.convt5(h)), F.relu(self.convt6(reps[3])))
-        h = self.convt8(F.relu(self.convt7(h)))
-        h = self.convt9(h).squeeze(1)  # (B, time, frequency)
+        h = F.relu(self.convt7(h[:, :, :n6]))
+        h = self.convt8(h[:, :, :n7])
+        h = self.convt9(h[:, :, :n8]).squeeze(1)  # (B, time, frequency)
         if h.shape[1] < n_frames or h.shape[2] < self.out_channels:
             raise SettingError(
                 f"the published U-Net gives {h.shape[1]} frames of {h.shape[2]} "
@@ -239,6 +244,24 @@ class PublishedUNet(nn.Module):
                 "geometry: aligned"
             )
         return h[:, :n_frames, : self.out_channels].transpose(1, 2)
+
+
+def rows_before(layer, n_rows):
+    """Rows of its input that the first n rows of a transposed convolution depend on.
+
+    Row i of the input begins at row i s - p of the output.
+
+    Example
+    -------
+    >>> layer = nn.ConvTranspose2d(1, 1, (5, 1), stride=(3, 1), padding=(1, 0))
+    >>> x = torch.rand(1, 1, 20, 1)
+    >>> needed = rows_before(layer, 7)
+    >>> needed
+    3
+    >>> torch.allclose(layer(x[:, :, :needed])[:, :, :7], layer(x)[:, :, :7])
+    True
+    """
+    return math.ceil((n_rows + layer.padding[0]) / layer.stride[0])
 
 
 def _meet(x, skip):

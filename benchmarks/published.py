@@ -1,0 +1,281 @@
+"""LMAC-TD of SpeechBrain's own modules, run as the published recipe runs it.
+
+The side to compare with. Its mask network, encoder, decoder, classifier and front end
+are those of the installed SpeechBrain, its U-Net the release's nine transposed
+convolutions; all at the published sizes and with the keys of
+:class:`lmac_td.interpreters.lmac_td.LMACTD` and
+:class:`lmac_td.classifier.FrozenClassifier`, so that both sides start from the same
+weights. Attention maps are computed and kept, what is kept and what is removed are
+analysed and classified one after the other, and an evaluation batch explains its clips
+three times. The frames are those of :class:`lmac_td.nn.filterbank.Filterbank` and the
+loss is this project's (means over bins, the decided class as the target), so that the
+results can be compared to the last digit.
+"""
+
+import quantus
+import speechbrain as sb
+import torch
+from speechbrain.lobes.models import dual_path
+from speechbrain.lobes.models.Cnn14 import Cnn14, ConvBlock
+from speechbrain.processing.features import STFT, Filterbank, spectral_magnitude
+from torch import nn
+from torch.nn import functional as F
+
+from lmac_td.metrics.faithfulness import of_class
+from lmac_td.nn.unet import PublishedUNet
+
+
+class PlainUNet(PublishedUNet):
+    """The release's decoder of representations: all of it is computed, then cut."""
+
+    def forward(self, reps, n_frames, n_channels):
+        """Four representations, deepest first, to (B, n_channels, n_frames)."""
+        h = F.relu(self.convt1(reps[0])) + F.relu(self.convt2(reps[1]))
+        h = F.relu(self.convt3(h)) + F.relu(self.convt4(reps[2]))
+        h = F.relu(self.convt5(h)) + F.relu(self.convt6(reps[3]))
+        h = self.convt9(self.convt8(F.relu(self.convt7(h)))).squeeze(1)
+        return h[:, :n_frames, :n_channels].transpose(1, 2)
+
+
+def mask_network(hparams):
+    """SpeechBrain's dual-path model with the sigmoid that the release asks for."""
+
+    def transformer(depth):
+        return dual_path.SBTransformerBlock(
+            num_layers=depth,
+            d_model=hparams["masknet_channels"],
+            nhead=hparams["nhead"],
+            d_ffn=hparams["d_ffn"],
+            dropout=0.0,
+            use_positional_encoding=True,
+            norm_before=True,
+        )
+
+    model = dual_path.Dual_Path_Model(
+        in_channels=hparams["encoder_channels"],
+        out_channels=hparams["masknet_channels"],
+        intra_model=transformer(hparams["intra_layers"]),
+        inter_model=transformer(hparams["inter_layers"]),
+        num_layers=hparams["masknet_layers"],
+        norm="ln",
+        K=hparams["chunk_size"],
+        num_spks=1,
+        skip_around_intra=True,
+        linear_layer_after_inter_intra=False,
+    )
+    model.activation = nn.Sigmoid()
+    return model
+
+
+def classifier_network(hparams):
+    """SpeechBrain's CNN14; its own widths are the published ones."""
+    model = Cnn14(hparams["n_mels"], hparams["emb_dim"], return_reps=True)
+    widths = (1, *hparams["cnn14_channels"], hparams["emb_dim"])
+    for block in range(1, 7):
+        layer = ConvBlock(widths[block - 1], widths[block], norm_type="bn")
+        setattr(model, f"conv_block{block}", layer)
+    return model
+
+
+class PublishedInterpreter(nn.Module):
+    """U-Net, encoder, mask network and decoder.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of ``hparams/lmac_td_published.yaml``.
+    """
+
+    def __init__(self, hparams):
+        super().__init__()
+        self.alpha = hparams["alpha"]
+        n_filters, kernel = hparams["encoder_channels"], hparams["kernel_size"]
+        self.stride = kernel // 2
+        self.filterbank = nn.Module()
+        self.filterbank.encoder = dual_path.Encoder(kernel, n_filters)
+        self.filterbank.decoder = dual_path.Decoder(
+            n_filters, 1, kernel, stride=self.stride, bias=False
+        )
+        self.filterbank.requires_grad_(hparams["train_filterbank"])
+        self.unet = PlainUNet(hparams["emb_dim"])
+        self.masknet = mask_network(hparams)
+
+    def forward(self, wavs, reps):
+        """Mask (B, N, T') and encoded sound (B, N, T') of wavs (B, T)."""
+        right = -wavs.shape[1] % self.stride + self.stride
+        h_e = self.filterbank.encoder(F.pad(wavs, (self.stride, right)))
+        h_d = self.unet(reps, h_e.shape[2], h_e.shape[1])
+        return self.masknet(self.alpha * h_d + (1 - self.alpha) * h_e)[0], h_e
+
+    def decode(self, h, n_samples):
+        """Sound (B, T) of h (B, N, T')."""
+        wavs = self.filterbank.decoder(h).view(len(h), -1)  # it squeezes a batch of 1
+        return wavs[:, self.stride : self.stride + n_samples]
+
+
+class PublishedBrain(sb.Brain):
+    """Trains and evaluates as the published recipe does, on this project's loss.
+
+    ``modules``: ``interpreter``, and ``embedding_model`` and ``classifier`` of
+    SpeechBrain, both frozen. ``hparams``: the recipe's.
+    """
+
+    def spectra(self, wavs):
+        """|STFT| and log1p-mel of wavs (B, T), by SpeechBrain's modules."""
+        hparams = self.hparams
+        magnitude = spectral_magnitude(hparams.compute_stft(wavs), power=0.5)
+        return magnitude, torch.log1p(hparams.compute_fbank(magnitude))
+
+    def classify(self, log_mel):
+        """Logits (B, C) and representations."""
+        embedding, reps = self.modules.embedding_model(log_mel)
+        return self.modules.classifier(embedding).flatten(1), reps
+
+    def interpret(self, wavs, reps):
+        """What is kept and what is removed, (B, T) each, and the mask."""
+        mask, h_e = self.modules.interpreter(wavs, reps)
+        interpreter = self.modules.interpreter
+        kept = interpreter.decode(mask * h_e, wavs.shape[1])
+        return kept, interpreter.decode((1 - mask) * h_e, wavs.shape[1]), mask
+
+    def compute_forward(self, batch, stage):
+        """Decide and explain."""
+        wavs = batch["mixture"].to(self.device)
+        with torch.no_grad():
+            _, log_mel = self.spectra(wavs)
+            logits, reps = self.classify(log_mel)
+        kept, removed, _ = self.interpret(wavs, reps)
+        return logits, kept, removed
+
+    def compute_objectives(self, outputs, batch, stage):
+        """The masking loss, a mean over the batch."""
+        logits, kept, removed = outputs
+        weights, decided = self.hparams, logits.argmax(dim=1)
+        logits_in, _ = self.classify(self.spectra(kept)[1])
+        logits_out, _ = self.classify(self.spectra(removed)[1])
+        magnitude, _ = self.spectra(kept)
+        return (
+            weights.l_in_w * F.cross_entropy(logits_in, decided)
+            - weights.l_out_w * F.cross_entropy(logits_out, decided)
+            + weights.reg_w_l1 * magnitude.mean()
+        )
+
+    @torch.no_grad()
+    def evaluate_published(self, batch):
+        """All seven metrics of a batch, with the release's numbers of passes.
+
+        Three of the interpreter, five of CNN14, seven of the decoder and eleven of the
+        STFT; SPS and COMP by Quantus, clip by clip.
+
+        Returns
+        -------
+        dict of str to list of float
+            A value a clip.
+        """
+        wavs = batch["mixture"].to(self.device)
+        _, log_mel = self.spectra(wavs)
+        logits, reps = self.classify(log_mel)
+        c, p_x = logits.argmax(dim=1), logits.softmax(dim=1)
+
+        # Faithfulness: what is removed.
+        _, removed, _ = self.interpret(wavs, reps)
+        logits_out, _ = self.classify(self.spectra(removed)[1])
+        p_out = of_class(logits_out.softmax(dim=1), c)
+
+        # AI, AD, AG: what is kept, once more.
+        kept, _, _ = self.interpret(wavs, reps)
+        self.spectra(wavs)
+        logits_in, _ = self.classify(self.spectra(kept)[1])
+        p_in = of_class(logits_in.softmax(dim=1), c)
+
+        # Fid-In, SPS and COMP, and the sounds to listen to: a third time.
+        mask, h_e = self.modules.interpreter(wavs, reps)
+        kept, removed, both = (
+            self.modules.interpreter.decode(h, wavs.shape[1])
+            for h in (mask * h_e, (1 - mask) * h_e, h_e)
+        )
+        magnitudes = [self.spectra(wav) for wav in (kept, removed, both, wavs)]
+        same, _ = self.classify(magnitudes[0][1])
+        self.classify(magnitudes[1][1])
+        fidelity = (same.argmax(dim=1) == c).float()
+        for wav in (kept, removed, wavs):  # the spectrograms that are drawn
+            self.spectra(wav)
+        sparseness, complexity = [], []
+        for magnitude in torch.log1p(magnitudes[0][0]).cpu().numpy():
+            arguments = {
+                "model": None,
+                "x_batch": magnitude[None, None],
+                "y_batch": [0],
+                "a_batch": magnitude[None, None],
+                "softmax": False,
+                "device": "cpu",
+            }
+            sparseness += _quantus(quantus.Sparseness)(**arguments)
+            complexity += _quantus(quantus.Complexity)(**arguments)
+
+        p_x = of_class(p_x, c)
+        return {
+            "AI": (100.0 * (p_in > p_x)).tolist(),
+            "AD": (100 * (p_x - p_in).clamp(min=0) / p_x).tolist(),
+            "AG": (100 * (p_in - p_x).clamp(min=0) / (1 - p_x)).tolist(),
+            "FF": (p_x - p_out).tolist(),
+            "Fid-In": fidelity.tolist(),
+            "SPS": [float(value) for value in sparseness],
+            "COMP": [float(value) for value in complexity],
+        }
+
+
+def _quantus(metric):
+    return metric(
+        abs=True, normalise=False, disable_warnings=True, display_progressbar=False
+    )
+
+
+def published_brain(hparams, interpreter, classifier, device):
+    """The published side with the weights of this project's modules.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of ``hparams/lmac_td_published.yaml``.
+    interpreter : LMACTD
+    classifier : FrozenClassifier
+    device : str
+
+    Returns
+    -------
+    PublishedBrain
+    """
+    theirs = PublishedInterpreter(hparams)
+    theirs.load_state_dict(interpreter.state_dict())
+    embedding_model = classifier_network(hparams)
+    embedding_model.load_state_dict(classifier.embedding_model.state_dict())
+    modules = {
+        "interpreter": theirs,
+        "embedding_model": embedding_model.requires_grad_(False).eval(),
+        "classifier": classifier.classifier,
+    }
+    rate = hparams["sample_rate"]
+    analysis = {
+        "compute_stft": STFT(
+            sample_rate=rate,
+            n_fft=hparams["n_fft"],
+            win_length=hparams["win_length"],
+            hop_length=hparams["hop_length"],
+        ).to(device),
+        "compute_fbank": Filterbank(
+            n_fft=hparams["n_fft"],
+            n_mels=hparams["n_mels"],
+            sample_rate=rate,
+            f_max=rate // 2,
+            log_mel=False,
+        ).to(device),
+    }
+    return PublishedBrain(
+        modules=modules,
+        opt_class=lambda parameters: torch.optim.Adam(
+            parameters, lr=hparams["lr"], weight_decay=hparams["weight_decay"]
+        ),
+        hparams={**hparams, **analysis},
+        run_opts={"device": device},
+    )

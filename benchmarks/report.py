@@ -1,0 +1,69 @@
+"""What the benchmarks print alike."""
+
+import torch
+
+from benchmarks.measure import (
+    environment_note,
+    machine,
+    matrix_rate,
+    ratios,
+    with_spread,
+)
+from lmac_td.metrics.table import markdown_table
+
+
+def head(what, options):
+    """Print the machine and what is measured.
+
+    Returns
+    -------
+    dict of str to float
+        GFLOP/s of matrix products, by type.
+    """
+    rates = {
+        "float32": matrix_rate(options.device),
+        "bf16": matrix_rate(options.device, torch.bfloat16),
+    }
+    told = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
+    print(f"Machine: {machine(options.device)}")
+    print(f"Matrix product: {told}")
+    if environment_note():
+        print(f"Environment: {environment_note()}")
+    print(f"{what}; {options.repeats} turns\n")
+    return rates
+
+
+def speed_table(what, sides, measured, n_clips, rates):
+    """Markdown: seconds, ratio to the first side, memory, FLOP, efficiency.
+
+    Arguments
+    ---------
+    what : str
+        What each side does, for the head of the first column.
+    sides : sequence of Side
+    measured : sequence of Measured
+        Of the sides.
+    n_clips : int
+        Of one piece of work.
+    rates : dict of str to float
+        Of :func:`head`.
+    """
+    rows = []
+    for side, taken in zip(sides, measured, strict=True):
+        rate = rates["bf16" if "bf16" in side.name else "float32"]
+        rows.append(
+            [
+                side.name,
+                with_spread(taken.seconds),
+                with_spread(ratios(measured[0].seconds, taken.seconds)),
+                f"{n_clips / taken.median:.3g}",
+                f"{taken.peak_gb:.1f}",
+                f"{taken.gflop:.0f}",
+                f"{100 * taken.gflop / taken.median / rate:.0f}",
+            ]
+        )
+    columns = [
+        what, "s", "times as fast", "clips/s", "peak memory (GB)", "GFLOP",
+        "of matrix rate (%)",
+    ]  # fmt: skip
+    return markdown_table(columns, rows)

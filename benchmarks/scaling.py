@@ -1,0 +1,91 @@
+"""What a clip costs by its length: a training step, or an evaluation batch.
+
+    python -m benchmarks.scaling [--work evaluation] [--lengths 1 2 5 10 30]
+
+Prints seconds by length, and how far the cost of a second of sound is from that of a
+clip of five. Training steps checkpoint their activations, so that half a minute fits.
+"""
+
+import statistics
+
+from benchmarks import sides
+from benchmarks.measure import (
+    Side,
+    check_device,
+    measure,
+    overrides,
+    parser,
+    say,
+    with_spread,
+)
+from benchmarks.report import head
+from lmac_td.metrics.table import markdown_table
+
+WORK = {
+    "training": (sides.training, [["checkpoint_activations", True]]),
+    "evaluation": (sides.evaluation_batch, []),
+}
+UNIT_S = 5  # the papers' clips
+
+
+def main(argv=None):
+    """Measure and print."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--work", choices=WORK, default="training")
+    options.add_argument(
+        "--lengths", type=float, nargs="+", default=[1, 2, 5, 10, 30], metavar="S"
+    )
+    options = options.parse_args(argv)
+    check_device(options.device)
+    lengths = sorted({*options.lengths, UNIT_S})
+    build, settings = WORK[options.work]
+    every = [
+        Side(
+            f"{length:g} s",
+            build,
+            {
+                "recipe": sides.DEFAULT,
+                "overrides": overrides(
+                    [*options.setting, *settings, ["signal_length_s", length]]
+                ),
+                "batch_size": options.batch_size,
+            },
+        )
+        for length in lengths
+    ]
+    head(f"{options.work.capitalize()}, batches of {options.batch_size}", options)
+    measured = measure(every, options.repeats, options.device, say)
+    print(scaling_table(lengths, measured))
+
+
+def scaling_table(lengths, measured):
+    """Markdown of seconds by length, and the largest deviation from proportional."""
+    unit = measured[lengths.index(UNIT_S)]
+    rows, deviations = [], []
+    for length, taken in zip(lengths, measured, strict=True):
+        relative = [
+            (seconds / length) / (of_unit / UNIT_S)
+            for seconds, of_unit in zip(taken.seconds, unit.seconds, strict=True)
+        ]
+        deviations.append(abs(statistics.median(relative) - 1))
+        rows.append(
+            [
+                f"{length:g}",
+                with_spread(taken.seconds),
+                with_spread(relative),
+                f"{taken.peak_gb:.1f}",
+                f"{taken.gflop / length:.0f}",
+            ]
+        )
+    columns = [
+        "length (s)", "s", f"a second of sound, against {UNIT_S} s",
+        "peak memory (GB)", "GFLOP a second of sound",
+    ]  # fmt: skip
+    return (
+        f"{markdown_table(columns, rows)}\n"
+        f"Largest deviation from proportional: {100 * max(deviations):.0f} %."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What is timed: a training step, and an evaluation batch, in the two ways."""
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+
+from benchmarks.published import published_brain
+from lmac_td import evaluation
+from lmac_td.brain import InterpreterBrain
+from lmac_td.classifier import FrozenClassifier
+from lmac_td.data.mixing import mixtures_of
+from lmac_td.hparams import load_recipe
+from lmac_td.metrics.table import FaithfulnessTable
+
+DEFAULT = "hparams/lmac_td.yaml"
+PUBLISHED = "hparams/lmac_td_published.yaml"
+SEVEN = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP")
+
+
+def training_as_published(recipe, overrides, batch_size, device):
+    """Work: a training step of SpeechBrain's modules, the published way."""
+    hparams, classifier = _recipe(recipe, overrides)
+    brain = published_brain(hparams, hparams["interpreter"], classifier, device)
+    return Training(brain, _mixed(batch_of(hparams, batch_size), device))
+
+
+def training(recipe, overrides, batch_size, device, **run_opts):
+    """Work: a training step of this project's Brain."""
+    hparams, classifier = _recipe(recipe, overrides)
+    brain = InterpreterBrain(
+        modules={
+            "features": hparams["features"],
+            "classifier": classifier,
+            "interpreter": hparams["interpreter"],
+        },
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts={"device": device, **run_opts},
+    )
+    brain.on_stage_start(sb.Stage.TRAIN)
+    return Training(brain, batch_of(hparams, batch_size))
+
+
+def evaluation_as_published(recipe, overrides, batch_size, device):
+    """Work: seven metrics of a batch, with the published numbers of passes."""
+    hparams, classifier = _recipe(recipe, overrides)
+    brain = published_brain(hparams, hparams["interpreter"], classifier, device)
+    brain.modules.eval()
+    batch = _mixed(batch_of(hparams, batch_size), device)
+    return lambda: brain.evaluate_published(batch)
+
+
+def evaluation_batch(recipe, overrides, batch_size, device, equal_size=False):
+    """Work: a batch as the validation scores it; all columns with ``equal_size``."""
+    hparams, classifier = _recipe(recipe, overrides)
+    features = hparams["features"].to(device)
+    interpreter = hparams["interpreter"].to(device).eval()
+    batch = batch_of(hparams, batch_size)
+    classifier.to(device)
+
+    @torch.no_grad()
+    def work():
+        table = FaithfulnessTable()
+        if equal_size:
+            evaluation.evaluate(
+                table,
+                "in_domain",
+                {"interpreter": interpreter},
+                [batch],
+                features,
+                classifier,
+                device=device,
+                progress=False,
+            )
+        else:
+            wavs, _, _ = mixtures_of(batch, device)
+            features_of, decision = evaluation.decide(wavs, features, classifier)
+            heard = evaluation.explain(
+                wavs, features_of, decision, interpreter, classifier
+            )
+            evaluation.score(table, "in_domain", "interpreter", batch, heard)
+        scores = table.rows["in_domain", "interpreter"]
+        return {name: scores.values(name).tolist() for name in SEVEN}
+
+    return work
+
+
+class Training:
+    """Steps of a Brain on one batch.
+
+    The first call returns the loss and a digest of the gradient; the weights of both
+    sides are the same then.
+
+    Arguments
+    ---------
+    brain : sb.Brain
+    batch : dict or PaddedBatch
+    """
+
+    def __init__(self, brain, batch):
+        self.brain, self.batch, self.digest = brain, batch, None
+        sb.Brain.on_fit_start(brain)  # there is no checkpoint to go on from
+        brain.nonfinite_count = 0
+        brain.optimizer.register_step_pre_hook(self._digest_once)
+
+    def __call__(self):
+        """One step."""
+        loss = float(self.brain.fit_batch(self.batch))
+        return {"loss": loss, **self.digest}
+
+    def _digest_once(self, *_):
+        if self.digest is None:
+            self.digest = digest(self.brain.modules["interpreter"])
+
+
+def digest(module):
+    """The gradient of a module: its norm, and a random projection of each tensor.
+
+    The projections are on signs drawn at random. The difference of two of them has
+    the root mean square of the difference of what was projected.
+    """
+    squares, projections = 0.0, {}
+    for name, parameter in sorted(module.named_parameters()):
+        if parameter.grad is None:
+            continue
+        gradient = parameter.grad.float().flatten().cpu()
+        generator = torch.Generator().manual_seed(gradient.numel())
+        signs = torch.randint(0, 2, gradient.shape, generator=generator).float() * 2 - 1
+        projections[name] = float((gradient * signs).sum(dtype=torch.float64))
+        squares += float(gradient.square().sum(dtype=torch.float64))
+    return {"gradient norm": squares**0.5, "projections": projections}
+
+
+def batch_of(hparams, batch_size):
+    """Clips of noise under noise, as a loader gives them."""
+    generator = torch.Generator().manual_seed(0)
+    n_samples = round(hparams["signal_length_s"] * hparams["sample_rate"])
+
+    def noise():
+        return 0.1 * torch.randn(n_samples, generator=generator)
+
+    return PaddedBatch(
+        [
+            {
+                "id": str(i),
+                "clip": noise() * torch.linspace(0, 1, n_samples),
+                "interference": noise(),
+                "snr_db": 0.0,
+                "class_index": i % hparams["out_n_neurons"],
+            }
+            for i in range(batch_size)
+        ]
+    )
+
+
+def _mixed(batch, device):
+    return {"mixture": mixtures_of(batch, device).mixture}
+
+
+def _recipe(recipe, overrides):
+    """A recipe, and its classifier: random, but with the statistics of such clips."""
+    hparams = load_recipe(recipe, overrides)
+    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    wavs = _mixed(batch_of(hparams, 4), "cpu")["mixture"]
+    norms = [m for m in classifier.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:  # the mean and the variance of what comes now
+        norm.momentum = 1.0
+        norm.train()
+    with torch.no_grad():
+        classifier(hparams["features"](wavs).log_mel)
+    for norm in norms:
+        norm.eval()
+    return hparams, classifier

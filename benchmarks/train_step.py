@@ -1,0 +1,90 @@
+"""A training step: the published way, and this one, at the published sizes.
+
+    python -m benchmarks.train_step [--device cuda] [--repeats 7] [--also bf16 ...]
+
+Prints two tables: the published geometry, where both must come to the same loss and
+gradient, and this project's default geometry against the published one.
+"""
+
+from benchmarks import sides
+from benchmarks.measure import Side, check_device, measure, overrides, parser, say
+from benchmarks.report import head, speed_table
+
+# Variants of this project's own step: settings of the recipe, and run options.
+VARIANTS = {
+    "bf16": ({}, {"precision": "bf16"}),
+    "checkpointing": ({"checkpoint_activations": True}, {}),
+    "compile": ({}, {"compile": True}),
+    "bf16 compile": ({}, {"precision": "bf16", "compile": True}),
+}
+
+
+def main(argv=None):
+    """Measure and print."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument(
+        "--also",
+        nargs="+",
+        default=[],
+        choices=VARIANTS,
+        metavar="VARIANT",
+        help=f"variants of this project's steps: {', '.join(VARIANTS)}",
+    )
+    options = options.parse_args(argv)
+    check_device(options.device)
+    rates = head(f"A training step of {options.batch_size} x 5 s", options)
+    for title, recipe in (
+        ("Published geometry", sides.PUBLISHED),
+        ("Default geometry", sides.DEFAULT),
+    ):
+        tell(title, recipe, options, rates)
+
+
+def tell(title, recipe, options, rates):
+    """Measure a geometry against the published way, and print a table."""
+    published = side(
+        "as published", sides.training_as_published, sides.PUBLISHED, options
+    )
+    every = [published, side("lmac-td", sides.training, recipe, options)]
+    for name in options.also:
+        every.append(
+            side(f"lmac-td, {name}", sides.training, recipe, options, *VARIANTS[name])
+        )
+    measured = measure(every, options.repeats, options.device, say)
+    table = speed_table("step", every, measured, options.batch_size, rates)
+    print(f"### {title}\n\n{table}")
+    if recipe == sides.PUBLISHED:
+        print(f"{agreement(measured[0].outcome, measured[1].outcome)}\n")
+
+
+def side(name, build, recipe, options, settings=None, run_opts=None):
+    """One side of the measurement."""
+    return Side(
+        name,
+        build,
+        {
+            "recipe": recipe,
+            "overrides": overrides([*options.setting, *(settings or {}).items()]),
+            "batch_size": options.batch_size,
+            **(run_opts or {}),
+        },
+        keeps_memory=build is sides.training,
+    )
+
+
+def agreement(one, other):
+    """How far two first steps from the same weights are from each other."""
+    loss = abs(one["loss"] - other["loss"]) / abs(one["loss"])
+    difference = sum(
+        (projection - other["projections"][name]) ** 2
+        for name, projection in one["projections"].items()
+    )
+    gradient = difference**0.5 / one["gradient norm"]
+    return (
+        f"From the same weights the losses differ by {loss:.1e} of the loss, the "
+        f"gradients by {gradient:.1e} of the gradient."
+    )
+
+
+if __name__ == "__main__":
+    main()

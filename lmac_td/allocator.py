@@ -1,0 +1,63 @@
+"""Keep freed memory, where the C library would give it back at once.
+
+glibc maps every large block anew and unmaps it when it is freed. A training step frees
+gigabytes that the next one asks for again, and each of their pages is then zeroed and
+faulted in once more: a good part of a step on a CPU. What these settings are worth is
+measured by ``benchmarks/train_step.py``.
+"""
+
+import ctypes
+import os
+
+# Of malloc.h: parameters of mallopt.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_LARGEST = 2**31 - 1  # mallopt takes an int
+_SETTINGS = {
+    _M_MMAP_THRESHOLD: _LARGEST,  # map nothing smaller by itself
+    _M_TRIM_THRESHOLD: _LARGEST,  # give nothing back
+    _M_TOP_PAD: 2**28,  # bytes asked of the kernel at a time, at least
+}
+# What a user sets in one of these stands.
+_ENVIRONMENT = (
+    "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_",
+    "GLIBC_TUNABLES",
+)  # fmt: skip
+
+
+def keep_freed_memory():
+    """Tell glibc's allocator to keep what this process frees, until it ends.
+
+    Nothing changes where another C library is at work, or where the user has set the
+    allocator up in the environment (``MALLOC_TRIM_THRESHOLD_`` and the like).
+
+    Returns
+    -------
+    bool
+        Whether the settings were taken.
+    """
+    if any(name in os.environ for name in _ENVIRONMENT):
+        return False
+    mallopt = _of_glibc("mallopt")
+    return mallopt is not None and all(mallopt(*s) == 1 for s in _SETTINGS.items())
+
+
+def give_freed_memory_back():
+    """Return all freed memory to the kernel, once.
+
+    Returns
+    -------
+    bool
+        Whether there was any, and glibc to do so.
+    """
+    malloc_trim = _of_glibc("malloc_trim")
+    return malloc_trim is not None and bool(malloc_trim(0))
+
+
+def _of_glibc(function):
+    """A function of this process's glibc; None with another C library."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version
+        return getattr(libc, function)
+    except (OSError, AttributeError, TypeError):  # Windows has no "this process"
+        return None

@@ -1,0 +1,73 @@
+"""Freed memory is kept where glibc is at work, and nothing breaks elsewhere."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from lmac_td import allocator
+
+needs_glibc = pytest.mark.skipif(
+    allocator._of_glibc("mallopt") is None, reason="another C library"
+)
+# Page faults of a block of 64 MB that is taken and freed ten times over.
+FAULTS = """
+import resource, sys
+from lmac_td.allocator import keep_freed_memory
+if sys.argv[1] == "keep":
+    print(keep_freed_memory())
+block = b"x" * 2**26
+del block
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    block = b"x" * 2**26
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(*arguments, **environment):
+    """Run FAULTS in a process of its own and return the lines that it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", FAULTS, *arguments],
+        env={"PATH": "", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+
+@needs_glibc
+def test_what_is_freed_is_there_for_the_next_block():
+    taken, kept = faults("keep")
+    (given_back,) = faults("plain")
+    block = 2**26 // resource.getpagesize()
+    assert taken == "True"
+    assert int(kept) < block  # of ten
+    assert int(given_back) > 5 * block
+
+
+@needs_glibc
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"MALLOC_TRIM_THRESHOLD_": "131072"},
+        {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"},
+    ],
+)
+def test_what_the_user_has_set_stands(setting):
+    taken, _ = faults("keep", **setting)
+    assert taken == "False"
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    class Other:
+        def __init__(self, name):
+            pass
+
+    monkeypatch.setattr(allocator.ctypes, "CDLL", Other)
+    for name in allocator._ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert not allocator.keep_freed_memory()
+    assert not allocator.give_freed_memory_back()
