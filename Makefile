@@ -6,11 +6,6 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-# glibc gives freed memory back at once, and every step then pays for it anew: keep it.
-export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
-export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
-export MALLOC_TOP_PAD_ ?= 268435456
-
 .PHONY: install demo demo-quick esc10 test check clean
 
 install: $(VENV)/.installed

@@ -9,7 +9,9 @@ every kind of mixture, ``--condition speech`` one alone. ``--compare`` sets two 
 against each other clip by clip; a row is one of this table, or the evaluation folder
 of another run (FOLDER or FOLDER:ROW). ``--published`` prints what the papers report
 beside it. ``--quantus`` runs metrics of Quantus, such as Sparseness or
-RelevanceRankAccuracy.
+RelevanceRankAccuracy. Of SpeechBrain's run options, ``--eval_precision bf16``
+computes the interpreters in bfloat16, never the classifier that measures; those of
+training, such as ``--compile``, change nothing.
 """
 
 import argparse
@@ -66,6 +68,7 @@ def quantus_scores(names, features):
 def settings_of_table(experiment, methods, epoch, data, conditions):
     """How the table's numbers were made."""
     snr_db = {name: data.snr_db[name] for name in conditions if name != "clean"}
+    precision = experiment.run_opts.eval_precision
     return {
         "test_fold_nums": data.folds["test"],
         "checkpoint chosen on fold": None if epoch is None else data.folds["valid"],
@@ -77,6 +80,7 @@ def settings_of_table(experiment, methods, epoch, data, conditions):
         "methods": list(methods),
         "heard": {name: method.heard for name, method in methods.items()},
         "remarks": {name: m.remark for name, m in methods.items() if m.remark},
+        **({} if precision == "fp32" else {"eval_precision": precision}),
         "recipe": experiment.settings,
     }
 
@@ -174,6 +178,7 @@ def main(argv=None):
                 device=device,
                 on_heard=keep,
                 progress=not experiment.run_opts.noprogressbar,
+                precision=experiment.run_opts.eval_precision,
             )
         pages = write_pages(new, table, options, data.class_names, own, quantus)
         # Of an older model, perhaps; it stays until this one is whole.

@@ -3,13 +3,17 @@
 
     python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
 
-Interrupted, the same command goes on from the last checkpoint.
+Interrupted, the same command goes on from the last checkpoint. Of SpeechBrain's run
+options, ``--precision bf16`` trains with the networks in bfloat16 (signals, loss and
+metrics stay in float32), and ``--compile`` compiles the networks.
 """
 
 import shlex
 import sys
 
 from lmac_td.brain import InterpreterBrain
+from lmac_td.compilation import networks_to_compile
+from lmac_td.data.datasets import NewVisits
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment import open_experiment
 
@@ -26,6 +30,8 @@ def main(argv=None):
         )
     experiment.check_resumable()
     classifier = experiment.load_classifier()
+    # Refuses what cannot be compiled, before anything is written.
+    networks_to_compile(hparams["interpreter"], classifier, experiment.run_opts)
     experiment.load_interpreter()
     data = experiment.prepare("train", "valid", conditions=["in_domain"])
     experiment.create_output_folder()
@@ -46,11 +52,14 @@ def main(argv=None):
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"](),
     )
+    train = data.dataset("train")
+    # SpeechBrain tells its train_sampler the epoch.
+    brain.train_sampler = NewVisits(train, hparams["seed"])
     brain.fit(
         hparams["epoch_counter"],
-        data.dataset("train"),
+        train,
         data.dataset("valid"),
-        train_loader_kwargs=hparams["train_loader"],
+        train_loader_kwargs=hparams["train_loader"] | {"sampler": brain.train_sampler},
         valid_loader_kwargs=hparams["eval_loader"],
     )
     print(

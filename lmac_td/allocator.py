@@ -57,7 +57,7 @@ def _of_glibc(function):
     """A function of this process's glibc; None with another C library."""
     try:
         libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version
-        return getattr(libc, function)
-    except (OSError, AttributeError, TypeError):  # Windows has no "this process"
+    except (OSError, TypeError):  # Windows has no "this process"
         return None
+    is_glibc = hasattr(libc, "gnu_get_libc_version")
+    return getattr(libc, function) if is_glibc else None

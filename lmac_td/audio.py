@@ -146,30 +146,6 @@ def fit_to_length(wav, n_samples):
     return F.pad(wav, (0, n_samples - wav.shape[-1]))
 
 
-def peak_normalise(wav):
-    """Scale a waveform so that its largest magnitude is 1: wav / max |wav|.
-
-    The magnitude's, not the signed, maximum: a wave whose largest swing is downwards
-    would otherwise pass -1.
-
-    Arguments
-    ---------
-    wav : torch.Tensor
-        (T,), not silent.
-
-    Returns
-    -------
-    torch.Tensor
-        (T,), in [-1, 1].
-
-    Example
-    -------
-    >>> peak_normalise(torch.tensor([0.5, -2.0]))
-    tensor([ 0.2500, -1.0000])
-    """
-    return wav / wav.abs().max()
-
-
 def save_audio(path, wav, sample_rate):
     """Write a waveform to a wav file, whole or not at all.
 

@@ -11,6 +11,8 @@ import speechbrain as sb
 
 from lmac_td import evaluation
 from lmac_td.checkpoints import resume_message
+from lmac_td.compilation import compile_networks
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.metrics.table import FaithfulnessTable
 from lmac_td.report.samples import save_samples
 
@@ -32,23 +34,26 @@ class InterpreterBrain(sb.Brain):
     """
 
     def compute_forward(self, batch, stage):
-        """Mixtures -> :class:`lmac_td.evaluation.Heard`."""
-        wavs = batch.mixture.data.to(self.device)
+        """A batch -> :class:`lmac_td.evaluation.Heard`, and its targets (B, T)."""
+        wavs, target, _ = mixtures_of(batch, self.device)
         modules = self.raw_modules
         features, decision = evaluation.decide(
             wavs, modules["features"], modules["classifier"]
         )
-        return evaluation.explain(
+        heard = evaluation.explain(
             wavs, features, decision, self.modules.interpreter, modules["classifier"]
         )
+        return heard, target
 
-    def compute_objectives(self, heard, batch, stage):
+    def compute_objectives(self, predictions, batch, stage):
         """Mean loss of the batch; validation fills the table of metrics too."""
-        terms = self.hparams.objective(heard, batch.target.data.to(self.device))
+        heard, target = predictions
+        terms = self.hparams.objective(heard, target)
         n_clips = len(heard.wavs)
         self.n_clips += n_clips
         chooses = terms.loss if terms.chooses is None else terms.chooses
-        self.chooses += float(chooses.detach().sum())
+        # Tensors until the stage ends: a float would wait for the GPU.
+        self.chooses += chooses.detach().sum().double()
         for name, value in (
             ("loss", terms.loss),
             *terms.parts.items(),
@@ -92,7 +97,7 @@ class InterpreterBrain(sb.Brain):
             # SpeechBrain's mean covers what an interruption cut off, too.
             self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        loss = self.chooses / self.n_clips
+        loss = float(self.chooses) / self.n_clips
         stats |= self.table.means("validation", "interpreter")
         old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
@@ -119,6 +124,11 @@ class InterpreterBrain(sb.Brain):
                 "the objective",
                 mask_mean,
             )
+
+    def _compile(self):
+        """SpeechBrain's ``--compile``; see :mod:`lmac_td.compilation`."""
+        modules = self.raw_modules
+        compile_networks(modules["interpreter"], modules["classifier"], self)
 
     def on_fit_start(self):
         """Resume from the last checkpoint, and say so."""

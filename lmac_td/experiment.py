@@ -11,6 +11,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
@@ -30,7 +31,7 @@ RUN_SETTINGS = {
     "n_samples", "condition", "references", "download", "generate_corpus",
     "skip_bad_files", "use_tensorboard", "cache_folder", "output_folder",
     "save_folder", "test_fold_nums", "relevance_threshold", "removal_thresholds",
-    "export_components",
+    "export_components", "checkpoint_activations",
     *EVALUATION_MIXTURES,
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
@@ -369,6 +370,7 @@ def open_experiment(argv, usage, needs):
     if "--help" in argv or "-h" in argv:
         print(f"{usage.strip()}\n\nSettings are those of the recipe; besides:\n")
         RunOptions.from_command_line_args(["--help"])  # prints and exits
+    keep_freed_memory()
     # TF32 keeps three digits; ties between probabilities are told apart at six.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -400,6 +402,14 @@ def _with_device(run_opts):
     if device.startswith("cuda") and not cuda:
         raise SettingError(
             f"device is {device}, but no CUDA GPU is at hand: give --device cpu"
+        )
+    if device.startswith("cpu") and (
+        "fp16" in (run_opts.precision, run_opts.eval_precision)
+        or run_opts.auto_mix_prec  # SpeechBrain's older name of it
+    ):
+        raise SettingError(
+            "precision or eval_precision is fp16, which no CPU computes in: give bf16, "
+            "or --device cuda"
         )
     return dataclasses.replace(
         run_opts,

@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmac_td.classifier import Cnn14, FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
@@ -28,6 +29,18 @@ with contextlib.suppress(AttributeError, ValueError):
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16000
 N_CLASSES = 10
+
+
+class WaitsForTheGpu(TorchDispatchMode):
+    """Counts values that are brought to the host one by one: a GPU is waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.times += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(autouse=True)

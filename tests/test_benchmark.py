@@ -366,7 +366,6 @@ def test_a_share_of_the_cores_unless_the_user_says_otherwise(monkeypatch):
     assert child_environment(16)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert child_environment(3)["OMP_NUM_THREADS"] == "5"
-    assert child_environment(1)["MALLOC_TOP_PAD_"] == "268435456"
 
 
 def test_a_setting_goes_to_every_command_that_knows_it(bench):

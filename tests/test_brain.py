@@ -12,7 +12,9 @@ from lmac_td.brain import InterpreterBrain
 from lmac_td.checkpoints import WholeCheckpointer
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
+from lmac_td.hparams import load_recipe
 from lmac_td.objectives import GuidedMaskingLoss, MaskingLoss
+from tests.conftest import ROOT, WaitsForTheGpu
 
 
 class ListLogger(sb.utils.train_logger.TrainLogger):
@@ -34,7 +36,14 @@ def data(data_settings):
 def fit(data, tmp_path, spectral, frozen, make_lmac_td):
     """Train for some epochs; what was trained stays in ``tmp_path``."""
 
-    def run(epochs, loss=None, interpreter=None, run_opts=None, **settings):
+    def run(
+        epochs,
+        loss=None,
+        interpreter=None,
+        run_opts=None,
+        opt_class=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        **settings,
+    ):
         interpreter = interpreter or make_lmac_td()
         counter = EpochCounter(limit=epochs)
         annealing = sb.nnet.schedulers.ReduceLROnPlateau()
@@ -44,7 +53,7 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
                 "classifier": frozen,
                 "interpreter": interpreter,
             },
-            opt_class=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+            opt_class=opt_class,
             hparams={
                 "objective": loss or MaskingLoss(),
                 "lr_annealing": annealing,
@@ -192,3 +201,102 @@ def test_the_checkpoint_of_the_lowest_validation_loss_is_kept(fit):
     assert best.meta["epoch"] == 1
     assert best.meta["loss"] == pytest.approx(losses[0])
     assert brain.checkpointer.find_checkpoint().meta["epoch"] == 3  # to resume from
+
+
+def test_a_training_step_asks_for_no_number(fit, data, monkeypatch):
+    """But for what SpeechBrain asks: whether the loss is finite."""
+    asked = []
+
+    def counted(method):
+        def run(self, *args, **stage):
+            with WaitsForTheGpu() as waits:
+                result = method(self, *args, **stage)
+            if sb.Stage.TRAIN in args:
+                asked.append(waits.times)
+            return result
+
+        return run
+
+    for name in ("compute_objectives", "compute_forward"):
+        method = getattr(InterpreterBrain, name)
+        monkeypatch.setattr(InterpreterBrain, name, counted(method))
+    fit(1)
+    # Mixing: does a clip cancel out?
+    assert asked == [1, 0] * (len(asked) // 2)
+
+
+def test_the_target_is_that_of_the_mixture_that_is_heard(fit, monkeypatch):
+    heard = []
+
+    class Keeping(MaskingLoss):
+        def forward(self, explained, target):
+            other = explained.wavs - target
+            heard.append(target.square().sum(1) / other.square().sum(1))
+            return super().forward(explained, target)
+
+    fit(1, loss=Keeping())
+    ratio = torch.cat(heard)
+    assert len(ratio) == 20
+    torch.testing.assert_close(ratio, torch.ones(20), atol=1e-3, rtol=0)  # 0 dB
+
+
+@pytest.fixture
+def recipes_optimiser():
+    """What the recipes train with."""
+    return load_recipe(ROOT / "hparams" / "lmac_td_demo.yaml", "lr: 0.01")["opt_class"]
+
+
+def test_the_fused_optimiser_is_adam(recipes_optimiser):
+    """PyTorch's plain loop over parameters, in float64."""
+    shapes = (3,), (4, 5), (2, 3, 4)
+    fused, plain = (
+        [torch.nn.Parameter(torch.ones(shape, dtype=torch.float64)) for shape in shapes]
+        for _ in range(2)
+    )
+    ours = recipes_optimiser(fused)
+    assert ours.param_groups[0]["fused"]
+    adam = torch.optim.Adam(plain, lr=0.01, weight_decay=0.000002, foreach=False)
+    for step in range(5):
+        for p, q in zip(fused, plain, strict=True):
+            p.grad = torch.randn_like(p) * 10.0 ** (step - 2)
+            q.grad = p.grad.clone()
+        if step == 3:  # as a training that is resumed, from a checkpoint
+            state = copy.deepcopy(ours.state_dict())
+            ours = recipes_optimiser(fused)
+            ours.load_state_dict(state)
+        ours.step()
+        adam.step()
+    for p, q in zip(fused, plain, strict=True):
+        torch.testing.assert_close(p, q, atol=1e-12, rtol=1e-12)
+
+
+def test_trains_and_resumes_with_the_recipes_optimiser(fit, recipes_optimiser):
+    fit(1, opt_class=recipes_optimiser)
+    brain = fit(2, opt_class=recipes_optimiser)
+    ((meta, train, _),) = brain.hparams.train_logger.lines
+    assert meta["epoch"] == 2
+    assert train["loss"] == pytest.approx(train["loss"])  # not NaN
+    steps = {float(state["step"]) for state in brain.optimizer.state.values()}
+    assert steps == {2 * 3}  # ten clips an epoch, four a batch
+
+
+def test_gradients_that_are_not_finite_are_left_out(
+    fit, recipes_optimiser, make_lmac_td
+):
+    """SpeechBrain's --skip_nonfinite_grads, by the fused optimiser."""
+
+    class Broken(MaskingLoss):
+        def forward(self, heard, target):
+            terms = super().forward(heard, target)
+            nothing = (terms.loss - terms.loss.detach()).abs().sqrt()  # its slope: NaN
+            return dataclasses.replace(terms, loss=terms.loss + nothing)
+
+    interpreter = make_lmac_td()
+    before = copy.deepcopy(interpreter.state_dict())
+    settings = {"loss": Broken(), "opt_class": recipes_optimiser}
+    run_opts = {"max_grad_norm": 0.5, "skip_nonfinite_grads": True}
+    brain = fit(1, interpreter=interpreter, run_opts=run_opts, **settings)
+    ((_, train, _),) = brain.hparams.train_logger.lines
+    assert train["loss"] == pytest.approx(train["loss"])
+    for name, value in interpreter.state_dict().items():
+        assert torch.equal(value, before[name]), name

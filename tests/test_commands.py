@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from lmac_td.metrics.table import InvariantError
 from tests.conftest import ROOT, write_tiny_recipes
@@ -302,6 +303,28 @@ def test_alpha_is_swept_from_the_command_line(trained, alpha):
     assert (trained / "results" / f"lmac_td_alpha{alpha}" / "evaluation_clean").is_dir()
 
 
+def test_the_number_of_workers_changes_nothing(tiny_recipes):
+    """Neither the noise, nor the order, nor what training itself draws."""
+    trained = []
+    for num_workers in (0, 1):
+        folder = tiny_recipes / f"{num_workers}_workers"
+        settings = {"num_workers": num_workers, "output_folder": folder / "cnn14"}
+        run(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
+        settings |= {
+            "output_folder": folder / "lmac",
+            "pretrained_classifier": folder / "cnn14" / "classifier",
+            "number_of_epochs": 1,
+        }
+        run(TRAIN, tiny_recipes / "lmac.yaml", **settings)
+        checkpoint = next((folder / "lmac" / "save").glob("CKPT*/interpreter.ckpt"))
+        files = [*sorted((folder / "cnn14" / "classifier").glob("*.ckpt")), checkpoint]
+        trained.append([torch.load(file) for file in files])
+    for first, second in zip(*trained, strict=True):
+        assert list(first) == list(second)
+        for name, value in first.items():
+            assert torch.equal(value, second[name]), name
+
+
 def test_killed_training_goes_on(tiny_recipes):
     run(CLASSIFIER, tiny_recipes / "cnn14.yaml")
     settings = {"number_of_epochs": 1000}
@@ -341,6 +364,56 @@ def n_epochs(results):
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
+def test_faster_or_with_less_memory(trained, monkeypatch):
+    """Compiled, in bf16, with activations computed again; then on without any."""
+    compiled, networks = torch.nn.Module.compile, []
+
+    def trace_alone(self, **options):
+        networks.append(type(self).__name__)
+        compiled(self, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", trace_alone)
+    monkeypatch.setattr("lmac_td.compilation.shutil.which", str)
+    recipe, settings = trained / "lmac_td.yaml", {"alpha": 0.3}
+    options = ["--compile", "--precision", "bf16", "--eval_precision", "bf16"]
+    run(TRAIN, recipe, *options, checkpoint_activations=True, number_of_epochs=1,
+        **settings)  # fmt: skip
+    assert networks == ["Cnn14", "AlignedUNet", "MaskNet"]
+    (checkpoint,) = (trained / "results" / "lmac_td_alpha0.3" / "save").iterdir()
+    weights = torch.load(checkpoint / "interpreter.ckpt")
+    assert not any("_orig_mod" in key for key in weights)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    monkeypatch.undo()
+    said = run(TRAIN, recipe, number_of_epochs=2, **settings).stdout
+    assert "Resuming after epoch 1" in said
+    # The training's own line evaluates, too: what it does not read is no mistake.
+    run(EVALUATE, recipe, "--compile", "--precision", "bf16", condition="clean",
+        checkpoint_activations=True, **settings)  # fmt: skip
+
+
+def test_an_evaluation_in_bf16(trained):
+    """Its means lie in the intervals of float32, and the table says what it is."""
+    recipe, settings = trained / "lmac_td.yaml", {"condition": "in_domain"}
+    folder = trained / "results" / "lmac_td_alpha0.75" / "evaluation_in_domain"
+    tables = []
+    for options in ([], ["--eval_precision", "bf16"], ["--eval_precision", "fp32"]):
+        run(EVALUATE, recipe, *options, **settings)
+        tables.append(json.loads((folder / "table.json").read_text()))
+    single, half, again = tables
+    assert single == again
+    assert "eval_precision" not in single["settings"]
+    assert half["settings"]["eval_precision"] == "bf16"
+    assert single["rows"] != half["rows"]
+    for row, rounded in zip(single["rows"], half["rows"], strict=True):
+        for metric, exact in row["metrics"].items():
+            low, high = exact["mean_interval"]
+            mean = rounded["metrics"][metric]["mean"]
+            where = row["method"], metric, mean, low, high
+            assert (mean is None) == (low is None), where
+            if mean is not None:
+                assert low <= mean <= high, where
+
+
 def test_without_a_checkpoint_the_training_command_is_named(tiny_recipes):
     recipe = tiny_recipes / "lmac_td.yaml"
     sentence = refused(EVALUATE, recipe, alpha=0.5, run=run_as_a_user)
@@ -368,6 +441,8 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"hop_length": 0}, "hop_length 0 ms"),
         ({"sample_rate": 48000}, "n_fft 1024"),
         ({"device": "cuda:99"}, "--device cpu"),
+        ({"precision": "fp16", "device": "cpu"}, "give bf16"),
+        ({"eval_precision": "fp16", "device": "cpu"}, "give bf16"),
         ({"pretrained_classifier": "nowhere/at/all"}, "pretrained_classifier"),
     ],
 )

@@ -1,6 +1,7 @@
 """Datasets of mixtures, through SpeechBrain's own dataloader."""
 
 import json
+import math
 import pickle
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.audio import save_audio
-from lmac_td.data.datasets import OUTPUT_KEYS, make_dataset
+from lmac_td.data.datasets import OUTPUT_KEYS, NewVisits, make_dataset
 from lmac_td.data.interference import OtherClasses, WhiteNoise
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.noise import NoisePool
-from lmac_td.errors import SettingError
+from lmac_td.errors import DataError, SettingError
 
 RATE, N = 1000, 500
 
@@ -52,7 +54,8 @@ def batches(dataset, **kwargs):
 
 
 def all_mixtures(dataset, **kwargs):
-    return torch.cat([batch.mixture.data for batch in batches(dataset, **kwargs)])
+    mixed = (mixtures_of(batch, "cpu") for batch in batches(dataset, **kwargs))
+    return torch.cat([mixture for mixture, *_ in mixed])
 
 
 def test_batches(five, pool):
@@ -61,31 +64,60 @@ def test_batches(five, pool):
     first, *_, last = batches(dataset)
     assert first.id == ["clip0", "clip1"]
     assert torch.as_tensor(first.class_index).tolist() == [0, 1]
-    assert first.mixture.data.shape == (2, N)
-    assert first.mixture.data.dtype == torch.float32
-    assert first.mixture.lengths.tolist() == [1, 1]
-    assert last.mixture.data.shape == (1, N)
-    # The three parts belong together: one draw of noise made them all.
-    total = first.target.data + first.interference.data
-    assert torch.equal(first.mixture.data, total)
-    energy = [part.data.square().sum(-1) for part in (first.target, first.interference)]
+    assert first.clip.data.shape == first.interference.data.shape == (2, N)
+    assert first.clip.data.dtype == torch.float32
+    assert first.clip.lengths.tolist() == [1, 1]
+    assert first.snr_db.tolist() == [3, 3]
+    assert last.clip.data.shape == (1, N)
+    mixed = mixtures_of(first, "cpu")
+    assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
+    energy = [part.square().sum(-1) for part in mixed[1:]]
     np.testing.assert_allclose(10 * torch.log10(energy[0] / energy[1]), 3, atol=1e-3)
 
 
 def test_target_is_the_clip(five, pool):
-    item = make_dataset(five, "in_domain", pool, mixing_seed=0)[2]
+    batch = batches(make_dataset(five, "in_domain", pool, mixing_seed=0))[1]
+    target = mixtures_of(batch, "cpu").target[0]
     clip = torch.from_numpy(np.load(five.parent / "2.npy"))
-    scale = item["target"].norm() / clip.norm()
-    torch.testing.assert_close(item["target"], scale * clip)
+    assert torch.equal(batch.clip.data[0], clip)
+    torch.testing.assert_close(target, target.norm() / clip.norm() * clip)
 
 
 def test_clean(manifest):
     batch = batches(make_dataset(manifest, "clean"))[2]
     assert not batch.interference.data.any()
-    assert torch.equal(batch.mixture.data, batch.target.data)
-    assert batch.mixture.data.abs().amax(-1).tolist() == [1, 1]
+    assert batch.snr_db.tolist() == [math.inf, math.inf]
+    mixed = mixtures_of(batch, "cpu")
+    assert torch.equal(mixed.mixture, mixed.target)
+    assert mixed.mixture.abs().amax(-1).tolist() == [1, 1]
     # Clips of unequal lengths are padded.
-    assert batch.mixture.lengths.tolist() == [1, 0.5]
+    assert batch.clip.lengths.tolist() == [1, 0.5]
+
+
+class Given:
+    """Always the same interference."""
+
+    def __init__(self, wav):
+        self.wav = wav
+
+    def random(self):
+        return self.wav
+
+
+@pytest.mark.parametrize("bad", [0.0, math.nan])
+def test_silence_names_the_clip(five, bad):
+    silent = Given(torch.full((N,), bad))
+    with pytest.raises(DataError, match="the noise for 'clip1' is silent"):
+        make_dataset(five, "in_domain", silent)[1]
+    np.save(five.parent / "1.npy", silent.wav.numpy())
+    for condition in ("in_domain", "clean"):
+        with pytest.raises(DataError, match="the clip 'clip1' is silent"):
+            make_dataset(five, condition, Given(torch.ones(N)))[1]
+
+
+def test_noise_is_as_long_as_the_clip(five):
+    with pytest.raises(ValueError, match="'clip1' and its noise must both be"):
+        make_dataset(five, "in_domain", Given(torch.ones(N + 1)))[1]
 
 
 def test_fixed_mixtures_never_change(five, pool):
@@ -109,6 +141,61 @@ def test_training_mixtures_always_change(five, pool, num_workers):
     assert torch.equal(epochs[0], again), "the global seed must decide"
 
 
+def drawn(dataset, epochs, seed=3, **kwargs):
+    """[{clip id: its interference}] of a training's epochs."""
+    visits = NewVisits(dataset, seed)
+    loader = make_dataloader(dataset, batch_size=2, sampler=visits, **kwargs)
+    found = []
+    for epoch in epochs:
+        visits.set_epoch(epoch)
+        found.append({})
+        for batch in loader:
+            found[-1] |= dict(zip(batch.id, batch.interference.data, strict=True))
+    return found
+
+
+def same(first, second):
+    return list(first) == list(second) and all(
+        torch.equal(wav, second[clip_id]) for clip_id, wav in first.items()
+    )
+
+
+@pytest.mark.parametrize("clean_probability", [0, 0.5])
+def test_training_draws_by_seed_and_epoch_whoever_reads(five, pool, clean_probability):
+    dataset = make_dataset(five, "in_domain", pool, clean_probability=clean_probability)
+    reference = drawn(dataset, [1, 2, 3])
+    assert all(len(epoch) == 5 for epoch in reference)
+    for first, second in ((0, 1), (1, 2), (0, 2)):
+        assert not same(reference[first], reference[second])
+    assert not same(reference[0], drawn(dataset, [1], seed=4)[0])
+    for workers in (
+        {"num_workers": 1},
+        {"num_workers": 2, "persistent_workers": True},
+        {"num_workers": 2, "prefetch_factor": 1},
+    ):
+        torch.manual_seed(len(workers))
+        assert all(map(same, drawn(dataset, [1, 2, 3], **workers), reference)), workers
+    # A training that goes on with its third epoch hears what it would have heard.
+    assert same(drawn(dataset, [3])[0], reference[2])
+
+
+def test_reading_leaves_the_global_generator_alone(five, pool):
+    dataset = make_dataset(five, "in_domain", pool, clean_probability=0.5)
+    torch.manual_seed(0)
+    drawn(dataset, [1], generator=torch.Generator())
+    ours = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), ours)
+
+
+def test_fixed_mixtures_do_not_depend_on_the_visit(five, pool):
+    dataset = make_dataset(five, "in_domain", pool, mixing_seed=0)
+    for visit in ((3, 1), (3, 2), None):
+        assert torch.equal(
+            dataset[2, visit]["interference"], dataset[2]["interference"]
+        )
+
+
 @pytest.mark.parametrize(
     ("probability", "low", "high"), [(0, 0, 0), (0.3, 25, 95), (1, 200, 200)]
 )
@@ -127,6 +214,7 @@ def test_clean_probability(five, pool, probability, low, high):
         ({"condition": "speech", "mixing_seed": 0}, "nothing to mix"),
         ({"condition": "white_noise"}, "for validation and test"),
         ({"condition": "clean", "clean_probability": 1.5}, "clean_probability"),
+        ({"condition": "clean", "snr_db": math.inf}, "snr_db is inf"),
         (
             {"condition": "clean", "clean_probability": 0.5, "mixing_seed": 0},
             "clean_probability",
@@ -150,4 +238,5 @@ def test_a_dataset_can_be_sent_to_any_worker(five, pool, condition):
     interference = others.get(condition, pool)
     dataset = make_dataset(five, condition, interference, mixing_seed=3)
     sent = pickle.loads(pickle.dumps(dataset))
-    assert torch.equal(sent[2]["mixture"], dataset[2]["mixture"])
+    for name in ("clip", "interference"):
+        assert torch.equal(sent[2][name], dataset[2][name])

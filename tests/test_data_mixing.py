@@ -1,13 +1,21 @@
-"""Mixing at an exact signal-to-noise ratio, against a literal twin."""
+"""Mixing at an exact signal-to-noise ratio, against literal twins."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
-from lmac_td.data.mixing import PUBLISHED_SNR_DB, clean, mix_at_snr
-from lmac_td.errors import DataError, SettingError
+from lmac_td.data.mixing import (
+    CLEAN_DB,
+    PUBLISHED_SNR_DB,
+    is_mixed,
+    mix_batch,
+    mixtures_of,
+    require_sound,
+)
+from lmac_td.errors import DataError
 
 
 def literal_mix(target, interference, snr_db):
@@ -26,6 +34,27 @@ def literal_mix(target, interference, snr_db):
     )
 
 
+def mix_one(target, interference, snr_db):
+    """A clip by itself, its energies and its gain as Python's numbers."""
+    if snr_db == CLEAN_DB:
+        target = target / target.abs().max()
+        return target, target, torch.zeros_like(target)
+    energy_s = target.double().square().sum().item()
+    energy_n = interference.double().square().sum().item()
+    interference = math.sqrt(energy_s / energy_n / 10 ** (snr_db / 10)) * interference
+    peak = (target + interference).abs().max()
+    target, interference = target / peak, interference / peak
+    return target + interference, target, interference
+
+
+def mix(target, interference, snr_db):
+    """:func:`mix_batch` of one clip."""
+    mixed = mix_batch(
+        target[None], interference[None], torch.tensor([snr_db]), ["1-100032-A-0"]
+    )
+    return type(mixed)(*(part[0] for part in mixed))
+
+
 def sources(level=1.0):
     generator = torch.Generator().manual_seed(0)
     target = torch.randn(3000, generator=generator) * torch.linspace(0, 1, 3000)
@@ -37,7 +66,7 @@ def sources(level=1.0):
 def test_equals_the_formula(snr_db, level):
     target, interference = sources(level)
     for ours, twin in zip(
-        mix_at_snr(target, interference, snr_db),
+        mix(target, interference, snr_db),
         literal_mix(target, interference, snr_db),
         strict=True,
     ):
@@ -48,7 +77,7 @@ def test_equals_the_formula(snr_db, level):
 
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 3.0, 5.0])
 def test_ratio_sum_and_peak(snr_db):
-    mixed = mix_at_snr(*sources(), snr_db)
+    mixed = mix(*sources(), snr_db)
     power = [wav.double().square().mean() for wav in mixed[1:]]
     assert 10 * math.log10(power[0] / power[1]) == pytest.approx(snr_db, abs=1e-4)
     assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
@@ -82,50 +111,104 @@ def test_ratio_ignores_where_the_sound_lies():
     """It is taken over the whole clip: padding must change nothing but the length."""
     target, interference = sources()
     padded = torch.cat([target, torch.zeros(3000)])
-    mixed = mix_at_snr(padded, interference.repeat(2), 3.0)
+    mixed = mix(padded, interference.repeat(2), 3.0)
     power = [wav.double().square().sum() for wav in mixed[1:]]
     assert 10 * math.log10(power[0] / power[1]) == pytest.approx(3, abs=1e-4)
 
 
+def real_sized(n_clips=6, n_samples=80_000):
+    """Five seconds, of very different levels, noisy and clean ones in turn."""
+    generator = torch.Generator().manual_seed(1)
+    clips, noise = torch.randn(2, n_clips, n_samples, generator=generator)
+    clips = clips * torch.logspace(-4, 0, n_clips)[:, None]
+    noise = noise * torch.logspace(1, -3, n_clips)[:, None]
+    clips[0, n_samples // 3 :] = 0  # a short clip, padded
+    snr_db = torch.tensor([5.0, CLEAN_DB, -10.0, 0.0, CLEAN_DB, 12.04]).double()
+    noise[snr_db == CLEAN_DB] = 0
+    return clips, noise, snr_db, [str(i) for i in range(n_clips)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_batch_is_its_clips_one_by_one(dtype):
+    clips, noise, snr_db, clip_ids = real_sized()
+    clips, noise = clips.to(dtype), noise.to(dtype)
+    mixed = mix_batch(clips, noise, snr_db, clip_ids)
+    for i, db in enumerate(snr_db.tolist()):
+        for ours, twin in zip(mixed, mix_one(clips[i], noise[i], db), strict=True):
+            assert ours.dtype == dtype
+            torch.testing.assert_close(ours[i], twin, atol=1e-6, rtol=1e-6)
+
+
+def test_a_clip_does_not_depend_on_its_batch():
+    clips, noise, snr_db, clip_ids = real_sized()
+    whole = mix_batch(clips, noise, snr_db, clip_ids)
+    for some in (slice(2, 3), slice(1, 4), torch.tensor([5, 0, 3])):
+        part = mix_batch(clips[some], noise[some], snr_db[some], clip_ids[:3])
+        for ours, theirs in zip(part, whole, strict=True):
+            assert torch.equal(ours, theirs[some])
+
+
+def test_clips_that_stay_alone():
+    clips, noise, snr_db, clip_ids = real_sized()
+    mixed = mix_batch(clips, noise, snr_db, clip_ids)
+    alone = snr_db == CLEAN_DB
+    assert torch.equal(mixed.mixture[alone], mixed.target[alone])
+    assert not mixed.interference[alone].any()
+    assert mixed.interference[~alone].any(dim=1).all()
+    assert (mixed.mixture[alone].abs().amax(dim=1) == 1).all()
+
+
+def test_the_peak_is_that_of_the_magnitude():
+    mixed = mix(torch.tensor([0.1, -0.4, 0.2]), torch.zeros(3), CLEAN_DB)
+    assert mixed.mixture[1] == -1
+
+
+def test_a_batch_of_a_loader():
+    clips, noise, snr_db, clip_ids = real_sized(n_samples=100)
+    items = [
+        {"id": name, "clip": clip, "interference": other, "snr_db": db}
+        for name, clip, other, db in zip(
+            clip_ids, clips, noise, snr_db.tolist(), strict=True
+        )
+    ]
+    expected = mix_batch(clips, noise, snr_db, clip_ids)
+    for ours, twin in zip(
+        mixtures_of(PaddedBatch(items), "cpu"), expected, strict=True
+    ):
+        assert torch.equal(ours, twin)
+    assert is_mixed(PaddedBatch(items))
+    assert not is_mixed(PaddedBatch([items[1], items[4]]))
+
+
+def test_half_precision_leaves_mixtures_alone():
+    batch = real_sized()
+    expected = mix_batch(*batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = mix_batch(*batch)
+    assert all(map(torch.equal, mixed, expected))
+
+
 def test_arguments_are_left_alone():
-    target, interference = sources()
-    copies = target.clone(), interference.clone()
-    mix_at_snr(target, interference, 0.0)
-    clean(target)
-    assert torch.equal(target, copies[0])
-    assert torch.equal(interference, copies[1])
+    batch = real_sized()
+    copies = [part.clone() for part in batch[:3]]
+    mix_batch(*batch)
+    assert all(map(torch.equal, batch, copies))
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan])
-@pytest.mark.parametrize("which", [0, 1])
-def test_silence_names_the_clip(which, bad):
-    pair = list(sources())
-    pair[which] = torch.full((3000,), bad)
-    with pytest.raises(DataError, match="1-100032-A-0"):
-        mix_at_snr(*pair, 0.0, clip_id="1-100032-A-0")
+def test_silence_is_named(bad):
+    with pytest.raises(DataError, match="the clip '1-100032-A-0' is silent: remove"):
+        require_sound(torch.full((3000,), bad), "the clip '1-100032-A-0'")
+    require_sound(torch.tensor([0.0, -1e-30]), "a quiet clip")
 
 
 def test_cancelling_names_the_clip():
-    target, _ = sources()
-    with pytest.raises(DataError, match="1-100032-A-0"):
-        mix_at_snr(target, -target, 0.0, clip_id="1-100032-A-0")
+    clips, noise, snr_db, clip_ids = real_sized()
+    noise[3] = -clips[3]
+    with pytest.raises(DataError, match="clip '3' and its noise cancel out at 0 dB"):
+        mix_batch(clips, noise, snr_db, clip_ids)
 
 
 def test_lengths_must_agree():
-    with pytest.raises(ValueError, match="target and interference"):
-        mix_at_snr(torch.ones(5), torch.ones(1), 0.0)
-
-
-def test_snr_must_be_finite():
-    with pytest.raises(SettingError, match="snr_db"):
-        mix_at_snr(*sources(), math.inf)
-
-
-def test_clean():
-    target, _ = sources()
-    mixed = clean(target)
-    assert torch.equal(mixed.mixture, mixed.target)
-    assert not mixed.interference.any()
-    assert mixed.mixture.abs().max() == 1
-    with pytest.raises(DataError, match="1-100032-A-0"):
-        clean(torch.zeros(5), clip_id="1-100032-A-0")
+    with pytest.raises(ValueError, match="clips and interference"):
+        mix_batch(torch.ones(1, 5), torch.ones(1, 1), torch.zeros(1), ["a"])

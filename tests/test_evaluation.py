@@ -10,6 +10,7 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.datasets import CONDITIONS
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.evaluation import (
     at_equal_size,
@@ -70,8 +71,10 @@ def score(data, spectral, frozen, models):
 def test_mixtures_keep_their_sources(data):
     for condition in CONDITIONS:
         for batch in make_dataloader(data.dataset("test", condition), batch_size=4):
-            both = batch.target.data + batch.interference.data
-            torch.testing.assert_close(batch.mixture.data, both, atol=1e-6, rtol=0)
+            mixture, target, interference = mixtures_of(batch, "cpu")
+            torch.testing.assert_close(
+                mixture, target + interference, atol=1e-6, rtol=0
+            )
 
 
 def test_rows_that_explain_nothing(score):
@@ -352,3 +355,21 @@ def test_rounding_is_no_increase(spectral, frozen):
         batch = SimpleNamespace(id=["a", "b", "c"], class_index=torch.zeros(3))
         score_batch(table, "x", "m", batch, replace(heard, classifier=answers))
         assert table.means("x", "m")["AI"] == increase
+
+
+def test_every_signal_is_analysed_once(data, models, spectral, frozen, monkeypatch):
+    """Mixture, target, interference; then of each method what it keeps and removes."""
+    stft, signals = type(spectral).stft, []
+
+    def counting(self, wavs):
+        signals.extend(wavs.unbind())
+        return stft(self, wavs)
+
+    monkeypatch.setattr(type(spectral), "stft", counting)
+    dataset = data.dataset("test", "in_domain")
+    loader = make_dataloader(dataset, batch_size=len(dataset))
+    evaluate(
+        FaithfulnessTable(), "in_domain", models, loader, spectral, frozen,
+        progress=False,
+    )  # fmt: skip
+    assert len(signals) == len(dataset) * (3 + 2 * len(models))

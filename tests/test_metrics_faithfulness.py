@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lmac_td import metrics
+from tests.conftest import WaitsForTheGpu
 
 PAIRS = [
     metrics.average_increase,
@@ -100,8 +101,24 @@ def test_wrong_arguments_are_named(metric):
         metric(p.argmax(dim=1, keepdim=True), p[:, :1])
     with pytest.raises(ValueError, match="apply the softmax"):
         metric(p, 5 * p)
-    with pytest.raises(ValueError, match=r"NaN or infinite in clips \[1\]"):
-        metric(p, p * torch.tensor([[1.0], [math.nan], [1.0]]))
+    other = "p_out" if metric is metrics.faithfulness else "p_in"
+    for bad in (math.nan, math.inf, -math.inf):
+        spoilt = p * torch.tensor([[1.0], [bad], [1.0]])
+        match = r" is NaN or infinite in clips \[1\] of the batch\.$"
+        with pytest.raises(ValueError, match=f"^{other}{match}"):
+            metric(p, spoilt)
+        with pytest.raises(ValueError, match=f"^p_x{match}"):
+            metric(spoilt, 5 * p)  # both are wrong: NaN is said first
+    with pytest.raises(ValueError, match=r"^p_x must hold .* -1 to 0: apply"):
+        metric(p.round() - 1, 5 * p)  # both are: the first is named
+
+
+@pytest.mark.parametrize("metric", PAIRS, ids=lambda f: f.__name__)
+def test_arguments_are_checked_at_one_look(metric):
+    p = probabilities()
+    with WaitsForTheGpu() as waits:
+        metric(p, p)
+    assert waits.times == 1
 
 
 def test_the_decided_class_is_the_first_on_ties():

@@ -14,6 +14,7 @@ from lmac_td.metrics import (
     si_sdr_db,
 )
 from lmac_td.metrics.signal import SI_SDR_LIMIT_DB, SILENCE_DB
+from tests.conftest import WaitsForTheGpu
 
 
 def slow_kept(x, i):
@@ -98,6 +99,19 @@ def test_completeness_hears_what_is_invented_and_what_is_lost():
 def test_an_offset_is_a_distortion():
     x = signals(1)[0]
     assert (si_sdr_db(x + 0.1, x) < 30).all()
+
+
+def test_arguments_are_checked_at_one_look():
+    wavs = torch.rand(3, 8)
+    with WaitsForTheGpu() as waits:
+        kept_energy_db(wavs, wavs)
+    assert waits.times == 1
+    spoilt = wavs.clone()
+    spoilt[1, 2], spoilt[2, 0] = math.nan, math.inf
+    with pytest.raises(ValueError, match=r"^residual is NaN .* clips \[1, 2\] of"):
+        completeness_db(wavs, wavs, spoilt)
+    with pytest.raises(ValueError, match=r"^interpretation is NaN or infinite in"):
+        completeness_db(wavs, spoilt, spoilt)
 
 
 def test_wrong_signals_are_named():

@@ -10,6 +10,7 @@ from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td import evaluation
 from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import DataError, SettingError
 from lmac_td.interpreters.base import Interpreter
@@ -118,18 +119,20 @@ def test_the_mean_is_over_frames_and_clips():
 
 @pytest.fixture
 def batches():
-    """A quarter of a second a clip; by split, of other levels and numbers."""
-    clips = {"train": (3, 0.1), "valid": (2, 0.3), "test": (1, 0.9)}
+    """A quarter of a second a clip; by split, of other noises and numbers."""
+    clips = {"train": (3, 0.0), "valid": (2, 20.0), "test": (1, CLEAN_DB)}
     items = {
         split: [
             {
                 "id": f"{split}{i}",
-                "mixture": level * torch.randn(4000) / 3,
+                "clip": torch.randn(4000),
+                "interference": torch.randn(4000),
+                "snr_db": snr_db,
                 "class_index": 10 * len(split) + i,
             }
             for i in range(n_clips)
         ]
-        for split, (n_clips, level) in clips.items()
+        for split, (n_clips, snr_db) in clips.items()
     }
     return {
         split: [PaddedBatch(some[i : i + 2]) for i in range(0, len(some), 2)]
@@ -143,7 +146,7 @@ def test_of_every_split_a_level_leaves_what_a_ranking_puts_last(
 ):
     """Literal: clip by clip, bin by bin."""
     mixtures = {
-        split: torch.cat([batch.mixture.data for batch in some])
+        split: torch.cat([mixtures_of(batch, "cpu").mixture for batch in some])
         for split, some in batches.items()
     }
     magnitude = {split: spectral(wavs).magnitude for split, wavs in mixtures.items()}
@@ -198,7 +201,9 @@ def test_mixtures_are_the_same_at_every_visit(data_settings):
         batches = fixed_batches(
             data, split, "in_domain", {"batch_size": 4, "num_workers": 1}
         )
-        found = [(list(batch.id), batch.mixture.data) for batch in batches]
+        found = [
+            (list(batch.id), mixtures_of(batch, "cpu").mixture) for batch in batches
+        ]
         ids, wavs = zip(*found, strict=True)
         return ids, torch.cat(wavs)
 

@@ -206,3 +206,87 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(net(h), net(h))
     net.eval()
     assert torch.equal(net(h), net(h))
+
+
+def copies(**settings):
+    """The same net, which keeps all activations and which computes them again."""
+    nets = [
+        MaskNet(**SMALL, **settings, checkpoint_activations=again)
+        for again in (False, True)
+    ]
+    nets[1].load_state_dict(nets[0].state_dict(), strict=True)
+    return nets
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("norm_before", [True, False])
+def test_checkpointed_activations_change_no_result(dropout, norm_before):
+    h = torch.rand(2, 12, 33, dtype=torch.float64)
+    weight = torch.randn_like(h)
+    results = []
+    for net in copies(dropout=dropout, norm_before=norm_before):
+        net.double()
+        x = h.clone().requires_grad_()
+        torch.manual_seed(1)  # the second pass must draw the dropout of the first
+        mask = net(x)
+        (mask * weight).sum().backward()
+        results.append([mask, x.grad, *(p.grad for p in net.parameters())])
+        results[-1].append(torch.rand(3))  # and leave the generator where it was
+    for plain, again in zip(*results, strict=True):
+        assert torch.equal(plain, again)
+
+
+def test_checkpointed_activations_are_those_of_autocast():
+    h = torch.rand(2, 12, 33)
+    gradients = []
+    for net in copies():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mask = net(h)
+        mask.sum().backward()
+        assert mask.dtype == torch.float32
+        gradients.append([p.grad for p in net.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        assert torch.equal(plain, again)
+
+
+def test_checkpointed_activations_are_not_saved():
+    saved = [bytes_saved(net, torch.rand(1, 12, 400)) for net in copies()]
+    assert saved[1] < 0.4 * saved[0]
+
+
+def bytes_saved(net, h):
+    """What a pass keeps for its backward pass, the parameters aside."""
+    parameters = {p.untyped_storage().data_ptr() for p in net.parameters()}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = net(h)
+    assert output.requires_grad
+    return sum(kept.values())
+
+
+def test_nothing_is_checkpointed_without_gradients(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("there is no backward pass")
+
+    monkeypatch.setattr("lmac_td.nn.sepformer.checkpoint", refuse)
+    plain, again = copies()
+    h = torch.rand(1, 12, 33)
+    with torch.no_grad():
+        assert torch.equal(plain(h), again(h))
+    with pytest.raises(AssertionError, match="no backward pass"):
+        again(h)
+
+
+def test_a_mask_of_half_precision_adds_up_with_its_complement():
+    net = MaskNet(**SMALL)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        mask = net(torch.rand(2, 12, 33))
+    assert mask.dtype == torch.float32
+    assert net.double()(torch.rand(1, 12, 33).double()).dtype == torch.float64

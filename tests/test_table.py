@@ -25,6 +25,35 @@ from lmac_td.metrics.table import (
 N_RESAMPLES = 200
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_columns_come_to_the_host_unchanged(dtype):
+    """One by one: every metric's own numbers, to the last bit."""
+    given = batch() | sources() | answers()
+    given = {
+        name: value.to(dtype)
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for name, value in given.items()
+    }
+    table = FaithfulnessTable(n_resamples=N_RESAMPLES)
+    table.add(condition="c", method="m", **given)
+    columns = table.rows["c", "m"].columns
+    p = given["p_x"], given["p_in"]
+    wavs, kept = given["wavs"], given["interpretation"]
+    for name, expected in {
+        "decided": given["decided"],
+        "label": given["labels"],
+        "AD": metrics.average_drop(*p),
+        "AG": metrics.average_gain(*p),
+        "SPS": metrics.sparseness(given["attribution"]),
+        "completeness (dB)": metrics.completeness_db(wavs, kept, given["residual"]),
+        "SI-SDR (dB)": metrics.si_sdr_db(kept, given["target"]),
+        "insertion": metrics.area_under(given["p_kept"]),
+    }.items():
+        assert columns[name] == expected.tolist(), name
+        assert type(columns[name][0]) is type(expected.tolist()[0])
+
+
 def batch(n_clips=8, seed=0, prefix="clip"):
     """A batch of explanations as the evaluation hands it over."""
     generator = torch.Generator().manual_seed(seed)

@@ -8,7 +8,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
+from lmac_td.data.mixing import CLEAN_DB
 from lmac_td.errors import CheckpointError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.sparse_nmf import load_dictionary
@@ -114,14 +116,14 @@ def test_a_recipe_and_a_command_that_do_not_belong_together(recipe):
 
 
 def test_frames_are_the_log_magnitudes_of_the_clips_without_silence():
-    class Batch:
-        class mixture:  # noqa: N801
-            data = torch.randn(2, SAMPLE_RATE)
-
-    Batch.mixture.data[0, 8000:] = 0
+    clips = torch.randn(2, SAMPLE_RATE)
+    clips[0, 8000:] = 0
+    clips = clips / clips.abs().amax(dim=1, keepdim=True)
+    alone = {"interference": torch.zeros(SAMPLE_RATE), "snr_db": CLEAN_DB}
+    batch = PaddedBatch([{"id": "", "clip": clip} | alone for clip in clips])
     features = SpectralFeatures(*SPECTRA, n_mels=80)
-    magnitude = features(Batch.mixture.data).magnitude.log1p()
-    frames, n_silent = collect_frames(features, [Batch], "cpu")
+    magnitude = features(clips).magnitude.log1p()
+    frames, n_silent = collect_frames(features, [batch], "cpu")
     assert frames.shape == (513, 2 * 87 - n_silent)
     assert 38 <= n_silent <= 44
     torch.testing.assert_close(frames[:, -87:], magnitude[1].T)

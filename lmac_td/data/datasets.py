@@ -3,21 +3,26 @@
 A condition says what a clip is mixed with: ``in_domain`` noise as WHAM!'s,
 ``mixtures`` another clip of another class, ``white_noise``, ``speech``, and ``clean``
 nothing. Training draws new interference at every visit; validation and test pass
-``mixing_seed`` and meet the same mixtures every time.
+``mixing_seed`` and meet the same mixtures every time. What stands in a batch is not
+mixed yet: :func:`lmac_td.data.mixing.mixtures_of` does that, on the device.
 """
 
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.dataio.sampler import ReproducibleRandomSampler
 
 from lmac_td.data.cache import load_decoded
 from lmac_td.data.interference import OtherClasses, WhiteNoise
-from lmac_td.data.mixing import clean, mix_at_snr
-from lmac_td.data.noise import NoisePool
+from lmac_td.data.mixing import CLEAN_DB, require_sound
+from lmac_td.data.noise import NoisePool, fixed_generator
 from lmac_td.errors import SettingError, require_choice
 
-OUTPUT_KEYS = ["id", "mixture", "target", "interference", "class_index"]
+OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "class_index"]
 CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
 # Those that training knows.
 TRAINING_CONDITIONS = ("clean", "in_domain")
@@ -45,16 +50,18 @@ def make_dataset(
         Power of the clip over that of the interference, dB.
     mixing_seed : int, optional
         The same mixtures at every visit, chosen by this seed. ``None`` draws noise
-        anew from torch's global generator, which dataloader workers seed apart; only
-        for :data:`TRAINING_CONDITIONS`.
+        anew: by the visit where a loader's sampler is :class:`NewVisits`, else from
+        torch's global generator, which dataloader workers seed apart; only for
+        :data:`TRAINING_CONDITIONS`.
     clean_probability : float
         How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
 
     Returns
     -------
-    DynamicItemDataset
-        Its items are ``id``, ``mixture``, ``target``, ``interference`` (each (T,),
-        float32) and ``class_index``.
+    VisitedDataset
+        Its items are ``id``, ``clip`` and ``interference`` (each (T,), float32, as
+        decoded), ``snr_db`` (a float, infinite where the clip stays clean, with an
+        interference of zeros) and ``class_index``.
 
     Raises
     ------
@@ -68,6 +75,7 @@ def make_dataset(
     >>> from speechbrain.dataio.dataloader import make_dataloader
     >>> from lmac_td.data.corpus import generate_corpus
     >>> from lmac_td.data.esc50 import prepare_esc50
+    >>> from lmac_td.data.mixing import mixtures_of
     >>> from lmac_td.data.noise import NoisePool
     >>> root = tempfile.TemporaryDirectory()
     >>> corpus = generate_corpus(
@@ -80,7 +88,7 @@ def make_dataset(
     >>> pool = NoisePool(corpus / "wham_noise" / "tt", 16000, signal_length_s=0.5)
     >>> dataset = make_dataset(manifests["test"], "in_domain", pool, mixing_seed=0)
     >>> batch = next(iter(make_dataloader(dataset, batch_size=4)))
-    >>> batch.mixture.data.shape, batch.class_index.shape
+    >>> mixtures_of(batch, "cpu").mixture.shape, batch.class_index.shape
     (torch.Size([4, 8000]), torch.Size([4]))
     """
     require_choice("condition", condition, CONDITIONS)
@@ -94,6 +102,8 @@ def make_dataset(
             f"condition {condition} has nothing to mix clips with: prepare it, too, or "
             "use condition clean."
         )
+    if not math.isfinite(snr_db):
+        raise SettingError(f"snr_db is {snr_db}: give a finite number of decibels.")
     if not 0 <= clean_probability <= 1:
         raise SettingError(
             f"clean_probability is {clean_probability}: give a number from 0 to 1."
@@ -105,18 +115,71 @@ def make_dataset(
         )
 
     mixer = Mixer(condition, interference, snr_db, mixing_seed, clean_probability)
-    dataset = DynamicItemDataset.from_json(manifest)
+    dataset = VisitedDataset(json.loads(Path(manifest).read_text(encoding="utf-8")))
     # One call makes all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
-        mixer, takes=["id", "wav"], provides=["mixture", "target", "interference"]
+        mixer,
+        takes=["id", "wav", "visit"],
+        provides=["clip", "interference", "snr_db"],
     )
     dataset.set_output_keys(OUTPUT_KEYS)
     return dataset
 
 
+class VisitedDataset(DynamicItemDataset):
+    """A dataset that may be told at which visit a clip is read.
+
+    An index is a number, or a number and the visit, as :class:`NewVisits` gives it:
+    whichever worker reads the clip then reads the same.
+
+    Arguments
+    ---------
+    clips : dict of str to dict
+        A manifest.
+    """
+
+    def __init__(self, clips, *args, **kwargs):
+        clips = {clip_id: clip | {"visit": None} for clip_id, clip in clips.items()}
+        super().__init__(clips, *args, **kwargs)
+
+    def __getitem__(self, index):
+        """Items of one clip; see ``DynamicItemDataset``."""
+        if not isinstance(index, tuple):
+            return super().__getitem__(index)
+        index, visit = index
+        clip_id = self.data_ids[index]
+        clip = self.data[clip_id] | {"visit": visit}
+        return self.pipeline.compute_outputs({"id": clip_id, **clip})
+
+
+class NewVisits(ReproducibleRandomSampler):
+    """Shuffles a training split and numbers its visits, by seed and epoch alone.
+
+    What a clip is mixed with is then drawn by the clip, the seed and the epoch: neither
+    the number of workers nor an interruption changes it.
+
+    Arguments
+    ---------
+    As of ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
+
+    Example
+    -------
+    >>> visits = NewVisits(range(3), seed=7)
+    >>> visits.set_epoch(2)
+    >>> sorted(visits)
+    [(0, (7, 2)), (1, (7, 2)), (2, (7, 2))]
+    """
+
+    def __iter__(self):
+        """(index, (seed, epoch)) of every clip."""
+        visit = (self.seed, self.epoch)
+        for index in super().__iter__():
+            yield index, visit
+
+
 @dataclass(frozen=True)
 class Mixer:
-    """Mixes one clip; an object, not a closure, so that any worker can be sent it.
+    """Finds what one clip is mixed with; an object, so that any worker can be sent it.
 
     Arguments
     ---------
@@ -130,20 +193,29 @@ class Mixer:
     mixing_seed: int | None
     clean_probability: float
 
-    def __call__(self, clip_id, wav):
-        """Return the :class:`~lmac_td.data.mixing.Mixture` of a decoded clip."""
-        target = load_decoded(wav)
-        if self._stays_clean():
-            return clean(target, clip_id)
-        if self.mixing_seed is None:
+    def __call__(self, clip_id, wav, visit):
+        """Return a decoded clip, its interference and their ratio in dB."""
+        clip = load_decoded(wav)
+        require_sound(clip, f"the clip {clip_id!r}")
+        seed = visit if self.mixing_seed is None else self.mixing_seed
+        if self._stays_clean(clip_id, seed):
+            return clip, torch.zeros_like(clip), CLEAN_DB
+        if seed is None:
             other = self.interference.random()
         else:
-            other = self.interference.fixed(clip_id, self.condition, self.mixing_seed)
-        return mix_at_snr(target, other, self.snr_db, clip_id)
+            other = self.interference.fixed(clip_id, self.condition, seed)
+        if other.shape != clip.shape:  # a batch would pad it, and its power be another
+            raise ValueError(
+                f"the clip {clip_id!r} and its noise must both be (T,), not "
+                f"{tuple(clip.shape)} and {tuple(other.shape)}"
+            )
+        require_sound(other, f"the noise for {clip_id!r}")
+        return clip, other, float(self.snr_db)
 
-    def _stays_clean(self):
+    def _stays_clean(self, clip_id, seed):
         if self.condition == "clean":
             return True
-        return self.clean_probability > 0 and (
-            torch.rand(1).item() < self.clean_probability
-        )
+        if self.clean_probability == 0:
+            return False
+        generator = None if seed is None else fixed_generator(clip_id, "clean", seed)
+        return torch.rand(1, generator=generator).item() < self.clean_probability

@@ -1,8 +1,9 @@
-"""Mix a clip with interference at an exact signal-to-noise ratio, keeping both.
+"""Mix clips with interference at an exact signal-to-noise ratio, keeping both.
 
-The ratio is one of powers over the whole clip, 10 log10(E_s / E_n) dB. The scaled
-sources are returned beside the mixture: they are the ground truth that explanations are
-measured against.
+The ratio is one of powers over the whole clip, 10 log10(E_s / E_n) dB. A loader's
+batches carry clips and interference as they were decoded; they are mixed a batch at a
+time where they are heard, on a GPU if there is one. The scaled sources are returned
+beside the mixture: they are the ground truth that explanations are measured against.
 """
 
 import math
@@ -10,8 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from lmac_td.audio import peak_normalise
-from lmac_td.errors import DataError, SettingError
+from lmac_td.errors import DataError
 
 # The published code scales amplitudes, by .8 and .2 or by 1 and .5, not powers.
 PUBLISHED_SNR_DB = {
@@ -19,21 +19,23 @@ PUBLISHED_SNR_DB = {
     "white_noise": 20 * math.log10(1 / 0.5),
     "speech": 20 * math.log10(0.8 / 0.2),
 }
+# Of a clip that stays alone.
+CLEAN_DB = math.inf
 
 _REMEDY = "remove it from the data set"
 
 
 class Mixture(NamedTuple):
-    """A mixture and what it is made of: mixture = target + interference.
+    """Mixtures and what they are made of: mixture = target + interference.
 
     Arguments
     ---------
     mixture : torch.Tensor
-        (T,), its largest magnitude is 1.
+        (B, T), the largest magnitude of each is 1.
     target : torch.Tensor
-        (T,), the clip to be classified, at its level in the mixture.
+        (B, T), the clips to be classified, at their level in the mixtures.
     interference : torch.Tensor
-        (T,), the rest, at its level in the mixture.
+        (B, T), the rest, at its level in the mixtures.
     """
 
     mixture: torch.Tensor
@@ -41,91 +43,117 @@ class Mixture(NamedTuple):
     interference: torch.Tensor
 
 
-def mix_at_snr(target, interference, snr_db, clip_id=""):
-    """Add interference to a clip so that their power ratio is ``snr_db``.
+def mixtures_of(batch, device):
+    """Mix a loader's batch on a device: the one place where mixtures are made.
 
-    With energies E = sum of squares, the interference is multiplied by
+    Arguments
+    ---------
+    batch : PaddedBatch
+        Of :func:`lmac_td.data.datasets.make_dataset`, with ``id``, ``clip``,
+        ``interference`` and ``snr_db``.
+    device : str or torch.device
+
+    Returns
+    -------
+    Mixture
+        On the device.
+
+    Raises
+    ------
+    DataError
+        As :func:`mix_batch`.
+    """
+    clips, interference, snr_db = (
+        part.to(device, non_blocking=True)
+        for part in (batch.clip.data, batch.interference.data, batch.snr_db)
+    )
+    return mix_batch(clips, interference, snr_db, batch.id)
+
+
+def is_mixed(batch):
+    """Whether any clip of a loader's batch has interference; no GPU is asked."""
+    return bool((batch.snr_db < CLEAN_DB).any())
+
+
+def mix_batch(clips, interference, snr_db, clip_ids):
+    """Add interference to clips so that their power ratio is ``snr_db``.
+
+    With energies E = sum of squares, the interference of each clip is multiplied by
     g = sqrt(E_s / E_n / 10^(dB / 10)); then all three are divided by max |mixture|.
 
     Arguments
     ---------
-    target, interference : torch.Tensor
-        (T,) each.
-    snr_db : float
-        Power of the target over that of the interference, dB.
-    clip_id : str
-        Named by errors.
+    clips : torch.Tensor
+        (B, T), none of them silent.
+    interference : torch.Tensor
+        (B, T); where it is silent, the clip stays alone.
+    snr_db : torch.Tensor
+        (B,), power of the clip over that of the interference, dB; ``CLEAN_DB`` for a
+        clip that stays alone.
+    clip_ids : sequence of str
+        (B,), named by errors.
 
     Returns
     -------
     Mixture
-        The mixture and both sources as they are in it.
+        The mixtures and both sources as they are in them.
 
     Raises
     ------
     DataError
-        One of the two is silent, or they cancel out.
-    SettingError
-        ``snr_db`` is not finite.
+        A clip and its interference cancel out.
 
     Example
     -------
-    >>> mixed = mix_at_snr(torch.randn(16000), torch.randn(16000), snr_db=5.0)
-    >>> ratio = mixed.target.square().sum() / mixed.interference.square().sum()
-    >>> round(10 * ratio.log10().item(), 3)
-    5.0
+    >>> clips, noise = torch.randn(2, 3, 16000)
+    >>> snr_db = torch.tensor([5.0, -10.0, CLEAN_DB])
+    >>> mixed = mix_batch(clips, noise, snr_db, ["dog", "rain", "clock"])
+    >>> ratio = mixed.target.square().sum(1) / mixed.interference.square().sum(1)
+    >>> (10 * ratio.log10()).round().tolist()
+    [5.0, -10.0, inf]
     """
-    if target.shape != interference.shape or target.ndim != 1:
+    if clips.shape != interference.shape or clips.ndim != 2:
         raise ValueError(
-            "target and interference must both be (T,), not "
-            f"{tuple(target.shape)} and {tuple(interference.shape)}"
+            "clips and interference must both be (B, T), not "
+            f"{tuple(clips.shape)} and {tuple(interference.shape)}"
         )
-    if not math.isfinite(snr_db):
-        raise SettingError(f"snr_db is {snr_db}: give a finite number of decibels.")
     # float64: a sum of 80 000 squares in float32 is off in the fourth digit of a dB.
-    target_energy = target.double().square().sum().item()
-    interference_energy = interference.double().square().sum().item()
-    for energy, what in ((target_energy, "clip"), (interference_energy, "noise for")):
-        if not energy > 0:  # written so that NaN fails too
-            raise DataError(f"the {what} {clip_id!r} is silent: {_REMEDY}.")
-    gain = math.sqrt(target_energy / interference_energy / 10 ** (snr_db / 10))
+    own, other = (part.double().square().sum(dim=1) for part in (clips, interference))
+    gain = (own / other / 10 ** (snr_db.double() / 10)).sqrt()
+    # Rounded: in what order a device sums is lost with the last digits.
+    gain = torch.where(other > 0, gain, 0).to(clips.dtype).unsqueeze(1)  # (B, 1)
+    # In place where it may be: on a CPU new memory costs more than the sums.
     interference = gain * interference
-    peak = (target + interference).abs().max()
-    if peak == 0:
+    mixture = clips + interference
+    peak = mixture.abs().amax(dim=1, keepdim=True)
+    silent = peak == 0
+    if silent.any():
+        place = int(silent.nonzero()[0, 0])
         raise DataError(
-            f"the clip {clip_id!r} and its noise cancel out at {snr_db} dB: {_REMEDY}."
+            f"the clip {clip_ids[place]!r} and its noise cancel out at "
+            f"{float(snr_db[place]):g} dB: {_REMEDY}."
         )
-    target, interference = target / peak, interference / peak
+    target = clips / peak
+    interference /= peak
     # Summed again after scaling, so that the sum holds to the last bit.
-    return Mixture(target + interference, target, interference)
+    torch.add(target, interference, out=mixture)
+    return Mixture(mixture, target, interference)
 
 
-def clean(target, clip_id=""):
-    """Make the mixture that is nothing but the clip, its peak at 1.
+def require_sound(wav, what):
+    """Refuse what has no power: it cannot be set to a ratio.
 
     Arguments
     ---------
-    target : torch.Tensor
+    wav : torch.Tensor
         (T,).
-    clip_id : str
-        Named by errors.
-
-    Returns
-    -------
-    Mixture
-        Its interference is zero.
+    what : str
+        Of whom it is.
 
     Raises
     ------
     DataError
-        The clip is silent.
-
-    Example
-    -------
-    >>> clean(torch.tensor([0.5, -1.0])).interference
-    tensor([0., 0.])
+        It is silent or holds NaN.
     """
-    if not target.any():
-        raise DataError(f"the clip {clip_id!r} is silent: {_REMEDY}.")
-    target = peak_normalise(target)
-    return Mixture(target, target, torch.zeros_like(target))
+    if not wav.abs().max() > 0:  # written so that NaN fails too
+        raise DataError(f"{what} is silent: {_REMEDY}.")

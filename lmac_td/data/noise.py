@@ -283,8 +283,8 @@ def fixed_generator(clip_id, condition, seed):
         The clip to be mixed with.
     condition : str
         The kind of mixture.
-    seed : int
-        The seed of the whole set of mixtures.
+    seed : int or tuple of int
+        The seed of the whole set of mixtures; in training, and the epoch.
 
     Returns
     -------

@@ -67,7 +67,8 @@ class Logits(nn.Module):
         # logarithm ends: it is then heard as silence, with the gradient at silence.
         x = x + (x.clamp(min=0) - x).detach()
         if self.domain == "stft":
-            x = self.log1p(x @ self.features.mel_matrix)
+            with torch.autocast(x.device.type, enabled=False):  # as in the features
+                x = self.log1p(x @ self.features.mel_matrix)
         return self.frozen(x).logits
 
 

@@ -171,13 +171,16 @@ class Interpreter(nn.Module):
             share = mask.detach().mean(dim=(1, 2)).unsqueeze(1)
             interpretation = interpretation + share * rounding
             residual = residual + (1 - share) * rounding
-        explanation = self.explain_audio(interpretation, residual, mask)
         if self.heard == "audio":
-            return explanation
-        return replace(
-            explanation,
+            return self.explain_audio(interpretation, residual, mask)
+        sound = magnitude_of(self.features.stft(interpretation))
+        return Explanation(
+            interpretation=interpretation,
+            residual=residual,
             heard_in=self.features.log_mel(magnitude_of(kept)),
             heard_out=self.features.log_mel(magnitude_of(removed)),
+            attribution=torch.log1p(sound),
+            mask=mask,
         )
 
     def explain_mel_mask(self, mask, wavs, features, mask_domain="magnitude"):

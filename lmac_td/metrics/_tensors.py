@@ -39,6 +39,13 @@ def in_double(*, dims=None, **tensors):
     >>> wavs.dtype, dtype
     (torch.float64, torch.float32)
     """
+    doubles, dtype = shaped_in_double(dims=dims, **tensors)
+    require_finite(**tensors)
+    return doubles, dtype
+
+
+def shaped_in_double(*, dims=None, **tensors):
+    """:func:`in_double`, but values are not looked at: no GPU is waited for."""
     first_name, first = next(iter(tensors.items()))
     for name, tensor in tensors.items():
         if not (isinstance(tensor, torch.Tensor) and tensor.is_floating_point()):
@@ -55,13 +62,31 @@ def in_double(*, dims=None, **tensors):
             )
         if tensor.shape[1:].numel() == 0:
             raise ValueError(f"{name} has no values: {tuple(tensor.shape)}.")
-        broken = ~tensor.isfinite().flatten(1).all(dim=1)
-        if broken.any():
-            clips = broken.nonzero().flatten().tolist()
-            raise ValueError(
-                f"{name} is NaN or infinite in clips {clips} of the batch."
-            )
     dtype = functools.reduce(
         torch.promote_types, (t.dtype for t in tensors.values()), torch.float32
     )
     return [tensor.to(torch.float64) for tensor in tensors.values()], dtype
+
+
+def require_finite(**tensors):
+    """Refuse NaN and infinity; a GPU is waited for once.
+
+    Arguments
+    ---------
+    **tensors : torch.Tensor
+        (B, ...) by name, all of one shape.
+
+    Raises
+    ------
+    ValueError
+        Names the first argument that holds one, and the clips.
+    """
+    finite = torch.stack([t.isfinite().flatten(1).all(dim=1) for t in tensors.values()])
+    if finite.all():
+        return
+    for name, of_clips in zip(tensors, finite, strict=True):
+        clips = (~of_clips).nonzero().flatten().tolist()
+        if clips:
+            raise ValueError(
+                f"{name} is NaN or infinite in clips {clips} of the batch."
+            )

@@ -10,6 +10,7 @@ the level of a mask does not count at all.
 """
 
 import functools
+import itertools
 
 import torch
 
@@ -127,7 +128,8 @@ def area_under(p, sizes=SIZES):
     (p,), dtype = in_double(dims=("B", "n_sizes"), p=p)
     if len(sizes) != p.shape[1]:
         raise ValueError(f"p has {p.shape[1]} columns for {len(sizes)} sizes.")
-    x = torch.tensor(sizes, dtype=p.dtype, device=p.device)
-    if len(sizes) < 2 or not (x.diff() > 0).all():
+    ascending = all(less < more for less, more in itertools.pairwise(sizes))
+    if len(sizes) < 2 or not ascending:
         raise ValueError(f"sizes must be two or more, ascending, not {sizes}.")
+    x = torch.tensor(sizes, dtype=p.dtype, device=p.device)
     return (torch.trapezoid(p, x, dim=1) / (x[-1] - x[0])).to(dtype)

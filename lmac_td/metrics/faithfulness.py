@@ -11,7 +11,7 @@ mixture, ``p_in`` of what is kept, ``p_out`` of what is removed.
 
 import torch
 
-from lmac_td.metrics._tensors import in_double
+from lmac_td.metrics._tensors import require_finite, shaped_in_double
 
 # A half-precision softmax may round this far above 1.
 _RANGE_TOLERANCE = 1e-3
@@ -19,14 +19,22 @@ _RANGE_TOLERANCE = 1e-3
 
 def _probabilities(**tensors):
     """Return the (B, C) arguments in float64 and the type of the result."""
-    doubles, dtype = in_double(dims=("B", "C"), **tensors)
-    for name, p in zip(tensors, doubles, strict=True):
-        if ((p < -_RANGE_TOLERANCE) | (p > 1 + _RANGE_TOLERANCE)).any():
-            raise ValueError(
-                f"{name} must hold probabilities in [0, 1], "
-                f"not values from {p.min():.3g} to {p.max():.3g}: apply the softmax."
-            )
-    return doubles, dtype
+    doubles, dtype = shaped_in_double(dims=("B", "C"), **tensors)
+    low, high = -_RANGE_TOLERANCE, 1 + _RANGE_TOLERANCE
+    # NaN and infinity lie in no range, so that one look at the values is enough.
+    in_range = torch.stack([((p >= low) & (p <= high)).all() for p in doubles])
+    if in_range.all():
+        return doubles, dtype
+    require_finite(**tensors)
+    name, p = next(
+        (name, p)
+        for name, p, fits in zip(tensors, doubles, in_range.tolist(), strict=True)
+        if not fits
+    )
+    raise ValueError(
+        f"{name} must hold probabilities in [0, 1], "
+        f"not values from {p.min():.3g} to {p.max():.3g}: apply the softmax."
+    )
 
 
 def of_class(p, c):

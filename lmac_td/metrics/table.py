@@ -235,10 +235,7 @@ class FaithfulnessTable:
             columns |= _ground_truth(wavs, interpretation, attribution, **truth)
         if p_kept is not None:
             columns |= _equal_size(len(clip_ids), **equal_size)
-        columns = {
-            name: column.tolist() if isinstance(column, torch.Tensor) else column
-            for name, column in columns.items()
-        }
+        columns = _on_host(columns)
         scores = self.rows.get((condition, method), ClipScores())
         scores.extend(columns)
         self.rows[condition, method] = scores
@@ -507,6 +504,13 @@ def _check_batch(clip_ids, decided, labels, p_x, c, wavs, attribution):
     if wrong.any():
         clip_id = clip_ids[int(wrong.nonzero()[0])]
         raise ValueError(f"decided is not the argmax of p_x for clip {clip_id!r}.")
+
+
+def _on_host(columns):
+    """Columns as lists; those that are tensors come from a GPU in one transfer."""
+    tensors = {k: v for k, v in columns.items() if isinstance(v, torch.Tensor)}
+    stacked = torch.stack([column.double() for column in tensors.values()])
+    return columns | dict(zip(tensors, stacked.tolist(), strict=True))
 
 
 def _ground_truth(

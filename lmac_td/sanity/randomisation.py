@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from lmac_td import evaluation
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.metrics.table import markdown_table, summarise
 from lmac_td.sanity.cascade import STAGES
@@ -30,7 +31,7 @@ class Comparison:
     ---------
     interpreters : dict of str to Interpreter
     batches : sequence of PaddedBatch
-        With ``id`` and ``mixture``; two clips or more.
+        As :func:`~lmac_td.data.mixing.mixtures_of` takes them; two clips or more.
     features : SpectralFeatures
     classifier : FrozenClassifier
         Intact.
@@ -48,7 +49,7 @@ class Comparison:
     def __init__(self, interpreters, batches, features, classifier, device="cpu"):
         self.interpreters, self.classifier = interpreters, classifier
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
-        self.wavs = [batch.mixture.data.to(device) for batch in batches]
+        self.wavs = [mixtures_of(batch, device).mixture for batch in batches]
         self.intact = [evaluation.decide(w, features, classifier) for w in self.wavs]
         self.records = []
         self.sounds = {name: {} for name in interpreters}

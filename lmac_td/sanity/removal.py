@@ -19,6 +19,7 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td import evaluation
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.metrics.curves import top_bins_at
 from lmac_td.sanity.retraining import Clips
 
@@ -104,18 +105,18 @@ def fixed_batches(data, split, condition, loader_settings):
     data : PreparedData
     split, condition : str
     loader_settings : dict
-        Of SpeechBrain's ``make_dataloader``; clips are mixed in this process.
+        Of SpeechBrain's ``make_dataloader``.
 
-    Yields
-    ------
-    PaddedBatch
+    Returns
+    -------
+    DataLoader
+        Of PaddedBatch.
     """
-    loader = make_dataloader(
-        data.dataset(split, condition), **loader_settings | {"num_workers": 0}
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(data.mixing_seed)
-        yield from loader
+    dataset = data.dataset(split, condition)
+    visits = [(index, data.mixing_seed) for index in range(len(dataset))]
+    # Of its own, so that no training in between is changed.
+    own = {"sampler": visits, "generator": torch.Generator()}
+    return make_dataloader(dataset, **loader_settings | own)
 
 
 class Removal:
@@ -124,8 +125,7 @@ class Removal:
     Arguments
     ---------
     batches_of : callable
-        A split of ``SPLITS`` -> its batches, with ``id``, ``mixture`` and
-        ``class_index``; the same at every call.
+        A split of ``SPLITS`` -> its batches, the same at every call.
     spectral_features : SpectralFeatures
     classifier : FrozenClassifier
         The one that is explained.
@@ -142,7 +142,7 @@ class Removal:
         self.fill = torch.zeros(len(spectral_features.mel_matrix), device=device)
         if fill == "mean":
             self.fill = mean_magnitude(
-                spectral_features(batch.mixture.data.to(device)).magnitude
+                spectral_features(mixtures_of(batch, device).mixture).magnitude
                 for batch in batches_of("train")
             )
 
@@ -175,7 +175,7 @@ class Removal:
 
     def _log_mels(self, batch, rank, levels):
         """What remains of a batch, (B, frames, n_mels) a level."""
-        wavs = batch.mixture.data.to(self.device)
+        wavs, *_ = mixtures_of(batch, self.device)
         features, decision = evaluation.decide(
             wavs, self.spectral_features, self.classifier
         )

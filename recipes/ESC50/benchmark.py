@@ -62,12 +62,6 @@ MIXTURE_SETTINGS = (
     "data_folder", "wham_folder", "test_fold_nums", "mixing_seed", "wham_snr_db",
     "condition", *EVALUATION_MIXTURES,
 )  # fmt: skip
-# As in the Makefile, where it is said why.
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 CUT_SHORT = ("running", "interrupted", "failed")  # "running": this program was killed
 PATIENCE_S = 20  # between asking a command to stop and killing it
 POLL_S = 0.1
@@ -630,9 +624,8 @@ def _say(line):
 
 
 def child_environment(jobs):
-    """The environment of the commands: a share of the cores, memory that is kept."""
+    """The environment of the commands: a share of the cores."""
     defaults = {
-        **ALLOCATOR,
         "TQDM_MININTERVAL": "30",  # s; a log is no terminal
         "PYTHONUNBUFFERED": "1",  # so that one can follow a log
     }

@@ -18,7 +18,8 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
-from lmac_td.data.datasets import TRAINING_CONDITIONS
+from lmac_td.data.datasets import TRAINING_CONDITIONS, NewVisits
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
 from lmac_td.files import write_atomically
@@ -30,7 +31,7 @@ class ClassifierBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Mixtures -> logits (B, C)."""
-        wavs = batch.mixture.data.to(self.device)
+        wavs, *_ = mixtures_of(batch, self.device)
         if stage == sb.Stage.TRAIN and self.hparams.time_shift:
             shift = int(torch.randint(wavs.shape[-1], (1,)))
             wavs = wavs.roll(shift, dims=-1)
@@ -40,7 +41,7 @@ class ClassifierBrain(sb.Brain):
 
     def compute_objectives(self, logits, batch, stage):
         """Mean cross-entropy against the labels."""
-        labels = batch.class_index.to(self.device)
+        labels = batch.class_index.to(self.device, non_blocking=True)
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
         self.losses.append(losses.detach())
         self.hits.append((logits.argmax(dim=-1) == labels).float())
@@ -81,9 +82,9 @@ class ClassifierBrain(sb.Brain):
         for batch in loader:
             logits = self.compute_forward(batch, sb.Stage.TEST)
             labels.append(torch.as_tensor(batch.class_index))
-            decisions.append(logits.argmax(dim=-1).cpu())
+            decisions.append(logits.argmax(dim=-1))
             clip_ids += batch.id
-        return torch.cat(labels).numpy(), torch.cat(decisions).numpy(), clip_ids
+        return torch.cat(labels).numpy(), torch.cat(decisions).cpu().numpy(), clip_ids
 
 
 def export(hparams, folder):
@@ -151,11 +152,14 @@ def main(argv=None):
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"](),
     )
+    train = data.dataset("train", clean_probability=hparams["clean_probability"])
+    # SpeechBrain tells its train_sampler the epoch.
+    brain.train_sampler = NewVisits(train, hparams["seed"])
     brain.fit(
         hparams["epoch_counter"],
-        data.dataset("train", clean_probability=hparams["clean_probability"]),
+        train,
         data.dataset("valid"),
-        train_loader_kwargs=hparams["train_loader"],
+        train_loader_kwargs=hparams["train_loader"] | {"sampler": brain.train_sampler},
         valid_loader_kwargs=hparams["eval_loader"],
     )
     epoch = load_best(

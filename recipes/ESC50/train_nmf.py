@@ -16,6 +16,7 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
 from lmac_td.files import temporary_folder_beside, write_atomically
@@ -41,7 +42,7 @@ def collect_frames(features, loader, device):
     features = features.to(device)
     frames, n_silent = [], 0
     for batch in tqdm(loader, desc="analysing", dynamic_ncols=True):
-        wavs = batch.mixture.data.to(device)
+        wavs, *_ = mixtures_of(batch, device)
         spectra = features.stft(wavs).abs().log1p().flatten(0, 1)  # (B * frames, bins)
         sounding = spectra.amax(dim=1) > 0
         frames.append(spectra[sounding])

@@ -1,0 +1,125 @@
+"""Benchmarks compare like with like, count right, and their commands run."""
+
+import importlib
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+from benchmarks import measure, sides
+from benchmarks.eval_batch import agreement as metrics_agree
+from benchmarks.published import PlainUNet
+from benchmarks.scaling import scaling_table
+from benchmarks.train_step import agreement
+from tests.conftest import ROOT
+
+# The published U-Net takes clips of five seconds alone.
+NARROW = {
+    "emb_dim": 64,
+    "cnn14_channels": [2, 4, 8, 16, 32],
+    "unet_channels": [8, 8, 8, 8],
+    "masknet_channels": 8,
+    "masknet_layers": 1,
+    "intra_layers": 1,
+    "inter_layers": 1,
+    "nhead": 2,
+    "d_ffn": 8,
+}
+OVERRIDES = measure.overrides(NARROW.items())
+GIVEN = [word for item in NARROW.items() for word in ("--setting", *map(str, item))]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)  # where the commands are run
+
+
+def test_both_ways_come_to_the_same_loss_and_gradient():
+    theirs = sides.training_as_published(sides.PUBLISHED, OVERRIDES, 2, "cpu")()
+    ours = sides.training(sides.PUBLISHED, OVERRIDES, 2, "cpu")()
+    assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
+    assert theirs["gradient norm"] > 0
+    assert ours["projections"].keys() == theirs["projections"].keys()
+    for name, projection in theirs["projections"].items():
+        assert ours["projections"][name] == pytest.approx(
+            projection, abs=1e-4 * theirs["gradient norm"]
+        ), name
+    assert "the losses differ by" in agreement(theirs, ours)
+
+
+def test_both_ways_come_to_the_same_seven_metrics():
+    theirs = sides.evaluation_as_published(sides.PUBLISHED, OVERRIDES, 2, "cpu")()
+    ours = sides.evaluation_batch(sides.PUBLISHED, OVERRIDES, 2, "cpu")()
+    whole = sides.evaluation_batch(
+        sides.PUBLISHED, OVERRIDES, 2, "cpu", equal_size=True
+    )()
+    assert list(theirs) == list(ours) == list(whole) == list(sides.SEVEN)
+    for name, values in theirs.items():
+        assert ours[name] == pytest.approx(values, rel=1e-4, abs=1e-4), name
+        assert whole[name] == ours[name], name
+    assert "COMP" in metrics_agree(theirs, ours)
+
+
+def test_a_side_that_is_wrong_is_seen():
+    """The digest tells gradients apart that differ in one tensor."""
+    net = PlainUNet(dim=16)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    one = {"loss": 1.0, **sides.digest(net)}
+    net.convt5.weight.grad *= 1.001
+    other = {"loss": 1.0, **sides.digest(net)}
+    assert agreement(one, one).count("0.0e+00") == 2
+    assert agreement(one, other).count("0.0e+00") == 1
+
+
+def test_attention_is_counted_as_what_it_computes():
+    def attend(backend):
+        query, key, value = torch.rand(3, 2, 4, 32, 8, requires_grad=True).unbind()
+        with sdpa_kernel(backend):
+            out = scaled_dot_product_attention(query, key, value)
+        out.sum().backward()
+
+    fused, _ = measure.counted(lambda: attend(SDPBackend.FLASH_ATTENTION))
+    plain, _ = measure.counted(lambda: attend(SDPBackend.MATH))
+    product = 2 * 2 * 4 * 32 * 32 * 8 / 1e9
+    assert plain == pytest.approx(6 * product)  # two products, four of their gradients
+    assert fused == pytest.approx(7 * product)  # one of them computed again
+
+
+def test_turns_ratios_and_spread():
+    assert measure.ratios([4.0, 9.0], [2.0, 3.0]) == [2.0, 3.0]
+    assert measure.with_spread([3.0, 1.0, 2.0]) == "2.00 [1.00, 3.00]"
+    measured = [
+        measure.Measured([0.22, 0.2], 1.0, 5.0, {}),
+        measure.Measured([1.0, 1.0], 1.0, 25.0, {}),
+    ]
+    table = scaling_table([1.0, 5.0], measured)
+    assert "1.05 [1.00, 1.10]" in table
+    assert "from proportional: 5 %" in table
+
+
+def test_without_a_gpu_one_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="give --device cpu"):
+        measure.check_device("cuda")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "heads"),
+    [
+        (["train_step", "--also", "checkpointing"], ["times as fast", "the losses"]),
+        (["eval_batch"], ["times as fast", "all columns", "Largest difference"]),
+        (["scaling", "--work", "training", "--lengths", "1"], ["proportional"]),
+        (["scaling", "--work", "evaluation", "--lengths", "1"], ["proportional"]),
+        (["epoch", "--clips", "1"], ["sum of its steps"]),
+    ],
+)
+def test_commands(command, heads, capsys):
+    name, *options = command
+    module = importlib.import_module(f"benchmarks.{name}")
+    module.main(["--repeats", "1", *options, *GIVEN])
+    printed = capsys.readouterr().out
+    for head in ("Machine: ", "| ---", *heads):
+        assert head in printed
