@@ -61,14 +61,19 @@ class TimedBrain(InterpreterBrain):
         super().on_stage_end(stage, stage_loss, epoch)
 
 
-def main(argv=None):
-    """Measure and print."""
+def read_options(argv):
+    """The command line."""
     options = parser(__doc__.splitlines()[0], batch_size=None)
     options.add_argument("--recipe", default="hparams/lmac_td_small.yaml")
     options.add_argument(
         "--clips", type=int, default=2, help="a class and fold; ten classes, two folds"
     )
-    options = options.parse_args(argv)
+    return options.parse_args(argv)
+
+
+def main(argv=None):
+    """Measure and print."""
+    options = read_options(argv)
     check_device(options.device)
     keep_freed_memory()
     head(f"{options.recipe}: an epoch of clips", options)

@@ -13,9 +13,14 @@ from benchmarks.report import head, speed_table
 COLUMNS = "all columns"
 
 
+def read_options(argv):
+    """The command line."""
+    return parser(__doc__.splitlines()[0]).parse_args(argv)
+
+
 def main(argv=None):
     """Measure and print."""
-    options = parser(__doc__.splitlines()[0]).parse_args(argv)
+    options = read_options(argv)
     check_device(options.device)
     rates = head(f"An evaluation batch of {options.batch_size} x 5 s", options)
     published = _side("as published", sides.evaluation_as_published, options)

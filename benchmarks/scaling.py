@@ -28,14 +28,19 @@ WORK = {
 UNIT_S = 5  # the papers' clips
 
 
-def main(argv=None):
-    """Measure and print."""
+def read_options(argv):
+    """The command line."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--work", choices=WORK, default="training")
     options.add_argument(
         "--lengths", type=float, nargs="+", default=[1, 2, 5, 10, 30], metavar="S"
     )
-    options = options.parse_args(argv)
+    return options.parse_args(argv)
+
+
+def main(argv=None):
+    """Measure and print."""
+    options = read_options(argv)
     check_device(options.device)
     lengths = sorted({*options.lengths, UNIT_S})
     build, settings = WORK[options.work]

@@ -19,8 +19,8 @@ VARIANTS = {
 }
 
 
-def main(argv=None):
-    """Measure and print."""
+def read_options(argv):
+    """The command line."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument(
         "--also",
@@ -30,7 +30,12 @@ def main(argv=None):
         metavar="VARIANT",
         help=f"variants of this project's steps: {', '.join(VARIANTS)}",
     )
-    options = options.parse_args(argv)
+    return options.parse_args(argv)
+
+
+def main(argv=None):
+    """Measure and print."""
+    options = read_options(argv)
     check_device(options.device)
     rates = head(f"A training step of {options.batch_size} x 5 s", options)
     for title, recipe in (

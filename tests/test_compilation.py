@@ -11,7 +11,7 @@ from torch._inductor import config as inductor
 from lmac_td import evaluation
 from lmac_td.compilation import compile_networks, networks_to_compile
 from lmac_td.errors import SettingError
-from lmac_td.nn.sepformer import GlobalNorm, MaskNet
+from lmac_td.nn.sepformer import MaskNet
 from lmac_td.objectives import MaskingLoss
 
 
@@ -120,18 +120,19 @@ def has_compiler():
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="g++ is not installed")
 def test_generated_code_gives_the_same(make_lmac_td, frozen, monkeypatch):
-    """One layer, by the backend of ``--compile``: whole networks take minutes."""
-    # Neither worth its while for two kernels.
+    """The U-Net, by the backend of ``--compile``, where pooling cut all axes by one."""
+    # Neither is worth its while here.
     monkeypatch.setattr(inductor, "compile_threads", 1)
     monkeypatch.setattr(inductor, "cpp_cache_precompile_headers", False)
     interpreter = make_lmac_td()
-    interpreter.masknet = norm = GlobalNorm(8)
-    x = torch.rand(2, 5, 8)
-    plain = norm(x)
-    expected = torch.autograd.grad(plain.square().sum(), norm.weight)
-    run_opts = RunOptions(compile=True, compile_module_keys=["masknet"])
+    unet, weight = interpreter.unet, interpreter.unet.up4.weight
+    _, reps = frozen.embedding_model(torch.rand(2, 127, 80))
+
+    def answer():
+        h = unet(reps, 127, 301, 186, 8)
+        return h, torch.autograd.grad(h.square().sum(), weight)[0]
+
+    plain = answer()
+    run_opts = RunOptions(compile=True, compile_module_keys=["unet"])
     compile_networks(interpreter, frozen, run_opts)
-    compiled = norm(x)
-    found = torch.autograd.grad(compiled.square().sum(), norm.weight)
-    torch.testing.assert_close(compiled, plain)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer(), plain, rtol=1e-4, atol=1e-6)

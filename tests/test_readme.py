@@ -4,6 +4,7 @@ That the scripts do what the README says is tested by running them, in
 ``test_commands.py``.
 """
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -23,7 +24,9 @@ OPTIONS = {
     "randomise_classifier.py": {"n_clips"},
     "roar.py": {"roar_levels", "repeats"},
 }
-READMES = [ROOT / "README.md", ROOT / "recipes" / "ESC50" / "README.md"]
+READMES = [
+    ROOT / folder / "README.md" for folder in (".", "recipes/ESC50", "benchmarks")
+]
 
 
 def commands(program):
@@ -35,7 +38,15 @@ def commands(program):
     return found
 
 
-@pytest.mark.parametrize("line", sorted(set(commands("python"))))
+@pytest.mark.parametrize("line", sorted(set(commands("python -m"))))
+def test_benchmarks(line):
+    _, _, module, *arguments = shlex.split(line)
+    importlib.import_module(module).read_options(arguments)
+
+
+@pytest.mark.parametrize(
+    "line", sorted(set(commands("python")) - set(commands("python -m")))
+)
 def test_python_commands(line):
     _, script, *arguments = shlex.split(line)
     assert (ROOT / script).is_file()

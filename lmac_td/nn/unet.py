@@ -155,11 +155,24 @@ def init_before_relu(layer):
 
 
 def fit(x, sizes):
-    """Repeat the last entry of an axis that pooling cut by one; leave the others."""
-    pad = []
-    for have, want in zip(reversed(x.shape[2:]), reversed(sizes), strict=True):
-        pad += [0, want - have]
-    return F.pad(x, pad, mode="replicate") if any(pad) else x
+    """Repeat the last entry of axes that pooling cut, from the third on.
+
+    As ``F.pad(mode="replicate")``, whose gradient ``torch.compile`` expects in another
+    layout than it gets.
+
+    Example
+    -------
+    >>> fit(torch.tensor([[[1.0, 2.0]]]), (4,))
+    tensor([[[1., 2., 2., 2.]]])
+    """
+    for axis, size in enumerate(sizes, start=2):
+        missing = size - x.shape[axis]
+        if missing < 0:
+            x = x.narrow(axis, 0, size)
+        elif missing:
+            last = x.narrow(axis, x.shape[axis] - 1, 1)
+            x = torch.cat([x, *[last] * missing], dim=axis)
+    return x
 
 
 def interpolate(x, n_frames, step):
