@@ -79,8 +79,9 @@ class Measured:
 def measure(sides, repeats, device="cpu", progress=print):
     """Let sides take turns.
 
-    Each turn of a side is one piece of work that is not timed, so that memory and
-    caches are as in the middle of a training, and one that is.
+    A side that keeps its memory gives it back after its turn, for the others; so a turn
+    begins with a piece of work that is not timed, after which memory is as it is in the
+    middle of a training. A side that does not keep it needs none.
 
     Arguments
     ---------
@@ -165,32 +166,32 @@ def _serve(pipe, side, device):
         if side.keeps_memory:
             keep_freed_memory()
         work = side.build(**side.settings, device=device)
+        give_freed_memory_back()
         answers = {
             "count": lambda: counted(work),
-            "time": lambda: timed(work, device),
+            "time": lambda: timed(work, device, warm_up=side.keeps_memory),
             "peak": lambda: peak_gb(device),
         }
         while True:
-            pipe.send(answers[pipe.recv()]())
+            answer = answers[pipe.recv()]()
+            if side.keeps_memory:  # not what the others need, while they work
+                give_freed_memory_back()
+            pipe.send(answer)
     except EOFError:  # asked no more
         return
     except BaseException:
         pipe.send(_Failure(traceback.format_exc()))
 
 
-def timed(work, device):
-    """Seconds of the second of two pieces of work; what was freed is then given back.
-
-    A side that waits must not hold what the others need.
-    """
-    work()
+def timed(work, device, warm_up):
+    """Seconds of a piece of work; the second of two, with a warm-up."""
+    if warm_up:
+        work()
     synchronise(device)
     begin = time.perf_counter()
     work()
     synchronise(device)
-    seconds = time.perf_counter() - begin
-    give_freed_memory_back()
-    return seconds
+    return time.perf_counter() - begin
 
 
 def synchronise(device):
