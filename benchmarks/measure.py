@@ -79,9 +79,10 @@ class Measured:
 def measure(sides, repeats, device="cpu", progress=print):
     """Let sides take turns.
 
-    A side that keeps its memory gives it back after its turn, for the others; so a turn
-    begins with a piece of work that is not timed, after which memory is as it is in the
-    middle of a training. A side that does not keep it needs none.
+    After its turn a side gives its memory back, for the others. A side that keeps
+    memory begins its turn with a piece of work that is not timed, after which memory is
+    as it is in the middle of a training; one that does not has to ask for it anew in
+    every step, and begins at once.
 
     Arguments
     ---------
@@ -98,9 +99,12 @@ def measure(sides, repeats, device="cpu", progress=print):
         In the order of the sides.
     """
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(side, device)) for side in sides]
-        # Counted apart: counting takes time, and would hide what is faster for it.
-        firsts = [worker.ask("count") for worker in workers]
+        workers, firsts = [], []
+        for side in sides:  # one after the other: building takes memory, too
+            workers.append(stack.enter_context(_Worker(side, device)))
+            # Counted apart: counting takes time, and would hide what is faster for it.
+            firsts.append(workers[-1].ask("count"))
+            progress(f"{side.name} is ready")
         seconds = [[] for _ in sides]
         for turn in range(repeats):
             for worker, taken in zip(workers, seconds, strict=True):
@@ -174,8 +178,7 @@ def _serve(pipe, side, device):
         }
         while True:
             answer = answers[pipe.recv()]()
-            if side.keeps_memory:  # not what the others need, while they work
-                give_freed_memory_back()
+            give_freed_memory_back()  # the others need it while this side waits
             pipe.send(answer)
     except EOFError:  # asked no more
         return

@@ -255,6 +255,8 @@ def published_brain(hparams, interpreter, classifier, device):
         "embedding_model": embedding_model.requires_grad_(False).eval(),
         "classifier": classifier.classifier,
     }
+    # Not this project's modules, which would take the memory of another model.
+    plain = {name: v for name, v in hparams.items() if isinstance(v, int | float)}
     rate = hparams["sample_rate"]
     analysis = {
         "compute_stft": STFT(
@@ -276,6 +278,6 @@ def published_brain(hparams, interpreter, classifier, device):
         opt_class=lambda parameters: torch.optim.Adam(
             parameters, lr=hparams["lr"], weight_decay=hparams["weight_decay"]
         ),
-        hparams={**hparams, **analysis},
+        hparams={**plain, **analysis},
         run_opts={"device": device},
     )
