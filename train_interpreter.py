@@ -13,7 +13,7 @@ import sys
 
 from lmac_td.brain import InterpreterBrain
 from lmac_td.compilation import networks_to_compile
-from lmac_td.data.datasets import NewVisits
+from lmac_td.data.datasets import meet_anew
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment import open_experiment
 
@@ -53,13 +53,13 @@ def main(argv=None):
         checkpointer=hparams["checkpointer"](),
     )
     train = data.dataset("train")
-    # SpeechBrain tells its train_sampler the epoch.
-    brain.train_sampler = NewVisits(train, hparams["seed"])
     brain.fit(
         hparams["epoch_counter"],
         train,
         data.dataset("valid"),
-        train_loader_kwargs=hparams["train_loader"] | {"sampler": brain.train_sampler},
+        train_loader_kwargs=meet_anew(
+            brain, train, hparams["train_loader"], hparams["seed"]
+        ),
         valid_loader_kwargs=hparams["eval_loader"],
     )
     print(

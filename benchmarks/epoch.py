@@ -21,11 +21,10 @@ from benchmarks.measure import (
     with_spread,
 )
 from benchmarks.report import head
-from lmac_td.allocator import keep_freed_memory
 from lmac_td.brain import InterpreterBrain
 from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
-from lmac_td.data.datasets import NewVisits
+from lmac_td.data.datasets import meet_anew
 from lmac_td.hparams import load_recipe
 from lmac_td.metrics.table import markdown_table
 
@@ -75,7 +74,6 @@ def main(argv=None):
     """Measure and print."""
     options = read_options(argv)
     check_device(options.device)
-    keep_freed_memory()
     head(f"{options.recipe}: an epoch of clips", options)
     with tempfile.TemporaryDirectory() as folder:
         brain, train, loader = training(options, folder)
@@ -127,8 +125,8 @@ def training(options, folder):
         run_opts={"device": options.device, "noprogressbar": True},
     )
     train = prepared.dataset("train")
-    brain.train_sampler = NewVisits(train, hparams["seed"])
-    return brain, train, {**hparams["train_loader"], "sampler": brain.train_sampler}
+    loader = meet_anew(brain, train, hparams["train_loader"], hparams["seed"])
+    return brain, train, loader
 
 
 if __name__ == "__main__":

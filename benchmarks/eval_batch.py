@@ -50,7 +50,7 @@ def _side(name, build, options, recipe=sides.PUBLISHED, **settings):
             "batch_size": options.batch_size,
             **settings,
         },
-        keeps_memory=build is sides.evaluation_batch,
+        set_up=build is sides.evaluation_batch,
     )
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils import flop_counter
 
-from lmac_td.allocator import give_freed_memory_back, keep_freed_memory
+from lmac_td.allocator import give_freed_memory_back
+from lmac_td.experiment import set_up_process
 
 GB = 1e9
 
@@ -38,14 +39,16 @@ class Side:
         callable without arguments that returns a dict of whatever is to be compared.
     settings : dict
         Plain values.
-    keeps_memory : bool
-        Whether freed memory is kept, as the commands of this project do.
+    set_up : bool
+        Whether its process is set up as those of this project's commands: freed memory
+        is kept, and a GPU computes float32 as float32. Otherwise both are left as glibc
+        and SpeechBrain have them (on a GPU, TF32).
     """
 
     name: str
     build: object
     settings: dict
-    keeps_memory: bool = True
+    set_up: bool = True
 
 
 @dataclass
@@ -79,10 +82,9 @@ class Measured:
 def measure(sides, repeats, device="cpu", progress=print):
     """Let sides take turns.
 
-    After its turn a side gives its memory back, for the others. A side that keeps
-    memory begins its turn with a piece of work that is not timed, after which memory is
-    as it is in the middle of a training; one that does not has to ask for it anew in
-    every step, and begins at once.
+    After its turn a side gives its memory back, for the others. So every turn begins
+    with a piece of work that is not timed, after which memory and caches are as they
+    are in the middle of a training.
 
     Arguments
     ---------
@@ -167,18 +169,18 @@ class _Failure:
 
 def _serve(pipe, side, device):
     try:
-        if side.keeps_memory:
-            keep_freed_memory()
+        if side.set_up:
+            set_up_process()
         work = side.build(**side.settings, device=device)
-        give_freed_memory_back()
+        give_back(device)
         answers = {
             "count": lambda: counted(work),
-            "time": lambda: timed(work, device, warm_up=side.keeps_memory),
+            "time": lambda: timed(work, device),
             "peak": lambda: peak_gb(device),
         }
         while True:
             answer = answers[pipe.recv()]()
-            give_freed_memory_back()  # the others need it while this side waits
+            give_back(device)  # the others need it while this side waits
             pipe.send(answer)
     except EOFError:  # asked no more
         return
@@ -186,15 +188,21 @@ def _serve(pipe, side, device):
         pipe.send(_Failure(traceback.format_exc()))
 
 
-def timed(work, device, warm_up):
-    """Seconds of a piece of work; the second of two, with a warm-up."""
-    if warm_up:
-        work()
+def timed(work, device):
+    """Seconds of the second of two pieces of work."""
+    work()
     synchronise(device)
     begin = time.perf_counter()
     work()
     synchronise(device)
     return time.perf_counter() - begin
+
+
+def give_back(device):
+    """Return freed memory of the CPU, and of a GPU."""
+    give_freed_memory_back()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 def synchronise(device):

@@ -7,9 +7,10 @@ convolutions; all at the published sizes and with the keys of
 :class:`lmac_td.classifier.FrozenClassifier`, so that both sides start from the same
 weights. Attention maps are computed and kept, what is kept and what is removed are
 analysed and classified one after the other, and an evaluation batch explains its clips
-three times. The frames are those of :class:`lmac_td.nn.filterbank.Filterbank` and the
-loss is this project's (means over bins, the decided class as the target), so that the
-results can be compared to the last digit.
+three times; the optimiser is Adam as PyTorch has it, not fused. The frames are those of
+:class:`lmac_td.nn.filterbank.Filterbank` and the loss is this project's (means over
+bins, the decided class as the target), so that the results can be compared to the last
+digit.
 """
 
 import quantus
@@ -122,9 +123,12 @@ class PublishedBrain(sb.Brain):
 
     def spectra(self, wavs):
         """|STFT| and log1p-mel of wavs (B, T), by SpeechBrain's modules."""
-        hparams = self.hparams
-        magnitude = spectral_magnitude(hparams.compute_stft(wavs), power=0.5)
-        return magnitude, torch.log1p(hparams.compute_fbank(magnitude))
+        magnitude = self.magnitude(wavs)
+        return magnitude, torch.log1p(self.hparams.compute_fbank(magnitude))
+
+    def magnitude(self, wavs):
+        """|STFT| of wavs (B, T)."""
+        return spectral_magnitude(self.hparams.compute_stft(wavs), power=0.5)
 
     def classify(self, log_mel):
         """Logits (B, C) and representations."""
@@ -151,9 +155,9 @@ class PublishedBrain(sb.Brain):
         """The masking loss, a mean over the batch."""
         logits, kept, removed = outputs
         weights, decided = self.hparams, logits.argmax(dim=1)
-        logits_in, _ = self.classify(self.spectra(kept)[1])
+        magnitude, log_mel = self.spectra(kept)
+        logits_in, _ = self.classify(log_mel)
         logits_out, _ = self.classify(self.spectra(removed)[1])
-        magnitude, _ = self.spectra(kept)
         return (
             weights.l_in_w * F.cross_entropy(logits_in, decided)
             - weights.l_out_w * F.cross_entropy(logits_out, decided)
@@ -184,7 +188,7 @@ class PublishedBrain(sb.Brain):
 
         # AI, AD, AG: what is kept, once more.
         kept, _, _ = self.interpret(wavs, reps)
-        self.spectra(wavs)
+        self.magnitude(wavs)
         logits_in, _ = self.classify(self.spectra(kept)[1])
         p_in = of_class(logits_in.softmax(dim=1), c)
 
@@ -194,14 +198,16 @@ class PublishedBrain(sb.Brain):
             self.modules.interpreter.decode(h, wavs.shape[1])
             for h in (mask * h_e, (1 - mask) * h_e, h_e)
         )
-        magnitudes = [self.spectra(wav) for wav in (kept, removed, both, wavs)]
-        same, _ = self.classify(magnitudes[0][1])
-        self.classify(magnitudes[1][1])
+        magnitude_in, heard_in = self.spectra(kept)
+        same, _ = self.classify(heard_in)
+        self.classify(self.spectra(removed)[1])
+        for wav in (both, wavs):
+            self.magnitude(wav)
         fidelity = (same.argmax(dim=1) == c).float()
         for wav in (kept, removed, wavs):  # the spectrograms that are drawn
-            self.spectra(wav)
+            self.magnitude(wav)
         sparseness, complexity = [], []
-        for magnitude in torch.log1p(magnitudes[0][0]).cpu().numpy():
+        for magnitude in torch.log1p(magnitude_in).cpu().numpy():
             arguments = {
                 "model": None,
                 "x_batch": magnitude[None, None],

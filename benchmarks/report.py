@@ -9,6 +9,7 @@ from benchmarks.measure import (
     ratios,
     with_spread,
 )
+from lmac_td.experiment import set_up_process
 from lmac_td.metrics.table import markdown_table
 
 
@@ -20,6 +21,7 @@ def head(what, options):
     dict of str to float
         GFLOP/s of matrix products, by type.
     """
+    set_up_process()
     rates = {
         "float32": matrix_rate(options.device),
         "bf16": matrix_rate(options.device, torch.bfloat16),

@@ -76,7 +76,7 @@ def side(name, build, recipe, options, settings=None, run_opts=None):
             "batch_size": options.batch_size,
             **(run_opts or {}),
         },
-        keeps_memory=build is sides.training,
+        set_up=build is sides.training,
     )
 
 

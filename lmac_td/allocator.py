@@ -10,7 +10,7 @@ import ctypes
 import os
 
 # Of malloc.h: parameters of mallopt.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _LARGEST = 2**31 - 1  # mallopt takes an int
 _SETTINGS = {
     _M_MMAP_THRESHOLD: _LARGEST,  # map nothing smaller by itself
@@ -38,7 +38,14 @@ def keep_freed_memory():
     if any(name in os.environ for name in _ENVIRONMENT):
         return False
     mallopt = _of_glibc("mallopt")
-    return mallopt is not None and all(mallopt(*s) == 1 for s in _SETTINGS.items())
+    if mallopt is None:
+        return False
+    taken = {
+        setting: mallopt(setting, value) == 1 for setting, value in _SETTINGS.items()
+    }
+    if not taken[_M_MMAP_THRESHOLD]:  # before glibc 2.35 it ends at 32 MB: map nothing
+        taken[_M_MMAP_THRESHOLD] = mallopt(_M_MMAP_MAX, 0) == 1
+    return all(taken.values())
 
 
 def give_freed_memory_back():

@@ -15,6 +15,7 @@ from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.datasets import CONDITIONS
+from lmac_td.data.loading import on_the_cpu
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -345,6 +346,14 @@ class BothLoggers(sb.utils.train_logger.TrainLogger):
             logger.log_stats(stats_meta, train_stats, valid_stats, **others)
 
 
+def set_up_process():
+    """What every command does first: keep memory, and compute float32 as float32."""
+    keep_freed_memory()
+    # TF32 keeps three digits; ties between probabilities are told apart at six.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def open_experiment(argv, usage, needs):
     """Load the recipe that the command line names.
 
@@ -370,10 +379,7 @@ def open_experiment(argv, usage, needs):
     if "--help" in argv or "-h" in argv:
         print(f"{usage.strip()}\n\nSettings are those of the recipe; besides:\n")
         RunOptions.from_command_line_args(["--help"])  # prints and exits
-    keep_freed_memory()
-    # TF32 keeps three digits; ties between probabilities are told apart at six.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    set_up_process()
     recipe, run_opts, overrides = parse_arguments(argv)
     experiment = Experiment(
         recipe, load_recipe(recipe, overrides), _with_device(run_opts), overrides
@@ -386,6 +392,11 @@ def open_experiment(argv, usage, needs):
             "train_nmf.py, hparams/baselines*.yaml to eval_faithfulness.py alone, the "
             "others to train_interpreter.py and eval_faithfulness.py"
         )
+    if experiment.device.startswith("cpu"):
+        for name in {"train_loader", "eval_loader"} & set(experiment.hparams):
+            experiment.hparams[name] = on_the_cpu(
+                experiment.hparams[name], experiment.hparams["num_workers"]
+            )
     for name in POSITIVE_SETTINGS:
         if name in experiment.hparams:
             require_number(name, experiment.hparams[name])

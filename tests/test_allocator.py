@@ -61,6 +61,23 @@ def test_what_the_user_has_set_stands(setting):
     assert taken == "False"
 
 
+def test_an_older_glibc_maps_nothing(monkeypatch):
+    """It refuses a threshold above 32 MB; the other settings are taken all the same."""
+    asked = {}
+
+    def mallopt(setting, value):
+        if (setting, value) == (-3, 2**31 - 1):
+            return 0
+        asked[setting] = value
+        return 1
+
+    monkeypatch.setattr(allocator, "_of_glibc", lambda name: mallopt)
+    for name in allocator._ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert allocator.keep_freed_memory()
+    assert asked == {-1: 2**31 - 1, -2: 2**28, -4: 0}
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     class Other:
         def __init__(self, name):

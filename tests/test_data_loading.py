@@ -12,7 +12,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.checkpoints import Checkpointer
 
 from lmac_td.data.datasets import NewVisits, make_dataset
-from lmac_td.data.loading import loader_settings
+from lmac_td.data.loading import loader_settings, on_the_cpu
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import SettingError
 
@@ -123,3 +123,12 @@ def test_the_generator_of_training_is_left_alone(dataset, n_workers):
     torch.manual_seed(0)
     list(make_dataloader(dataset, **loader_settings(4, n_workers)))
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(("num_workers", "kept"), [("auto", 0), (2, 2)])
+def test_a_run_on_the_cpu_leaves_the_gpu_alone(monkeypatch, num_workers, kept):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    settings = on_the_cpu(loader_settings(4, num_workers), num_workers)
+    assert not settings["pin_memory"]
+    assert settings["num_workers"] == kept
+    assert settings["persistent_workers"] == (kept > 0)

@@ -177,6 +177,27 @@ class NewVisits(ReproducibleRandomSampler):
             yield index, visit
 
 
+def meet_anew(brain, dataset, loader, seed):
+    """Let a Brain meet a training split in another order, with other noise, each epoch.
+
+    Arguments
+    ---------
+    brain : speechbrain.Brain
+        Tells its ``train_sampler`` the epoch.
+    dataset : VisitedDataset
+    loader : dict
+        Arguments of ``make_dataloader``.
+    seed : int
+
+    Returns
+    -------
+    dict
+        The arguments with the sampler.
+    """
+    brain.train_sampler = NewVisits(dataset, seed)
+    return {**loader, "sampler": brain.train_sampler}
+
+
 @dataclass(frozen=True)
 class Mixer:
     """Finds what one clip is mixed with; an object, so that any worker can be sent it.

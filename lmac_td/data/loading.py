@@ -58,6 +58,31 @@ def loader_settings(batch_size, num_workers="auto"):
     }
 
 
+def on_the_cpu(settings, num_workers):
+    """The same loader, for a run on the CPU of a machine that has a GPU.
+
+    Arguments
+    ---------
+    settings : dict
+        Of :func:`loader_settings`.
+    num_workers : int or str
+        As it was given there.
+
+    Returns
+    -------
+    dict
+
+    Example
+    -------
+    >>> on_the_cpu(loader_settings(8), "auto")["num_workers"]
+    0
+    """
+    settings = settings | {"pin_memory": False}
+    if num_workers == "auto":
+        settings |= {"num_workers": 0, "persistent_workers": False}
+    return settings
+
+
 def _n_cores():
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))

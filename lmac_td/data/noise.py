@@ -222,7 +222,7 @@ class NoisePool:
             The clip to be mixed with.
         condition : str
             The kind of mixture.
-        seed : int
+        seed : int or tuple of int
             Another seed gives another set of mixtures.
 
         Returns

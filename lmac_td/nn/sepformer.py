@@ -364,8 +364,8 @@ class MaskNet(nn.Module):
         ``relu`` or ``gelu``, inside the feed-forward nets.
     checkpoint_activations : bool
         In training, keep the input of each transformer layer alone and compute the
-        rest again in the backward pass: about a fifth of the memory of a step, for
-        about a third more time. The results are the same.
+        rest again in the backward pass: about a fifth of MaskNet's memory, for about a
+        third more of its time. The results are the same.
 
     Raises
     ------

@@ -282,11 +282,14 @@ class PublishedUNet(nn.Module):
         if n_t < 2 or n_f < 5:
             return plain(h)
         spread = {"stride": self.convt9.stride}
-        kernel = F.conv_transpose2d(self.convt8.weight, self.convt9.weight, **spread)
+        # In float32: what half precision would round here reaches all outputs.
+        with torch.autocast("cuda" if h.is_cuda else "cpu", enabled=False):
+            weight = self.convt9.weight
+            kernel = F.conv_transpose2d(self.convt8.weight, weight, **spread)
+            bias = torch.einsum("m,mnij->nij", self.convt8.bias, weight)
         both = F.conv_transpose2d(h, kernel, stride=(3 * 7, 1 * 3))
         both = both[:, :, 4 * 7 :, 2 * 3 :][:, :, : 21 * n_t - 6, : 3 * n_f + 13]
         # The bias of convt8 reaches all outputs alike but the edges.
-        bias = torch.einsum("m,mnij->nij", self.convt8.bias, self.convt9.weight)
         ones = h.new_ones(1, 1, 3 * n_t - 1, n_f + 2)
         both = both + F.conv_transpose2d(
             ones, bias.unsqueeze(0), self.convt9.bias, **spread

@@ -18,7 +18,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
-from lmac_td.data.datasets import TRAINING_CONDITIONS, NewVisits
+from lmac_td.data.datasets import TRAINING_CONDITIONS, meet_anew
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
@@ -153,13 +153,13 @@ def main(argv=None):
         checkpointer=hparams["checkpointer"](),
     )
     train = data.dataset("train", clean_probability=hparams["clean_probability"])
-    # SpeechBrain tells its train_sampler the epoch.
-    brain.train_sampler = NewVisits(train, hparams["seed"])
     brain.fit(
         hparams["epoch_counter"],
         train,
         data.dataset("valid"),
-        train_loader_kwargs=hparams["train_loader"] | {"sampler": brain.train_sampler},
+        train_loader_kwargs=meet_anew(
+            brain, train, hparams["train_loader"], hparams["seed"]
+        ),
         valid_loader_kwargs=hparams["eval_loader"],
     )
     epoch = load_best(
