@@ -51,7 +51,7 @@ def make_dataset(
     mixing_seed : int, optional
         The same mixtures at every visit, chosen by this seed. ``None`` draws noise
         anew: by the visit where a loader's sampler is :class:`NewVisits`, else from
-        torch's global generator, which dataloader workers seed apart; only for
+        torch's global generator of the process that reads; only for
         :data:`TRAINING_CONDITIONS`.
     clean_probability : float
         How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
