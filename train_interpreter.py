@@ -11,7 +11,7 @@ metrics stay in float32), and ``--compile`` compiles the networks.
 import shlex
 import sys
 
-from lmac_td.brain import InterpreterBrain
+from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.compilation import networks_to_compile
 from lmac_td.data.datasets import meet_anew
 from lmac_td.errors import SettingError, exit_on_user_error
@@ -38,11 +38,7 @@ def main(argv=None):
     experiment.add_tensorboard()
 
     brain = InterpreterBrain(
-        modules={
-            "features": hparams["features"],
-            "classifier": classifier,
-            "interpreter": hparams["interpreter"],
-        },
+        modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams={
             **hparams,

@@ -21,7 +21,7 @@ from benchmarks.measure import (
     with_spread,
 )
 from benchmarks.report import head
-from lmac_td.brain import InterpreterBrain
+from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
 from lmac_td.data.datasets import meet_anew
@@ -111,15 +111,10 @@ def training(options, folder):
         clips_per_class_and_fold=options.clips,
         duration_s=LENGTH_S,
     )
+    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
     prepared = hparams["prepare"](["train"], conditions=["in_domain"])
     brain = TimedBrain(
-        modules={
-            "features": hparams["features"],
-            "classifier": FrozenClassifier(
-                hparams["embedding_model"], hparams["classifier"]
-            ),
-            "interpreter": hparams["interpreter"],
-        },
+        modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": options.device, "noprogressbar": True},

@@ -7,10 +7,8 @@ which both must agree, and what all of this project's columns cost.
 """
 
 from benchmarks import sides
-from benchmarks.measure import Side, check_device, measure, overrides, parser, say
+from benchmarks.measure import check_device, measure, parser, say
 from benchmarks.report import head, speed_table
-
-COLUMNS = "all columns"
 
 
 def read_options(argv):
@@ -23,35 +21,16 @@ def main(argv=None):
     options = read_options(argv)
     check_device(options.device)
     rates = head(f"An evaluation batch of {options.batch_size} x 5 s", options)
-    published = _side("as published", sides.evaluation_as_published, options)
-    ours = _side("lmac-td", sides.evaluation_batch, options)
-    whole = _side(
-        f"lmac-td, {COLUMNS}", sides.evaluation_batch, options, equal_size=True
-    )
-    default = _side(
-        "lmac-td, default geometry",
-        sides.evaluation_batch,
-        options,
-        recipe=sides.DEFAULT,
-    )
-    every = [published, ours, whole, default]
+    ours, geometry = sides.evaluation_batch, sides.PUBLISHED
+    way = sides.evaluation_as_published
+    published = sides.side("as published", way, geometry, options)
+    same = sides.side("lmac-td", ours, geometry, options)
+    whole = sides.side("lmac-td, all columns", ours, geometry, options, equal_size=True)
+    default = sides.side("lmac-td, default geometry", ours, sides.DEFAULT, options)
+    every = [published, same, whole, default]
     measured = measure(every, options.repeats, options.device, say)
     print(speed_table("batch", every, measured, options.batch_size, rates))
     print(agreement(measured[0].outcome, measured[1].outcome))
-
-
-def _side(name, build, options, recipe=sides.PUBLISHED, **settings):
-    return Side(
-        name,
-        build,
-        {
-            "recipe": recipe,
-            "overrides": overrides(options.setting),
-            "batch_size": options.batch_size,
-            **settings,
-        },
-        set_up=build is sides.evaluation_batch,
-    )
 
 
 def agreement(one, other):

@@ -155,7 +155,7 @@ class _Worker:
             sys.exit(
                 f"{self.side.name} ended (exit code {self._process.exitcode}; -9 is "
                 "for want of memory, mostly): give a smaller --batch_size or "
-                "--length_s, or close other programs"
+                "close other programs"
             )
         if isinstance(answer, _Failure):
             sys.exit(f"{self.side.name} failed:\n{answer.trace}")
@@ -254,14 +254,8 @@ def matrix_rate(device="cpu", dtype=torch.float32, repeats=7):
     """
     n = 8192 if device.startswith("cuda") else 2048
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    seconds = []
-    for _ in range(repeats + 1):
-        synchronise(device)
-        begin = time.perf_counter()
-        a @ b
-        synchronise(device)
-        seconds.append(time.perf_counter() - begin)
-    return 2 * n**3 / statistics.median(seconds[1:]) / 1e9
+    seconds = [timed(lambda: a @ b, device) for _ in range(repeats)]
+    return 2 * n**3 / statistics.median(seconds) / 1e9
 
 
 def ratios(slow, fast):

@@ -10,10 +10,8 @@ import statistics
 
 from benchmarks import sides
 from benchmarks.measure import (
-    Side,
     check_device,
     measure,
-    overrides,
     parser,
     say,
     with_spread,
@@ -22,7 +20,7 @@ from benchmarks.report import head
 from lmac_td.metrics.table import markdown_table
 
 WORK = {
-    "training": (sides.training, [["checkpoint_activations", True]]),
+    "training": (sides.training, [("checkpoint_activations", True)]),
     "evaluation": (sides.evaluation_batch, []),
 }
 UNIT_S = 5  # the papers' clips
@@ -45,16 +43,12 @@ def main(argv=None):
     lengths = sorted({*options.lengths, UNIT_S})
     build, settings = WORK[options.work]
     every = [
-        Side(
+        sides.side(
             f"{length:g} s",
             build,
-            {
-                "recipe": sides.DEFAULT,
-                "overrides": overrides(
-                    [*options.setting, *settings, ["signal_length_s", length]]
-                ),
-                "batch_size": options.batch_size,
-            },
+            sides.DEFAULT,
+            options,
+            [*settings, ("signal_length_s", length)],
         )
         for length in lengths
     ]

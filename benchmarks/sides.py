@@ -4,9 +4,10 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 
+from benchmarks.measure import Side, overrides
 from benchmarks.published import published_brain
 from lmac_td import evaluation
-from lmac_td.brain import InterpreterBrain
+from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.hparams import load_recipe
@@ -17,22 +18,47 @@ PUBLISHED = "hparams/lmac_td_published.yaml"
 SEVEN = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP")
 
 
-def training_as_published(recipe, overrides, batch_size, device):
+def side(name, build, recipe, options, settings=(), **more):
+    """One side of a measurement.
+
+    Arguments
+    ---------
+    name : str
+    build : callable
+        Of this module.
+    recipe : str
+    options : argparse.Namespace
+        Of :func:`benchmarks.measure.parser`.
+    settings : sequence of (str, object)
+        Of the recipe, besides those of the command line.
+    **more
+        What else ``build`` is given.
+
+    Returns
+    -------
+    Side
+    """
+    given = {
+        "recipe": recipe,
+        "settings": overrides([*options.setting, *settings]),
+        "batch_size": options.batch_size,
+    }
+    ours = build in (training, evaluation_batch)
+    return Side(name, build, given | more, set_up=ours)
+
+
+def training_as_published(recipe, settings, batch_size, device):
     """Work: a training step of SpeechBrain's modules, the published way."""
-    hparams, classifier = _recipe(recipe, overrides)
+    hparams, classifier = _recipe(recipe, settings)
     brain = published_brain(hparams, hparams["interpreter"], classifier, device)
     return Training(brain, _mixed(batch_of(hparams, batch_size), device))
 
 
-def training(recipe, overrides, batch_size, device, **run_opts):
+def training(recipe, settings, batch_size, device, **run_opts):
     """Work: a training step of this project's Brain."""
-    hparams, classifier = _recipe(recipe, overrides)
+    hparams, classifier = _recipe(recipe, settings)
     brain = InterpreterBrain(
-        modules={
-            "features": hparams["features"],
-            "classifier": classifier,
-            "interpreter": hparams["interpreter"],
-        },
+        modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": device, **run_opts},
@@ -41,18 +67,18 @@ def training(recipe, overrides, batch_size, device, **run_opts):
     return Training(brain, batch_of(hparams, batch_size))
 
 
-def evaluation_as_published(recipe, overrides, batch_size, device):
+def evaluation_as_published(recipe, settings, batch_size, device):
     """Work: seven metrics of a batch, with the published numbers of passes."""
-    hparams, classifier = _recipe(recipe, overrides)
+    hparams, classifier = _recipe(recipe, settings)
     brain = published_brain(hparams, hparams["interpreter"], classifier, device)
     brain.modules.eval()
     batch = _mixed(batch_of(hparams, batch_size), device)
     return lambda: brain.evaluate_published(batch)
 
 
-def evaluation_batch(recipe, overrides, batch_size, device, equal_size=False):
+def evaluation_batch(recipe, settings, batch_size, device, equal_size=False):
     """Work: a batch as the validation scores it; all columns with ``equal_size``."""
-    hparams, classifier = _recipe(recipe, overrides)
+    hparams, classifier = _recipe(recipe, settings)
     features = hparams["features"].to(device)
     interpreter = hparams["interpreter"].to(device).eval()
     batch = batch_of(hparams, batch_size)
@@ -157,9 +183,9 @@ def _mixed(batch, device):
     return {"mixture": mixtures_of(batch, device).mixture}
 
 
-def _recipe(recipe, overrides):
+def _recipe(recipe, settings):
     """A recipe, and its classifier: random, but with the statistics of such clips."""
-    hparams = load_recipe(recipe, overrides)
+    hparams = load_recipe(recipe, settings)
     classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
     wavs = _mixed(batch_of(hparams, 4), "cpu")["mixture"]
     norms = [m for m in classifier.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -10,15 +10,15 @@ of ``--also``.
 import math
 
 from benchmarks import sides
-from benchmarks.measure import Side, check_device, measure, overrides, parser, say
+from benchmarks.measure import check_device, measure, parser, say
 from benchmarks.report import head, speed_table
 
 # Variants of this project's own step: settings of the recipe, and run options.
 VARIANTS = {
-    "bf16": ({}, {"precision": "bf16"}),
-    "checkpointing": ({"checkpoint_activations": True}, {}),
-    "compile": ({}, {"compile": True}),
-    "bf16 compile": ({}, {"precision": "bf16", "compile": True}),
+    "bf16": ([], {"precision": "bf16"}),
+    "checkpointing": ([("checkpoint_activations", True)], {}),
+    "compile": ([], {"compile": True}),
+    "bf16 compile": ([], {"precision": "bf16", "compile": True}),
 }
 
 
@@ -42,12 +42,17 @@ def main(argv=None):
     check_device(options.device)
     rates = head(f"A training step of {options.batch_size} x 5 s", options)
     way = sides.training_as_published
-    published = side("as published", way, sides.PUBLISHED, options)
-    same = side("lmac-td", sides.training, sides.PUBLISHED, options)
-    default = side("lmac-td, default geometry", sides.training, sides.DEFAULT, options)
+    published = sides.side("as published", way, sides.PUBLISHED, options)
+    same = sides.side("lmac-td", sides.training, sides.PUBLISHED, options)
+    default = sides.side(
+        "lmac-td, default geometry", sides.training, sides.DEFAULT, options
+    )
     variants = [
-        side(f"with {name}", sides.training, sides.DEFAULT, options, *VARIANTS[name])
+        sides.side(
+            f"with {name}", sides.training, sides.DEFAULT, options, settings, **run_opts
+        )
         for name in options.also
+        for settings, run_opts in [VARIANTS[name]]
     ]
     # In pairs: a published step at the published sizes leaves room for no third.
     first = tell("Published geometry", [published, same], options, rates)
@@ -63,21 +68,6 @@ def tell(title, every, options, rates):
     table = speed_table("step", every, measured, options.batch_size, rates)
     print(f"### {title}\n\n{table}", flush=True)
     return measured
-
-
-def side(name, build, recipe, options, settings=None, run_opts=None):
-    """One side of the measurement."""
-    return Side(
-        name,
-        build,
-        {
-            "recipe": recipe,
-            "overrides": overrides([*options.setting, *(settings or {}).items()]),
-            "batch_size": options.batch_size,
-            **(run_opts or {}),
-        },
-        set_up=build is sides.training,
-    )
 
 
 def agreement(one, other):

@@ -23,6 +23,26 @@ SATURATED_HIGH = 0.98
 SATURATED_LOW = 0.02
 
 
+def modules_of(hparams, classifier):
+    """What an :class:`InterpreterBrain` is given as ``modules``.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of a recipe, with ``features`` and ``interpreter``.
+    classifier : FrozenClassifier
+
+    Returns
+    -------
+    dict of str to torch.nn.Module
+    """
+    return {
+        "features": hparams["features"],
+        "classifier": classifier,
+        "interpreter": hparams["interpreter"],
+    }
+
+
 class InterpreterBrain(sb.Brain):
     """Train an interpreter of a frozen classifier.
 

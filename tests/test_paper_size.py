@@ -7,7 +7,7 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.allocator import give_freed_memory_back
-from lmac_td.brain import InterpreterBrain
+from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.evaluation import decide, explain, score
@@ -44,11 +44,7 @@ def batch_of(n_clips):
 def ready_to_train(hparams, classifier):
     """A Brain at the beginning of an epoch."""
     brain = InterpreterBrain(
-        modules={
-            "features": hparams["features"],
-            "classifier": classifier,
-            "interpreter": hparams["interpreter"],
-        },
+        modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": "cpu"},
