@@ -18,6 +18,7 @@ import traceback
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch.utils import flop_counter
 
 from lmac_td.allocator import give_freed_memory_back
@@ -244,17 +245,25 @@ _ON_CPU = {
 }
 
 
-def matrix_rate(device="cpu", dtype=torch.float32, repeats=7):
+def matrix_rate(device="cpu", dtype=torch.float32, product=F.linear, repeats=7):
     """Measure how fast the machine multiplies square matrices.
+
+    Arguments
+    ---------
+    device : str
+    dtype : torch.dtype
+    product : callable
+        Of two matrices, the second transposed.
+    repeats : int
 
     Returns
     -------
     float
-        GFLOP/s, the median: the yardstick of efficiency.
+        GFLOP/s, the median.
     """
     n = 8192 if device.startswith("cuda") else 2048
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    seconds = [timed(lambda: a @ b, device) for _ in range(repeats)]
+    seconds = [timed(lambda: product(a, b), device) for _ in range(repeats)]
     return 2 * n**3 / statistics.median(seconds) / 1e9
 
 
@@ -296,7 +305,9 @@ def _processor():
     except OSError:
         return platform.processor() or platform.machine()
     flags = lines.get("flags", "").split()
-    known = [flag for flag in ("avx2", "avx512f", "amx_bf16") if flag in flags]
+    known = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags
+    ]
     return f"{lines.get('model name', platform.machine())} ({', '.join(known)})"
 
 

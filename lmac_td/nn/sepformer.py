@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lmac_td.errors import SettingError
+from lmac_td.nn.linear import Linear, linear
 
 MAX_POSITIONS = 2500  # SpeechBrain's table, which its checkpoints hold
 
@@ -88,15 +89,16 @@ class SelfAttention(nn.Module):
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * d_model, d_model))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * d_model))
-        self.out_proj = nn.Linear(d_model, d_model)
+        self.out_proj = Linear(d_model, d_model)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x):
         """Return (B, L, d_model) for x (B, L, d_model)."""
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        qkv = linear(x, self.in_proj_weight, self.in_proj_bias)
         qkv = qkv.unflatten(-1, (3, self.nhead, -1))  # (B, L, 3, heads, d)
-        query, key, value = qkv.transpose(1, 3).unbind(2)  # (B, heads, L, d) each
+        # Apart first, so that their gradients are put together row by row.
+        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         return self.out_proj(out.transpose(1, 2).flatten(2))
@@ -140,10 +142,10 @@ class TransformerLayer(nn.Module):
         # One-entry ModuleDicts give SpeechBrain's keys without its wrappers.
         self.self_att = nn.ModuleDict({"att": SelfAttention(d_model, nhead, dropout)})
         ffn = nn.Sequential(
-            nn.Linear(d_model, d_ffn),
+            Linear(d_model, d_ffn),
             _FFN_ACTIVATIONS[ffn_activation](),
             nn.Dropout(dropout),
-            nn.Linear(d_ffn, d_model),
+            Linear(d_ffn, d_model),
         )
         self.pos_ffn = nn.ModuleDict({"ffn": ffn})
         self.norm1 = nn.ModuleDict({"norm": nn.LayerNorm(d_model, eps=1e-6)})
@@ -304,8 +306,8 @@ class DualPathBlock(nn.Module):
         self.intra_norm = _build_norm(norm, channels)
         self.inter_norm = _build_norm(norm, channels)
         if linear_layer_after_inter_intra:
-            self.intra_linear = nn.ModuleDict({"w": nn.Linear(channels, channels)})
-            self.inter_linear = nn.ModuleDict({"w": nn.Linear(channels, channels)})
+            self.intra_linear = nn.ModuleDict({"w": Linear(channels, channels)})
+            self.inter_linear = nn.ModuleDict({"w": Linear(channels, channels)})
 
     def forward(self, x):
         """Return (B, S, K, N) for S chunks of K frames x (B, S, K, N)."""
@@ -483,7 +485,7 @@ class MaskNet(nn.Module):
 
 def _pointwise(conv, x):
     """Apply a convolution of kernel 1 to channels-last x (..., N)."""
-    return F.linear(x, conv.weight.flatten(1), conv.bias)
+    return linear(x, conv.weight.flatten(1), conv.bias)
 
 
 def segment(x, chunk_size):
