@@ -105,8 +105,7 @@ def measure(sides, repeats, device="cpu", progress=print):
         workers, firsts = [], []
         for side in sides:  # one after the other: building takes memory, too
             workers.append(stack.enter_context(_Worker(side, device)))
-            # Counted apart: counting takes time, and would hide what is faster for it.
-            firsts.append(workers[-1].ask("count"))
+            firsts.append(workers[-1].ask("work"))
             progress(f"{side.name} is ready")
         seconds = [[] for _ in sides]
         for turn in range(repeats):
@@ -117,10 +116,10 @@ def measure(sides, repeats, device="cpu", progress=print):
                     f"{taken[-1]:.2f} s"
                 )
         peaks = [worker.ask("peak") for worker in workers]
-    return [
-        Measured(taken, peak, gflop, outcome)
-        for taken, peak, (gflop, outcome) in zip(seconds, peaks, firsts, strict=True)
-    ]
+        # In the end: counting takes time, and memory that is else given back.
+        gflops = [worker.ask("count") for worker in workers]
+    measured = zip(seconds, peaks, gflops, firsts, strict=True)
+    return [Measured(*values) for values in measured]
 
 
 class _Worker:
@@ -175,6 +174,7 @@ def _serve(pipe, side, device):
         work = side.build(**side.settings, device=device)
         give_back(device)
         answers = {
+            "work": work,
             "count": lambda: counted(work),
             "time": lambda: timed(work, device),
             "peak": lambda: peak_gb(device),
@@ -221,11 +221,10 @@ def peak_gb(device):
 
 
 def counted(work):
-    """(GFLOP of one piece of work, what the first one returned)."""
-    outcome = work()  # networks that are compiled are so now: not below the counter
+    """GFLOP of a piece of work. Networks to be compiled must be so already."""
     with flop_counter.FlopCounterMode(display=False, custom_mapping=_ON_CPU) as counter:
         work()
-    return counter.get_total_flops() / 1e9, outcome
+    return counter.get_total_flops() / 1e9
 
 
 def _attention(query, key, value, *_, out_shape=None, **__):

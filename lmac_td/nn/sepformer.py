@@ -100,8 +100,17 @@ class SelfAttention(nn.Module):
         # Apart first, so that their gradients are put together row by row.
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        out = _attend(query, key, value, dropout)
         return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+def _attend(query, key, value, dropout):
+    """Fused attention; on a CPU not in bfloat16, whose gradient is slow there."""
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        query, key, value = query.float(), key.float(), value.float()
+        with torch.autocast("cpu", enabled=False):
+            return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
 
 
 class TransformerLayer(nn.Module):
