@@ -2,8 +2,8 @@
 
     python -m benchmarks.scaling [--work evaluation] [--lengths 1 2 5 10 30]
 
-Prints seconds by length, and how far the cost of a second of sound is from that of a
-clip of five. Training steps checkpoint their activations, so that half a minute fits.
+Prints seconds by length, and how far they are from linear. Training steps checkpoint
+their activations, so that half a minute fits.
 """
 
 import statistics
@@ -58,7 +58,11 @@ def main(argv=None):
 
 
 def scaling_table(lengths, measured):
-    """Markdown of seconds by length, and the largest deviation from proportional."""
+    """Markdown of seconds by length, and how far they are from linear.
+
+    Two ways: from proportional to the length, which a cost that every clip has breaks,
+    and from the straight line through the shortest and the longest, which does not.
+    """
     unit = measured[lengths.index(UNIT_S)]
     rows, deviations = [], []
     for length, taken in zip(lengths, measured, strict=True):
@@ -82,8 +86,17 @@ def scaling_table(lengths, measured):
     ]  # fmt: skip
     return (
         f"{markdown_table(columns, rows)}\n"
-        f"Largest deviation from proportional: {100 * max(deviations):.0f} %."
+        f"Largest deviation from proportional: {100 * max(deviations):.0f} %; from the "
+        f"straight line through the ends: {100 * from_line(lengths, measured):.0f} %."
     )
+
+
+def from_line(lengths, measured):
+    """How far medians are from the line through the first and the last, relatively."""
+    seconds = [taken.median for taken in measured]
+    rise = (seconds[-1] - seconds[0]) / (lengths[-1] - lengths[0] or 1)
+    line = [seconds[0] + rise * (length - lengths[0]) for length in lengths]
+    return max(abs(a / b - 1) for a, b in zip(seconds, line, strict=True))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Prints two tables: the published geometry, where both must come to the same loss and
 gradient, and this project's default geometry against the published one; and a third one
-of ``--also``.
+of ``--also``, alone with ``--without_published``.
 """
 
 import math
@@ -33,7 +33,15 @@ def read_options(argv):
         metavar="VARIANT",
         help=f"variants of this project's steps: {', '.join(VARIANTS)}",
     )
-    return options.parse_args(argv)
+    options.add_argument(
+        "--without_published",
+        action="store_true",
+        help="only the variants, which need a quarter of the memory",
+    )
+    given = options.parse_args(argv)
+    if given.without_published and not given.also:
+        options.error("--without_published leaves nothing to measure: give --also")
+    return given
 
 
 def main(argv=None):
@@ -54,10 +62,11 @@ def main(argv=None):
         for name in options.also
         for settings, run_opts in [VARIANTS[name]]
     ]
-    # In pairs: a published step at the published sizes leaves room for no third.
-    first = tell("Published geometry", [published, same], options, rates)
-    print(f"{agreement(*(measured.outcome for measured in first))}\n")
-    tell("Default geometry", [published, default], options, rates)
+    if not options.without_published:
+        # In pairs: a published step leaves room for no third.
+        first = tell("Published geometry", [published, same], options, rates)
+        print(f"{agreement(*(measured.outcome for measured in first))}\n")
+        tell("Default geometry", [published, default], options, rates)
     if variants:
         tell("Variants of the default", [default, *variants], options, rates)
 

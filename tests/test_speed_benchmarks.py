@@ -7,10 +7,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks import measure, sides
+from benchmarks import measure, sides, train_step
 from benchmarks.eval_batch import agreement as metrics_agree
 from benchmarks.published import PlainUNet
-from benchmarks.scaling import scaling_table
+from benchmarks.scaling import from_line, scaling_table
 from benchmarks.train_step import agreement
 from tests.conftest import ROOT
 
@@ -134,12 +134,30 @@ def test_turns_ratios_and_spread():
     table = scaling_table([1.0, 5.0], measured)
     assert "1.05 [1.00, 1.10]" in table
     assert "from proportional: 5 %" in table
+    assert "the ends: 0 %" in table
+    costs = [measure.Measured([s], 1.0, 5.0, {}) for s in (2.0, 6.0, 6.0)]
+    assert from_line([1.0, 3.0, 5.0], costs) == pytest.approx(6 / 4 - 1)
+    assert from_line([5.0], costs[:1]) == 0
 
 
 def test_without_a_gpu_one_sentence_says_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="give --device cpu"):
         measure.check_device("cuda")
+
+
+def test_variants_can_be_measured_alone(monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(train_step, "head", lambda *_: {})
+    monkeypatch.setattr(
+        train_step, "tell", lambda _, every, *__: told.append([s.name for s in every])
+    )
+    train_step.main(["--without_published", "--also", "bf16", "checkpointing"])
+    assert told == [["lmac-td, default geometry", "with bf16", "with checkpointing"]]
+    with pytest.raises(SystemExit) as stopped:
+        train_step.main(["--without_published"])
+    assert stopped.value.code == 2
+    assert "give --also" in capsys.readouterr().err
 
 
 @pytest.mark.slow
