@@ -130,3 +130,18 @@ def test_a_pytorch_without_one_of_the_libraries_has_no_choice(monkeypatch, libra
     machine(monkeypatch, EPYC)
     monkeypatch.setattr(getattr(torch.backends, library), "is_available", lambda: False)
     assert mkl_leaves_avx512() is False
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
+def test_a_single_thread_goes_through_onednn_too():
+    """PyTorch computes a few large images by MKL then, many by oneDNN."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.profiler.profile() as profiler:
+            as_convolution(torch.rand(16, 5, 4), torch.rand(3, 4))
+    finally:
+        torch.set_num_threads(before)
+    assert "aten::mkldnn_convolution" in {
+        event.key for event in profiler.key_averages()
+    }

@@ -56,10 +56,15 @@ def linear(x, weight, bias=None):
 
 
 def as_convolution(x, weight, bias=None):
-    """``F.linear`` as a convolution of kernel 1 over an image of one row."""
-    rows = x.reshape(1, -1, 1, x.shape[-1])
-    image = rows.permute(0, 3, 1, 2)  # (1, N, rows, 1), channels last in memory
-    y = F.conv2d(image, weight[:, :, None, None], bias)  # (1, M, rows, 1)
+    """``F.linear`` as a convolution of kernel 1 over images of one row.
+
+    The first dimension of x counts the images: with a single thread PyTorch asks
+    oneDNN only for 16 or more.
+    """
+    n_images = len(x) if x.dim() > 2 else 1
+    rows = x.reshape(n_images, -1, 1, x.shape[-1])
+    images = rows.permute(0, 3, 1, 2)  # (images, N, rows, 1), channels last in memory
+    y = F.conv2d(images, weight[:, :, None, None], bias)  # (images, M, rows, 1)
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
