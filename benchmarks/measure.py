@@ -23,6 +23,7 @@ from torch.utils import flop_counter
 
 from lmac_td.allocator import give_freed_memory_back
 from lmac_td.experiment import set_up_process
+from lmac_td.nn.linear import processor
 
 GB = 1e9
 
@@ -294,20 +295,14 @@ def machine(device="cpu"):
 
 def _processor():
     """Its name and its instructions, as far as they matter here."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = dict(
-                (part.strip() for part in line.split(":", 1))
-                for line in file
-                if ":" in line
-            )
-    except OSError:
+    facts = processor()
+    if not facts:
         return platform.processor() or platform.machine()
-    flags = lines.get("flags", "").split()
+    flags = facts.get("flags", "").split()
     known = [
         flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags
     ]
-    return f"{lines.get('model name', platform.machine())} ({', '.join(known)})"
+    return f"{facts.get('model name', platform.machine())} ({', '.join(known)})"
 
 
 def parser(description, batch_size=1):

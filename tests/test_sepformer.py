@@ -180,8 +180,8 @@ def test_attention_weights_are_never_written():
 
 
 def literal_attention(attention, x):
-    """softmax(q k^T / sqrt(d)) v of each head (Vaswani et al., eq. 1), in x's type."""
-    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).to(x.dtype)
+    """softmax(q k^T / sqrt(d)) v of each head (Vaswani et al., eq. 1)."""
+    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
     heads = [
         torch.softmax(q @ k.transpose(1, 2) / q.shape[-1] ** 0.5, -1) @ v
         for q, k, v in zip(

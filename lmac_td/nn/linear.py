@@ -80,21 +80,25 @@ def mkl_leaves_avx512():
         torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and vendor() not in ("", "GenuineIntel")
+        and processor().get("vendor_id", "") not in ("", "GenuineIntel")
     )
 
 
-def vendor():
-    """The maker of this machine's processor, as Linux tells it; else empty."""
+def processor():
+    """What Linux tells of this machine's processor.
+
+    Returns
+    -------
+    dict of str to str
+        Of one core: ``vendor_id``, ``model name``, ``flags`` and so on; empty where
+        there is nothing to read.
+    """
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() == "vendor_id":
-                    return value.strip()
+            pairs = [line.split(":", 1) for line in file if ":" in line]
     except OSError:
-        pass
-    return ""
+        return {}
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 # Told once: a compiled network cannot ask.
