@@ -54,11 +54,11 @@ def main(argv=None):
     ]
     head(f"{options.work.capitalize()}, batches of {options.batch_size}", options)
     measured = measure(every, options.repeats, options.device, say)
-    print(scaling_table(lengths, measured))
+    print(scaling_table(lengths, measured, options.batch_size))
 
 
-def scaling_table(lengths, measured):
-    """Markdown of seconds by length, and how far they are from linear.
+def scaling_table(lengths, measured, batch_size):
+    """Markdown of seconds a batch by length, and how far they are from linear.
 
     Two ways: from proportional to the length, which a cost that every clip has breaks,
     and from the straight line through the shortest and the longest, which does not.
@@ -77,7 +77,7 @@ def scaling_table(lengths, measured):
                 with_spread(taken.seconds),
                 with_spread(relative),
                 f"{taken.peak_gb:.1f}",
-                f"{taken.gflop / length:.0f}",
+                f"{taken.gflop / length / batch_size:.3g}",
             ]
         )
     columns = [

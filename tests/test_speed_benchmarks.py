@@ -131,10 +131,14 @@ def test_turns_ratios_and_spread():
         measure.Measured([0.22, 0.2], 1.0, 5.0, {}),
         measure.Measured([1.0, 1.0], 1.0, 25.0, {}),
     ]
-    table = scaling_table([1.0, 5.0], measured)
+    table = scaling_table([1.0, 5.0], measured, batch_size=1)
     assert "1.05 [1.00, 1.10]" in table
     assert "from proportional: 5 %" in table
     assert "the ends: 0 %" in table
+    # GFLOP of one clip's second, however many clips are in the batch.
+    assert [row.split("|")[-2].strip() for row in table.splitlines()[2:4]] == ["5", "5"]
+    of_two = scaling_table([1.0, 5.0], measured, batch_size=2).splitlines()[2:4]
+    assert [row.split("|")[-2].strip() for row in of_two] == ["2.5", "2.5"]
     costs = [measure.Measured([s], 1.0, 5.0, {}) for s in (2.0, 6.0, 6.0)]
     assert from_line([1.0, 3.0, 5.0], costs) == pytest.approx(6 / 4 - 1)
     assert from_line([5.0], costs[:1]) == 0
