@@ -12,7 +12,6 @@ import time
 import speechbrain as sb
 
 from benchmarks.measure import (
-    check_device,
     overrides,
     parser,
     ratios,
@@ -25,6 +24,7 @@ from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
 from lmac_td.data.datasets import meet_anew
+from lmac_td.data.loading import on_the_cpu
 from lmac_td.hparams import load_recipe
 from lmac_td.metrics.table import markdown_table
 
@@ -73,7 +73,6 @@ def read_options(argv):
 def main(argv=None):
     """Measure and print."""
     options = read_options(argv)
-    check_device(options.device)
     head(f"{options.recipe}: an epoch of clips", options)
     with tempfile.TemporaryDirectory() as folder:
         brain, train, loader = training(options, folder)
@@ -120,7 +119,10 @@ def training(options, folder):
         run_opts={"device": options.device, "noprogressbar": True},
     )
     train = prepared.dataset("train")
-    loader = meet_anew(brain, train, hparams["train_loader"], hparams["seed"])
+    loader = hparams["train_loader"]
+    if options.device.startswith("cpu"):
+        loader = on_the_cpu(loader, hparams["num_workers"])
+    loader = meet_anew(brain, train, loader, hparams["seed"])
     return brain, train, loader
 
 

@@ -7,7 +7,7 @@ which both must agree, and what all of this project's columns cost.
 """
 
 from benchmarks import sides
-from benchmarks.measure import check_device, measure, parser, say
+from benchmarks.measure import measure, parser, say
 from benchmarks.report import head, speed_table
 
 
@@ -19,7 +19,6 @@ def read_options(argv):
 def main(argv=None):
     """Measure and print."""
     options = read_options(argv)
-    check_device(options.device)
     rates = head(f"An evaluation batch of {options.batch_size} x 5 s", options)
     ours, geometry = sides.evaluation_batch, sides.PUBLISHED
     way = sides.evaluation_as_published

@@ -44,7 +44,7 @@ class Side:
     set_up : bool
         Whether its process is set up as those of this project's commands: freed memory
         is kept, and a GPU computes float32 as float32. Otherwise both are left as glibc
-        and SpeechBrain have them (on a GPU, TF32).
+        and SpeechBrain have them (a GPU then multiplies in TF32).
     """
 
     name: str
@@ -62,8 +62,8 @@ class Measured:
     seconds : list of float
         A turn each.
     peak_gb : float
-        Of the process on a CPU, all told; of what PyTorch allocated on a GPU. 1e9
-        bytes.
+        1e9 bytes: of the process on a CPU, from its start; on a GPU of what PyTorch
+        allocated, once everything was built.
     gflop : float
         Of one piece of work: matrix products, convolutions and attention.
     outcome : dict
@@ -174,6 +174,8 @@ def _serve(pipe, side, device):
             set_up_process()
         work = side.build(**side.settings, device=device)
         give_back(device)
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
         answers = {
             "work": work,
             "count": lambda: counted(work),
@@ -210,13 +212,13 @@ def give_back(device):
 def synchronise(device):
     """Wait for a GPU."""
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
 
 def peak_gb(device):
     """The most memory that this process has held so far, in 1e9 bytes."""
     if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() / GB
+        return torch.cuda.max_memory_allocated(device) / GB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / GB
 
@@ -310,7 +312,7 @@ def parser(description, batch_size=1):
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    options.add_argument("--device", default="cpu", help="cpu or cuda")
+    options.add_argument("--device", type=_at_hand, default="cpu", help="cpu or cuda")
     options.add_argument(
         "--repeats", type=int, default=7, help="turns; 7 or more to quote"
     )
@@ -331,10 +333,11 @@ def overrides(settings):
     return "\n".join(f"{name}: {value}" for name, value in settings)
 
 
-def check_device(device):
-    """Refuse a GPU that is not there, in one sentence."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        sys.exit(f"device is {device}, but no CUDA GPU is at hand: give --device cpu")
+def _at_hand(name):
+    """The device that the command line names; a GPU that is not there is refused."""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("no CUDA GPU is at hand: give --device cpu")
+    return name
 
 
 def say(line):
@@ -342,7 +345,11 @@ def say(line):
     print(line, file=sys.stderr, flush=True)
 
 
+# Variables of the environment, by how they begin.
+_TELLING = ("OMP_", "MALLOC_", "MKL_", "GLIBC_TUNABLES", "NVIDIA_TF32", "PYTORCH_")
+
+
 def environment_note():
     """What the user has set that changes the numbers, or nothing."""
-    names = [n for n in os.environ if n.startswith(("OMP_", "MALLOC_", "MKL_"))]
+    names = [n for n in os.environ if n.startswith(_TELLING)]
     return ", ".join(f"{name}={os.environ[name]}" for name in sorted(names))

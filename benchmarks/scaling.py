@@ -10,7 +10,6 @@ import statistics
 
 from benchmarks import sides
 from benchmarks.measure import (
-    check_device,
     measure,
     parser,
     say,
@@ -39,7 +38,6 @@ def read_options(argv):
 def main(argv=None):
     """Measure and print."""
     options = read_options(argv)
-    check_device(options.device)
     lengths = sorted({*options.lengths, UNIT_S})
     build, settings = WORK[options.work]
     every = [

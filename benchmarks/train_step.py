@@ -10,7 +10,7 @@ of ``--also``, alone with ``--without_published``.
 import math
 
 from benchmarks import sides
-from benchmarks.measure import check_device, measure, parser, say
+from benchmarks.measure import measure, parser, say
 from benchmarks.report import head, speed_table
 
 # Variants of this project's own step: settings of the recipe, and run options.
@@ -47,7 +47,6 @@ def read_options(argv):
 def main(argv=None):
     """Measure and print."""
     options = read_options(argv)
-    check_device(options.device)
     rates = head(f"A training step of {options.batch_size} x 5 s", options)
     way = sides.training_as_published
     published = sides.side("as published", way, sides.PUBLISHED, options)

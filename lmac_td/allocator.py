@@ -2,8 +2,7 @@
 
 glibc maps every large block anew and unmaps it when it is freed. A training step frees
 gigabytes that the next one asks for again, and each of their pages is then zeroed and
-faulted in once more: a good part of a step on a CPU. What these settings are worth is
-measured by ``benchmarks/train_step.py``.
+faulted in once more: a good part of a step on a CPU.
 """
 
 import ctypes
@@ -11,10 +10,10 @@ import os
 
 # Of malloc.h: parameters of mallopt.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
-_LARGEST = 2**31 - 1  # mallopt takes an int
+_NO_LIMIT = -1  # which glibc reads as its largest number of bytes
 _SETTINGS = {
-    _M_MMAP_THRESHOLD: _LARGEST,  # map nothing smaller by itself
-    _M_TRIM_THRESHOLD: _LARGEST,  # give nothing back
+    _M_MMAP_THRESHOLD: _NO_LIMIT,  # map no block by itself
+    _M_TRIM_THRESHOLD: _NO_LIMIT,  # give nothing back
     _M_TOP_PAD: 2**28,  # bytes asked of the kernel at a time, at least
 }
 # What a user sets in one of these stands.

@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks import measure, sides, train_step
 from benchmarks.eval_batch import agreement as metrics_agree
 from benchmarks.published import PlainUNet
+from benchmarks.report import speed_table
 from benchmarks.scaling import from_line, scaling_table
 from benchmarks.train_step import agreement
 from tests.conftest import ROOT
@@ -144,10 +145,25 @@ def test_turns_ratios_and_spread():
     assert from_line([5.0], costs[:1]) == 0
 
 
-def test_without_a_gpu_one_sentence_says_so(monkeypatch):
+def test_without_a_gpu_one_sentence_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit, match="give --device cpu"):
-        measure.check_device("cuda")
+    with pytest.raises(SystemExit) as stopped:
+        train_step.main(["--device", "cuda"])
+    assert stopped.value.code == 2
+    assert "no CUDA GPU is at hand: give --device cpu" in capsys.readouterr().err
+
+
+def test_a_side_is_told_against_the_arithmetic_that_it_may_use():
+    taken = [measure.Measured([1.0], 1.0, 6.0, {})] * 3
+    every = [
+        measure.Side("as published", None, {}, set_up=False),
+        measure.Side("lmac-td", None, {}),
+        measure.Side("with bf16", None, {}),
+    ]
+    rates = {"float32": 10.0, "bf16": 100.0, "as published": 60.0}
+    table = speed_table("step", every, taken, 1, rates)
+    told = [row.split("|")[-2].strip() for row in table.splitlines()[2:5]]
+    assert told == ["10", "60", "6"]
 
 
 def test_variants_can_be_measured_alone(monkeypatch, capsys):
