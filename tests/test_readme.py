@@ -39,7 +39,8 @@ def commands(program):
 
 
 @pytest.mark.parametrize("line", sorted(set(commands("python -m"))))
-def test_benchmarks(line):
+def test_benchmarks(line, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     _, _, module, *arguments = shlex.split(line)
     importlib.import_module(module).read_options(arguments)
 
