@@ -9,12 +9,7 @@ their activations, so that half a minute fits.
 import statistics
 
 from benchmarks import sides
-from benchmarks.measure import (
-    measure,
-    parser,
-    say,
-    with_spread,
-)
+from benchmarks.measure import measure, parser, say, with_spread
 from benchmarks.report import head
 from lmac_td.metrics.table import markdown_table
 

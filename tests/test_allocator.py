@@ -40,10 +40,10 @@ print(libc.sbrk(0) - before)
 """
 
 
-def faults(*arguments, **environment):
-    """Run FAULTS in a process of its own and return the lines that it prints."""
+def printed(script, *arguments, **environment):
+    """Run a script in a process of its own and return the words that it prints."""
     return subprocess.run(
-        [sys.executable, "-c", FAULTS, *arguments],
+        [sys.executable, "-c", script, *arguments],
         env={"PATH": "", **environment},
         capture_output=True,
         text=True,
@@ -53,8 +53,8 @@ def faults(*arguments, **environment):
 
 @needs_glibc
 def test_what_is_freed_is_there_for_the_next_block():
-    taken, kept = faults("keep")
-    (given_back,) = faults("plain")
+    taken, kept = printed(FAULTS, "keep")
+    (given_back,) = printed(FAULTS, "plain")
     block = 2**26 // resource.getpagesize()
     assert taken == "True"
     assert int(kept) < block  # of ten
@@ -63,13 +63,7 @@ def test_what_is_freed_is_there_for_the_next_block():
 
 @needs_glibc
 def test_more_than_an_int_can_say_is_kept_too():
-    grown = subprocess.run(
-        [sys.executable, "-c", GROWTH],
-        env={"PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    (grown,) = printed(GROWTH)
     assert int(grown) >= 3 * 2**30
 
 
@@ -82,7 +76,7 @@ def test_more_than_an_int_can_say_is_kept_too():
     ],
 )
 def test_what_the_user_has_set_stands(setting):
-    taken, _ = faults("keep", **setting)
+    taken, _ = printed(FAULTS, "keep", **setting)
     assert taken == "False"
 
 
