@@ -38,12 +38,22 @@ def test_channels_are_averaged(tmp_path, rng):
     np.testing.assert_allclose(load_audio(path, 16000), twin, atol=1e-6)
 
 
-@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("rate", [8000, 22050, 22257, 44100, 44101, 48000])
 def test_resampling_keeps_the_tone(tmp_path, rate):
     wav = load_audio(write(tmp_path / "a.wav", tone(rate), rate), 16000)
     assert abs(len(wav) - 8000) <= 1
     # Away from the ends it is the tone itself, not only one of the same length.
     np.testing.assert_allclose(wav[1000:7000], tone(16000)[1000:7000], atol=2e-3)
+
+
+def test_resampling_removes_what_the_lower_rate_cannot_hold(tmp_path):
+    """A tone above half of the lower rate is gone, one below stays; no delay."""
+    high = write(tmp_path / "high.wav", tone(44101, hz=9000.0), 44101)
+    assert load_audio(high, 16000)[1000:7000].abs().max() < 1e-3
+    click = np.zeros(44101)
+    click[22050] = 0.9
+    wav = load_audio(write(tmp_path / "click.wav", click, 44101), 16000)
+    assert int(wav.abs().argmax()) == round(22050 * 16000 / 44101)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 1.001])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lmac_td.audio import SKIP_REMEDY, load_audio
+from lmac_td.audio import RESAMPLER, SKIP_REMEDY, load_audio
 from lmac_td.errors import LoadAudioError
 from lmac_td.files import write_atomically
 
@@ -46,7 +46,9 @@ def cached_path(path, sample_rate, signal_length_s, cache_folder):
     except OSError as error:
         raise LoadAudioError(f"{path} is missing: {SKIP_REMEDY}.") from error
     length_s = None if signal_length_s is None else float(signal_length_s)
-    key = [str(path), stat.st_size, stat.st_mtime_ns, int(sample_rate), length_s]
+    key = [
+        str(path), stat.st_size, stat.st_mtime_ns, int(sample_rate), length_s, RESAMPLER
+    ]  # fmt: skip
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     return Path(cache_folder) / f"{name}.npy"
 
