@@ -1,9 +1,9 @@
-"""Waveform -> STFT -> magnitude -> log-mel: what the classifier is given.
+"""Waveform -> STFT -> magnitude, and mel filters on it.
 
-The front end is that of SpeechBrain's ESC-50 recipes, so that classifiers trained
-there hear here what they heard there: a centred STFT with a Hamming window, the
-magnitude (not the power), triangular mel filters, and log(1 + .). The STFT of a
-signal is computed once and everything else is derived from it.
+The STFT is that of SpeechBrain's ESC-50 recipes: centred, with a Hamming window. That
+of a signal is computed once; masks, metrics and, where a classifier allows it, the
+classifier's inputs are derived from it. :class:`LogMel` is the front end of CNN14:
+triangular mel filters of the magnitude (not the power), and log(1 + .).
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,25 @@ from lmac_td.errors import SettingError
 
 @dataclass(frozen=True)
 class Features:
-    """What one pass of :class:`SpectralFeatures` gives for a batch of B clips.
+    """The spectra of a batch of B clips.
 
     Attributes
     ----------
     stft : Tensor, complex (B, frames, bins)
-    magnitude : Tensor (B, frames, bins), |stft|
-    log_mel : Tensor (B, frames, n_mels), the classifier's input
+    magnitude : Tensor (B, frames, bins)
+        |stft|.
     """
 
     stft: Tensor
     magnitude: Tensor
-    log_mel: Tensor
+
+    def select(self, rows):
+        """The same for some clips (N,), in their order; rows may repeat."""
+        return Features(self.stft[rows], self.magnitude[rows])
 
 
 class SpectralFeatures(nn.Module):
-    """STFT, magnitude and log1p-mel of waveforms, always in float32.
+    """STFT and magnitude of waveforms, always in float32.
 
     Arguments
     ---------
@@ -42,8 +45,6 @@ class SpectralFeatures(nn.Module):
         Points of the FFT; bins = n_fft // 2 + 1.
     win_length, hop_length : float
         In milliseconds, as everywhere in SpeechBrain.
-    n_mels : int
-        Mel filters between 0 Hz and half the sample rate.
 
     Raises
     ------
@@ -52,15 +53,15 @@ class SpectralFeatures(nn.Module):
 
     Example
     -------
-    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099, 80)
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
     >>> out = features(torch.randn(2, 16000))
-    >>> out.stft.shape, out.log_mel.shape
-    (torch.Size([2, 87, 513]), torch.Size([2, 87, 80]))
+    >>> out.stft.shape, out.magnitude.shape
+    (torch.Size([2, 87, 513]), torch.Size([2, 87, 513]))
     >>> features.istft(out.stft, length=16000).shape
     torch.Size([2, 16000])
     """
 
-    def __init__(self, sample_rate, n_fft, win_length, hop_length, n_mels):
+    def __init__(self, sample_rate, n_fft, win_length, hop_length):
         super().__init__()
         self.sample_rate = sample_rate
         self.n_fft = n_fft
@@ -75,10 +76,11 @@ class SpectralFeatures(nn.Module):
             )
         window = torch.hamming_window(self.win_samples)
         self.register_buffer("window", window, persistent=False)
-        mel_matrix = mel_filters(sample_rate, n_fft, n_mels)
-        self.register_buffer("mel_matrix", mel_matrix, persistent=False)
-        bands = bands_of_bins(mel_matrix)
-        self.register_buffer("bands_of_bins", bands, persistent=False)
+
+    @property
+    def n_bins(self):
+        """Bins of the STFT."""
+        return self.n_fft // 2 + 1
 
     def n_frames(self, n_samples):
         """Number of STFT frames of a signal of ``n_samples``."""
@@ -112,16 +114,68 @@ class SpectralFeatures(nn.Module):
                 length=length,
             )
 
-    def log_mel(self, magnitude):
-        """(B, frames, bins) -> log(1 + mel(magnitude)), (B, frames, n_mels)."""
-        with torch.autocast(magnitude.device.type, enabled=False):
-            return torch.log1p(magnitude.float() @ self.mel_matrix)
-
     def forward(self, wavs):
         """(B, T) waveforms -> :class:`Features`."""
         stft = self.stft(wavs)
-        magnitude = magnitude_of(stft)
-        return Features(stft, magnitude, self.log_mel(magnitude))
+        return Features(stft, magnitude_of(stft))
+
+    def with_magnitude(self, stft, magnitude, length):
+        """The sound of another magnitude with the phase of an STFT.
+
+        Arguments
+        ---------
+        stft : Tensor, complex (B, frames, bins)
+        magnitude : Tensor (B, frames, bins)
+        length : int
+            Samples T.
+
+        Returns
+        -------
+        Tensor (B, T)
+        """
+        phase = stft / stft.abs().clamp(min=1e-30)
+        return self.istft(magnitude * phase, length)
+
+
+class LogMel(nn.Module):
+    """log(1 + mel filters of a magnitude), always in float32.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    n_fft : int
+        Points of the FFT.
+    n_mels : int
+        Triangular filters between 0 Hz and half the sample rate.
+
+    Example
+    -------
+    >>> LogMel(16000, 1024, 80)(torch.rand(2, 87, 513)).shape
+    torch.Size([2, 87, 80])
+    """
+
+    def __init__(self, sample_rate, n_fft, n_mels):
+        super().__init__()
+        self.n_mels = n_mels
+        matrix = mel_filters(sample_rate, n_fft, n_mels)
+        self.register_buffer("matrix", matrix, persistent=False)
+        bands = bands_of_bins(matrix)
+        self.register_buffer("bands_of_bins", bands, persistent=False)
+        self.log1p = Log1p()
+
+    def forward(self, magnitude):
+        """(B, frames, bins) to (B, frames, n_mels)."""
+        with torch.autocast(magnitude.device.type, enabled=False):
+            return self.log1p(magnitude.float() @ self.matrix)
+
+
+class Log1p(nn.Module):
+    """log(1 + x), as a module: DeepLIFT replaces the gradients of modules."""
+
+    def forward(self, x):
+        """Any shape to the same."""
+        return torch.log1p(x)
 
 
 def magnitude_of(stft):
@@ -148,10 +202,10 @@ def mel_filters(sample_rate, n_fft, n_mels):
 
 
 def bands_of_bins(mel_matrix):
-    """How much each band speaks for a bin, (n_mels, bins); every column adds up to 1.
+    """How much each band contributes to a bin, (n_mels, bins); a column adds up to 1.
 
-    A gain a band times this is a gain a bin: the mean of the bands that hear the bin,
-    weighted by how well they do. Bins that no band hears (0 Hz, half the sample rate,
+    A gain a band times this is a gain a bin: the mean of the bands that cover the bin,
+    weighted by their filters. Bins that no band covers (0 Hz, half the sample rate,
     gaps between narrow bands) follow the band whose centre is nearest.
 
     Arguments
@@ -164,15 +218,15 @@ def bands_of_bins(mel_matrix):
     Tensor (n_mels, bins)
     """
     total = mel_matrix.sum(dim=1)
-    heard = total > 0
-    bands = mel_matrix / total.where(heard, 1.0).unsqueeze(1)
+    covered = total > 0
+    bands = mel_matrix / total.where(covered, 1.0).unsqueeze(1)
     bins = torch.arange(len(mel_matrix), device=mel_matrix.device).float()
     # Centres of mass; a filter too narrow to meet any bin has none.
     weight = mel_matrix.sum(dim=0)
     centre = (bins @ mel_matrix) / weight
     centre = centre.where(weight > 0, torch.inf)
     nearest = (bins.unsqueeze(1) - centre).abs().argmin(dim=1)
-    bands[~heard] = torch.nn.functional.one_hot(nearest, mel_matrix.shape[1])[
-        ~heard
+    bands[~covered] = torch.nn.functional.one_hot(nearest, mel_matrix.shape[1])[
+        ~covered
     ].to(bands.dtype)
     return bands.T.contiguous()

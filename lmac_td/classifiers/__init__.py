@@ -1,0 +1,1 @@
+"""What is explained: one adapter a kind of classifier."""

@@ -1,0 +1,304 @@
+"""CNN14 on log-mel spectrograms, with a linear head.
+
+CNN14 is the "Cnn14" of Kong et al., *PANNs: Large-Scale Pretrained Audio Neural
+Networks for Audio Pattern Recognition* (https://arxiv.org/abs/1912.10211), with the
+state-dict keys of ``speechbrain.lobes.models.Cnn14``, so that checkpoints trained
+there load here. Every activation, pooling and dropout is a module that is used once
+in a pass: Guided Backprop and DeepLIFT replace the gradients of modules by hooks; on
+functional activations they silently become the plain gradient.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+
+from lmac_td.classifiers.weights import load_weights, locate
+from lmac_td.contracts import Classifier, Geometry
+from lmac_td.errors import SettingError
+from lmac_td.features import LogMel
+
+# Poolings by two, along time and mel, before each representation, and its layer.
+REPRESENTATIONS = {
+    "conv_block6": 5,
+    "conv_block5": 5,
+    "conv_block4": 4,
+    "conv_block3": 3,
+}
+LABELS = "labels.json"
+
+_NORMS = {
+    "bn": lambda channels: nn.BatchNorm2d(channels),
+    "in": lambda channels: nn.InstanceNorm2d(
+        channels, affine=True, track_running_stats=True
+    ),
+    "ln": lambda channels: nn.GroupNorm(1, channels),
+}
+
+
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions, each normalised and rectified, then average pooling.
+
+    Arguments
+    ---------
+    in_channels : int
+        Channels of the input.
+    out_channels : int
+        Channels of the output.
+    norm_type : str
+        ``bn``, ``in`` or ``ln``.
+    pool_size : int
+        Average pooling of both axes; an odd last row or column is dropped.
+
+    Example
+    -------
+    >>> ConvBlock(2, 4, "bn")(torch.rand(3, 2, 9, 8)).shape
+    torch.Size([3, 4, 4, 4])
+    """
+
+    def __init__(self, in_channels, out_channels, norm_type="bn", pool_size=2):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm1 = _NORMS[norm_type](out_channels)
+        self.norm2 = _NORMS[norm_type](out_channels)
+        self.relu1 = nn.ReLU()
+        self.relu2 = nn.ReLU()
+        self.pool = nn.AvgPool2d(pool_size) if pool_size > 1 else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw the weights of both convolutions anew."""
+        nn.init.xavier_uniform_(self.conv1.weight)
+        nn.init.xavier_uniform_(self.conv2.weight)
+
+    def forward(self, x):
+        """Map (B, in_channels, t, mel) to (B, out_channels, t // pool, mel // pool)."""
+        x = self.relu1(self.norm1(self.conv1(x)))
+        x = self.relu2(self.norm2(self.conv2(x)))
+        return self.pool(x)
+
+
+class MaxPlusMean(nn.Module):
+    """Max plus mean over the last axis, as one module: DeepLIFT has rules for modules.
+
+    Example
+    -------
+    >>> MaxPlusMean()(torch.tensor([[[1.0, 3.0, 2.0]]]))
+    tensor([[5.]])
+    """
+
+    def forward(self, x):
+        """Map (B, C, t) to (B, C); the gradient of the maximum goes to one frame."""
+        return x.max(dim=2).values + x.mean(dim=2)
+
+
+class Cnn14(nn.Module):
+    """CNN14 of any width, with the representations that interpreters decode.
+
+    Arguments
+    ---------
+    mel_bins : int
+        Mel bands of the input (at least 32: they are halved five times).
+    emb_dim : int
+        Size of the embedding, the channels of the sixth block.
+    channels : sequence of int
+        Channels of the first five blocks.
+    norm_type : str
+        ``bn`` (batch), ``in`` (instance) or ``ln`` (layer, as one group).
+    return_reps : bool
+        Whether to return the representations beside the embedding.
+    dropout : float
+        Probability of dropout after each block, in training only.
+
+    Raises
+    ------
+    ValueError
+        If a width or the normalisation cannot be built.
+
+    Example
+    -------
+    >>> net = Cnn14(mel_bins=64, emb_dim=32, channels=(4, 4, 8, 8, 16)).eval()
+    >>> embedding, reps = net(torch.rand(2, 100, 64))
+    >>> embedding.shape
+    torch.Size([2, 32])
+    >>> [tuple(rep.shape) for rep in reps]
+    [(2, 32, 3, 2), (2, 16, 3, 2), (2, 8, 6, 4), (2, 8, 12, 8)]
+    """
+
+    def __init__(
+        self,
+        mel_bins,
+        emb_dim,
+        channels=(64, 128, 256, 512, 1024),
+        norm_type="bn",
+        return_reps=True,
+        dropout=0.2,
+    ):
+        super().__init__()
+        if norm_type not in _NORMS:
+            raise SettingError(f"norm_type: {norm_type!r} is none of {sorted(_NORMS)}")
+        if len(channels) != 5:
+            raise SettingError(f"channels: CNN14 has five widths, not {len(channels)}")
+        if mel_bins < 32:
+            raise SettingError(
+                f"mel_bins: CNN14 halves them five times, {mel_bins} < 32"
+            )
+        self.return_reps = return_reps
+        self.norm0 = _NORMS[norm_type](mel_bins)
+        widths = (1, *channels, emb_dim)
+        for block in range(1, 7):
+            pool_size = 2 if block < 6 else 1
+            layer = ConvBlock(widths[block - 1], widths[block], norm_type, pool_size)
+            self.add_module(f"conv_block{block}", layer)
+            self.add_module(f"dropout{block}", nn.Dropout(dropout))
+        self.max_plus_mean = MaxPlusMean()
+
+    def forward(self, x):
+        """Embed log-mel spectrograms.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            (B, t, mel_bins) log-mel spectrograms of t STFT frames.
+
+        Returns
+        -------
+        embedding : torch.Tensor
+            (B, emb_dim), max plus mean over time of the mean over frequency.
+        reps : tuple of torch.Tensor
+            Only with ``return_reps``, deepest first: blocks 6 and 5
+            (B, C, t // 32, mel // 32), block 4 (B, C, t // 16, mel // 16) and
+            block 3 (B, C, t // 8, mel // 8).
+
+        """
+        # Five poolings need 32 frames: what is shorter is followed by silence.
+        x = nn.functional.pad(x, (0, 0, 0, max(0, 32 - x.shape[1])))
+        x = self.norm0(x.transpose(1, 2).unsqueeze(-1))  # (B, mel, t, 1)
+        x = x.transpose(1, 3)  # (B, 1, t, mel)
+        outputs = []
+        for block in range(1, 7):
+            outputs.append(self.get_submodule(f"conv_block{block}")(x))
+            x = self.get_submodule(f"dropout{block}")(outputs[-1])
+        x = x.mean(dim=3)  # (B, emb_dim, t // 32)
+        embedding = self.max_plus_mean(x)
+        if not self.return_reps:
+            return embedding
+        return embedding, tuple(reversed(outputs[2:]))
+
+
+class Cnn14Classifier(Classifier):
+    """CNN14 and its linear head, on log(1 + mel) of the STFT.
+
+    Arguments
+    ---------
+    features : SpectralFeatures
+        The STFT.
+    n_mels : int
+        Mel bands.
+    channels : sequence of int
+        Widths of CNN14's first five blocks.
+    emb_dim : int
+        Width of its sixth block.
+    n_classes : int
+        Classes C.
+    labels : sequence of str, optional
+        Their names; :meth:`load` reads those that a training left beside the weights.
+        Numbers by default.
+
+    Example
+    -------
+    >>> from lmac_td.features import SpectralFeatures
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> classifier = Cnn14Classifier(
+    ...     features, n_mels=80, channels=(2, 4, 4, 8, 8), emb_dim=8, n_classes=10
+    ... ).freeze()
+    >>> decision = classifier.decide(torch.randn(2, 16000))
+    >>> decision.logits.shape, decision.representations[0].values.shape
+    (torch.Size([2, 10]), torch.Size([2, 8, 2, 2]))
+    """
+
+    name = "CNN14"
+
+    def __init__(self, features, n_mels, channels, emb_dim, n_classes, labels=None):
+        super().__init__()
+        self.embedding_model = Cnn14(n_mels, emb_dim, channels)
+        self.classifier = nn.Linear(emb_dim, n_classes)
+        self.spectrogram = features
+        self.mel = LogMel(features.sample_rate, features.n_fft, n_mels)
+        self.sample_rate = features.sample_rate
+        self.labels = tuple(labels or map(str, range(n_classes)))
+        widths = (*channels, emb_dim)
+        self.geometry = tuple(
+            self._geometry(layer, widths[int(layer[-1]) - 1], poolings)
+            for layer, poolings in REPRESENTATIONS.items()
+        )
+
+    def _geometry(self, layer, channels, poolings):
+        """Average pooling: entry j of a layer is centred on its 2^poolings frames."""
+        span = 2**poolings
+        n_mels = self.mel.n_mels
+        # Pooling drops the last bands where they are too few; they go with the entry
+        # beside them.
+        entries = (torch.arange(n_mels) // span).clamp(max=n_mels // span - 1)
+        bands = nn.functional.one_hot(entries).T.float()  # (frequencies, n_mels)
+        return Geometry(
+            layer,
+            channels,
+            n_mels // span,
+            span * self.spectrogram.hop_samples,
+            (span - 1) / 2 * self.spectrogram.hop_samples,
+            bins=bands @ self.mel.bands_of_bins.cpu(),
+            bands=bands,
+        )
+
+    def inputs(self, wavs):
+        """(B, T) to log-mel (B, frames, n_mels)."""
+        return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
+
+    def inputs_of_spectrogram(self, magnitude):
+        """|STFT| (B, frames, bins) to log-mel (B, frames, n_mels)."""
+        return self.mel(magnitude)
+
+    def run(self, inputs):
+        """Log-mel to logits and blocks 6, 5, 4 and 3; see :class:`Cnn14`."""
+        embedding, representations = self.embedding_model(inputs)
+        return self.classifier(embedding), representations
+
+    def load(self, source, download_folder):
+        """Load ``embedding_model.ckpt`` and ``classifier.ckpt``.
+
+        Arguments
+        ---------
+        source : str or Path
+            A folder that holds both, an address below which they stand, or a hub id:
+            see :func:`lmac_td.classifiers.weights.locate`.
+        download_folder : str or Path
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing, cannot be fetched, is corrupt or belongs to a model
+            of other widths.
+        """
+        for name in ("embedding_model", "classifier"):
+            path = locate(f"{name}.ckpt", source, download_folder)
+            load_weights(self.get_submodule(name), path, source)
+        labels = Path(source) / LABELS
+        if labels.is_file():
+            self.labels = tuple(json.loads(labels.read_text(encoding="utf-8")))
+
+    def stages(self):
+        """The head, then the blocks from the sixth to the first.
+
+        The normalisation of the input bands goes with the first block, so that after
+        the last stage nothing learned is left.
+        """
+        net = self.embedding_model
+        blocks = {
+            f"conv_block{block}": [net.get_submodule(f"conv_block{block}")]
+            for block in range(6, 0, -1)
+        }
+        blocks["conv_block1"].append(net.norm0)
+        return {"logits": [self.classifier], **blocks}

@@ -1,0 +1,132 @@
+"""Find, download and strictly load the weights of a trained classifier."""
+
+import http.client
+import os
+import pickle
+import re
+from pathlib import Path
+
+import huggingface_hub.errors
+import torch
+from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.fetching import fetch
+
+from lmac_td.errors import CheckpointError
+
+
+def locate(filename, source, savedir):
+    """Find one file of a trained classifier, downloading it if needed.
+
+    Arguments
+    ---------
+    filename : str
+        Such as ``embedding_model.ckpt``.
+    source : str or Path
+        A folder that holds the file, an ``http(s)://`` address below which it stands,
+        or a Hugging Face hub id. A folder that exists wins over a hub id.
+    savedir : str or Path
+        Where downloads are kept, one folder a source; a local source is read in place.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or cannot be fetched.
+    """
+    source = str(source)
+    if Path(source).is_dir():
+        path = Path(source) / filename
+        if not path.is_file():
+            raise _no_classifier(path)
+        return path
+    if not source.startswith(("http://", "https://")) and source.count("/") > 1:
+        raise _no_classifier(source)  # a hub id has one slash at most
+    # One folder a source: a file kept for another source is never mistaken for it.
+    folder = Path(savedir) / re.sub(r"[^\w.-]+", "_", source.rstrip("/"))
+    path = folder / filename
+    if not path.is_file():
+        run_on_main(_download, args=[filename, source.rstrip("/"), path])
+    return path
+
+
+def _no_classifier(path):
+    return CheckpointError(
+        f"{path} does not exist: give pretrained_classifier a folder that holds "
+        "embedding_model.ckpt and classifier.ckpt, or train one with `python "
+        "recipes/ESC50/train_classifier.py hparams/cnn14.yaml` (or cnn14_small.yaml)"
+    )
+
+
+def _download(filename, source, path):
+    """Fetch a checkpoint under another name, and give it its own once it is whole."""
+    partial = path.with_name(f"{filename}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        fetch(filename, source, path.parent, save_filename=partial.name)
+    except (
+        OSError,
+        ValueError,
+        http.client.HTTPException,
+        huggingface_hub.errors.HTTPError,
+    ) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"pretrained_classifier: {filename} could not be fetched from {source} "
+            f"({type(error.__cause__ or error).__name__}); check the name and the "
+            "network, or give a local folder that holds it"
+        ) from error
+    os.replace(partial, path)
+
+
+def load_weights(module, path, source):
+    """Load one state dict strictly, by the safe loader.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+    path : Path
+        Of the file.
+    source : str or Path
+        Where the file is from; a damaged download is deleted.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, or belongs to a model of other widths.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError) as e:
+        if not Path(source).is_dir():
+            path.unlink(missing_ok=True)  # so that the next run fetches it again
+        raise CheckpointError(
+            f"{path} is corrupt or no checkpoint of weights: fetch or train the "
+            "pretrained_classifier again"
+        ) from e
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, no state dict")
+    difference = first_difference(module.state_dict(), state)
+    if difference:
+        raise CheckpointError(
+            f"{path} belongs to another model: {difference}; set cnn14_channels, "
+            "emb_dim, n_mels and out_n_neurons as when pretrained_classifier was "
+            "trained"
+        )
+    module.load_state_dict(state)
+
+
+def first_difference(expected, found):
+    """Say where two state dicts part, or return None."""
+    for key, tensor in expected.items():
+        if key not in found:
+            return f"it has no {key}"
+        if found[key].shape != tensor.shape:
+            return (
+                f"its {key} is {tuple(found[key].shape)}, the settings ask for "
+                f"{tuple(tensor.shape)}"
+            )
+    extra = next((key for key in found if key not in expected), None)
+    return extra and f"it has {extra}, which the settings do not ask for"

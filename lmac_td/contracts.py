@@ -1,0 +1,434 @@
+"""What every classifier and every explanation must offer to the rest of the package.
+
+A :class:`Classifier` turns waveforms into its own inputs, and inputs into a
+:class:`Decision` with :class:`Representation` s that say where they stand in time and
+frequency. An interpreter turns waveforms and a decision into an :class:`Explanation`.
+Losses, metrics, sounds and figures read these types and nothing else, so a new
+classifier or a new method is one file.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from lmac_td.errors import SettingError
+
+ACTIVATIONS = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the entries of a representation stand; decoders are planned from it.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer that gives the representation.
+    channels : int
+    frequencies : int
+        Entries along frequency; 1 for a sequence.
+    hop_samples : float
+        Samples of the waveform between two entries along time.
+    offset_samples : float
+        The sample on which entry 0 is centred.
+    bins : Tensor (frequencies, n_bins), optional
+        How much each entry along frequency contributes to each bin of the STFT; each
+        column adds up to 1. None: the entries share the bins evenly, in order.
+    bands : Tensor (frequencies, n_mels), optional
+        The same for the classifier's mel bands, where it has some.
+    """
+
+    name: str
+    channels: int
+    frequencies: int
+    hop_samples: float
+    offset_samples: float
+    bins: Tensor | None = field(default=None, compare=False, repr=False)
+    bands: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What one layer of a classifier makes of a batch of B clips.
+
+    Attributes
+    ----------
+    values : Tensor (B, channels, time, frequencies)
+    geometry : Geometry
+    """
+
+    values: Tensor
+    geometry: Geometry
+
+    @property
+    def hop_samples(self):
+        """Samples of the waveform between two entries along time."""
+        return self.geometry.hop_samples
+
+    @property
+    def offset_samples(self):
+        """The sample on which entry 0 is centred."""
+        return self.geometry.offset_samples
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a classifier decided on a batch of B clips, and from what.
+
+    Attributes
+    ----------
+    logits : Tensor (B, C)
+    target : Tensor (B,), int64
+        The class that is explained: by default the decided one, the first index on
+        ties (see :mod:`lmac_td.targets`).
+    representations : tuple of Representation
+        Deepest first.
+    inputs : Tensor (B, ...)
+        What the classifier was given.
+    classifier : Classifier
+        That decided. A method that must ask it again (gradients, search) does so here.
+
+    Example
+    -------
+    >>> from lmac_td.classifiers.modules import ModuleClassifier
+    >>> network = nn.Sequential(nn.Linear(8000, 2))
+    >>> decision = ModuleClassifier(network, sample_rate=8000, labels=["a", "b"]).decide(
+    ...     torch.zeros(3, 8000)
+    ... )
+    >>> decision.probabilities.shape, decision.target.shape
+    (torch.Size([3, 2]), torch.Size([3]))
+    """
+
+    logits: Tensor
+    target: Tensor
+    representations: tuple
+    inputs: Tensor
+    classifier: "Classifier"
+
+    @property
+    def probabilities(self):
+        """(B, C), of the classifier's own activation, applied once, in float32."""
+        return self.classifier.probabilities(self.logits)
+
+    def select(self, rows):
+        """The same decision for some rows, in their order; rows may repeat.
+
+        Arguments
+        ---------
+        rows : Tensor (N,), int64
+
+        Returns
+        -------
+        Decision
+            Of N entries.
+        """
+        return replace(
+            self,
+            logits=self.logits[rows],
+            target=self.target[rows],
+            inputs=self.inputs[rows],
+            representations=tuple(
+                replace(rep, values=rep.values[rows]) for rep in self.representations
+            ),
+        )
+
+
+class Classifier(nn.Module):
+    """Base of every classifier that can be explained.
+
+    A subclass sets the attributes below and implements :meth:`inputs` and :meth:`run`.
+    Once :meth:`freeze` was called nothing changes it any more: no parameter takes a
+    gradient, and ``train()`` leaves it in evaluation mode, so that the statistics of
+    BatchNorm stand still. Gradients still flow through it to the waveform.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    sample_rate : int
+        Hz.
+    labels : tuple of str
+        Names of the C classes.
+    activation : str
+        ``softmax`` (one class a clip) or ``sigmoid`` (tags).
+    threshold : float
+        Of sigmoids: a tag with a higher or equal probability is decided.
+    geometry : tuple of Geometry
+        Of the representations, deepest first.
+    spectrogram : SpectralFeatures or None
+        Where the inputs are a function of |STFT|: the STFT that they are a function of.
+    mel : LogMel or None
+        Where the inputs are log(1 + mel), the filters.
+    differentiable : bool
+        Whether gradients reach the waveform; False for a black box.
+    dither_db : float or None
+        Level of seeded white noise, dB of full scale, that is added to every sound
+        before the network takes it: where gradients at digital silence are not finite.
+    """
+
+    name = "the classifier"
+    activation = "softmax"
+    threshold = 0.5
+    geometry = ()
+    spectrogram = None
+    mel = None
+    differentiable = True
+    dither_db = None
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = False
+
+    @property
+    def n_classes(self):
+        """C."""
+        return len(self.labels)
+
+    # What an adapter implements.
+
+    def inputs(self, wavs):
+        """Waveforms (B, T) to what the network takes, (B, ...).
+
+        Differentiable, deterministic, each clip for itself, with a fixed rule for
+        length.
+        """
+        raise NotImplementedError
+
+    def inputs_of_spectrogram(self, magnitude):
+        """|STFT| (B, frames, bins) of ``self.spectrogram`` to what the network takes.
+
+        Raises
+        ------
+        SettingError
+            If the inputs are no function of |STFT|.
+        """
+        raise SettingError(
+            f"{self.name} takes waveforms and no spectrograms: give "
+            "--classifier_input audio, or another classifier"
+        )
+
+    def run(self, inputs):
+        """Inputs (B, ...) to logits (B, C) and the values of the representations.
+
+        Returns
+        -------
+        logits : Tensor (B, C)
+        values : tuple of Tensor (B, channels, time, frequencies)
+            In the order of ``geometry``.
+        """
+        raise NotImplementedError
+
+    def load(self, source, download_folder):
+        """Load trained weights; adapters whose weights come with them do nothing.
+
+        Arguments
+        ---------
+        source : str or Path
+            The setting ``pretrained_classifier``.
+        download_folder : str or Path
+            Where downloads are kept.
+        """
+
+    def stages(self):
+        """Groups of layers from the logits to the input, for cascading randomisation.
+
+        Returns
+        -------
+        dict of str to list of nn.Module
+            Every parameter is in one of them. By default the modules of the first
+            level that has several, the last one first.
+        """
+        parent = self
+        while True:
+            children = {
+                name: child
+                for name, child in parent.named_children()
+                if any(True for _ in child.parameters())
+            }
+            if len(children) != 1:
+                break
+            (parent,) = children.values()
+        return {name: [children[name]] for name in reversed(children)}
+
+    # What everybody calls.
+
+    @property
+    def takes_spectrograms(self):
+        """Whether the inputs are a function of |STFT|."""
+        return self.spectrogram is not None
+
+    def inputs_of(self, wavs=None, magnitude=None):
+        """What the network is given for sounds, in float32.
+
+        Arguments
+        ---------
+        wavs : Tensor (B, T), optional
+            May be left out where the classifier takes spectrograms.
+        magnitude : Tensor (B, frames, bins), optional
+            |STFT| by ``self.spectrogram``, where it is known already: no signal is
+            analysed twice. Used only where the classifier takes spectrograms.
+
+        Returns
+        -------
+        Tensor (B, ...)
+        """
+        known = magnitude if self.takes_spectrograms else None
+        with torch.autocast(
+            (wavs if known is None else known).device.type, enabled=False
+        ):
+            if known is None:
+                return self.inputs(self._dithered(wavs.float()))
+            return self.inputs_of_spectrogram(self._floored(known.float()))
+
+    def _dithered(self, wavs):
+        if self.dither_db is None:
+            return wavs
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(wavs.shape[-1], generator=generator).to(wavs)
+        return wavs + 10 ** (self.dither_db / 20) * noise
+
+    def _floored(self, magnitude):
+        """What dither is in a magnitude: nothing below the mean that noise has."""
+        if self.dither_db is None:
+            return magnitude
+        energy = self.spectrogram.window.square().sum()
+        return magnitude.clamp(min=float(10 ** (self.dither_db / 20) * energy.sqrt()))
+
+    def forward(self, inputs):
+        """Decide.
+
+        Arguments
+        ---------
+        inputs : Tensor (B, ...)
+            Of :meth:`inputs`.
+
+        Returns
+        -------
+        Decision
+        """
+        logits, values = self.run(inputs)
+        representations = tuple(map(Representation, values, self.geometry))
+        return Decision(logits, logits.argmax(dim=1), representations, inputs, self)
+
+    def decide(self, wavs):
+        """Decide on waveforms (B, T) -> Decision."""
+        return self(self.inputs_of(wavs))
+
+    def classify(self, *inputs):
+        """Classify several batches in one pass.
+
+        Arguments
+        ---------
+        *inputs : Tensor
+            Each (B_i, ...); the batch sizes may differ, the other sizes may not.
+
+        Returns
+        -------
+        tuple of Tensor
+            The logits (B_i, C) of each.
+        """
+        logits, _ = self.run(torch.cat(inputs))
+        return logits.split([len(batch) for batch in inputs])
+
+    def probabilities(self, logits):
+        """Logits (..., C) to probabilities, in float32."""
+        logits = logits.float()
+        if self.activation == "softmax":
+            return logits.softmax(dim=-1)
+        return logits.sigmoid()
+
+    def freeze(self):
+        """Let nothing change the classifier from now on; returns it."""
+        self.requires_grad_(False)
+        self.frozen = True
+        return self.eval()
+
+    def train(self, mode=True):
+        """As ``nn.Module.train``; a frozen classifier stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an interpreter says about a batch of B clips of T samples.
+
+    Attributes
+    ----------
+    interpretation : Tensor (B, T)
+        The sound that is kept: what a person listens to.
+    residual : Tensor (B, T)
+        The sound that is removed.
+    kept_input, removed_input : Tensor (B, ...)
+        What the classifier is given for the kept and for the removed part.
+    magnitude : Tensor (B, frames, bins)
+        |STFT(interpretation)|.
+    mask : Tensor, the method's own shape
+        In [0, 1].
+
+    A method may return a subclass with fields of its own, for its own objective.
+    """
+
+    interpretation: Tensor
+    residual: Tensor
+    kept_input: Tensor
+    removed_input: Tensor
+    magnitude: Tensor
+    mask: Tensor
+
+    @property
+    def attribution(self):
+        """log(1 + |STFT(interpretation)|): SPS and COMP are measured on it."""
+        return self.magnitude.log1p()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a batch of mixtures is made of; only the oracle may see it.
+
+    Attributes
+    ----------
+    target, interference : Tensor (B, T)
+        They add up to the mixture.
+    target_magnitude, interference_magnitude : Tensor (B, frames, bins)
+        |STFT| of each.
+    """
+
+    target: Tensor
+    interference: Tensor
+    target_magnitude: Tensor
+    interference_magnitude: Tensor
+
+
+@dataclass(frozen=True)
+class ExplainedBatch:
+    """One method's explanation of a batch, and the classifier's answers to it.
+
+    Attributes
+    ----------
+    wavs : Tensor (B, T)
+        The mixtures.
+    features : Features
+        Of the mixtures.
+    decision : Decision
+        On the mixtures.
+    explanation : Explanation
+    kept_logits, removed_logits : Tensor (B, C) or None
+        The classifier's, for what is kept and for what is removed; None where nobody
+        needs them, as in the training of L2I.
+    sources : Sources or None
+        What the mixtures are made of, to measure by.
+    """
+
+    wavs: Tensor
+    features: object
+    decision: Decision
+    explanation: Explanation
+    kept_logits: Tensor | None = None
+    removed_logits: Tensor | None = None
+    sources: Sources | None = None
+
+    @property
+    def classifier(self):
+        """The classifier that is explained."""
+        return self.decision.classifier
