@@ -93,9 +93,8 @@ class Decision:
     -------
     >>> from lmac_td.classifiers.modules import ModuleClassifier
     >>> network = nn.Sequential(nn.Linear(8000, 2))
-    >>> decision = ModuleClassifier(network, sample_rate=8000, labels=["a", "b"]).decide(
-    ...     torch.zeros(3, 8000)
-    ... )
+    >>> classifier = ModuleClassifier(network, sample_rate=8000, labels=["a", "b"])
+    >>> decision = classifier.decide(torch.zeros(3, 8000))
     >>> decision.probabilities.shape, decision.target.shape
     (torch.Size([3, 2]), torch.Size([3]))
     """
@@ -171,14 +170,15 @@ class Classifier(nn.Module):
     activation = "softmax"
     threshold = 0.5
     geometry = ()
-    spectrogram = None
-    mel = None
     differentiable = True
     dither_db = None
 
     def __init__(self):
         super().__init__()
         self.frozen = False
+        # Not attributes of the class: they would hide modules of the same names.
+        self.spectrogram = None
+        self.mel = None
 
     @property
     def n_classes(self):
