@@ -11,7 +11,8 @@ of another run (FOLDER or FOLDER:ROW). ``--published`` prints what the papers re
 beside it. ``--quantus`` runs metrics of Quantus, such as Sparseness or
 RelevanceRankAccuracy. Of SpeechBrain's run options, ``--eval_precision bf16``
 computes the interpreters in bfloat16, never the classifier that measures; those of
-training, such as ``--compile``, change nothing.
+training, such as ``--compile``, change nothing. ``--target`` asks for one class instead
+of the one that was decided.
 """
 
 import argparse
@@ -37,8 +38,8 @@ from lmac_td.report.runs import find_row, remarks_to_markdown
 from lmac_td.report.samples import save_samples
 
 DEFAULT_RECIPE = Path(__file__).parent / "hparams" / "lmac_td.yaml"
-# Of the table's settings, those that are not told again below it.
-TOLD_ELSEWHERE = ("recipe", "remarks")
+# Of the table's settings, those that are not shown again below it.
+SHOWN_ELSEWHERE = ("recipe", "remarks")
 
 
 def read_options(argv):
@@ -65,7 +66,7 @@ def quantus_scores(names, features):
     return QuantusScores(names, features)
 
 
-def settings_of_table(experiment, methods, epoch, data, conditions):
+def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
     """How the table's numbers were made."""
     snr_db = {name: data.snr_db[name] for name in conditions if name != "clean"}
     precision = experiment.run_opts.eval_precision
@@ -78,11 +79,18 @@ def settings_of_table(experiment, methods, epoch, data, conditions):
         "snr_db": snr_db,
         "conditions": list(conditions),
         "methods": list(methods),
-        "heard": {name: method.heard for name, method in methods.items()},
-        "remarks": {name: m.remark for name, m in methods.items() if m.remark},
+        "classifier_input": {name: m.classifier_input for name, m in methods.items()},
+        "classifier": classifier.name,
+        "target": experiment.hparams["target"],
+        "remarks": remarks_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
         "recipe": experiment.settings,
     }
+
+
+def remarks_of(methods):
+    """What a reader of the table must know of each method."""
+    return {name: method.remark for name, method in methods.items() if method.remark}
 
 
 def compare(table, rows):
@@ -134,30 +142,35 @@ def main(argv=None):
     names = evaluation.rows_of(interpreters)
     for row in options.compare:
         find_row(row, names)  # before anything is loaded or written
-    classifier = experiment.load_classifier().to(device)
+    classifier = experiment.load_classifier()
+    for interpreter in interpreters.values():
+        interpreter.check(classifier)
     data = experiment.prepare("test", conditions=conditions)
-    settings = settings_of_table(experiment, methods, epoch, data, conditions)
+    settings = settings_of_table(
+        experiment, classifier, methods, epoch, data, conditions
+    )
     rows = [find_row(row, names, settings) for row in options.compare]
 
     table = FaithfulnessTable(settings)
     sample_ids = data.sample_ids("test", hparams["n_samples"])
 
-    def keep(condition, row, batch, heard):
+    def keep(condition, row, decided, explained):
         if quantus is not None:
-            quantus.add(condition, row, batch.id, heard, interpreters[row])
+            clip_ids = decided.clip_ids
+            quantus.add(condition, row, clip_ids, explained, interpreters[row])
         if row not in methods:
             return
         save_samples(
             new / "samples" / condition / (row if len(methods) > 1 else ""),
-            batch,
-            heard,
+            decided,
+            explained,
             features,
             data.class_names,
             sample_ids,
             parts=methods[row].parts,
         )
         if own is not None:
-            own.add(condition, batch, heard, methods[row])
+            own.add(condition, decided, explained, methods[row])
 
     # One condition alone leaves the table of several as it is.
     name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
@@ -176,10 +189,13 @@ def main(argv=None):
                 features,
                 classifier,
                 device=device,
-                on_heard=keep,
+                on_batch=keep,
                 progress=not experiment.run_opts.noprogressbar,
                 precision=experiment.run_opts.eval_precision,
+                targets=hparams["targets"],
             )
+        # An attribution knows only now whether gradients needed a dither.
+        table.settings["remarks"] = remarks_of(methods)
         pages = write_pages(new, table, options, data.class_names, own, quantus)
         # Of an older model, perhaps; it stays until this one is whole.
         shutil.rmtree(folder, ignore_errors=True)
@@ -189,8 +205,8 @@ def main(argv=None):
         comparison = compare(table, rows)
         write_page(folder / "compare.md", comparison)
         print(comparison)
-    told = {k: v for k, v in settings.items() if k not in TOLD_ELSEWHERE}
-    print(", ".join(f"{name}: {value}" for name, value in told.items()))
+    shown = {k: v for k, v in settings.items() if k not in SHOWN_ELSEWHERE}
+    print(", ".join(f"{name}: {value}" for name, value in shown.items()))
     print(f"Table, intervals and every clip's scores: {folder}")
     print(f"Sounds and spectrograms: {folder / 'samples'}")
 

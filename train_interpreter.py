@@ -30,6 +30,7 @@ def main(argv=None):
         )
     experiment.check_resumable()
     classifier = experiment.load_classifier()
+    hparams["interpreter"].check(classifier)
     # Refuses what cannot be compiled, before anything is written.
     networks_to_compile(hparams["interpreter"], classifier, experiment.run_opts)
     experiment.load_interpreter()

@@ -21,7 +21,6 @@ from benchmarks.measure import (
 )
 from benchmarks.report import head
 from lmac_td.brain import InterpreterBrain, modules_of
-from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
 from lmac_td.data.datasets import meet_anew
 from lmac_td.data.loading import on_the_cpu
@@ -110,7 +109,7 @@ def training(options, folder):
         clips_per_class_and_fold=options.clips,
         duration_s=LENGTH_S,
     )
-    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    classifier = hparams["classifier"].freeze()
     prepared = hparams["prepare"](["train"], conditions=["in_domain"])
     brain = TimedBrain(
         modules=modules_of(hparams, classifier),

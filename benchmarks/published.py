@@ -4,7 +4,7 @@ The side to compare with. Its mask network, encoder, decoder, classifier and fro
 are those of the installed SpeechBrain, its U-Net the release's nine transposed
 convolutions; all at the published sizes and with the keys of
 :class:`lmac_td.interpreters.lmac_td.LMACTD` and
-:class:`lmac_td.classifier.FrozenClassifier`, so that both sides start from the same
+:class:`lmac_td.classifiers.cnn14.Cnn14Classifier`, so that both sides start from the same
 weights. Attention maps are computed and kept, what is kept and what is removed are
 analysed and classified one after the other, and an evaluation batch explains its clips
 three times; the optimiser is Adam as PyTorch has it, not fused. The frames are those of
@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lmac_td.metrics.faithfulness import of_class
-from lmac_td.nn.unet import PublishedUNet
+from lmac_td.nn.published import PublishedUNet
 
 
 class PlainUNet(PublishedUNet):
@@ -245,7 +245,7 @@ def published_brain(hparams, interpreter, classifier, device):
     hparams : dict
         Of ``hparams/lmac_td_published.yaml``.
     interpreter : LMACTD
-    classifier : FrozenClassifier
+    classifier : Cnn14Classifier
     device : str
 
     Returns

@@ -8,7 +8,6 @@ from benchmarks.measure import Side, overrides
 from benchmarks.published import published_brain
 from lmac_td import evaluation
 from lmac_td.brain import InterpreterBrain, modules_of
-from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.hparams import load_recipe
 from lmac_td.metrics.table import FaithfulnessTable
@@ -99,12 +98,12 @@ def evaluation_batch(recipe, settings, batch_size, device, equal_size=False):
                 progress=False,
             )
         else:
-            wavs, _, _ = mixtures_of(batch, device)
-            features_of, decision = evaluation.decide(wavs, features, classifier)
-            heard = evaluation.explain(
-                wavs, features_of, decision, interpreter, classifier
+            mixture = mixtures_of(batch, device)
+            decided = evaluation.decide_batch(
+                batch, mixture, features, classifier, with_sources=False
             )
-            evaluation.score(table, "in_domain", "interpreter", batch, heard)
+            explained = evaluation.answer(evaluation.explain(decided, interpreter))
+            evaluation.score(table, "in_domain", "interpreter", decided, explained)
         scores = table.rows["in_domain", "interpreter"]
         return {name: scores.values(name).tolist() for name in SEVEN}
 
@@ -186,14 +185,14 @@ def _mixed(batch, device):
 def _recipe(recipe, settings):
     """A recipe, and its classifier: random, but with the statistics of such clips."""
     hparams = load_recipe(recipe, settings)
-    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    classifier = hparams["classifier"].freeze()
     wavs = _mixed(batch_of(hparams, 4), "cpu")["mixture"]
     norms = [m for m in classifier.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:  # the mean and the variance of what comes now
         norm.momentum = 1.0
         norm.train()
     with torch.no_grad():
-        classifier(hparams["features"](wavs).log_mel)
+        classifier.decide(wavs)
     for norm in norms:
         norm.eval()
     return hparams, classifier

@@ -5,6 +5,7 @@ SpeechBrain's stages; it knows no method.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import speechbrain as sb
@@ -30,7 +31,7 @@ def modules_of(hparams, classifier):
     ---------
     hparams : dict
         Of a recipe, with ``features`` and ``interpreter``.
-    classifier : FrozenClassifier
+    classifier : Classifier
 
     Returns
     -------
@@ -46,47 +47,66 @@ def modules_of(hparams, classifier):
 class InterpreterBrain(sb.Brain):
     """Train an interpreter of a frozen classifier.
 
-    ``modules``: ``features`` (SpectralFeatures), ``classifier`` (FrozenClassifier) and
-    ``interpreter``. ``hparams``: ``objective`` (see :mod:`lmac_td.objectives`),
+    ``modules``: ``features`` (SpectralFeatures), ``classifier`` (a frozen Classifier)
+    and ``interpreter``. ``hparams``: ``objective`` (see :mod:`lmac_td.objectives`),
+    ``targets`` (TargetChoice),
     ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``,
     ``class_names`` and ``sample_ids`` (of the validation clips to save).
     ``checkpointer`` holds the interpreter, the epoch counter and the annealing.
     """
 
     def compute_forward(self, batch, stage):
-        """A batch -> :class:`lmac_td.evaluation.Heard`, and its targets (B, T)."""
-        wavs, target, _ = mixtures_of(batch, self.device)
+        """A batch of N entries (clips, or clips and tags), decided and explained.
+
+        Returns
+        -------
+        DecidedBatch
+        ExplainedBatch
+        Tensor (N, T)
+            The clean targets.
+        """
+        mixture = mixtures_of(batch, self.device)
         modules = self.raw_modules
-        features, decision = evaluation.decide(
-            wavs, modules["features"], modules["classifier"]
+        decided = evaluation.decide_batch(
+            batch, mixture, modules["features"], modules["classifier"], False
         )
-        heard = evaluation.explain(
-            wavs, features, decision, self.modules.interpreter, modules["classifier"]
-        )
-        return heard, target
+        target = mixture.target
+        rows, decision = self.hparams.targets.choose(decided.decision, True)
+        if rows is None:
+            decided = replace(decided, decision=decision)
+        else:
+            decided, target = decided.select(rows, decision), target[rows]
+        explained = evaluation.explain(decided, self.modules.interpreter)
+        if self.hparams.objective.needs_answers:
+            explained = evaluation.answer(explained)
+        return decided, explained, target
 
     def compute_objectives(self, predictions, batch, stage):
         """Mean loss of the batch; validation fills the table of metrics too."""
-        heard, target = predictions
-        terms = self.hparams.objective(heard, target)
-        n_clips = len(heard.wavs)
+        decided, explained, target = predictions
+        terms = self.hparams.objective(explained, target)
+        n_clips = len(decided)
         self.n_clips += n_clips
-        chooses = terms.loss if terms.chooses is None else terms.chooses
+        selection = terms.loss if terms.selection is None else terms.selection
         # Tensors until the stage ends: a float would wait for the GPU.
-        self.chooses += chooses.detach().sum().double()
+        self.selection += selection.detach().sum().double()
         for name, value in (
             ("loss", terms.loss),
             *terms.parts.items(),
-            ("mask_mean", heard.explanation.mask.float()),
+            ("mask_mean", explained.explanation.mask.float()),
         ):
             total = self.sums.get(name, 0.0)
             self.sums[name] = total + value.detach().mean() * n_clips
         if stage != sb.Stage.TRAIN:
-            evaluation.score(self.table, "validation", "interpreter", batch, heard)
-            self.save_samples(batch, heard)
+            if explained.kept_logits is None:
+                explained = evaluation.answer(explained)
+            evaluation.score(
+                self.table, "validation", "interpreter", decided, explained
+            )
+            self.save_samples(decided, explained)
         return terms.loss.mean()
 
-    def save_samples(self, batch, heard):
+    def save_samples(self, decided, explained):
         """Every interpret period, write some validation clips as sound and figures."""
         period = self.hparams.interpret_period
         if period > 0 and self.epoch % period == 0:
@@ -94,8 +114,8 @@ class InterpreterBrain(sb.Brain):
                 Path(self.hparams.output_folder)
                 / "samples"
                 / f"epoch_{self.epoch:03d}",
-                batch,
-                heard,
+                decided,
+                explained,
                 self.raw_modules["features"],
                 self.hparams.class_names,
                 self.hparams.sample_ids,
@@ -104,7 +124,7 @@ class InterpreterBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Empty the accumulators."""
         self.sums = {}
-        self.chooses = 0.0
+        self.selection = 0.0
         self.n_clips = 0
         self.table = FaithfulnessTable()
         self.epoch = epoch
@@ -117,7 +137,7 @@ class InterpreterBrain(sb.Brain):
             # SpeechBrain's mean covers what an interruption cut off, too.
             self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        loss = float(self.chooses) / self.n_clips
+        loss = float(self.selection) / self.n_clips
         stats |= self.table.means("validation", "interpreter")
         old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)

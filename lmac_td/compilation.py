@@ -3,8 +3,8 @@
 SpeechBrain would wrap whole modules of the Brain. A wrapper compiles ``forward`` alone,
 and the frozen classifier is asked by ``classify`` where gradients flow; what surrounds
 the networks is STFTs, which are complex and gain nothing. So the networks themselves
-are compiled: those that the interpreter learns and the classifier's embedding model,
-by ``nn.Module.compile``, which changes neither a module's type nor its keys.
+are compiled: those that the interpreter learns and the classifier's own, by
+``nn.Module.compile``, which changes neither a module's type nor its keys.
 """
 
 import os
@@ -19,15 +19,16 @@ def networks_to_compile(interpreter, classifier, run_opts):
     Arguments
     ---------
     interpreter : Interpreter
-    classifier : FrozenClassifier
+    classifier : Classifier
     run_opts : speechbrain.utils.run_opts.RunOptions or Brain
         With SpeechBrain's ``compile``, ``compile_module_keys`` and ``jit``.
 
     Returns
     -------
     dict of str to torch.nn.Module
-        ``embedding_model`` of the classifier and, by their names, the parts of the
-        interpreter that are learned; none without ``--compile``.
+        By their names, the parts of the classifier that have weights (CNN14's
+        ``embedding_model`` and ``classifier``) and the parts of the interpreter that
+        are learned; none without ``--compile``.
 
     Raises
     ------
@@ -44,7 +45,11 @@ def networks_to_compile(interpreter, classifier, run_opts):
             f"compile needs a C++ compiler and finds no {compiler}: install it, name "
             "another in the environment variable CXX, or leave --compile out"
         )
-    networks = {"embedding_model": classifier.embedding_model} | {
+    networks = {
+        name: part
+        for name, part in classifier.named_children()
+        if any(True for _ in part.parameters())
+    } | {
         name: part
         for name, part in interpreter.named_children()
         if any(parameter.requires_grad for parameter in part.parameters())
@@ -67,7 +72,7 @@ def compile_networks(interpreter, classifier, run_opts):
     Arguments
     ---------
     interpreter : Interpreter
-    classifier : FrozenClassifier
+    classifier : Classifier
     run_opts : speechbrain.utils.run_opts.RunOptions or Brain
         With SpeechBrain's ``compile...`` options.
     """

@@ -15,7 +15,6 @@ import math
 import torch
 
 from lmac_td.data.noise import fixed_generator
-from lmac_td.errors import require_choice
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.l2i import require_threshold, soft_mask
 from lmac_td.metrics.faithfulness import of_class
@@ -33,13 +32,11 @@ class ComponentTable:
         tau, each in [-1, 1).
     seed : int
         Of the random baseline.
-    task : str
-        f is the softmax (``multiclass``) or the sigmoids (``multilabel``).
 
     Raises
     ------
     SettingError
-        If a setting is none of these.
+        If a threshold is none of these.
 
     Attributes
     ----------
@@ -48,52 +45,49 @@ class ComponentTable:
         threshold the number of patterns removed, FF and the random baseline's FF.
     """
 
-    def __init__(self, thresholds=(0.1, 0.3, 0.5, 0.7, 0.9), seed=0, task="multiclass"):
+    def __init__(self, thresholds=(0.1, 0.3, 0.5, 0.7, 0.9), seed=0):
         for threshold in thresholds:
             require_threshold("thresholds", threshold)
-        require_choice("task", task, ("multiclass", "multilabel"))
         self.thresholds = tuple(thresholds)
         self.seed = seed
-        self.task = task
         self.scores = {}
 
     @torch.no_grad()
-    def add(self, condition, batch, heard, interpreter):
+    def add(self, condition, decided, explained, interpreter):
         """Measure an explained batch.
 
         Arguments
         ---------
         condition : str
             Name of the mixtures.
-        batch : PaddedBatch
-            With ``id``.
-        heard : Heard
+        decided : DecidedBatch
+        explained : ExplainedBatch
             With an :class:`~lmac_td.interpreters.l2i.L2IExplanation`.
         interpreter : L2I
             That made it.
         """
-        explanation, decided = heard.explanation, heard.decision.predicted
+        explanation, target = explained.explanation, explained.decision.target
+        classifier = explained.classifier
         columns = {
-            "clip_id": list(batch.id),
-            "rank": rank_of_class(explanation.class_logits, decided).tolist(),
+            "clip_id": decided.clip_ids,
+            "decided": target.tolist(),
+            "rank": rank_of_class(explanation.class_logits, target).tolist(),
         }
-        before = of_class(self.probabilities(heard.decision.logits), decided)
-        chance = self.random_order(condition, batch.id, explanation.relevance)
+
+        def p(logits):
+            return of_class(classifier.probabilities(logits).double(), target)
+
+        before = p(explained.decision.logits)
+        chance = self.random_order(condition, decided.clip_ids, explanation.relevance)
         for tau in self.thresholds:
             selected = explanation.relevance > tau
             n_removed = selected.sum(dim=1)
             columns[f"removed {tau}"] = n_removed.tolist()
             at_random = chance < n_removed.unsqueeze(1)
-            logits = removal_logits(heard, interpreter, selected, at_random)
+            logits = removal_logits(explained, interpreter, selected, at_random)
             for name, after in zip(("FF", "random FF"), logits, strict=True):
-                after = of_class(self.probabilities(after), decided)
-                columns[f"{name} {tau}"] = (before - after).tolist()
+                columns[f"{name} {tau}"] = (before - p(after)).tolist()
         self.scores.setdefault(condition, ClipScores()).extend(columns)
-
-    def probabilities(self, logits):
-        """f, (B, C)."""
-        logits = logits.double()
-        return logits.softmax(1) if self.task == "multiclass" else logits.sigmoid()
 
     def random_order(self, condition, clip_ids, like):
         """A permutation of the K patterns for each clip (B, K), by its id alone.
@@ -181,7 +175,6 @@ class ComponentTable:
         """
         content = {
             "seed": self.seed,
-            "task": self.task,
             "conditions": self.summary(),
         }
         with write_atomically(path, "w", encoding="utf-8") as file:
@@ -189,12 +182,12 @@ class ComponentTable:
             file.write("\n")
 
 
-def removal_logits(heard, interpreter, *selections):
+def removal_logits(explained, interpreter, *selections):
     """What the classifier makes of x_2 (eq. 6), for several sets of patterns.
 
     Arguments
     ---------
-    heard : Heard
+    explained : ExplainedBatch
     interpreter : L2I
     *selections : Tensor (B, K), bool
         The patterns that are removed.
@@ -204,14 +197,14 @@ def removal_logits(heard, interpreter, *selections):
     tuple of Tensor (B, C)
         The logits of each.
     """
-    log_mels = []
+    inputs, classifier = [], explained.classifier
     for selected in selections:
-        activations = heard.explanation.activations
+        activations = explained.explanation.activations
         mask = soft_mask(interpreter.dictionary, activations, selected)
-        n_samples = heard.wavs.shape[-1]
-        x_2 = interpreter.sound(1 - mask, heard.features.stft, n_samples)
-        log_mels.append(interpreter.features(x_2).log_mel)
-    return heard.classifier.classify(*log_mels)
+        n_samples = explained.wavs.shape[-1]
+        x_2 = interpreter.sound(1 - mask, explained.features.stft, n_samples)
+        inputs.append(classifier.inputs_of(x_2))
+    return classifier.classify(*inputs)
 
 
 def rank_of_class(logits, c):

@@ -13,7 +13,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
-from lmac_td.classifier import load_classifier
+from lmac_td.classifiers.check import check_classifier
 from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.loading import on_the_cpu
 from lmac_td.errors import SettingError, require_choice, require_number
@@ -45,8 +45,10 @@ PRETRAINED_SETTINGS = (
 )
 # Settings in which a fine-tuning agrees with what it begins with.
 SHARED_WITH_PRETRAINED = (
-    "pretrained_classifier", "alpha", "domain", "mask_domain", "heard",
+    "pretrained_classifier", "alpha", "domain", "mask_domain", "classifier_input",
 )  # fmt: skip
+# Settings that had other names when a folder was made.
+RENAMED = {"heard": "classifier_input"}
 POSITIVE_SETTINGS = ("number_of_epochs", "batch_size", "eval_batch_size", "lr")
 
 
@@ -204,20 +206,37 @@ class Experiment:
                     )
 
     def load_classifier(self):
-        """The frozen classifier named by ``pretrained_classifier``.
+        """The classifier that is explained: trained, frozen and checked.
+
+        What the check found, such as a dither that gradients need, is printed.
+
+        Returns
+        -------
+        Classifier
+            On the experiment's device.
 
         Raises
         ------
         SettingError
-            As :meth:`check_unseen`.
+            As :meth:`check_unseen`, or if it cannot be explained.
+        CheckpointError
+            If its weights are missing or belong to another model.
         """
         self.check_unseen()
-        return load_classifier(
-            self.hparams["embedding_model"],
-            self.hparams["classifier"],
-            self.hparams["pretrained_classifier"],
-            Path(self.hparams["cache_folder"]) / "pretrained",
+        hparams = self.hparams
+        classifier = hparams["classifier"]
+        classifier.load(
+            hparams["pretrained_classifier"],
+            Path(hparams["cache_folder"]) / "pretrained",
         )
+        classifier = classifier.freeze().to(self.device)
+        n_samples = round(hparams["signal_length_s"] * hparams["sample_rate"])
+        features = hparams["features"].to(self.device)
+        notes = check_classifier(classifier, features, n_samples, self.device)
+        for note in notes:
+            print(note, flush=True)
+        hparams["targets"].of(classifier)
+        return classifier
 
     def load_interpreter(self):
         """Begin with the weights of ``pretrained_interpreter``, where it names a run.
@@ -433,7 +452,8 @@ def read_settings(folder):
     """The settings that were kept in a folder; none where none were."""
     path = Path(folder) / SETTINGS
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return {RENAMED.get(name, name): value for name, value in settings.items()}
     except FileNotFoundError:
         return {}
 
@@ -453,8 +473,11 @@ def content_of(folder):
     """
     best = find_best(Path(folder) / "save")
     files = [
-        *sorted(Path(folder).glob("*.ckpt")),
-        *sorted(Path(folder).glob("*.npy")),
+        *(
+            path
+            for kind in ("*.ckpt", "*.npy", "*.safetensors", "*.pt")
+            for path in sorted(Path(folder).glob(kind))
+        ),
         *([best.paramfiles["interpreter"]] if best else []),
     ]
     if not files:

@@ -2,8 +2,9 @@
 
 The masking loss is written once for every method that explains by keeping and
 removing: it reads an Explanation and the classifier's answers to it, never the method.
-An objective is called with a :class:`~lmac_td.evaluation.Heard` and the clean targets
-of its mixtures, and returns :class:`Terms`.
+An objective is called with an :class:`~lmac_td.contracts.ExplainedBatch` and the clean
+targets of its mixtures, and returns :class:`Terms`. One that sets ``needs_answers`` to
+False is given a batch without the classifier's answers in training.
 """
 
 from dataclasses import dataclass, replace
@@ -25,20 +26,57 @@ class Terms:
         What is minimised, a value a clip.
     parts : dict of str to Tensor (B,)
         Without their weights, by the name they carry in the log.
-    chooses : Tensor (B,), optional
-        What chooses the checkpoint and anneals in validation, where it is not the loss.
+    selection : Tensor (B,), optional
+        The selection loss, which selects the checkpoint and anneals in validation,
+        where it is not the loss.
     """
 
     loss: Tensor
     parts: dict
-    chooses: Tensor | None = None
+    selection: Tensor | None = None
 
 
-class MaskingLoss(nn.Module):
+def target_loss(logits, target, activation):
+    """-log p of the classes that are explained, (B,).
+
+    Arguments
+    ---------
+    logits : Tensor (B, C)
+    target : Tensor (B,), int64
+    activation : str
+        ``softmax``: the cross-entropy. ``sigmoid``: that of the tag alone, -log of its
+        sigmoid.
+
+    Example
+    -------
+    >>> logits, target = torch.tensor([[2.0, 0.0]]), torch.tensor([1])
+    >>> target_loss(logits, target, "sigmoid")
+    tensor([0.6931])
+    """
+    logits = logits.float()
+    if activation == "softmax":
+        return F.cross_entropy(logits, target, reduction="none")
+    return F.softplus(-logits.gather(1, target.unsqueeze(1)).squeeze(1))
+
+
+class Objective(nn.Module):
+    """Base of the objectives.
+
+    Attributes
+    ----------
+    needs_answers : bool
+        Whether the loss reads the classifier's answers to what is kept and removed.
+    """
+
+    needs_answers = True
+
+
+class MaskingLoss(Objective):
     """lambda_in d(f(x)|f(i)) - lambda_out d(f(x)|f(i_out)) + lambda_reg R.
 
-    LMAC-TD, eq. 6, and L-MAC, eq. 2. d is the cross-entropy against the class that the
-    classifier *decided* on the mixture, never the label.
+    LMAC-TD, eq. 6, and L-MAC, eq. 2. d is the cross-entropy against the class that is
+    explained, by default the one that the classifier *decided* on the mixture, never
+    the label; of a tag, that of its sigmoid.
 
     Arguments
     ---------
@@ -73,12 +111,12 @@ class MaskingLoss(nn.Module):
         self.regulariser = regulariser
         self.reg_w_tv = reg_w_tv
 
-    def forward(self, heard, target):
+    def forward(self, batch, target):
         """Loss of each clip of a batch.
 
         Arguments
         ---------
-        heard : Heard
+        batch : ExplainedBatch
         target : Tensor (B, T)
             The clean sources; this loss never looks at them.
 
@@ -88,14 +126,14 @@ class MaskingLoss(nn.Module):
             With parts ``loss_in``, ``loss_out``, ``reg`` and, where it has a weight,
             ``tv``.
         """
-        decided = heard.decision.predicted
-        loss_in = F.cross_entropy(heard.logits_in.float(), decided, reduction="none")
-        loss_out = F.cross_entropy(heard.logits_out.float(), decided, reduction="none")
-        reg = self.regularise(heard.explanation, heard.features)
+        against = batch.decision.target, batch.classifier.activation
+        loss_in = target_loss(batch.kept_logits, *against)
+        loss_out = target_loss(batch.removed_logits, *against)
+        reg = self.regularise(batch.explanation, batch.features)
         loss = self.l_in_w * loss_in - self.l_out_w * loss_out + self.reg_w_l1 * reg
         parts = {"loss_in": loss_in, "loss_out": loss_out, "reg": reg}
         if self.reg_w_tv:
-            parts["tv"] = total_variation(heard.explanation.mask)
+            parts["tv"] = total_variation(batch.explanation.mask)
             loss = loss + self.reg_w_tv * parts["tv"]
         return Terms(loss, parts)
 
@@ -103,8 +141,7 @@ class MaskingLoss(nn.Module):
         """R, (B,)."""
         if self.regulariser == "mask":
             return explanation.mask.float().mean(dim=(1, 2))
-        # attribution is log(1 + |STFT(i)|)
-        kept = torch.expm1(explanation.attribution).mean(dim=(1, 2))
+        kept = explanation.magnitude.mean(dim=(1, 2))
         if self.regulariser == "mean":
             return kept
         return kept / features.magnitude.mean(dim=(1, 2))
@@ -155,7 +192,7 @@ class GuidedMaskingLoss(MaskingLoss):
         self.guidance = guidance
         self.bin_th = bin_th
 
-    def forward(self, heard, target):
+    def forward(self, batch, target):
         """As :meth:`MaskingLoss.forward`, with two more parts.
 
         Returns
@@ -164,8 +201,8 @@ class GuidedMaskingLoss(MaskingLoss):
             ``guided`` is 1 for a guided clip and 0 for another, so that its mean is
             their share; ``guide`` is what they are guided by, 0 for the others.
         """
-        terms = super().forward(heard, target)
-        explanation = heard.explanation
+        terms = super().forward(batch, target)
+        explanation = batch.explanation
         with torch.no_grad():
             clean = self.features(target)
             similarity = F.cosine_similarity(
@@ -173,23 +210,26 @@ class GuidedMaskingLoss(MaskingLoss):
                 torch.log1p(clean.magnitude).flatten(1),
             )
             guided = (similarity >= self.cct).float()
-        guide = guided * self.guide(explanation, clean)
+        guide = guided * self.guide(explanation, clean, batch.classifier)
         return replace(
             terms,
             loss=terms.loss + self.g_w * guide,
             # Guidance comes and goes with the mask: an epoch would seem worse for
             # every clip that has become good enough to be guided.
-            chooses=terms.loss,
+            selection=terms.loss,
             parts={**terms.parts, "guide": guide, "guided": guided},
         )
 
-    def guide(self, explanation, clean):
+    def guide(self, explanation, clean, classifier):
         """Distance to the clean target, (B,)."""
         log_magnitude = torch.log1p(clean.magnitude)
         if self.guidance == "spectrogram":
             return (explanation.attribution - log_magnitude).pow(2).mean(dim=(1, 2))
         mask = explanation.mask.float()
-        for spectrum in (log_magnitude, clean.log_mel):
+        spectra = [log_magnitude]
+        if classifier.mel is not None:
+            spectra.append(classifier.mel(clean.magnitude))
+        for spectrum in spectra:
             if mask.shape == spectrum.shape:
                 loudest = spectrum.amax(dim=(1, 2), keepdim=True)
                 binary = (spectrum >= self.bin_th * loudest).to(mask.dtype)
@@ -203,12 +243,12 @@ class GuidedMaskingLoss(MaskingLoss):
         )
 
 
-class L2ILoss(nn.Module):
+class L2ILoss(Objective):
     """L_FID + nmf_w ||X - W H||^2 + reg_w_l1 ||H||_1 (L2I, eq. 4).
 
     Theta is to answer as the classifier does, and the activations H are to be those of
-    the dictionary W, few and small. The sounds that are kept and removed play no part,
-    so the classifier is never run on them.
+    the dictionary W, few and small. The classifier is never run on the sounds that are
+    kept and removed.
 
     X is log(1 + |STFT|) of the input. Both norms are means, the one over frames and
     bins, the other over patterns and frames, so that the weights depend neither on
@@ -222,29 +262,32 @@ class L2ILoss(nn.Module):
     task : str
         L_FID. ``multiclass``: the cross-entropy of Theta's softmax against the
         classifier's (eq. 1). ``multilabel``: that of their sigmoids, summed over
-        classes (eq. 2).
+        classes (eq. 2). ``auto``: by the classifier's activation.
 
     Raises
     ------
     SettingError
-        If ``task`` is neither.
+        If ``task`` is none of these.
     """
 
-    def __init__(self, nmf_w=10.0, reg_w_l1=0.8, task="multiclass"):
+    # The sounds that are kept and removed play no part.
+    needs_answers = False
+
+    def __init__(self, nmf_w=10.0, reg_w_l1=0.8, task="auto"):
         super().__init__()
-        require_choice("task", task, ("multiclass", "multilabel"))
+        require_choice("task", task, ("auto", "multiclass", "multilabel"))
         require_number("nmf_w", nmf_w, least=0)
         require_number("reg_w_l1", reg_w_l1, least=0)
         self.nmf_w = nmf_w
         self.reg_w_l1 = reg_w_l1
         self.task = task
 
-    def forward(self, heard, target):
+    def forward(self, batch, target):
         """Loss of each clip of a batch.
 
         Arguments
         ---------
-        heard : Heard
+        batch : ExplainedBatch
             With an :class:`~lmac_td.interpreters.l2i.L2IExplanation`.
         target : Tensor (B, T)
             The clean sources; this loss never looks at them.
@@ -254,25 +297,28 @@ class L2ILoss(nn.Module):
         Terms
             With parts ``fidelity``, ``nmf`` and ``l1``.
         """
-        explanation = heard.explanation
-        fidelity = self.fidelity(
-            heard.decision.logits.float(), explanation.class_logits.float()
+        explanation = batch.explanation
+        task = self.task
+        if task == "auto":
+            softmax = batch.classifier.activation == "softmax"
+            task = "multiclass" if softmax else "multilabel"
+        fidelity = fidelity_loss(
+            batch.decision.logits.float(), explanation.class_logits.float(), task
         )
-        error = torch.log1p(heard.features.magnitude) - explanation.reconstruction
+        error = torch.log1p(batch.features.magnitude) - explanation.reconstruction
         nmf = error.square().mean(dim=(1, 2))
         l1 = explanation.activations.abs().mean(dim=(1, 2))
         loss = fidelity + self.nmf_w * nmf + self.reg_w_l1 * l1
         return Terms(loss, {"fidelity": fidelity, "nmf": nmf, "l1": l1})
 
-    def fidelity(self, logits, class_logits):
-        """L_FID of Theta's logits against the classifier's, both (B, C), as (B,)."""
-        if self.task == "multiclass":
-            return F.cross_entropy(
-                class_logits, logits.softmax(dim=1), reduction="none"
-            )
-        return F.binary_cross_entropy_with_logits(
-            class_logits, logits.sigmoid(), reduction="none"
-        ).sum(dim=1)
+
+def fidelity_loss(logits, class_logits, task):
+    """L_FID of Theta's logits against the classifier's, both (B, C), as (B,)."""
+    if task == "multiclass":
+        return F.cross_entropy(class_logits, logits.softmax(dim=1), reduction="none")
+    return F.binary_cross_entropy_with_logits(
+        class_logits, logits.sigmoid(), reduction="none"
+    ).sum(dim=1)
 
 
 def total_variation(mask):

@@ -4,7 +4,7 @@ Quantus (Hedström et al., *Quantus: An Explainable AI Toolkit for Responsible
 Evaluation of Neural Network Explanations and Beyond*, JMLR 2023) measures image
 explanations; here its image is the complex STFT, as two real channels::
 
-    x = (Re X, Im X)  --QuantusModel-->  |X| -> log-mel -> frozen classifier -> logits
+    x = (Re X, Im X)  --QuantusModel-->  |X| -> classifier -> logits
                       --explain_func-->  ISTFT(X) -> interpreter -> log(1 + |STFT(i)|)
 
 so that a sound that Quantus changes can be explained anew, with its phase. Three of
@@ -30,7 +30,7 @@ import io
 import math
 import re
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import quantus
@@ -38,7 +38,6 @@ import torch
 from quantus.helpers.enums import EvaluationCategory, ScoreDirection
 from torch import nn
 
-from lmac_td.classifier import Decision, FrozenClassifier
 from lmac_td.errors import SettingError
 from lmac_td.features import Features, magnitude_of
 from lmac_td.files import write_atomically
@@ -69,7 +68,7 @@ REFUSED = {
     "Focus": "it needs mosaics of several images",
     "IROF": "it needs superpixels of an image",
     "InputInvariance": "it shifts the bias of a convolution that hears x itself, and "
-    "the classifier hears a log-mel spectrogram of it",
+    "the classifier's first layer takes something else",
     "Infidelity": "its patches must tile the spectrogram without a rest",
     "NonSensitivity": "it can only remove one number at a time, which is one pass of "
     "the classifier for each of some 400 000",
@@ -93,19 +92,25 @@ class ConstantMapError(ValueError):
 class QuantusModel(nn.Module):
     """The frozen classifier as Quantus sees it, from the STFT to logits.
 
+    A classifier of waveforms is given the sound of the STFT.
+
     Arguments
     ---------
     features : SpectralFeatures
-        The classifier's front end.
-    classifier : FrozenClassifier
+    classifier : Classifier
+
+    Raises
+    ------
+    SettingError
+        If the classifier has sigmoids: Quantus takes a softmax of logits.
 
     Example
     -------
-    >>> from lmac_td.classifier import Cnn14
+    >>> from lmac_td.classifiers.cnn14 import Cnn14Classifier
     >>> from lmac_td.features import SpectralFeatures
-    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099, 80)
-    >>> net = Cnn14(mel_bins=80, emb_dim=8, channels=(2, 4, 4, 8, 8))
-    >>> model = QuantusModel(features, FrozenClassifier(net, nn.Linear(8, 10)))
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> classifier = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, n_classes=10)
+    >>> model = QuantusModel(features, classifier.freeze())
     >>> x = as_channels(features.stft(torch.randn(2, 16000)))
     >>> x.shape, model(torch.from_numpy(x)).shape
     ((2, 2, 87, 513), torch.Size([2, 10]))
@@ -113,6 +118,11 @@ class QuantusModel(nn.Module):
 
     def __init__(self, features, classifier):
         super().__init__()
+        if classifier.activation != "softmax":
+            raise SettingError(
+                f"quantus takes a softmax of logits, and {classifier.name} has "
+                "sigmoids: leave --quantus out"
+            )
         self.features = features
         self.classifier = classifier
         self.deepest = nn.Identity()  # where Quantus may read a representation
@@ -126,9 +136,15 @@ class QuantusModel(nn.Module):
         """(B, 2, frames, bins) -> :class:`Features` and :class:`Decision`."""
         stft = torch.complex(x[:, 0], x[:, 1])
         magnitude = magnitude_of(stft)
-        features = Features(stft, magnitude, self.features.log_mel(magnitude))
-        decision = self.classifier(features.log_mel)
-        self.deepest(decision.representations[0])
+        features, classifier = Features(stft, magnitude), self.classifier
+        if classifier.takes_spectrograms:
+            inputs = classifier.inputs_of(magnitude=magnitude)
+        else:
+            length = self.features.hop_samples * (x.shape[2] - 1)
+            inputs = classifier.inputs_of(self.features.istft(stft, length))
+        decision = classifier(inputs)
+        if decision.representations:
+            self.deepest(decision.representations[0].values)
         return features, decision
 
 
@@ -142,10 +158,9 @@ def explain_func(interpreter, n_samples=None, sources=None):
     """Make an interpreter what Quantus calls an ``explain_func``.
 
     What it explains is the decision of the model that Quantus gives it, for the class
-    that Quantus gives it: the interpreter reads that model's representations, and an
-    interpreter that has a :class:`FrozenClassifier` among its modules (Saliency,
-    GradCAM, ...) is lent that model's weights while it explains. So Quantus' randomised
-    models are followed.
+    that Quantus gives it. A decision brings its classifier with it, for interpreters
+    that ask it again (Saliency, GradCAM, ...): so Quantus' randomised models are
+    followed.
 
     Arguments
     ---------
@@ -169,13 +184,13 @@ def explain_func(interpreter, n_samples=None, sources=None):
 
     Example
     -------
-    >>> from lmac_td.classifier import Cnn14
+    >>> from lmac_td.classifiers.cnn14 import Cnn14Classifier
     >>> from lmac_td.features import SpectralFeatures
     >>> from lmac_td.interpreters.baselines import Identity
-    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099, 80)
-    >>> net = Cnn14(mel_bins=80, emb_dim=8, channels=(2, 4, 4, 8, 8))
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> classifier = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, n_classes=10)
     >>> scores = quantus.Sparseness(disable_warnings=True)(
-    ...     model=QuantusModel(features, FrozenClassifier(net, nn.Linear(8, 10))),
+    ...     model=QuantusModel(features, classifier.freeze()),
     ...     x_batch=as_channels(features.stft(torch.randn(1, 16000))),
     ...     y_batch=np.array([3]),
     ...     channel_first=True,
@@ -200,37 +215,15 @@ def explain_func(interpreter, n_samples=None, sources=None):
         length = n_samples or model.features.hop_samples * (x.shape[2] - 1)
         wavs = model.features.istft(features.stft, length)
         given = {"sources": sources} if interpreter.needs_sources else {}
-        with _weights_lent(model.classifier, interpreter):
-            explanation = interpreter(
-                wavs,
-                features,
-                Decision(decision.logits, targets, decision.representations),
-                **given,
-            )
+        explanation = interpreter(
+            wavs, features, replace(decision, target=targets), **given
+        )
         maps = _as_maps(explanation.attribution)
         if _constant(maps).any():
             raise ConstantMapError("a map is the same in every bin")
         return maps
 
     return explain
-
-
-@contextlib.contextmanager
-def _weights_lent(classifier, interpreter):
-    """Let an interpreter's own classifier be another one while the block lasts.
-
-    Its weights and not the module change: hooks and layers stay where they are.
-    """
-    own = [m for m in interpreter.modules() if isinstance(m, FrozenClassifier)]
-    own = [m for m in own if m.embedding_model is not classifier.embedding_model]
-    kept = [{k: v.clone() for k, v in m.state_dict().items()} for m in own]
-    try:
-        for module in own:
-            module.load_state_dict(classifier.state_dict())
-        yield
-    finally:
-        for module, state in zip(own, kept, strict=True):
-            module.load_state_dict(state)
 
 
 def silence(arr, indices, **_):
@@ -419,7 +412,7 @@ def _plain(name):
     return re.sub(r"[^a-z]", "", name.lower())
 
 
-def run_quantus(names, spectral_features, heard, interpreter, sources=None):
+def run_quantus(names, spectral_features, batch, interpreter, sources=None):
     """Run metrics of Quantus on one explained batch, clip by clip.
 
     Arguments
@@ -427,12 +420,12 @@ def run_quantus(names, spectral_features, heard, interpreter, sources=None):
     names : sequence of str
         See :func:`find_metrics`.
     spectral_features : SpectralFeatures
-    heard : Heard
-        The explained batch of B clips; nothing in it is changed.
+    batch : ExplainedBatch
+        Of B clips; nothing in it is changed.
     interpreter : Interpreter
         Which explained it.
     sources : Sources, optional
-        By default those of ``heard``. The truth for the metrics of localisation: the
+        By default those of ``batch``. The truth for the metrics of localisation: the
         ideal binary mask, 1 where the target's magnitude is the greater.
 
     Returns
@@ -448,14 +441,14 @@ def run_quantus(names, spectral_features, heard, interpreter, sources=None):
         See :func:`find_metrics`.
     """
     names = find_metrics(names)
-    _, frames, bins = heard.features.magnitude.shape
-    grid = _Grid(frames, bins, heard.decision.logits.shape[1])
-    maps = _as_maps(heard.explanation.attribution)
-    x = as_channels(heard.features.stft)
-    y = heard.decision.predicted.cpu().numpy()
-    model = QuantusModel(spectral_features, heard.classifier)
+    _, frames, bins = batch.features.magnitude.shape
+    grid = _Grid(frames, bins, batch.decision.logits.shape[1])
+    maps = _as_maps(batch.explanation.attribution)
+    x = as_channels(batch.features.stft)
+    y = batch.decision.target.cpu().numpy()
+    model = QuantusModel(spectral_features, batch.classifier)
     constant = _constant(maps)
-    sources = heard.sources if sources is None else sources
+    sources = batch.sources if sources is None else sources
     truth, known = _truth(sources, maps.shape)
     values = {name: [math.nan] * len(maps) for name in names}
     for clip in np.flatnonzero(~constant):
@@ -468,7 +461,7 @@ def run_quantus(names, spectral_features, heard, interpreter, sources=None):
                 if interpreter.needs_sources and sources is None:
                     continue
                 one = sources and _of_clip(sources, clip)
-                length = heard.wavs.shape[-1]
+                length = batch.wavs.shape[-1]
                 given = {"explain_func": explain_func(interpreter, length, one)}
             else:
                 given = {}
@@ -480,7 +473,7 @@ def run_quantus(names, spectral_features, heard, interpreter, sources=None):
                     x_batch=x[clip, None].copy(),
                     y_batch=y[clip, None].copy(),
                     a_batch=maps[clip, None].copy(),
-                    device=str(heard.wavs.device),
+                    device=str(batch.wavs.device),
                     **given,
                 )
     return values
@@ -571,7 +564,7 @@ class QuantusScores:
         self.spectral_features = spectral_features
         self.rows = {}
 
-    def add(self, condition, method, batch_ids, heard, interpreter, sources=None):
+    def add(self, condition, method, batch_ids, batch, interpreter, sources=None):
         """Score one explained batch.
 
         Arguments
@@ -580,16 +573,16 @@ class QuantusScores:
             The row.
         batch_ids : sequence of str
             Of the B clips.
-        heard : Heard
+        batch : ExplainedBatch
         interpreter : Interpreter
             Which explained the batch.
         sources : Sources, optional
-            By default those of ``heard``, see :func:`run_quantus`.
+            By default those of ``batch``, see :func:`run_quantus`.
         """
-        sources = heard.sources if sources is None else sources
-        maps = _as_maps(heard.explanation.attribution)
+        sources = batch.sources if sources is None else sources
+        maps = _as_maps(batch.explanation.attribution)
         values = run_quantus(
-            self.names, self.spectral_features, heard, interpreter, sources
+            self.names, self.spectral_features, batch, interpreter, sources
         )
         _, known = _truth(sources, maps.shape)
         columns = {

@@ -12,14 +12,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.data.corpus import generate_corpus
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.interpreters.lmac_td import LMACTD
+from lmac_td.nn.decoders import build_mask_unet
 from lmac_td.nn.filterbank import Filterbank
 from lmac_td.nn.sepformer import MaskNet
-from lmac_td.nn.unet import AlignedUNet, build_mask_unet
+from lmac_td.nn.unet import AlignedUNet
 
 # In the background of a shell these are ignored, and commands would inherit that.
 with contextlib.suppress(AttributeError, ValueError):
@@ -50,28 +51,28 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def spectral():
-    """The recipes' front end."""
-    return SpectralFeatures(SAMPLE_RATE, 1024, 23.2199, 11.6099, n_mels=80)
+    """The recipes' STFT."""
+    return SpectralFeatures(SAMPLE_RATE, 1024, 23.2199, 11.6099)
 
 
 @pytest.fixture
 def frozen(spectral):
     """A random, very narrow CNN14 of ten classes, frozen."""
-    net = Cnn14(mel_bins=80, emb_dim=8, channels=(2, 4, 4, 8, 8))
-    head = torch.nn.Linear(8, N_CLASSES)
-    torch.nn.init.normal_(head.weight, std=3.0)  # decisions that differ by clip
-    return FrozenClassifier(net, head)
+    classifier = Cnn14Classifier(spectral, 80, (2, 4, 4, 8, 8), 8, N_CLASSES)
+    # Decisions that differ by clip.
+    torch.nn.init.normal_(classifier.classifier.weight, std=3.0)
+    return classifier.freeze()
 
 
 @pytest.fixture
-def make_lmac_td(spectral):
+def make_lmac_td(spectral, frozen):
     """Build a very narrow LMAC-TD for the ``frozen`` classifier."""
 
     def make(alpha=0.75, **settings):
         return LMACTD(
             spectral,
             Filterbank(kernel_size=8, out_channels=16),
-            AlignedUNet((8, 8, 8, 4), 80, 16, channels=(4, 4, 4, 4)),
+            AlignedUNet(frozen.geometry, spectral.hop_samples, 16, (4, 4, 4, 4)),
             MaskNet(
                 16, 8, num_layers=1, chunk_size=20, intra_layers=1, inter_layers=1,
                 nhead=2, d_ffn=8,
@@ -84,13 +85,11 @@ def make_lmac_td(spectral):
 
 
 @pytest.fixture
-def make_lmac(spectral):
+def make_lmac(spectral, frozen):
     """Build a very narrow L-MAC for the ``frozen`` classifier."""
 
     def make(domain="stft", **settings):
-        decoder = build_mask_unet(
-            "aligned", domain, 8, (2, 4, 4, 8, 8), 80, 1024, channels=(4, 4, 4, 4)
-        )
+        decoder = build_mask_unet("aligned", domain, frozen, spectral, (4, 4, 4, 4))
         return LMAC(spectral, decoder, domain=domain, **settings)
 
     return make

@@ -66,9 +66,9 @@ class ConvBlock(nn.Module):
         self.relu1 = nn.ReLU()
         self.relu2 = nn.ReLU()
         self.pool = nn.AvgPool2d(pool_size) if pool_size > 1 else nn.Identity()
-        self.reset_parameters()
+        self.initialise()
 
-    def reset_parameters(self):
+    def initialise(self):
         """Draw the weights of both convolutions anew."""
         nn.init.xavier_uniform_(self.conv1.weight)
         nn.init.xavier_uniform_(self.conv2.weight)

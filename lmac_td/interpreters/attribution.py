@@ -1,9 +1,10 @@
 """Post-hoc attributions of the classifier, through Captum, as masks.
 
-What is attributed is the logit of the class decided (for occlusion its probability),
-to the STFT's magnitude |X|, through the mel step, or to the log-mel that the
-classifier is given. A mask in [0, 1] is made of an attribution by its positive part
-over its maximum, clip by clip; without a positive part nothing is kept.
+What is attributed is the logit of the class explained (for occlusion its probability),
+to the STFT's magnitude |X|, or to the mel bands that the classifier is given. A
+classifier of waveforms is given the sound of |X| and the clip's own phase. A mask in
+[0, 1] is made of an attribution by its positive part over its maximum, clip by clip;
+without a positive part nothing is kept.
 
 Clips are explained one by one, and what is random is drawn from a fixed seed, the
 same draw for every clip: an explanation depends neither on its batch nor on the order
@@ -11,10 +12,9 @@ of the clips. Silence, zero in both domains, is the reference of every method th
 needs one; the two of SHAP expect over :func:`backgrounds`.
 
 Captum's Guided Backprop and DeepLIFT replace the gradients of modules, and leave those
-of functions as they are. So all that is not linear between the attributed input and the
-logits is a module: the logarithm here, activations and the pooling over time in
-:class:`lmac_td.classifier.Cnn14`. DeepLIFT takes other modules for linear: that is
-right for BatchNorm in evaluation, and not for ``norm_type: ln`` or a cosine head.
+of functions as they are: classifiers with functional activations are refused by name.
+DeepLIFT takes other modules for linear: that is right for BatchNorm in evaluation, and
+not for ``norm_type: ln`` or a cosine head.
 """
 
 import contextlib
@@ -26,50 +26,63 @@ import torch
 from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
 from torch import nn
 
-from lmac_td.classifier import FrozenClassifier, MaxPlusMean
-from lmac_td.errors import SettingError, require_choice, require_number
-from lmac_td.interpreters.base import STAND_IN, Interpreter, check_masking
+from lmac_td.classifiers.cnn14 import MaxPlusMean
+from lmac_td.errors import DataError, SettingError, require_number
+from lmac_td.features import Log1p, bands_of_bins, mel_filters
+from lmac_td.interpreters.base import (
+    STAND_IN,
+    Interpreter,
+    check_masking,
+    require_gradients,
+    require_mel,
+    require_representations,
+)
 
-LAYERS = tuple(f"conv_block{block}" for block in range(1, 7))
-# Besides silence, what a SHAP value is told apart from: white noise, dB of full scale.
+# Besides silence, the reference of a SHAP value: white noise, dB of full scale.
 BACKGROUND_LEVELS_DB = (-60, -40, -20)
+# Mel bands by which occlusion divides frequency, where the classifier has none.
+N_MELS = 80
+DITHER_DB = -100
 
 
-class Log1p(nn.Module):
-    """log(1 + x), as a module that DeepLIFT knows."""
-
-    def forward(self, x):
-        """Any shape to the same."""
-        return torch.log1p(x)
-
-
-class Logits(nn.Module):
-    """From what is attributed to the classifier's logits, through modules.
+class ClipLogits(nn.Module):
+    """From what is attributed of one clip to the classifier's logits, through modules.
 
     Arguments
     ---------
+    classifier : Classifier
     features : SpectralFeatures
-    frozen : FrozenClassifier
     domain : str
         ``stft`` or ``mel``.
+    stft : Tensor, complex (1, frames, bins)
+        Of the clip: its phase goes with every magnitude.
+    n_samples : int
+        Length T of the clip.
     """
 
-    def __init__(self, features, frozen, domain):
+    def __init__(self, classifier, features, domain, stft, n_samples):
         super().__init__()
+        self.classifier = classifier
         self.features = features
-        self.frozen = frozen
         self.domain = domain
-        self.log1p = Log1p()
+        self.stft = stft
+        self.n_samples = n_samples
 
     def forward(self, x):
-        """Map |X| (B, frames, bins) or log-mel (B, frames, n_mels) to logits (B, C)."""
-        # Noise may carry x below silence, which nothing can sound like, and where the
-        # logarithm ends: it is then heard as silence, with the gradient at silence.
+        """|X| (B, frames, bins) or log-mel (B, frames, n_mels) to logits (B, C)."""
+        return self.decide(x).logits
+
+    def decide(self, x):
+        """|X| (B, frames, bins) or log-mel (B, frames, n_mels) to a Decision."""
+        # Noise may carry x below silence, where no sound is and the logarithm ends: the
+        # classifier is then given silence, with the gradient at silence.
         x = x + (x.clamp(min=0) - x).detach()
-        if self.domain == "stft":
-            with torch.autocast(x.device.type, enabled=False):  # as in the features
-                x = self.log1p(x @ self.features.mel_matrix)
-        return self.frozen(x).logits
+        if self.domain == "mel":
+            return self.classifier(x)
+        if self.classifier.takes_spectrograms:
+            return self.classifier(self.classifier.inputs_of(magnitude=x))
+        sounds = self.features.with_magnitude(self.stft, x, self.n_samples)
+        return self.classifier.decide(sounds)
 
 
 class Attribution(Interpreter):
@@ -78,63 +91,77 @@ class Attribution(Interpreter):
     Arguments
     ---------
     features : SpectralFeatures
-        The classifier's front end.
-    embedding_model, classifier : nn.Module
-        The pair that is explained, frozen here; weights may be loaded in place later.
     domain : str
         What is attributed and masked. ``stft``: the magnitude of the STFT. ``mel``:
-        the classifier's own features; such a mask has no sound, so that of its bands
+        the classifier's mel bands; such a mask has no sound, so that of its bands
         spread over the STFT's bins stands in.
     mask_domain : str
         ``magnitude`` or ``log1p``: which magnitude the mask scales, see
         :func:`lmac_td.interpreters.base.masked`.
-    heard : str
+    classifier_input : str
         What the classifier is given. ``spectrogram``: the masked spectrogram.
-        ``audio``: its sounds, analysed anew.
+        ``audio``: its sound.
 
     Raises
     ------
     SettingError
-        If a setting is none of these, or ``mel`` is to be heard as audio.
+        If a setting is none of these, or ``mel`` goes with ``audio``.
 
     Attributes
     ----------
     attribution_to_mask : str
-        How a mask is made, told in the table.
+        How a mask is made, said below the table.
+    needs_gradients : bool
     """
 
     attribution_to_mask = "positive part over its maximum, clip by clip"
+    needs_gradients = True
 
     def __init__(
         self,
         features,
-        embedding_model,
-        classifier,
         domain="stft",
         mask_domain="magnitude",
-        heard="spectrogram",
+        classifier_input="spectrogram",
     ):
         super().__init__(features)
-        check_masking(domain, mask_domain, heard)
+        check_masking(domain, mask_domain, classifier_input)
         self.domain = domain
         self.mask_domain = mask_domain
-        self.heard = heard
-        self.logits = Logits(
-            features, FrozenClassifier(embedding_model, classifier), domain
-        )
-        self.remark = f"attribution to mask: {self.attribution_to_mask}"
-        if domain == "mel":
-            self.remark += f"; {STAND_IN}"
+        self.classifier_input = classifier_input
+        self.n_dithered = 0
 
-    def attribute(self, x, target):
-        """Attribute the class decided on one clip.
+    @property
+    def remark(self):
+        """See :class:`Interpreter`."""
+        remark = f"attribution to mask: {self.attribution_to_mask}"
+        if self.domain == "mel":
+            remark += f"; {STAND_IN}"
+        if self.n_dithered:
+            remark += (
+                f"; gradients of {self.n_dithered} clips were not finite (digital "
+                f"silence) and were computed with a dither of {DITHER_DB} dB"
+            )
+        return remark
+
+    def check(self, classifier):
+        """See :meth:`Interpreter.check`."""
+        super().check(classifier)
+        if self.needs_gradients:
+            require_gradients(classifier, type(self).__name__)
+        if self.domain == "mel":
+            require_mel(classifier)
+
+    def attribute(self, x, target, logits):
+        """Attribute the class that is explained of one clip.
 
         Arguments
         ---------
         x : Tensor (1, frames, bins) or (1, frames, n_mels)
             |X| or log-mel; it requires a gradient.
         target : int
-            The class decided.
+            The class.
+        logits : ClipLogits
 
         Returns
         -------
@@ -152,40 +179,77 @@ class Attribution(Interpreter):
         features : Features
             Of ``wavs``.
         decision : Decision
-            The classifier's, on ``features.log_mel``.
 
         Returns
         -------
         Explanation
             With ``mask`` (B, frames, bins), or (B, frames, n_mels) of mel bands.
         """
-        x = features.magnitude if self.domain == "stft" else features.log_mel
+        x = features.magnitude if self.domain == "stft" else decision.inputs
+        maps = []
         with torch.enable_grad(), warnings.catch_warnings():
             # Captum warns of hooks, which it removes again.
             warnings.simplefilter("ignore")
-            maps = [
-                self.attribute(clip.unsqueeze(0).requires_grad_(), target).detach()
-                for clip, target in zip(
-                    x.detach(), decision.predicted.tolist(), strict=True
+            for clip, target in enumerate(decision.target.tolist()):
+                here = slice(clip, clip + 1)
+                logits = ClipLogits(
+                    decision.classifier,
+                    self.features,
+                    self.domain,
+                    features.stft[here],
+                    wavs.shape[-1],
                 )
-            ]
+                maps.append(self.finite_map(x[here].detach(), target, logits))
         mask = positive_over_maximum(torch.cat(maps))
         explain = self.explain_mask if self.domain == "stft" else self.explain_mel_mask
-        return explain(mask, wavs, features, self.mask_domain)
+        return explain(mask, wavs, features, decision, self.mask_domain)
 
-    def backgrounds(self, x):
-        """What clips of the frames of ``x`` are told apart from, in its domain."""
+    def finite_map(self, x, target, logits):
+        """:meth:`attribute`, with a dither where the gradient is not finite."""
+
+        def attribute():
+            return self.attribute(x.clone().requires_grad_(), target, logits).detach()
+
+        found = attribute()
+        if found.isfinite().all():
+            return found
+        with dithered(logits.classifier):
+            found = attribute()
+        if not found.isfinite().all():
+            raise DataError(
+                f"the gradient of {logits.classifier.name} is not finite for a clip, "
+                f"even with a dither of {DITHER_DB} dB: leave the clip out, or take a "
+                "method that perturbs, such as occlusion"
+            )
+        self.n_dithered += 1
+        return found
+
+    def backgrounds(self, x, classifier):
+        """The references of clips of the frames of ``x``, in its domain."""
         samples = (x.shape[1] - 1) * self.features.hop_samples
-        heard = self.features(backgrounds(samples).to(x.device))
-        return heard.magnitude if self.domain == "stft" else heard.log_mel
+        sounds = backgrounds(samples).to(x.device)
+        if self.domain == "stft":
+            return self.features(sounds).magnitude
+        return classifier.inputs_of(sounds)
+
+
+@contextlib.contextmanager
+def dithered(classifier):
+    """Add a dither to what a classifier is given while the block lasts."""
+    before = classifier.dither_db
+    classifier.dither_db = DITHER_DB
+    try:
+        yield
+    finally:
+        classifier.dither_db = before
 
 
 class Saliency(Attribution):
     """|dS_c/dx| (Simonyan et al., *Deep Inside Convolutional Networks*, 2014)."""
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
-        return captum.attr.Saliency(self.logits).attribute(x, target)
+        return captum.attr.Saliency(logits).attribute(x, target)
 
 
 class SmoothGrad(Attribution):
@@ -200,7 +264,7 @@ class SmoothGrad(Attribution):
     noise_level : float
         Standard deviation of the noise over max(x) - min(x), as in the paper.
     batch_size : int
-        Copies that are heard at once.
+        Copies that are classified at once.
     seed : int
         Of the noise.
 
@@ -218,10 +282,10 @@ class SmoothGrad(Attribution):
         self.batch_size = batch_size
         self.seed = seed
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
         deviation = self.noise_level * (x.max() - x.min()).item()
-        tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(self.logits))
+        tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(logits))
         with drawing_from(self.seed, x.device):
             mean = tunnel.attribute(
                 x,
@@ -246,7 +310,7 @@ class IntegratedGradients(Attribution):
     n_steps : int
         Nodes of the Gauss-Legendre quadrature.
     batch_size : int
-        Nodes that are heard at once.
+        Nodes that are classified at once.
 
     The others are those of :class:`Attribution`.
     """
@@ -257,9 +321,9 @@ class IntegratedGradients(Attribution):
         self.n_steps = n_steps
         self.batch_size = batch_size
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
-        return captum.attr.IntegratedGradients(self.logits).attribute(
+        return captum.attr.IntegratedGradients(logits).attribute(
             x,
             target=target,
             n_steps=self.n_steps,
@@ -274,42 +338,74 @@ class GuidedBackprop(Attribution):
     Springenberg et al., *Striving for Simplicity*, 2015.
     """
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
-        return captum.attr.GuidedBackprop(self.logits).attribute(x, target)
+        return captum.attr.GuidedBackprop(logits).attribute(x, target)
 
 
 class GradCAM(Attribution):
     """The channels of a layer, weighed by their mean gradient (Selvaraju et al., 2017).
 
-    L = ReLU(sum_k a_k A^k), a_k the mean of dS_c/dA^k over time and mel (eq. 1, 2). A
-    cell of a layer that is pooled n times stands for the 2^n frames and 2^n bands that
-    it was pooled from. What no cell stands for, because pooling drops the last ones,
-    goes with the cell beside it; bins of the STFT go with their mel bands.
+    L = ReLU(sum_k a_k A^k), a_k the mean of dS_c/dA^k over time and frequency (eq. 1,
+    2). A cell stands for the frames that are nearest to its centre, and for the bins or
+    mel bands of its entry along frequency.
 
     Arguments
     ---------
-    layer : str
-        ``conv_block1`` to ``conv_block6`` of CNN14; the last is the customary one.
+    layer : str, optional
+        One of the classifier's representations, by name; the deepest, which is the
+        customary one, by default.
 
     The others are those of :class:`Attribution`.
     """
 
-    def __init__(self, *args, layer=LAYERS[-1], **settings):
+    def __init__(self, *args, layer=None, **settings):
         super().__init__(*args, **settings)
-        require_choice("gradcam_layer", layer, LAYERS)
         self.layer = layer
 
-    def attribute(self, x, target):
+    def check(self, classifier):
+        """See :meth:`Interpreter.check`."""
+        super().check(classifier)
+        require_representations(classifier, type(self).__name__)
+        self.place_of_layer(classifier)
+
+    def place_of_layer(self, classifier):
+        """The place of the layer among the classifier's representations.
+
+        Raises
+        ------
+        SettingError
+            If there is no such representation.
+        """
+        names = [rep.name for rep in classifier.geometry]
+        if self.layer is None:
+            return 0
+        if self.layer not in names:
+            raise SettingError(
+                f"gradcam_layer is {self.layer!r}: give --gradcam_layer one of "
+                f"{', '.join(names)}"
+            )
+        return names.index(self.layer)
+
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
-        layer = self.logits.frozen.embedding_model.get_submodule(self.layer)
-        cells = captum.attr.LayerGradCam(self.logits, layer).attribute(
-            x, target, relu_attributions=True
-        )
-        poolings = min(LAYERS.index(self.layer) + 1, 5)  # the sixth block has none
-        n_mels = self.features.mel_matrix.shape[1]
-        bands = lay_over(cells[:, 0], x.shape[1], n_mels, 2**poolings)
-        return bands @ self.features.bands_of_bins if self.domain == "stft" else bands
+        decision = logits.decide(x)
+        rep = decision.representations[self.place_of_layer(logits.classifier)]
+        score = decision.logits[0, target]
+        (gradient,) = torch.autograd.grad(score, rep.values)  # (1, C, time, F)
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        cells = (weights * rep.values).sum(dim=1).relu()  # (1, time, F)
+        cells = cells[:, self.cells_of_frames(rep, x.shape[1])]
+        weights = rep.geometry.bins if self.domain == "stft" else rep.geometry.bands
+        if weights is None:
+            weights = even_shares(rep.geometry.frequencies, x.shape[2])
+        return cells @ weights.to(cells)
+
+    def cells_of_frames(self, rep, n_frames):
+        """The cell that is nearest to each frame of the STFT, (n_frames,)."""
+        samples = torch.arange(n_frames) * self.features.hop_samples
+        cells = ((samples - rep.offset_samples) / rep.hop_samples).round().long()
+        return cells.clamp(min=0, max=rep.values.shape[2] - 1)
 
 
 class GuidedGradCAM(GradCAM):
@@ -318,10 +414,10 @@ class GuidedGradCAM(GradCAM):
     Not Captum's own, which stretches GradCAM's cells over the whole of the input.
     """
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
-        guided = captum.attr.GuidedBackprop(self.logits).attribute(x, target)
-        return super().attribute(x, target) * guided
+        guided = captum.attr.GuidedBackprop(logits).attribute(x, target)
+        return super().attribute(x, target, logits) * guided
 
 
 class GradientShap(Attribution):
@@ -332,7 +428,7 @@ class GradientShap(Attribution):
     Arguments
     ---------
     n_samples : int
-        Random points; all are heard at once.
+        Random points; all are classified at once.
     seed : int
         Of the draws.
 
@@ -345,12 +441,12 @@ class GradientShap(Attribution):
         self.n_samples = n_samples
         self.seed = seed
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
         with drawing_from(self.seed, x.device):
-            return captum.attr.GradientShap(self.logits).attribute(
+            return captum.attr.GradientShap(logits).attribute(
                 x,
-                baselines=self.backgrounds(x),
+                baselines=self.backgrounds(x, logits.classifier),
                 n_samples=self.n_samples,
                 target=target,
             )
@@ -364,10 +460,10 @@ class DeepLiftShap(Attribution):
     Shrikumar et al., *Learning Important Features*, 2017.
     """
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
-        return captum.attr.DeepLiftShap(self.logits).attribute(
-            x, baselines=self.backgrounds(x), target=target
+        return captum.attr.DeepLiftShap(logits).attribute(
+            x, baselines=self.backgrounds(x, logits.classifier), target=target
         )
 
 
@@ -389,6 +485,8 @@ class Occlusion(Attribution):
     The others are those of :class:`Attribution`.
     """
 
+    needs_gradients = False
+
     def __init__(
         self, *args, time_segments=10, frequency_segments=4, batch_size=8, **settings
     ):
@@ -399,28 +497,41 @@ class Occlusion(Attribution):
         self.frequency_segments = frequency_segments
         self.batch_size = batch_size
 
-    def attribute(self, x, target):
+    def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
 
         def probability(x):
-            return self.logits(x).softmax(dim=-1)
+            return logits.classifier.probabilities(logits(x))
 
         with torch.no_grad():
             return captum.attr.FeatureAblation(probability).attribute(
                 x.detach(),
                 target=target,
-                feature_mask=self.segments(x.shape[1]).to(x.device),
+                feature_mask=self.segments(x.shape[1], logits.classifier.mel).to(
+                    x.device
+                ),
                 perturbations_per_eval=self.batch_size,
             )
 
-    def segments(self, n_frames):
-        """The segment of every frame and bin or band, (1, frames, bins or n_mels)."""
-        n_mels = len(self.features.bands_of_bins)
+    def segments(self, n_frames, mel):
+        """The segment of every frame and bin or band, (1, frames, bins or n_mels).
+
+        Arguments
+        ---------
+        n_frames : int
+        mel : LogMel or None
+            The classifier's.
+        """
+        if mel is not None:
+            bands = mel.bands_of_bins.cpu()
+        else:
+            front_end = self.features.sample_rate, self.features.n_fft, N_MELS
+            bands = bands_of_bins(mel_filters(*front_end))
         rows = torch.arange(n_frames) * self.time_segments // n_frames
-        columns = torch.arange(n_mels) * self.frequency_segments // n_mels
+        columns = torch.arange(len(bands)) * self.frequency_segments // len(bands)
         if self.domain == "stft":
-            # A bin belongs where the band is that hears it best.
-            columns = columns[self.features.bands_of_bins.argmax(dim=0).cpu()]
+            # A bin belongs where the band is that covers it best.
+            columns = columns[bands.argmax(dim=0)]
         segments = rows.unsqueeze(1) * self.frequency_segments + columns
         return segments.unsqueeze(0)
 
@@ -497,35 +608,23 @@ def positive_over_maximum(attribution):
     return positive / maximum.where(maximum > 0, 1.0)
 
 
-def lay_over(cells, n_frames, n_bands, span):
-    """Lay the cells of a pooled map over the frames and bands that they stand for.
-
-    Arguments
-    ---------
-    cells : Tensor (B, n_frames // span, n_bands // span)
-        At least one of each.
-    n_frames, n_bands : int
-    span : int
-        Frames, and bands, of a cell.
-
-    Returns
-    -------
-    Tensor (B, n_frames, n_bands)
+def even_shares(n_entries, n_bins):
+    """Bins shared evenly by entries along frequency, in order, (n_entries, n_bins).
 
     Example
     -------
-    >>> lay_over(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 5, 4, 2)[0, :, 0]
-    tensor([1., 1., 3., 3., 3.])
+    >>> even_shares(2, 3)
+    tensor([[1., 1., 0.],
+            [0., 0., 1.]])
     """
-    rows = (torch.arange(n_frames) // span).clamp(max=cells.shape[1] - 1)
-    columns = (torch.arange(n_bands) // span).clamp(max=cells.shape[2] - 1)
-    return cells[:, rows][:, :, columns]
+    entries = torch.arange(n_bins) * n_entries // n_bins
+    return nn.functional.one_hot(entries, n_entries).T.float()
 
 
 def backgrounds(n_samples, seed=0):
     """Silence, and white noise at :data:`BACKGROUND_LEVELS_DB`: (4, n_samples).
 
-    Sounds in which nothing happens, from a fixed seed: the same for every clip.
+    Sounds without any event, from a fixed seed: the same for every clip.
     """
     generator = torch.Generator().manual_seed(seed)
     levels = 10 ** (torch.tensor(BACKGROUND_LEVELS_DB) / 20)

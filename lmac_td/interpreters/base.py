@@ -1,64 +1,18 @@
-"""The contract: what an interpreter is given and what it must return.
+"""What all interpreters share: from a mask or two sounds to an Explanation.
 
-Everything downstream (the losses, the metrics, the samples on disk) reads an
-:class:`Explanation` and nothing else, so a new method is one file and one yaml.
+Everything downstream (losses, metrics, the samples on disk) reads the
+:class:`~lmac_td.contracts.Explanation` and nothing else, so a new method is one file
+and one yaml.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from lmac_td.contracts import Explanation
 from lmac_td.errors import SettingError, require_choice
 from lmac_td.features import magnitude_of
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What an interpreter says about a batch of B clips of T samples.
-
-    Attributes
-    ----------
-    interpretation : Tensor (B, T)
-        The sound that is kept: what a person listens to.
-    residual : Tensor (B, T)
-        The sound that is removed.
-    heard_in, heard_out : Tensor (B, frames, n_mels)
-        What the classifier is given for the kept and for the removed part.
-    attribution : Tensor (B, frames, bins)
-        Non-negative map on the linear STFT grid, log(1 + |STFT(interpretation)|):
-        SPS, COMP and the regulariser R(i) are taken on it.
-    mask : Tensor, the method's own shape
-        In [0, 1].
-
-    A method may return a subclass with fields of its own, for its own objective.
-    """
-
-    interpretation: Tensor
-    residual: Tensor
-    heard_in: Tensor
-    heard_out: Tensor
-    attribution: Tensor
-    mask: Tensor
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a batch of mixtures is made of; only the oracle may see it.
-
-    Attributes
-    ----------
-    target, interference : Tensor (B, T)
-        They add up to the mixture.
-    target_magnitude, interference_magnitude : Tensor (B, frames, bins)
-        |STFT| of each.
-    """
-
-    target: Tensor
-    interference: Tensor
-    target_magnitude: Tensor
-    interference_magnitude: Tensor
-
 
 # A remark of methods that mask mel bands.
 STAND_IN = (
@@ -74,27 +28,30 @@ class Interpreter(nn.Module):
 
     ``forward(wavs, features, decision) -> Explanation`` where ``wavs`` is (B, T) in
     [-1, 1], ``features`` the :class:`~lmac_td.features.Features` of ``wavs`` and
-    ``decision`` the classifier's :class:`~lmac_td.classifier.Decision` on them. An
-    interpreter never runs the classifier on its input again, and never sees a label.
+    ``decision`` the classifier's :class:`~lmac_td.contracts.Decision` on them. An
+    interpreter never sees a label. One that must ask the classifier again finds it in
+    ``decision.classifier``; it keeps no copy, so its checkpoints hold its own weights
+    and nothing else.
 
     Arguments
     ---------
     features : SpectralFeatures
-        The classifier's front end, to analyse the sounds that are produced.
+        The STFT on which sounds are analysed.
 
     Attributes
     ----------
-    heard : str
-        ``audio``: ``heard_in`` and ``heard_out`` analyse the very sounds that a person
-        hears. ``spectrogram``: they are masked spectrograms; the evaluation then adds
-        a row for the sounds.
+    classifier_input : str
+        ``audio``: the classifier is given the very sounds that a person listens to.
+        ``spectrogram``: it is given masked spectrograms; the evaluation then adds a row
+        for the sounds.
     remark : str
         What a reader of the method's table must know; empty if nothing.
     needs_sources : bool
-        Whether ``forward`` takes ``sources``, the :class:`Sources` of ``wavs``, too.
+        Whether ``forward`` takes ``sources``, the :class:`~lmac_td.contracts.Sources`
+        of ``wavs``, too.
     """
 
-    heard = "audio"
+    classifier_input = "audio"
     remark = ""
     needs_sources = False
 
@@ -102,13 +59,29 @@ class Interpreter(nn.Module):
         super().__init__()
         self.features = features
 
-    def parts(self, heard, clip):
+    def check(self, classifier):
+        """Refuse a classifier that this method cannot explain.
+
+        Arguments
+        ---------
+        classifier : Classifier
+
+        Raises
+        ------
+        SettingError
+        """
+        if self.classifier_input == "spectrogram" and not classifier.takes_spectrograms:
+            raise SettingError(
+                f"classifier_input is spectrogram, but {classifier.name} takes "
+                "waveforms: give --classifier_input audio"
+            )
+
+    def parts(self, batch, clip):
         """Sounds that the interpretation of one clip is made of, to be saved.
 
         Arguments
         ---------
-        heard : Heard
-            An explained batch.
+        batch : ExplainedBatch
         clip : int
             Its place in the batch.
 
@@ -119,25 +92,36 @@ class Interpreter(nn.Module):
         """
         return {}
 
-    def explain_audio(self, interpretation, residual, mask):
+    def explain_audio(self, interpretation, residual, mask, decision):
         """The Explanation of a method whose outcome is sound.
 
-        The kept and the removed part are analysed together, in one STFT, and the
-        classifier is given exactly what a person hears.
+        The classifier is given exactly what a person listens to. No signal is analysed
+        twice: where the classifier takes spectrograms, one STFT serves all.
+
+        Arguments
+        ---------
+        interpretation, residual : Tensor (B, T)
+        mask : Tensor, any shape
+        decision : Decision
+
+        Returns
+        -------
+        Explanation
         """
-        heard = self.features(torch.cat([interpretation, residual]))
-        heard_in, heard_out = heard.log_mel.chunk(2)
-        magnitude_in, _ = heard.magnitude.chunk(2)
+        sounds = torch.cat([interpretation, residual])
+        if decision.classifier.takes_spectrograms:
+            magnitudes = magnitude_of(self.features.stft(sounds))
+            inputs = decision.classifier.inputs_of(magnitude=magnitudes)
+            magnitude, _ = magnitudes.chunk(2)
+        else:
+            inputs = decision.classifier.inputs_of(sounds)
+            magnitude = magnitude_of(self.features.stft(interpretation))
+        kept_input, removed_input = inputs.chunk(2)
         return Explanation(
-            interpretation=interpretation,
-            residual=residual,
-            heard_in=heard_in,
-            heard_out=heard_out,
-            attribution=torch.log1p(magnitude_in),
-            mask=mask,
+            interpretation, residual, kept_input, removed_input, magnitude, mask
         )
 
-    def explain_mask(self, mask, wavs, features, mask_domain="magnitude"):
+    def explain_mask(self, mask, wavs, features, decision, mask_domain="magnitude"):
         """The Explanation of a mask on the STFT, by the inverse STFT (L-MAC, eq. 3).
 
         Arguments
@@ -147,13 +131,14 @@ class Interpreter(nn.Module):
         wavs : Tensor (B, T)
         features : Features
             Of ``wavs``; the input's phase is kept.
+        decision : Decision
         mask_domain : str
             See :func:`masked`.
 
         Returns
         -------
         Explanation
-            What the classifier is given depends on ``self.heard``.
+            What the classifier is given depends on ``self.classifier_input``.
         """
         mask = mask.float()
         kept, removed = (
@@ -171,19 +156,19 @@ class Interpreter(nn.Module):
             share = mask.detach().mean(dim=(1, 2)).unsqueeze(1)
             interpretation = interpretation + share * rounding
             residual = residual + (1 - share) * rounding
-        if self.heard == "audio":
-            return self.explain_audio(interpretation, residual, mask)
-        sound = magnitude_of(self.features.stft(interpretation))
+        if self.classifier_input == "audio":
+            return self.explain_audio(interpretation, residual, mask, decision)
+        classifier = decision.classifier
         return Explanation(
             interpretation=interpretation,
             residual=residual,
-            heard_in=self.features.log_mel(magnitude_of(kept)),
-            heard_out=self.features.log_mel(magnitude_of(removed)),
-            attribution=torch.log1p(sound),
+            kept_input=classifier.inputs_of(magnitude=magnitude_of(kept)),
+            removed_input=classifier.inputs_of(magnitude=magnitude_of(removed)),
+            magnitude=magnitude_of(self.features.stft(interpretation)),
             mask=mask,
         )
 
-    def explain_mel_mask(self, mask, wavs, features, mask_domain="magnitude"):
+    def explain_mel_mask(self, mask, wavs, features, decision, mask_domain="magnitude"):
         """The Explanation of a mask on the classifier's own mel bands.
 
         It has no sound of its own: that of its bands spread over the STFT's bins
@@ -196,6 +181,8 @@ class Interpreter(nn.Module):
         wavs : Tensor (B, T)
         features : Features
             Of ``wavs``.
+        decision : Decision
+            Of a classifier with mel bands.
         mask_domain : str
             See :func:`masked`.
 
@@ -205,18 +192,61 @@ class Interpreter(nn.Module):
         """
         mask = mask.float()
         with torch.autocast(mask.device.type, enabled=False):
-            spread = mask @ self.features.bands_of_bins
-        explanation = self.explain_mask(spread, wavs, features, mask_domain)
-        mel = features.log_mel.expm1()
+            spread = mask @ decision.classifier.mel.bands_of_bins
+        explanation = self.explain_mask(spread, wavs, features, decision, mask_domain)
+        mel = decision.inputs.expm1()
         return replace(
             explanation,
-            heard_in=masked(mel, mask, mel, mask_domain).log1p(),
-            heard_out=masked(mel, 1 - mask, mel, mask_domain).log1p(),
+            kept_input=masked(mel, mask, mel, mask_domain).log1p(),
+            removed_input=masked(mel, 1 - mask, mel, mask_domain).log1p(),
             mask=mask,
         )
 
 
-def check_masking(domain, mask_domain, heard):
+def require_representations(classifier, method, least=1):
+    """Refuse a classifier without the representations that a method decodes.
+
+    Raises
+    ------
+    SettingError
+    """
+    if len(classifier.geometry) < least:
+        raise SettingError(
+            f"{method} decodes {least} or more representations, and {classifier.name} "
+            f"gives {len(classifier.geometry)}: name its layers in the setting "
+            "representations, or take a method that needs none, such as occlusion"
+        )
+
+
+def require_mel(classifier):
+    """Refuse a classifier without mel bands, where these are to be masked.
+
+    Raises
+    ------
+    SettingError
+    """
+    if classifier.mel is None:
+        raise SettingError(
+            f"domain is mel, but {classifier.name} has no mel bands that could be "
+            "masked: give --domain stft"
+        )
+
+
+def require_gradients(classifier, method):
+    """Refuse a black box, where a method needs gradients.
+
+    Raises
+    ------
+    SettingError
+    """
+    if not classifier.differentiable:
+        raise SettingError(
+            f"{method} needs gradients, and {classifier.name} is a black box: take a "
+            "method that perturbs, such as occlusion"
+        )
+
+
+def check_masking(domain, mask_domain, classifier_input):
     """Refuse settings of a method that masks spectrograms, if they cannot work.
 
     Arguments
@@ -225,21 +255,22 @@ def check_masking(domain, mask_domain, heard):
         ``stft`` or ``mel``: what is masked.
     mask_domain : str
         ``magnitude`` or ``log1p``, see :func:`masked`.
-    heard : str
+    classifier_input : str
         ``spectrogram`` or ``audio``, see :class:`Interpreter`.
 
     Raises
     ------
     SettingError
-        If one is none of these, or ``mel`` is to be heard as audio.
+        If one is none of these, or ``mel`` goes with ``audio``.
     """
     require_choice("domain", domain, ("stft", "mel"))
     require_choice("mask_domain", mask_domain, ("magnitude", "log1p"))
-    require_choice("heard", heard, ("spectrogram", "audio"))
-    if domain == "mel" and heard == "audio":
+    require_choice("classifier_input", classifier_input, ("spectrogram", "audio"))
+    if domain == "mel" and classifier_input == "audio":
         raise SettingError(
-            "domain is mel, and a mask on mel bands has no sound of its own that "
-            "could be heard: give --heard spectrogram, or --domain stft"
+            "domain is mel, and a mask on mel bands has no sound of its own that the "
+            "classifier could be given: give --classifier_input spectrogram, or "
+            "--domain stft"
         )
 
 

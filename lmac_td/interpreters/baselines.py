@@ -2,13 +2,14 @@
 
 Keeping everything has Fid-In 1, AD 0 and about the highest FF; keeping nothing and
 keeping at random show where the other end is; half the gain shows what level alone
-does to a classifier that hears level. The oracle, which is told what the mixture is
-made of, is the mark that a perfect separator would reach.
+does to a classifier that depends on level. The oracle, which is given the sources of
+the mixture, is the mark that a perfect separator would reach.
 """
 
 import torch
 
-from lmac_td.interpreters.base import Explanation, Interpreter
+from lmac_td.contracts import Explanation
+from lmac_td.interpreters.base import Interpreter
 
 
 class Identity(Interpreter):
@@ -20,9 +21,11 @@ class Identity(Interpreter):
         return Explanation(
             interpretation=wavs,
             residual=silence,
-            heard_in=features.log_mel,
-            heard_out=self.features(silence).log_mel,
-            attribution=torch.log1p(features.magnitude),
+            kept_input=decision.inputs,
+            removed_input=decision.classifier.inputs_of(
+                silence, magnitude=torch.zeros_like(features.magnitude)
+            ),
+            magnitude=features.magnitude,
             mask=torch.ones_like(features.magnitude),
         )
 
@@ -36,9 +39,11 @@ class Zeros(Interpreter):
         return Explanation(
             interpretation=silence,
             residual=wavs,
-            heard_in=self.features(silence).log_mel,
-            heard_out=features.log_mel,
-            attribution=torch.zeros_like(features.magnitude),
+            kept_input=decision.classifier.inputs_of(
+                silence, magnitude=torch.zeros_like(features.magnitude)
+            ),
+            removed_input=decision.inputs,
+            magnitude=torch.zeros_like(features.magnitude),
             mask=torch.zeros_like(features.magnitude),
         )
 
@@ -49,7 +54,7 @@ class HalfGain(Interpreter):
     def forward(self, wavs, features, decision):
         """See :class:`Interpreter`; ``mask`` is 0.5 everywhere, (B, frames, bins)."""
         half = torch.full_like(features.magnitude, 0.5)
-        return self.explain_audio(0.5 * wavs, 0.5 * wavs, half)
+        return self.explain_audio(0.5 * wavs, 0.5 * wavs, half, decision)
 
 
 class RandomMask(Interpreter):
@@ -74,7 +79,7 @@ class RandomMask(Interpreter):
         generator = torch.Generator().manual_seed(self.seed)
         mask = torch.rand(features.magnitude.shape[1:], generator=generator)
         mask = mask.to(wavs.device).expand_as(features.magnitude)
-        return self.explain_mask(mask, wavs, features)
+        return self.explain_mask(mask, wavs, features, decision)
 
 
 class Oracle(Interpreter):
@@ -102,7 +107,7 @@ class Oracle(Interpreter):
         target, interference = sources.target_magnitude, sources.interference_magnitude
         mask = target / torch.hypot(target, interference)
         mask = mask.where(interference > 0, 1.0)
-        return self.explain_mask(mask, wavs, features)
+        return self.explain_mask(mask, wavs, features, decision)
 
 
 def reference_interpreters(features):

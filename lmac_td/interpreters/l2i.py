@@ -4,7 +4,7 @@ The file reads as section 3 of the paper does, with its symbols::
 
     H     = Psi(h)                                     activations of the patterns W
     z     = pool(H),  logits = theta z                 what mimics the classifier
-    r_k   = z_k theta_ck / max_l |z_l theta_cl|        relevance to the decided class c
+    r_k   = z_k theta_ck / max_l |z_l theta_cl|        relevance to the class c
     L     = {k: r_k > tau}                             what is selected
     X_k   = w_k h_k / (W H) . X,  X = log(1 + |STFT|)  soft masks (Algorithm 2)
     x_int = INV(sum of X_k over L, phase of x)         what is kept
@@ -16,8 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmac_td.contracts import Explanation
 from lmac_td.errors import SettingError, require_choice
-from lmac_td.interpreters.base import Explanation, Interpreter, masked
+from lmac_td.interpreters.base import (
+    Interpreter,
+    masked,
+    require_representations,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class L2IExplanation(Explanation):
     class_logits : Tensor (B, C)
         Theta's, which are to give the classifier's answer.
     relevance : Tensor (B, K)
-        r, in [-1, 1], of each pattern to the class that the classifier decided.
+        r, in [-1, 1], of each pattern to the class that is explained.
     selected : Tensor (B, K), bool
         L.
     """
@@ -51,12 +56,11 @@ class L2I(Interpreter):
     Arguments
     ---------
     features : SpectralFeatures
-        The classifier's front end.
     dictionary : Tensor (bins, K)
         W, learned before (see :mod:`lmac_td.nn.sparse_nmf`); it stays as it is, and
         checkpoints hold it.
     psi : nn.Module
-        Three representations, deepest first, to H (see :class:`lmac_td.nn.psi.Psi`).
+        The deepest representations to H (see :class:`lmac_td.nn.psi.Psi`).
     theta : nn.Module
         H to logits and z (see :class:`lmac_td.nn.psi.Theta`).
     relevance_threshold : float
@@ -64,9 +68,9 @@ class L2I(Interpreter):
     mask_domain : str
         ``log1p`` (Algorithm 2) or ``magnitude``: what the soft masks scale, see
         :func:`lmac_td.interpreters.base.masked`.
-    heard : str
-        What the classifier is given. ``audio``: the sounds of Algorithm 2, analysed
-        anew (the paper's). ``spectrogram``: the masked spectrogram.
+    classifier_input : str
+        What the classifier is given. ``audio``: the sounds of Algorithm 2 (the
+        paper's). ``spectrogram``: the masked spectrogram.
     export_components : bool
         Save the sound of each selected pattern beside the interpretation.
 
@@ -84,13 +88,13 @@ class L2I(Interpreter):
         theta,
         relevance_threshold=0.2,
         mask_domain="log1p",
-        heard="audio",
+        classifier_input="audio",
         export_components=False,
     ):
         super().__init__(features)
         require_threshold("relevance_threshold", relevance_threshold)
         require_choice("mask_domain", mask_domain, ("log1p", "magnitude"))
-        require_choice("heard", heard, ("audio", "spectrogram"))
+        require_choice("classifier_input", classifier_input, ("audio", "spectrogram"))
         if len(dictionary) != features.n_fft // 2 + 1:
             raise SettingError(
                 f"nmf_dictionary has patterns of {len(dictionary)} bins, but n_fft "
@@ -106,8 +110,13 @@ class L2I(Interpreter):
         self.theta = theta
         self.relevance_threshold = relevance_threshold
         self.mask_domain = mask_domain
-        self.heard = heard
+        self.classifier_input = classifier_input
         self.export_components = export_components
+
+    def check(self, classifier):
+        """See :meth:`Interpreter.check`."""
+        super().check(classifier)
+        require_representations(classifier, "L2I")
 
     def forward(self, wavs, features, decision):
         """Explain a batch.
@@ -118,7 +127,6 @@ class L2I(Interpreter):
         features : Features
             Of ``wavs``.
         decision : Decision
-            The classifier's, on ``features.log_mel``.
 
         Returns
         -------
@@ -126,16 +134,21 @@ class L2I(Interpreter):
             With ``mask`` (B, frames, bins). It has no gradient: L2I is not trained on
             what it keeps, but on its reconstruction and Theta's answer.
         """
-        n_frames = features.log_mel.shape[1]
-        activations = self.psi(decision.representations[:3], n_frames).float()
+        activations = self.psi(
+            decision.representations,
+            n_samples=wavs.shape[-1],
+            n_frames=features.magnitude.shape[1],
+        ).float()
         class_logits, pooled = self.theta(activations)
         with torch.autocast(wavs.device.type, enabled=False):
             reconstruction = activations.transpose(1, 2) @ self.dictionary.T
             with torch.no_grad():
-                relevance = self.relevance(pooled, decision.predicted)
+                relevance = self.relevance(pooled, decision.target)
                 selected = relevance > self.relevance_threshold
                 mask = soft_mask(self.dictionary, activations, selected)
-                explanation = self.explain_mask(mask, wavs, features, self.mask_domain)
+                explanation = self.explain_mask(
+                    mask, wavs, features, decision, self.mask_domain
+                )
         return L2IExplanation(
             **vars(explanation),
             activations=activations,
@@ -145,9 +158,9 @@ class L2I(Interpreter):
             selected=selected,
         )
 
-    def relevance(self, pooled, decided):
-        """r of z (B, K) to the classes decided (B,); 0 where nothing contributes."""
-        contribution = pooled.float() * self.theta.linear.weight[decided]
+    def relevance(self, pooled, target):
+        """r of z (B, K) to the classes explained (B,); 0 where nothing contributes."""
+        contribution = pooled.float() * self.theta.linear.weight[target]
         largest = contribution.abs().amax(dim=1, keepdim=True)
         return contribution / largest.where(largest > 0, 1.0)
 
@@ -170,13 +183,12 @@ class L2I(Interpreter):
         return self.features.istft(left, n_samples)
 
     @torch.no_grad()
-    def parts(self, heard, clip):
+    def parts(self, batch, clip):
         """The sound of each selected pattern of a clip (Algorithm 2, lines 2 to 5).
 
         Arguments
         ---------
-        heard : Heard
-            An explained batch.
+        batch : ExplainedBatch
         clip : int
             Its place in the batch.
 
@@ -187,15 +199,15 @@ class L2I(Interpreter):
             relevance 0.83; the most relevant first. Empty unless
             ``export_components``.
         """
-        relevance = heard.explanation.relevance[clip]
-        chosen = heard.explanation.selected[clip].nonzero().flatten()
+        relevance = batch.explanation.relevance[clip]
+        chosen = batch.explanation.selected[clip].nonzero().flatten()
         if not self.export_components or not len(chosen):
             return {}
         chosen = chosen[relevance[chosen].argsort(descending=True)]
         each = F.one_hot(chosen, len(relevance)).bool()
-        activations = heard.explanation.activations[clip].expand(len(chosen), -1, -1)
+        activations = batch.explanation.activations[clip].expand(len(chosen), -1, -1)
         masks = soft_mask(self.dictionary, activations, each)
-        sounds = self.sound(masks, heard.features.stft[clip], heard.wavs.shape[-1])
+        sounds = self.sound(masks, batch.features.stft[clip], batch.wavs.shape[-1])
         return {
             f"component_{k:03d}_r{relevance[k]:.2f}": sound
             for k, sound in zip(chosen.tolist(), sounds, strict=True)

@@ -7,7 +7,14 @@ The file reads as section 2 of the paper does, with its symbols::
     i     = ISTFT((M . X) exp(j phase(x)))     (3)  what a person hears
 """
 
-from lmac_td.interpreters.base import STAND_IN, Interpreter, check_masking
+from lmac_td.interpreters.base import (
+    STAND_IN,
+    Interpreter,
+    check_masking,
+    require_gradients,
+    require_mel,
+    require_representations,
+)
 
 
 class LMAC(Interpreter):
@@ -16,25 +23,24 @@ class LMAC(Interpreter):
     Arguments
     ---------
     features : SpectralFeatures
-        The classifier's front end.
     decoder : nn.Module
         Representations, deepest first, to (B, bins, frames), or (B, n_mels, frames)
         with ``domain: mel`` (see :func:`lmac_td.nn.unet.build_mask_unet`).
     domain : str
-        What is masked. ``stft``: the STFT. ``mel``: the classifier's own features;
+        What is masked. ``stft``: the STFT. ``mel``: the classifier's mel bands;
         such a mask has no sound, so that of its bands spread over the STFT's bins
         stands in.
     mask_domain : str
         ``magnitude`` (the paper's eq. 2) or ``log1p`` (the published code): which
         magnitude the mask scales, see :func:`lmac_td.interpreters.base.masked`.
-    heard : str
+    classifier_input : str
         What the classifier is given. ``spectrogram``: the masked spectrogram (the
-        paper's). ``audio``: the sounds of eq. 3, analysed anew.
+        paper's). ``audio``: the sounds of eq. 3, for classifiers that take waveforms.
 
     Raises
     ------
     SettingError
-        If a setting is none of these, or ``mel`` is to be heard as audio.
+        If a setting is none of these, or ``mel`` goes with ``audio``.
     """
 
     def __init__(
@@ -43,16 +49,24 @@ class LMAC(Interpreter):
         decoder,
         domain="stft",
         mask_domain="magnitude",
-        heard="spectrogram",
+        classifier_input="spectrogram",
     ):
         super().__init__(features)
-        check_masking(domain, mask_domain, heard)
+        check_masking(domain, mask_domain, classifier_input)
         self.decoder = decoder
         self.domain = domain
         self.mask_domain = mask_domain
-        self.heard = heard
+        self.classifier_input = classifier_input
         if domain == "mel":
             self.remark = STAND_IN
+
+    def check(self, classifier):
+        """See :meth:`Interpreter.check`."""
+        super().check(classifier)
+        require_gradients(classifier, "L-MAC")
+        require_representations(classifier, "L-MAC")
+        if self.domain == "mel":
+            require_mel(classifier)
 
     def forward(self, wavs, features, decision):
         """Explain a batch.
@@ -63,22 +77,18 @@ class LMAC(Interpreter):
         features : Features
             Of ``wavs``.
         decision : Decision
-            The classifier's, on ``features.log_mel``.
 
         Returns
         -------
         Explanation
             With ``mask`` (B, frames, bins), or (B, frames, n_mels) of mel bands.
         """
-        n_frames = features.log_mel.shape[1]
         mask = self.decoder(
             decision.representations,
-            n_stft_frames=n_frames,
-            n_frames=n_frames,
-            samples_per_stft_frame=self.features.hop_samples,
+            n_samples=wavs.shape[-1],
+            n_frames=features.magnitude.shape[1],
             samples_per_frame=self.features.hop_samples,
         )
         mask = mask.float().sigmoid().transpose(1, 2)  # (B, frames, bins)
-        if self.domain == "stft":
-            return self.explain_mask(mask, wavs, features, self.mask_domain)
-        return self.explain_mel_mask(mask, wavs, features, self.mask_domain)
+        explain = self.explain_mask if self.domain == "stft" else self.explain_mel_mask
+        return explain(mask, wavs, features, decision, self.mask_domain)

@@ -14,7 +14,11 @@ is lost.
 """
 
 from lmac_td.errors import SettingError
-from lmac_td.interpreters.base import Interpreter
+from lmac_td.interpreters.base import (
+    Interpreter,
+    require_gradients,
+    require_representations,
+)
 
 
 class LMACTD(Interpreter):
@@ -23,11 +27,11 @@ class LMACTD(Interpreter):
     Arguments
     ---------
     features : SpectralFeatures
-        The classifier's front end.
     filterbank : lmac_td.nn.filterbank.Filterbank
         Encoder and decoder, K filters each.
     unet : nn.Module
-        U: representations, deepest first, to H_d (B, K, T').
+        U: representations, deepest first, to H_d (B, K, T'), see
+        :class:`lmac_td.nn.unet.AlignedUNet`.
     masknet : lmac_td.nn.sepformer.MaskNet
         (B, K, T') to a mask (B, K, T') in [0, 1].
     alpha : float
@@ -56,6 +60,13 @@ class LMACTD(Interpreter):
         self.masknet = masknet
         self.alpha = alpha
 
+    def check(self, classifier):
+        """See :meth:`Interpreter.check`."""
+        super().check(classifier)
+        require_gradients(classifier, "LMAC-TD")
+        if self.alpha > 0:
+            require_representations(classifier, "LMAC-TD")
+
     def forward(self, wavs, features, decision):
         """Explain a batch.
 
@@ -65,7 +76,6 @@ class LMACTD(Interpreter):
         features : Features
             Of ``wavs``.
         decision : Decision
-            The classifier's, on ``features.log_mel``.
 
         Returns
         -------
@@ -73,21 +83,20 @@ class LMACTD(Interpreter):
             With ``mask`` M of eq. 3, (B, K, T').
         """
         h_e = self.filterbank.encode(wavs)  # (B, K, T')
-        mask = self.masknet(self.mix(h_e, features, decision))
+        mask = self.masknet(self.mix(h_e, wavs, decision))
         n_samples = wavs.shape[-1]
         interpretation = self.filterbank.decode(mask * h_e, n_samples)  # eq. 4
         residual = self.filterbank.decode((1 - mask) * h_e, n_samples)  # eq. 5
-        return self.explain_audio(interpretation, residual, mask)
+        return self.explain_audio(interpretation, residual, mask, decision)
 
-    def mix(self, h_e, features, decision):
+    def mix(self, h_e, wavs, decision):
         """alpha H_d + (1 - alpha) H_e, the input of MaskNet (eq. 3), (B, K, T')."""
         if self.alpha == 0:
             return h_e
         h_d = self.unet(
             decision.representations,
-            n_stft_frames=features.log_mel.shape[1],
+            n_samples=wavs.shape[-1],
             n_frames=h_e.shape[-1],
-            samples_per_stft_frame=self.features.hop_samples,
             samples_per_frame=self.filterbank.stride,
         )
         return self.alpha * h_d + (1 - self.alpha) * h_e

@@ -1,9 +1,9 @@
-"""Does the classifier hear in the explanation what it heard in the clip?
+"""Does the classifier find in the explanation what it found in the clip?
 
 AI, AD, AG, FF and Fid-In of L-MAC (Paissan et al., ICML 2024, section 3.1), each as
 its equation stands there, each one value a clip; the mean over clips is the number
-in the papers. c is always the class that the classifier decided on the mixture,
-never the label.
+in the papers. c is the class that is explained: by default the one that the classifier
+decided on the mixture, never the label.
 
 All take (B, C) probabilities, one softmax (sigmoids if multi-label): ``p_x`` of the
 mixture, ``p_in`` of what is kept, ``p_out`` of what is removed.
@@ -37,6 +37,17 @@ def _probabilities(**tensors):
     )
 
 
+def _classes(p_x, target):
+    """Return the classes (B,) that are explained."""
+    if target is None:
+        return p_x.argmax(dim=1)
+    if target.shape != p_x.shape[:1]:
+        raise ValueError(
+            f"target must have shape {tuple(p_x.shape[:1])}, not {tuple(target.shape)}."
+        )
+    return target.to(p_x.device)
+
+
 def of_class(p, c):
     """Return the probability (B,) that p (B, C) gives to the classes c (B,)."""
     return p.gather(1, c.unsqueeze(1)).squeeze(1)
@@ -64,7 +75,7 @@ def decided_class(p_x):
     return p_x.argmax(dim=1)
 
 
-def average_increase(p_x, p_in):
+def average_increase(p_x, p_in, target=None):
     """Average Increase (AI): 100 · 1[p_in,c > p_x,c], higher is better.
 
     Arguments
@@ -73,6 +84,8 @@ def average_increase(p_x, p_in):
         (B, C) probabilities of the mixture.
     p_in : torch.Tensor
         (B, C) probabilities of what is kept.
+    target : torch.Tensor | None
+        (B,) classes c; by default argmax p_x.
 
     Returns
     -------
@@ -87,11 +100,11 @@ def average_increase(p_x, p_in):
     tensor([100.,   0.])
     """
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
-    c = p_x.argmax(dim=1)
+    c = _classes(p_x, target)
     return 100 * (of_class(p_in, c) > of_class(p_x, c)).to(dtype)
 
 
-def average_drop(p_x, p_in):
+def average_drop(p_x, p_in, target=None):
     """Average Drop (AD): 100 · max(0, p_x,c − p_in,c) / p_x,c, lower is better.
 
     Arguments
@@ -100,6 +113,8 @@ def average_drop(p_x, p_in):
         (B, C) probabilities of the mixture.
     p_in : torch.Tensor
         (B, C) probabilities of what is kept.
+    target : torch.Tensor | None
+        (B,) classes c; by default argmax p_x.
 
     Returns
     -------
@@ -113,7 +128,7 @@ def average_drop(p_x, p_in):
     tensor([50.])
     """
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
-    return _average_drop(p_x, p_in, p_x.argmax(dim=1)).to(dtype)
+    return _average_drop(p_x, p_in, _classes(p_x, target)).to(dtype)
 
 
 def _average_drop(p_x, p_in, c):
@@ -122,7 +137,7 @@ def _average_drop(p_x, p_in, c):
     return torch.where(before > 0, drop, 0)
 
 
-def average_gain(p_x, p_in):
+def average_gain(p_x, p_in, target=None):
     """Average Gain (AG): 100 · max(0, p_in,c − p_x,c) / (1 − p_x,c), higher is better.
 
     Arguments
@@ -131,6 +146,8 @@ def average_gain(p_x, p_in):
         (B, C) probabilities of the mixture.
     p_in : torch.Tensor
         (B, C) probabilities of what is kept.
+    target : torch.Tensor | None
+        (B,) classes c; by default argmax p_x.
 
     Returns
     -------
@@ -144,13 +161,13 @@ def average_gain(p_x, p_in):
     tensor([50.])
     """
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
-    c = p_x.argmax(dim=1)
+    c = _classes(p_x, target)
     before, after = of_class(p_x, c), of_class(p_in, c)
     gain = 100 * (after - before).clamp(min=0) / (1 - before)
     return torch.where(before < 1, gain, 0).to(dtype)
 
 
-def faithfulness(p_x, p_out):
+def faithfulness(p_x, p_out, target=None):
     """Faithfulness on Spectra (FF): p_x,c − p_out,c, higher is better.
 
     The mean is L-MAC's number, the median is what the L2I paper reports.
@@ -161,6 +178,8 @@ def faithfulness(p_x, p_out):
         (B, C) probabilities of the mixture.
     p_out : torch.Tensor
         (B, C) probabilities of what is removed.
+    target : torch.Tensor | None
+        (B,) classes c; by default argmax p_x.
 
     Returns
     -------
@@ -173,12 +192,14 @@ def faithfulness(p_x, p_out):
     tensor([0.5000])
     """
     (p_x, p_out), dtype = _probabilities(p_x=p_x, p_out=p_out)
-    c = p_x.argmax(dim=1)
+    c = _classes(p_x, target)
     return (of_class(p_x, c) - of_class(p_out, c)).to(dtype)
 
 
-def input_fidelity(p_x, p_in):
+def input_fidelity(p_x, p_in, target=None, threshold=None):
     """Input Fidelity (Fid-In): 1[argmax p_in = c], higher is better.
+
+    Of tags, 1[p_in,c >= threshold]: the tag is still above its threshold.
 
     Arguments
     ---------
@@ -186,23 +207,32 @@ def input_fidelity(p_x, p_in):
         (B, C) probabilities of the mixture.
     p_in : torch.Tensor
         (B, C) probabilities of what is kept.
+    target : torch.Tensor | None
+        (B,) classes c; by default argmax p_x.
+    threshold : float | None
+        Of tags, in (0, 1); None for one class a clip.
 
     Returns
     -------
     torch.Tensor
-        (B,) 1 where the decision stays, else 0; both argmax take the first index
-        on ties.
+        (B,) 1 where the decision stays, else 0; argmax takes the first index on ties.
 
     Example
     -------
     >>> input_fidelity(torch.tensor([[0.75, 0.25]]), torch.tensor([[0.5, 0.5]]))
     tensor([1.])
+    >>> p_x, p_in = torch.tensor([[0.9, 0.8]]), torch.tensor([[0.9, 0.6]])
+    >>> input_fidelity(p_x, p_in, target=torch.tensor([1]), threshold=0.5)
+    tensor([1.])
     """
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
-    return (p_in.argmax(dim=1) == p_x.argmax(dim=1)).to(dtype)
+    c = _classes(p_x, target)
+    if threshold is not None:
+        return (of_class(p_in, c) >= threshold).to(dtype)
+    return (p_in.argmax(dim=1) == c).to(dtype)
 
 
-def average_drop_published(p_x, p_in):
+def average_drop_published(p_x, p_in, target=None):
     """AD as the published code computes it, only to compare with the papers.
 
     That code applies a softmax to p_x and p_in, which are probabilities already. Its
@@ -215,6 +245,8 @@ def average_drop_published(p_x, p_in):
         (B, C) probabilities of the mixture.
     p_in : torch.Tensor
         (B, C) probabilities of what is kept.
+    target : torch.Tensor | None
+        (B,) classes c; by default argmax p_x.
 
     Returns
     -------
@@ -227,7 +259,7 @@ def average_drop_published(p_x, p_in):
     tensor([63.2121])
     """
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
-    c = p_x.argmax(dim=1)
+    c = _classes(p_x, target)
     return _average_drop(p_x.softmax(dim=1), p_in.softmax(dim=1), c).to(dtype)
 
 

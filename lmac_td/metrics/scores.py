@@ -17,7 +17,9 @@ STATISTICS = {"mean": np.mean, "median": np.median}
 _BOOTSTRAP_ELEMENTS = 4_000_000
 
 
-def summarise(values, statistic="mean", confidence=0.95, n_resamples=2000, seed=0):
+def summarise(
+    values, statistic="mean", confidence=0.95, n_resamples=2000, seed=0, clips=None
+):
     """Return a statistic over clips and its percentile bootstrap interval.
 
     NaN (undefined for this clip) is left out. If a value is infinite, the statistic
@@ -35,6 +37,9 @@ def summarise(values, statistic="mean", confidence=0.95, n_resamples=2000, seed=
         Number of times the clips are drawn anew, with replacement.
     seed : int
         The same seed draws the same clips for every method.
+    clips : sequence of str | None
+        (N,) the clip of each value, where a clip may have several (one a tag): clips
+        are drawn, each with all of its values.
 
     Returns
     -------
@@ -61,13 +66,17 @@ def summarise(values, statistic="mean", confidence=0.95, n_resamples=2000, seed=
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
         raise ValueError(f"values must have shape (N,), not {values.shape}.")
-    values = values[~np.isnan(values)]
+    defined = ~np.isnan(values)
+    values = values[defined]
     value = value_of(values, statistic)
     if values.size < 2 or not np.isfinite(values).all():
         return value, math.nan, math.nan
     if (values == values[0]).all():
         return value, value, value
-    return value, *_interval(values.tobytes(), statistic, confidence, n_resamples, seed)
+    how = (statistic, confidence, n_resamples, seed)
+    if clips is not None and len(set(clips)) < len(clips):
+        return value, *_clustered_interval(values, np.asarray(clips)[defined], *how)
+    return value, *_interval(values.tobytes(), *how)
 
 
 # The same numbers are asked for by each of the files that a table is written to.
@@ -84,6 +93,26 @@ def _interval(data, statistic, confidence, n_resamples, seed):
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def _clustered_interval(values, clips, statistic, confidence, n_resamples, seed):
+    """Interval of values of which some belong to one clip: clips are drawn."""
+    names, clip_of = np.unique(clips, return_inverse=True)
+    if len(names) < 2:
+        return math.nan, math.nan
+    by_clip = [values[clip_of == clip] for clip in range(len(names))]
+    resampled = stats.bootstrap(
+        (np.arange(len(names)),),
+        lambda drawn: STATISTICS[statistic](
+            np.concatenate([by_clip[i] for i in drawn])
+        ),
+        n_resamples=n_resamples,
+        vectorized=False,
+        confidence_level=confidence,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(resampled.low), float(resampled.high)
 
 
 def value_of(values, statistic):
@@ -128,8 +157,8 @@ class ClipScores:
         Raises
         ------
         ValueError
-            If lengths or names differ, or a clip is there already: scored twice, it
-            would count twice.
+            If lengths or names differ, or a clip is there already for the same class:
+            scored twice, it would count twice.
         """
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) != 1:
@@ -137,11 +166,11 @@ class ClipScores:
         if self.columns and columns.keys() != self.columns.keys():
             differing = sorted(columns.keys() ^ self.columns.keys())
             raise ValueError(f"some batches have {differing} and some do not.")
-        seen = set(self.columns.get("clip_id", ()))
-        for clip_id in columns["clip_id"]:
-            if clip_id in seen:
-                raise ValueError(f"clip {clip_id!r} is scored twice.")
-            seen.add(clip_id)
+        seen = set(entries_of(self.columns)) if self.columns else set()
+        for entry in entries_of(columns):
+            if entry in seen:
+                raise ValueError(f"clip {entry[0]!r} is scored twice.")
+            seen.add(entry)
         for name, column in columns.items():
             self.columns.setdefault(name, []).extend(column)
 
@@ -154,6 +183,12 @@ class ClipScores:
 
     def __len__(self):
         return len(self.columns.get("clip_id", ()))
+
+
+def entries_of(columns):
+    """Return (clip, explained class) of every line; a clip has one a tag."""
+    clips = columns["clip_id"]
+    return list(zip(clips, columns.get("decided", [None] * len(clips)), strict=True))
 
 
 def read_row(lines):
@@ -220,10 +255,11 @@ def where(condition, scores, name):
 
 def places_of(scores, others):
     """Return where each clip of one row stands in another; None if clips differ."""
-    place = {clip: i for i, clip in enumerate(others.columns["clip_id"])}
-    if place.keys() != set(scores.columns["clip_id"]):
+    place = {entry: i for i, entry in enumerate(entries_of(others.columns))}
+    own = entries_of(scores.columns)
+    if place.keys() != set(own):
         return None
-    return [place[clip] for clip in scores.columns["clip_id"]]
+    return [place[entry] for entry in own]
 
 
 def difference_of(scores, others, tolerance):

@@ -36,7 +36,6 @@ from lmac_td.metrics.faithfulness import (
     average_drop_published,
     average_gain,
     average_increase,
-    decided_class,
     faithfulness,
     input_fidelity,
     of_class,
@@ -99,6 +98,8 @@ class FaithfulnessTable:
     ----------
     rows : dict of (str, str) to ClipScores
         By condition and method, in the order in which they first came.
+    without_target : dict of str to list of str
+        By condition, ids of the clips that have no tag above its threshold.
 
     Example
     -------
@@ -109,7 +110,7 @@ class FaithfulnessTable:
     ...     condition="mixtures",
     ...     method="identity",
     ...     clip_ids=["a", "b"],
-    ...     decided=torch.tensor([0, 0]),
+    ...     explained=torch.tensor([0, 0]),
     ...     p_x=p_x,
     ...     p_in=p_x,
     ...     p_out=1 - p_x,
@@ -136,6 +137,18 @@ class FaithfulnessTable:
         self.n_resamples = n_resamples
         self.seed = seed
         self.rows = {}
+        self.without_target = {}
+
+    def add_without_target(self, condition, clip_ids):
+        """Note clips that have no tag above its threshold, and so no score.
+
+        Arguments
+        ---------
+        condition : str
+        clip_ids : list of str
+        """
+        if clip_ids:
+            self.without_target.setdefault(condition, []).extend(clip_ids)
 
     @torch.no_grad()
     def add(
@@ -144,7 +157,7 @@ class FaithfulnessTable:
         condition,
         method,
         clip_ids,
-        decided,
+        explained,
         p_x,
         p_in,
         p_out,
@@ -160,6 +173,7 @@ class FaithfulnessTable:
         other_mag=None,
         p_kept=None,
         p_removed=None,
+        threshold=None,
     ):
         """Measure one batch of explanations.
 
@@ -168,9 +182,9 @@ class FaithfulnessTable:
         condition, method : str
             The row; a row that is not there yet is begun.
         clip_ids : list of str
-            (B,) names, each once a row.
-        decided : torch.Tensor
-            (B,) classes that the classifier decided on the mixtures.
+            (B,) names; a row has each clip and class once.
+        explained : torch.Tensor
+            (B,) classes that are explained: decided by the classifier, or asked for.
         p_x, p_in, p_out : torch.Tensor
             (B, C) probabilities of the mixture, of what is kept, of what is removed.
         wavs, interpretation, residual : torch.Tensor
@@ -192,6 +206,9 @@ class FaithfulnessTable:
             (B, n_sizes) probability of the decided class when the interpretation is
             cut to each of :data:`~lmac_td.metrics.curves.SIZES`, and those bins are
             kept, or removed; both or none.
+        threshold : float | None
+            Of tags: Fid-In asks whether the tag is still above it. None for one class
+            a clip.
 
         Raises
         ------
@@ -208,8 +225,8 @@ class FaithfulnessTable:
         for group in (truth, equal_size):
             if len({tensor is None for tensor in group.values()}) > 1:
                 raise ValueError(f"{' and '.join(group)} must be given together.")
-        c = decided_class(p_x)
-        _check_batch(clip_ids, decided, labels, p_x, c, wavs, attribution)
+        _check_batch(clip_ids, explained, labels, p_x, wavs, attribution)
+        c = explained.to(p_x.device)
         columns = {
             "clip_id": list(clip_ids),
             "label": [None] * len(clip_ids) if labels is None else labels.tolist(),
@@ -217,13 +234,13 @@ class FaithfulnessTable:
             "p_x": of_class(p_x, c),
             "p_in": of_class(p_in, c),
             "p_out": of_class(p_out, c),
-            "AI": average_increase(p_x, p_in),
-            "AD": average_drop(p_x, p_in),
-            "AG": average_gain(p_x, p_in),
-            "FF": faithfulness(p_x, p_out),
-            "Fid-In": input_fidelity(p_x, p_in),
+            "AI": average_increase(p_x, p_in, c),
+            "AD": average_drop(p_x, p_in, c),
+            "AG": average_gain(p_x, p_in, c),
+            "FF": faithfulness(p_x, p_out, c),
+            "Fid-In": input_fidelity(p_x, p_in, c, threshold),
             **_conciseness(attribution),
-            "AD (published)": average_drop_published(p_x, p_in),
+            "AD (published)": average_drop_published(p_x, p_in, c),
             "completeness (dB)": completeness_db(wavs, interpretation, residual),
             # The metric itself says -inf; one such clip would be the mean of all.
             "kept (dB)": kept_energy_db(wavs, interpretation).clamp(min=SILENCE_DB),
@@ -270,7 +287,9 @@ class FaithfulnessTable:
             If there is no such row, or the two were scored on different mixtures.
         """
         return {
-            metric: self.summary(minus(*pair))
+            metric: self.summary(
+                minus(*pair), clips=self.rows[condition, first].columns["clip_id"]
+            )
             for metric, pair in pairs(self, condition, first, second).items()
         }
 
@@ -325,6 +344,9 @@ class FaithfulnessTable:
                 if members:
                     section.append(f"**{group.capitalize()}**\n")
                     section.append(self._group_to_markdown(group, columns, members))
+            without = self.without_target.get(condition, [])
+            if without:
+                section.append(_without_target_note(without, rows.values()))
             sections.append("\n".join(section))
         return "\n".join(sections)
 
@@ -353,7 +375,8 @@ class FaithfulnessTable:
         """Return a column's statistic of a row and its interval; NaN if it has none."""
         if column.metric not in scores:
             return math.nan, math.nan, math.nan
-        return self.summary(scores.values(column.metric), column.statistic)
+        values, clips = scores.values(column.metric), scores.columns["clip_id"]
+        return self.summary(values, column.statistic, clips)
 
     def to_json(self, path):
         """Write settings, means, medians and intervals; non-finite numbers as null.
@@ -371,7 +394,9 @@ class FaithfulnessTable:
                 left_out = int(np.isnan(values).sum())
                 metrics[metric] = {"n": len(values) - left_out, "left_out": left_out}
                 for statistic in STATISTICS:
-                    value, low, high = self.summary(values, statistic)
+                    value, low, high = self.summary(
+                        values, statistic, scores.columns["clip_id"]
+                    )
                     metrics[metric][statistic] = value
                     metrics[metric][f"{statistic}_interval"] = [low, high]
             rows.append(
@@ -390,6 +415,7 @@ class FaithfulnessTable:
                 "n_resamples": self.n_resamples,
                 "seed": self.seed,
             },
+            "without_target": self.without_target,
             "rows": rows,
         }
         with write_atomically(path, "w", encoding="utf-8", newline="") as file:
@@ -483,27 +509,38 @@ class FaithfulnessTable:
             ) from error
         return table
 
-    def summary(self, values, statistic="mean"):
+    def summary(self, values, statistic="mean", clips=None):
         """:func:`~lmac_td.metrics.scores.summarise` with this table's bootstrap."""
         return summarise(
-            values, statistic, self.confidence, self.n_resamples, self.seed
+            values, statistic, self.confidence, self.n_resamples, self.seed, clips
         )
 
 
-def _check_batch(clip_ids, decided, labels, p_x, c, wavs, attribution):
+def _without_target_note(without, rows):
+    """Say which clips are not in a table, because they have no tag."""
+    n_scored = max((len(set(scores.columns["clip_id"])) for scores in rows), default=0)
+    return (
+        f"No tag is above its threshold in {len(without)} of "
+        f"{n_scored + len(without)} clips, which are not scored: "
+        f"{', '.join(without)}.\n"
+    )
+
+
+def _check_batch(clip_ids, explained, labels, p_x, wavs, attribution):
     """Raise a ValueError where arguments of :meth:`FaithfulnessTable.add` disagree."""
     n_clips = len(clip_ids)
-    sizes = {"p_x": p_x, "wavs": wavs, "attribution": attribution, "decided": decided}
+    sizes = {"p_x": p_x, "wavs": wavs, "attribution": attribution}
+    sizes["explained"] = explained
     if labels is not None:
         sizes["labels"] = labels
     for name, tensor in sizes.items():
         if len(tensor) != n_clips:
             raise ValueError(f"{name} has {len(tensor)} clips, clip_ids {n_clips}.")
-    # Softmax may round two logits to one probability, so equal is not a mismatch.
-    wrong = of_class(p_x, decided.to(c.device)) < of_class(p_x, c)
-    if wrong.any():
-        clip_id = clip_ids[int(wrong.nonzero()[0])]
-        raise ValueError(f"decided is not the argmax of p_x for clip {clip_id!r}.")
+    if not ((explained >= 0) & (explained < p_x.shape[1])).all():
+        raise ValueError(
+            f"explained must hold classes below {p_x.shape[1]}, not "
+            f"{explained.tolist()}."
+        )
 
 
 def _on_host(columns):

@@ -5,95 +5,77 @@ activations H (K, frames) of K spectral patterns: it upsamples time to the STFT'
 frames and downsamples frequency to nothing. Theta pools H over time and answers with
 one linear layer, so that every pattern has its share in every logit.
 
-Psi keeps time as :class:`lmac_td.nn.unet.AlignedUNet` does, whose docstring says how.
-The paper leaves its layers open. There is no BatchNorm, so a clip alone gives what it
-gives in a batch.
+The paper leaves the layers of Psi open: it is a :class:`lmac_td.nn.unet.AlignedUNet`,
+which keeps time. There is no BatchNorm, so a clip alone gives what it gives in a batch.
 """
 
 import torch.nn.functional as F
 from torch import nn
 
 from lmac_td.errors import SettingError, require_choice
-from lmac_td.nn.unet import fit, init_before_relu
+from lmac_td.nn.unet import AlignedUNet, init_before_relu
+
+# The paper decodes the classifier's last three.
+N_REPRESENTATIONS = 3
 
 
-class Psi(nn.Module):
-    """Representations to activations.
+class Psi(AlignedUNet):
+    """Representations to activations, by a U-Net without normalisation.
 
     Arguments
     ---------
-    rep_channels : sequence of int
-        Channels of the three representations, deepest first: blocks 6, 5 and 4.
-    mel_bins : int
-        Mel bands of the classifier's input, at least 32.
+    geometry : sequence of Geometry
+        Of the representations, deepest first; the three deepest are decoded.
+    hop_samples : int
+        Samples between STFT frames.
     n_components : int
         Patterns K.
     width : int
         Channels of the hidden layers.
 
-    Raises
-    ------
-    SettingError
-        If mel_bins vanish in five poolings, or a representation is missing.
-
     Example
     -------
     >>> import torch
-    >>> psi = Psi((16, 8, 8), mel_bins=40, n_components=6, width=8)
-    >>> t = 100  # STFT frames
-    >>> reps = [torch.rand(2, c, t // p, 40 // p)
-    ...         for c, p in zip((16, 8, 8), (32, 32, 16))]
-    >>> psi(reps, n_frames=t).shape
-    torch.Size([2, 6, 100])
+    >>> from lmac_td.contracts import Geometry
+    >>> geometry = [Geometry("block", 16, 2, hop_samples=640, offset_samples=240)]
+    >>> psi = Psi(geometry, hop_samples=160, n_components=6, width=8)
+    >>> psi([torch.rand(2, 16, 25, 2)], n_samples=16000, n_frames=101).shape
+    torch.Size([2, 6, 101])
     """
 
-    def __init__(self, rep_channels, mel_bins=80, n_components=100, width=256):
-        super().__init__()
-        if mel_bins < 32:
-            raise SettingError(
-                f"mel_bins: CNN14 halves them five times, {mel_bins} < 32"
-            )
-        if len(rep_channels) != 3:
-            raise SettingError(f"rep_channels: Psi has three, not {len(rep_channels)}")
-        self.skips = nn.ModuleList(nn.Conv2d(c, width, 1) for c in rep_channels)
-        self.up = nn.ConvTranspose2d(width, width, 4, 2, 1)
-        self.fold = nn.Conv2d(width, width, (1, mel_bins // 16))
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose1d(width, width, 4, 2, 1) for _ in range(4)
+    def __init__(self, geometry, hop_samples, n_components=100, width=256):
+        super().__init__(
+            geometry[:N_REPRESENTATIONS], hop_samples, n_components, (width, width)
         )
-        self.out = nn.Conv1d(width, n_components, 1)
         # PyTorch's own init leaves hardly a signal after eight layers.
-        for layer in (*self.skips, self.up, self.fold, *self.ups, self.out):
+        for layer in (*self.hidden_layers(), self.out):
             init_before_relu(layer)
 
-    def forward(self, representations, n_frames):
+    def forward(self, representations, n_samples, n_frames):
         """Estimate H.
 
         Arguments
         ---------
-        representations : sequence of torch.Tensor
-            Three of (B, C, time, mel), deepest first (see
-            :class:`lmac_td.classifier.Cnn14`).
+        representations : sequence of Representation or Tensor
+            Each (B, C, time, frequencies), deepest first.
+        n_samples : int
+            Samples of the clip.
         n_frames : int
-            STFT frames of the clip.
+            Its STFT frames.
 
         Returns
         -------
-        torch.Tensor
+        Tensor
             (B, K, n_frames), non-negative.
         """
-        skip6, skip5, skip4 = (
-            F.relu(conv(rep))
-            for conv, rep in zip(self.skips, representations, strict=True)
+        return F.relu(
+            super().forward(
+                representations[:N_REPRESENTATIONS],
+                n_samples,
+                n_frames,
+                samples_per_frame=self.hop_samples,
+            )
         )
-        h = skip6 + skip5  # (B, C, t // 32, mel // 32)
-        h = fit(F.relu(self.up(h)), skip4.shape[2:]) + skip4
-        h = F.relu(self.fold(h)).squeeze(3)  # (B, C, t // 16)
-        # Cnn14 pads what is shorter than its poolings.
-        t = max(n_frames, 16 * representations[2].shape[2])
-        for up, size in zip(self.ups, (t // 8, t // 4, t // 2, t), strict=True):
-            h = fit(F.relu(up(h)), (size,))
-        return F.relu(self.out(h))[..., :n_frames]
 
 
 class Theta(nn.Module):
@@ -180,28 +162,35 @@ class MaxPooling(nn.Module):
         return activations.amax(dim=2)
 
 
-def build_psi(emb_dim, cnn14_channels, mel_bins, dictionary, width):
-    """Build Psi for a CNN14 of the given widths.
+def build_psi(classifier, features, dictionary, width):
+    """Build Psi for the representations of a classifier.
 
     Arguments
     ---------
-    emb_dim : int
-        Channels of CNN14's block 6.
-    cnn14_channels : sequence of int
-        Channels of its blocks 1 to 5.
-    dictionary : torch.Tensor
-        (bins, K): its patterns are what Psi activates.
-    mel_bins, width
+    classifier : Classifier
+    features : SpectralFeatures
+    dictionary : Tensor (bins, K)
+        Its patterns are what Psi activates.
+    width : int
         As of :class:`Psi`.
 
     Returns
     -------
     Psi
+
+    Raises
+    ------
+    SettingError
+        If the classifier gives no representation.
     """
-    rep_channels = (emb_dim, *reversed(cnn14_channels[3:]))  # deepest first
-    return Psi(rep_channels, mel_bins, dictionary.shape[1], width)
+    if not classifier.geometry:
+        raise SettingError(
+            f"L2I decodes representations, and {classifier.name} gives none: name its "
+            "layers in the setting representations"
+        )
+    return Psi(classifier.geometry, features.hop_samples, dictionary.shape[1], width)
 
 
-def build_theta(dictionary, n_classes, pooling):
+def build_theta(dictionary, classifier, pooling):
     """Build Theta for the patterns of a dictionary (bins, K); see :class:`Theta`."""
-    return Theta(dictionary.shape[1], n_classes, pooling)
+    return Theta(dictionary.shape[1], classifier.n_classes, pooling)

@@ -1,5 +1,6 @@
 """Explanations on disk: input, interpretation and residual as wav, and one figure."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -9,23 +10,25 @@ from lmac_td.report.figures import spectrogram_figure
 
 
 def save_samples(
-    folder, batch, heard, spectral_features, class_names, clip_ids, parts=None
+    folder, decided, explained, spectral_features, class_names, clip_ids, parts=None
 ):
     """Save some clips of an explained batch.
 
-    Each gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
+    An entry gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
     ``<clip>_residual.wav`` and ``<clip>.png``, whose panels also tell the probability
-    of the decided class. The three sounds keep their common scale, so that
+    of the class that is explained. Of a classifier of tags, the tag stands in the
+    names, too: ``<clip>_<tag>_input.wav``. The three sounds keep their common scale, so that
     input = interpretation + residual holds on disk too, where the method is complete.
 
     Arguments
     ---------
     folder : str or Path
-    batch : PaddedBatch
-        With ``id`` and ``class_index``.
-    heard : Heard
+    decided : DecidedBatch
+    explained : ExplainedBatch
+        With the classifier's answers.
     spectral_features : SpectralFeatures
     class_names : list of str
+        Of the data set.
     clip_ids : collection of str
         Those to save; the others of the batch are passed over.
     parts : callable, optional
@@ -35,30 +38,44 @@ def save_samples(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sample_rate = spectral_features.sample_rate
-    decided = heard.decision.predicted.tolist()
-    clips = zip(batch.id, batch.class_index, decided, strict=True)
-    for row, (clip_id, label, choice) in enumerate(clips):
+    explanation, classifier = explained.explanation, explained.classifier
+    wavs = (explained.wavs, explanation.interpretation, explanation.residual)
+    logits = (
+        explained.decision.logits, explained.kept_logits, explained.removed_logits
+    )  # fmt: skip
+    entries = zip(
+        decided.clip_ids,
+        decided.labels.tolist(),
+        explained.decision.target.tolist(),
+        strict=True,
+    )
+    for row, (clip_id, label, target) in enumerate(entries):
         if clip_id not in clip_ids:
             continue
         names = ("input", "interpretation", "residual")
-        explanation = heard.explanation
-        wavs = (heard.wavs, explanation.interpretation, explanation.residual)
         sounds = torch.stack([wav[row].detach().float() for wav in wavs])
         magnitudes = spectral_features(sounds).magnitude.cpu().numpy()
-        logits = (heard.decision.logits, heard.logits_in, heard.logits_out)
+        tagged = classifier.activation == "sigmoid"
+        tag = classifier.labels[target]
+        stem = f"{clip_id}_{_for_a_file(tag)}" if tagged else clip_id
         panels = {}
         for name, wav, magnitude, logit in zip(
             names, sounds.cpu(), magnitudes, logits, strict=True
         ):
-            save_audio(folder / f"{clip_id}_{name}.wav", wav, sample_rate)
-            confidence = float(logit[row].detach().float().softmax(dim=-1)[choice])
-            panels[f"{name}, p = {confidence:.2f}"] = magnitude
-        for name, wav in parts(heard, row).items() if parts else ():
-            save_audio(folder / f"{clip_id}_{name}.wav", wav, sample_rate)
+            save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate)
+            p = float(classifier.probabilities(logit[row].detach())[target])
+            panels[f"{name}, p = {p:.2f}"] = magnitude
+        for name, wav in parts(explained, row).items() if parts else ():
+            save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate)
         spectrogram_figure(
-            folder / f"{clip_id}.png",
+            folder / f"{stem}.png",
             panels,
             sample_rate,
             sounds.shape[-1] / sample_rate,
-            f"{clip_id}: {class_names[int(label)]}, decided {class_names[choice]}",
+            f"{clip_id}: {class_names[label]}, decided {tag}",
         )
+
+
+def _for_a_file(label):
+    """A label without what cannot stand in the name of a file."""
+    return re.sub(r"[^\w-]+", "_", label).strip("_")

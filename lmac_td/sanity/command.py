@@ -91,7 +91,7 @@ def open_explained(argv, usage):
         Its ``features``, as all that follows, on its device.
     dict of str to Interpreter
         By the names of their rows.
-    FrozenClassifier
+    Classifier
 
     Raises
     ------

@@ -14,14 +14,13 @@ from lmac_td import evaluation
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.metrics.table import markdown_table, summarise
-from lmac_td.sanity.cascade import STAGES
 from lmac_td.sanity.similarity import MEASURES, compare_maps, maps_of
 
 INTACT = "intact"
 ANOTHER_CLIP = "another clip's"
 RANDOM_MASK = "a random mask"
 CLASS = "p of the class"
-ROWS = (INTACT, *STAGES, ANOTHER_CLIP, RANDOM_MASK)
+MARKS = (ANOTHER_CLIP, RANDOM_MASK)
 
 
 class Comparison:
@@ -33,14 +32,15 @@ class Comparison:
     batches : sequence of PaddedBatch
         As :func:`~lmac_td.data.mixing.mixtures_of` takes them; two clips or more.
     features : SpectralFeatures
-    classifier : FrozenClassifier
+    classifier : Classifier
         Intact.
     device : str
 
     Attributes
     ----------
     records : list of dict
-        ``method``, ``stage`` (of ``ROWS``), ``clip_id``, ``p of the class`` and the
+        ``method``, ``stage`` (``INTACT``, one of the classifier's, ``ANOTHER_CLIP`` or
+        ``RANDOM_MASK``), ``clip_id``, ``p of the class`` and the
         similarities of ``MEASURES``.
     sounds : dict of str to dict of str to Tensor (frames, bins)
         |STFT(i)| of the first clip, by method and by stage.
@@ -49,8 +49,12 @@ class Comparison:
     def __init__(self, interpreters, batches, features, classifier, device="cpu"):
         self.interpreters, self.classifier = interpreters, classifier
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
-        self.wavs = [mixtures_of(batch, device).mixture for batch in batches]
-        self.intact = [evaluation.decide(w, features, classifier) for w in self.wavs]
+        self.intact = [
+            evaluation.decide_batch(
+                batch, mixtures_of(batch, device), features, classifier, False
+            )
+            for batch in batches
+        ]
         self.records = []
         self.sounds = {name: {} for name in interpreters}
         self._maps = self._explain(INTACT, interpreters)
@@ -63,9 +67,9 @@ class Comparison:
             self._record(name, RANDOM_MASK, random[RANDOM_MASK])
 
     @property
-    def log_mels(self):
-        """What the classifier is given, (B, frames, n_mels) a batch."""
-        return [features.log_mel for features, _ in self.intact]
+    def inputs(self):
+        """What the classifier is given, (B, ...) a batch."""
+        return [decided.decision.inputs for decided in self.intact]
 
     def add(self, stage):
         """Explain the clips with the classifier as it now is, and compare.
@@ -86,18 +90,17 @@ class Comparison:
         """Maps of all clips by method, each as of :func:`maps_of`."""
         parts = {name: [] for name in interpreters}
         p = []
-        for wavs, (features, before) in zip(self.wavs, self.intact, strict=True):
-            decision = self.classifier(features.log_mel)
-            decision = replace(decision, predicted=before.predicted)
-            p.append(decision.probabilities.gather(1, before.predicted.unsqueeze(1)))
+        for intact in self.intact:
+            target = intact.decision.target
+            decision = replace(self.classifier(intact.decision.inputs), target=target)
+            decided = replace(intact, decision=decision)
+            p.append(decision.probabilities.gather(1, target.unsqueeze(1)))
             for name, interpreter in interpreters.items():
-                heard = evaluation.explain(
-                    wavs, features, decision, interpreter, self.classifier
-                )
+                explained = evaluation.explain(decided, interpreter)
                 if name in self.sounds and not parts[name]:
-                    sound = heard.explanation.attribution[0].expm1()
+                    sound = explained.explanation.magnitude[0]
                     self.sounds[name][stage] = sound.cpu()
-                parts[name].append(maps_of(heard))
+                parts[name].append(maps_of(explained))
         self._p = torch.cat(p).squeeze(1).tolist()
         return {
             name: tuple(torch.cat(part) for part in zip(*batches, strict=True))
@@ -123,19 +126,21 @@ def summarise_stages(records):
     Returns
     -------
     dict of str to dict of str to dict of str to (float, float, float)
-        By method, by row of ``ROWS``, by measure.
+        By method, by stage in the order in which they were added, the two marks last,
+        by measure.
     """
     values = {}
     for record in records:
-        row = values.setdefault(record["method"], {row: {} for row in ROWS})
+        stages = values.setdefault(record["method"], {})
+        row = stages.setdefault(record["stage"], {})
         for measure in (*MEASURES, CLASS):
-            row[record["stage"]].setdefault(measure, []).append(record[measure])
+            row.setdefault(measure, []).append(record[measure])
     return {
         method: {
-            row: {measure: summarise(clips) for measure, clips in measures.items()}
-            for row, measures in rows.items()
+            stage: {measure: summarise(c) for measure, c in stages[stage].items()}
+            for stage in sorted(stages, key=MARKS.__contains__)  # stable: marks last
         }
-        for method, rows in values.items()
+        for method, stages in values.items()
     }
 
 

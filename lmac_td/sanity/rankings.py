@@ -1,7 +1,7 @@
 """RemOve And Retrain, what bins are removed by: methods, chance, loudness.
 
-A ranking is a callable, (wavs, features, decision, clip ids) -> importance (B, frames,
-bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
+A ranking is a callable, :class:`~lmac_td.evaluation.DecidedBatch` -> importance (B,
+frames, bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
 """
 
 import torch
@@ -12,14 +12,13 @@ from lmac_td.data.noise import fixed_generator
 RANDOM, LOUDEST = "random", "loudest first"
 
 
-def rankings_of(interpreters, classifier, seed):
+def rankings_of(interpreters, seed):
     """What bins are removed by: the methods, then the controls.
 
     Arguments
     ---------
     interpreters : dict of str to Interpreter
-        Each ranks by its mask, see :func:`lmac_td.evaluation.on_the_stft`.
-    classifier : FrozenClassifier
+        Each ranks by its mask, see :func:`lmac_td.evaluation.stft_mask`.
     seed : int
         Of the random ranking.
 
@@ -30,18 +29,16 @@ def rankings_of(interpreters, classifier, seed):
     """
 
     def by(interpreter):
-        def rank(wavs, features, decision, clip_ids):
-            return evaluation.on_the_stft(
-                evaluation.explain(wavs, features, decision, interpreter, classifier)
-            )
+        def rank(decided):
+            return evaluation.stft_mask(evaluation.explain(decided, interpreter))
 
         return rank
 
     return {name: by(interpreter) for name, interpreter in interpreters.items()} | {
-        RANDOM: lambda wavs, features, decision, clip_ids: random_importance(
-            features.magnitude, clip_ids, seed
+        RANDOM: lambda decided: random_importance(
+            decided.features.magnitude, decided.clip_ids, seed
         ),
-        LOUDEST: lambda wavs, features, decision, clip_ids: features.magnitude,
+        LOUDEST: lambda decided: decided.features.magnitude,
     }
 
 

@@ -20,6 +20,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td import evaluation
 from lmac_td.data.mixing import mixtures_of
+from lmac_td.errors import SettingError
 from lmac_td.metrics.curves import top_bins_at
 from lmac_td.sanity.retraining import Clips
 
@@ -56,8 +57,8 @@ def removed_bins(importance, levels):
     return tuple(next(tops) if level > 0 else nothing for level in levels)
 
 
-def remains(magnitude, removed, fill, spectral_features):
-    """The log-mel of what remains of clips.
+def remains(magnitude, removed, fill, classifier):
+    """What the classifier is given for what remains of clips.
 
     Arguments
     ---------
@@ -65,13 +66,14 @@ def remains(magnitude, removed, fill, spectral_features):
     removed : Tensor (B, frames, bins), bool
     fill : Tensor (bins,)
         The magnitude that stands where one was removed.
-    spectral_features : SpectralFeatures
+    classifier : Classifier
+        That takes spectrograms.
 
     Returns
     -------
-    Tensor (B, frames, n_mels)
+    Tensor (B, ...)
     """
-    return spectral_features.log_mel(torch.where(removed, fill, magnitude))
+    return classifier.inputs_of(magnitude=torch.where(removed, fill, magnitude))
 
 
 def mean_magnitude(batches):
@@ -127,19 +129,30 @@ class Removal:
     batches_of : callable
         A split of ``SPLITS`` -> its batches, the same at every call.
     spectral_features : SpectralFeatures
-    classifier : FrozenClassifier
+    classifier : Classifier
         The one that is explained.
     fill : str
         Of ``FILLS``.
     device : str
+
+    Raises
+    ------
+    SettingError
+        If the classifier takes waveforms.
     """
 
     def __init__(
         self, batches_of, spectral_features, classifier, fill="zero", device="cpu"
     ):
+        if not classifier.takes_spectrograms:
+            raise SettingError(
+                "roar retrains on spectrograms without some bins, and "
+                f"{classifier.name} takes waveforms: choose a classifier that takes "
+                "spectrograms"
+            )
         self.batches_of, self.device = batches_of, device
         self.spectral_features, self.classifier = spectral_features, classifier
-        self.fill = torch.zeros(len(spectral_features.mel_matrix), device=device)
+        self.fill = torch.zeros(spectral_features.n_bins, device=device)
         if fill == "mean":
             self.fill = mean_magnitude(
                 spectral_features(mixtures_of(batch, device).mixture).magnitude
@@ -153,7 +166,7 @@ class Removal:
         Arguments
         ---------
         rank : callable
-            (wavs, features, decision, clip ids) -> importance (B, frames, bins).
+            DecidedBatch -> importance (B, frames, bins).
         levels : sequence of float
             Shares of the bins that are removed.
 
@@ -167,20 +180,20 @@ class Removal:
             labels, parts = [], []
             for batch in self.batches_of(split):
                 labels.append(torch.as_tensor(batch.class_index))
-                parts.append(self._log_mels(batch, rank, levels))
+                parts.append(self._inputs(batch, rank, levels))
             label = torch.cat(labels).to(self.device)
-            for level, log_mels in zip(levels, zip(*parts, strict=True), strict=True):
-                left[level][split] = Clips(torch.cat(log_mels), label)
+            for level, inputs in zip(levels, zip(*parts, strict=True), strict=True):
+                left[level][split] = Clips(torch.cat(inputs), label)
         return left
 
-    def _log_mels(self, batch, rank, levels):
-        """What remains of a batch, (B, frames, n_mels) a level."""
-        wavs, *_ = mixtures_of(batch, self.device)
-        features, decision = evaluation.decide(
-            wavs, self.spectral_features, self.classifier
+    def _inputs(self, batch, rank, levels):
+        """What remains of a batch, (B, ...) a level."""
+        mixture = mixtures_of(batch, self.device)
+        decided = evaluation.decide_batch(
+            batch, mixture, self.spectral_features, self.classifier, False
         )
-        importance = rank(wavs, features, decision, batch.id)
+        importance, magnitude = rank(decided), decided.features.magnitude
         return [
-            remains(features.magnitude, removed, self.fill, self.spectral_features)
+            remains(magnitude, removed, self.fill, self.classifier)
             for removed in removed_bins(importance, levels)
         ]

@@ -2,8 +2,8 @@
 
 The same architecture as the classifier that was explained, from new weights, trained as
 ``train_classifier.py`` trains it: Adam, a rate that falls linearly, clips rolled by a
-random time, the epoch of the lowest validation loss. The clips are log-mels in memory,
-since what was removed from each is fixed.
+random time, the epoch of the lowest validation loss. The clips are spectrograms in
+memory, as the classifier takes them, since what was removed from each is fixed.
 """
 
 import copy
@@ -24,41 +24,40 @@ class Clips:
 
     Attributes
     ----------
-    log_mel : Tensor (N, frames, n_mels)
+    inputs : Tensor (N, frames, ...)
     label : Tensor (N,), int64
     """
 
-    log_mel: Tensor
+    inputs: Tensor
     label: Tensor
 
     def batches(self, size, order=None):
-        """(log_mel, label) of ``size`` clips, in an order, or in their own."""
+        """(inputs, label) of ``size`` clips, in an order, or in their own."""
         order = torch.arange(len(self.label)) if order is None else order
         for places in order.split(size):
-            yield self.log_mel[places], self.label[places]
+            yield self.inputs[places], self.label[places]
 
 
-class Classifier(nn.Module):
-    """An embedding model and its head, to be trained.
+class NewClassifier(nn.Module):
+    """A classifier of the same architecture, to be trained.
 
     Arguments
     ---------
-    frozen : FrozenClassifier
+    frozen : Classifier
         Copied, given new weights, and left as it is.
     """
 
     def __init__(self, frozen):
         super().__init__()
-        self.embedding_model = copy.deepcopy(frozen.embedding_model)
-        self.classifier = copy.deepcopy(frozen.classifier)
+        self.network = copy.deepcopy(frozen)
+        self.network.frozen = False
         reinitialise(self)
         self.requires_grad_(True)
         self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
-    def forward(self, log_mel):
-        """(B, frames, n_mels) -> logits (B, C)."""
-        embedding, _ = self.embedding_model(log_mel)
-        return self.classifier(embedding).flatten(start_dim=1)
+    def forward(self, inputs):
+        """(B, frames, ...) -> logits (B, C)."""
+        return self.network.classify(inputs)[0]
 
 
 def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
@@ -66,7 +65,7 @@ def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
 
     Arguments
     ---------
-    frozen : FrozenClassifier
+    frozen : Classifier
         Of the architecture that is wanted.
     train, valid : Clips
         On the device of ``frozen``.
@@ -79,12 +78,12 @@ def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
 
     Returns
     -------
-    Classifier
+    NewClassifier
         In evaluation mode, of the epoch of the lowest loss on ``valid``.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
-        model = Classifier(frozen)
+        model = NewClassifier(frozen)
         adam = torch.optim.Adam(model.parameters(), lr, weight_decay=WEIGHT_DECAY)
         falling = torch.optim.lr_scheduler.LinearLR(
             adam, 1.0, 0.01, total_iters=max(1, epochs - 1)
@@ -93,9 +92,9 @@ def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
         for _ in range(epochs):
             model.train()
             order = torch.randperm(len(train.label))
-            for log_mel, label in train.batches(batch_size, order):
-                shift = int(torch.randint(log_mel.shape[1], (1,)))
-                loss = F.cross_entropy(model(log_mel.roll(shift, dims=1)), label)
+            for inputs, label in train.batches(batch_size, order):
+                shift = int(torch.randint(inputs.shape[1], (1,)))
+                loss = F.cross_entropy(model(inputs.roll(shift, dims=1)), label)
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
@@ -111,7 +110,7 @@ def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
 def logits_of(model, clips, batch_size=8):
     """A classifier's answers to all clips, (N, C), in evaluation mode."""
     model.eval()
-    return torch.cat([model(log_mel) for log_mel, _ in clips.batches(batch_size)])
+    return torch.cat([model(inputs) for inputs, _ in clips.batches(batch_size)])
 
 
 def hits_of(model, clips):

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from skimage import metrics
 
-from lmac_td.evaluation import on_the_stft
+from lmac_td.evaluation import stft_mask
 
 # The first two are the main ones: the mask, at most 1, holds what the method adds. The
 # attribution log(1 + |STFT(i)|) is for the most part the input itself: even a random
@@ -23,23 +23,23 @@ MEASURES = (
 )
 
 
-def maps_of(heard):
+def maps_of(batch):
     """What is compared of an explained batch.
 
     Arguments
     ---------
-    heard : Heard
+    batch : ExplainedBatch
 
     Returns
     -------
     mask : Tensor (B, frames, bins)
-        See :func:`lmac_td.evaluation.on_the_stft`.
+        See :func:`lmac_td.evaluation.stft_mask`.
     attribution : Tensor (B, frames, bins)
     loudest : Tensor (B,)
         The largest attribution that the clip allows, that of the mixture itself.
     """
-    loudest = heard.features.magnitude.amax(dim=(1, 2)).log1p()
-    return on_the_stft(heard), heard.explanation.attribution, loudest
+    loudest = batch.features.magnitude.amax(dim=(1, 2)).log1p()
+    return stft_mask(batch), batch.explanation.attribution, loudest
 
 
 def compare_maps(first, second):

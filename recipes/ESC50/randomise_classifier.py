@@ -3,8 +3,8 @@
 
     python recipes/ESC50/randomise_classifier.py hparams/lmac.yaml [--setting value ...]
 
-Adebayo et al.'s sanity check, in the steps of L-MAC's figures 3 and 4: CNN14 is
-re-initialised from the logits down, and the explanations of the same clips, for the
+Adebayo et al.'s sanity check, in the steps of L-MAC's figures 3 and 4: the classifier
+is re-initialised from the logits down, and the explanations of the same clips, for the
 class that the intact classifier decided, are compared with the intact ones. Give the
 settings that the interpreter was trained with. Besides:
 
@@ -29,7 +29,7 @@ from lmac_td.errors import exit_on_user_error, require_choice
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import HalfGain, RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
-from lmac_td.sanity.cascade import STAGES, cascade
+from lmac_td.sanity.cascade import cascade
 from lmac_td.sanity.command import (
     open_explained,
     read_options,
@@ -72,7 +72,7 @@ def chosen_batches(data, options, loader_settings):
 
 def save_figures(folder, summary, comparison, shown, title, hparams):
     """Similarity against stages, and what is kept of the first clip at every stage."""
-    stages = [INTACT, *STAGES]
+    stages = [INTACT, *comparison.classifier.stages()]
     panels = {
         measure: {
             method: [rows[stage][measure] for stage in stages]
@@ -95,7 +95,7 @@ def save_figures(folder, summary, comparison, shown, title, hparams):
             controls,
             marks,
         )
-    whole = comparison.intact[0][0].magnitude[0].cpu().numpy()
+    whole = comparison.intact[0].features.magnitude[0].cpu().numpy()
     rows = {
         method: {"input": whole}
         | {stage: comparison.sounds[method][stage].numpy() for stage in stages}
@@ -126,13 +126,13 @@ def main(argv=None):
     comparison = Comparison(
         methods | controls, batches, features, classifier, experiment.device
     )
-    measured = comparison.log_mels if options.norm_statistics == "measured" else None
+    measured = comparison.inputs if options.norm_statistics == "measured" else None
     stages = cascade(classifier, options.randomisation_seed, measured)
     with contextlib.closing(stages):
         for stage in tqdm(
             stages,
             desc="stages",
-            total=len(STAGES),
+            total=len(classifier.stages()),
             disable=experiment.run_opts.noprogressbar,
             dynamic_ncols=True,
         ):
@@ -150,7 +150,9 @@ def main(argv=None):
         writer.writeheader()
         writer.writerows(comparison.records)
     label = data.class_names[int(batches[0].class_index[0])]
-    title = f"{batches[0].id[0]} ({label}): what is kept as CNN14 is randomised"
+    title = (
+        f"{batches[0].id[0]} ({label}): what is kept as {classifier.name} is randomised"
+    )
     save_figures(folder, summary, comparison, methods, title, hparams)
     print(table)
     print(

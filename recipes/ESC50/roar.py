@@ -106,7 +106,7 @@ def main(argv=None):
         options.roar_fill,
         experiment.device,
     )
-    rankings = rankings_of(methods, classifier, data.mixing_seed)
+    rankings = rankings_of(methods, data.mixing_seed)
     repeats = range(options.repeats)
     wanted = {NOTHING: [0.0], **dict.fromkeys(rankings, options.roar_levels)}
     total = len(repeats) * sum(map(len, wanted.values()))

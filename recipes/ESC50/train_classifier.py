@@ -18,6 +18,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
+from lmac_td.classifiers.cnn14 import LABELS
 from lmac_td.data.datasets import TRAINING_CONDITIONS, meet_anew
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
@@ -27,7 +28,7 @@ from lmac_td.report.figures import confusion_figure
 
 
 class ClassifierBrain(sb.Brain):
-    """Cross-entropy training of an embedding model and a head on noisy clips."""
+    """Cross-entropy training of a classifier on noisy clips."""
 
     def compute_forward(self, batch, stage):
         """Mixtures -> logits (B, C)."""
@@ -35,9 +36,9 @@ class ClassifierBrain(sb.Brain):
         if stage == sb.Stage.TRAIN and self.hparams.time_shift:
             shift = int(torch.randint(wavs.shape[-1], (1,)))
             wavs = wavs.roll(shift, dims=-1)
-        log_mel = self.modules.features(wavs).log_mel
-        embedding, _ = self.modules.embedding_model(log_mel)
-        return self.modules.classifier(embedding)
+        classifier = self.raw_modules["classifier"]
+        (logits,) = classifier.classify(classifier.inputs_of(wavs))
+        return logits
 
     def compute_objectives(self, logits, batch, stage):
         """Mean cross-entropy against the labels."""
@@ -87,11 +88,13 @@ class ClassifierBrain(sb.Brain):
         return torch.cat(labels).numpy(), torch.cat(decisions).cpu().numpy(), clip_ids
 
 
-def export(hparams, folder):
-    """Write the two checkpoints that ``pretrained_classifier`` names a folder of."""
+def export(classifier, folder):
+    """Write weights and labels into a folder, for ``pretrained_classifier``."""
     for name in ("embedding_model", "classifier"):
         with write_atomically(folder / f"{name}.ckpt") as file:
-            torch.save(hparams[name].state_dict(), file)
+            torch.save(classifier.get_submodule(name).state_dict(), file)
+    with write_atomically(folder / LABELS, "w", encoding="utf-8") as file:
+        json.dump(classifier.labels, file, indent=1)
 
 
 def test(brain, data, hparams, folder):
@@ -143,10 +146,7 @@ def main(argv=None):
     experiment.add_tensorboard()
 
     brain = ClassifierBrain(
-        modules={
-            name: hparams[name]
-            for name in ("features", "embedding_model", "classifier")
-        },
+        modules={"features": hparams["features"], "classifier": hparams["classifier"]},
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=experiment.run_opts,
@@ -168,7 +168,8 @@ def main(argv=None):
         f"train it with `python {shlex.join(sys.argv)}`",
     )
     test(brain, data, hparams, experiment.output_folder)
-    export(hparams, experiment.output_folder / "classifier")
+    hparams["classifier"].labels = tuple(data.class_names)
+    export(hparams["classifier"], experiment.output_folder / "classifier")
     experiment.save_settings(experiment.output_folder / "classifier")
     print(
         f"Best epoch: {epoch}, chosen on fold {data.folds['valid']}\n"

@@ -1,0 +1,99 @@
+"""Which class of a clip is explained: the decided one, one that is asked for, or tags.
+
+A softmax classifier decides on one class a clip. A classifier of sigmoids decides on
+every tag whose probability reaches its threshold: then a clip has one explanation a
+tag, and none where no tag reaches it.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from lmac_td.errors import SettingError
+
+
+class TargetChoice:
+    """Choose what is explained of the clips of a batch.
+
+    Arguments
+    ---------
+    target : str or int
+        ``auto``: the decided class of a softmax, every tag above its threshold of
+        sigmoids. ``decided``: the class of the highest probability. ``tags``: every tag
+        above its threshold. Otherwise the name or the number of one class, which is
+        then explained in every clip.
+
+    Example
+    -------
+    >>> from lmac_td.classifiers.modules import ModuleClassifier
+    >>> network = torch.nn.Identity()
+    >>> tagger = ModuleClassifier(network, 8000, ["a", "b"], activation="sigmoid")
+    >>> decision = tagger(torch.tensor([[3.0, 2.0], [-1.0, -2.0]]))
+    >>> rows, decision = TargetChoice("auto").choose(decision)
+    >>> rows, decision.target
+    (tensor([0, 0]), tensor([0, 1]))
+    """
+
+    def __init__(self, target="auto"):
+        self.target = target
+
+    def of(self, classifier):
+        """``decided``, ``tags`` or the number of a class, for one classifier.
+
+        Raises
+        ------
+        SettingError
+            If the setting is none of these.
+        """
+        target = self.target
+        if target == "auto":
+            return "decided" if classifier.activation == "softmax" else "tags"
+        if target == "tags" and classifier.activation == "softmax":
+            raise SettingError(
+                f"target is tags, but {classifier.name} decides on one class a clip "
+                "(its activation is softmax): give --target decided, or a class"
+            )
+        if target in ("decided", "tags"):
+            return target
+        if isinstance(target, str) and target in classifier.labels:
+            return classifier.labels.index(target)
+        is_number = isinstance(target, int) and not isinstance(target, bool)
+        if is_number and 0 <= target < classifier.n_classes:
+            return target
+        some = ", ".join(classifier.labels[:5])
+        raise SettingError(
+            f"target is {target!r}: give --target auto, decided, tags, a number below "
+            f"{classifier.n_classes} or a class of {classifier.name} ({some}, ...)"
+        )
+
+    def choose(self, decision, at_least_one=False):
+        """What is explained of each clip.
+
+        Arguments
+        ---------
+        decision : Decision
+            On B clips.
+        at_least_one : bool
+            Whether a clip without a tag above its threshold is explained for its
+            strongest tag, as in training, where every clip counts.
+
+        Returns
+        -------
+        rows : Tensor (N,), int64, or None
+            The clip of each entry; None where every clip has one entry, in order.
+        decision : Decision
+            Of N entries, with their targets.
+        """
+        target = self.of(decision.classifier)
+        if target == "decided":
+            return None, decision
+        if target != "tags":
+            return None, replace(
+                decision, target=torch.full_like(decision.target, target)
+            )
+        tags = decision.probabilities >= decision.classifier.threshold  # (B, C)
+        if at_least_one:
+            strongest = torch.nn.functional.one_hot(decision.target, tags.shape[1])
+            tags = torch.where(tags.any(dim=1, keepdim=True), tags, strongest.bool())
+        rows, targets = tags.nonzero(as_tuple=True)
+        return rows, replace(decision.select(rows), target=targets)
