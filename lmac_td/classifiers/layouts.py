@@ -5,11 +5,12 @@ number of samples between two lengths at which one more entry appears: a chain o
 convolutions, poolings and framings with whole strides gives one entry a hop, exactly.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from lmac_td.contracts import Geometry
-from lmac_td.errors import SettingError, require_number
+from lmac_td.errors import SettingError
 
 AXES = ("channels", "time", "frequency")
 # Of 4 and of 3 axes, by the axis that grows with the length of the sound.
@@ -52,11 +53,16 @@ class Layer:
                 "each axis after the batch once, as in `channels time frequency` or "
                 "`time channels`"
             )
-        where = f"representations: {self.name}: "
-        if self.hop_samples is not None:
-            require_number(f"{where}hop_samples", self.hop_samples)
-        if self.offset_samples is not None:
-            require_number(f"{where}offset_samples", self.offset_samples, least=0)
+        for name, least in (("hop_samples", "above 0"), ("offset_samples", "from 0")):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and math.isfinite(value)
+            if value is not None and not (
+                is_number and (value > 0 or (value == 0 and least == "from 0"))
+            ):
+                raise SettingError(
+                    f"representations: {self.name} has {name} {value!r}: give a number "
+                    f"{least}, or nothing"
+                )
 
 
 def read_layers(representations):
@@ -64,8 +70,8 @@ def read_layers(representations):
 
     Arguments
     ---------
-    representations : str, sequence of str, or dict of str to dict
-        Names of modules, or names and arguments of :class:`Layer`.
+    representations : str, sequence of str, dict of str to dict, or None
+        Names of modules, or names and arguments of :class:`Layer`; none by None.
 
     Returns
     -------
@@ -84,7 +90,7 @@ def read_layers(representations):
     if isinstance(representations, str):
         representations = [representations]
     if not isinstance(representations, Mapping):
-        representations = dict.fromkeys(representations)
+        representations = dict.fromkeys(representations or ())
     known = [field.name for field in fields(Layer)[1:]]
     for name, given in representations.items():
         unknown = next((key for key in given or {} if key not in known), None)

@@ -205,20 +205,27 @@ class ModuleClassifier(Classifier):
         return scores
 
     def _scores(self, output):
-        if self.output is not None:
-            try:
-                output = output[self.output]
-            except (KeyError, IndexError, TypeError) as error:
-                raise SettingError(
-                    f"output is {self.output!r}, but {self.name} returns "
-                    f"{_described(output)}: give the key or index of its scores"
-                ) from error
-        if not isinstance(output, torch.Tensor):
+        if isinstance(output, torch.Tensor):
+            if self.output is None:
+                return output
+            # Indexed, it would give away its first clip.
             raise SettingError(
-                f"{self.name} returns {_described(output)}, not one tensor of scores: "
-                "give the key or index of the scores as output"
+                f"output is {self.output!r}, but {self.name} returns one tensor "
+                f"{tuple(output.shape)}: leave output out"
             )
-        return output
+        remedy = "give the key or index of its tensor of scores as output"
+        if self.output is None:
+            raise SettingError(f"{self.name} returns {_described(output)}: {remedy}")
+        try:
+            scores = output[self.output]
+        except (KeyError, IndexError, TypeError):
+            scores = None
+        if not isinstance(scores, torch.Tensor):
+            raise SettingError(
+                f"output is {self.output!r}, but {self.name} returns "
+                f"{_described(output)}: {remedy}"
+            )
+        return scores
 
     # Weights.
 
@@ -277,8 +284,11 @@ def _check_settings(
             f"features is at {features.sample_rate} Hz, the classifier at "
             f"{sample_rate} Hz: give both the same sample_rate"
         )
-    if top_frames is not None:
-        require_number("top_frames", top_frames, least=1)
+    if top_frames is not None and not (isinstance(top_frames, int) and top_frames > 0):
+        raise SettingError(
+            f"top_frames is {top_frames!r}: give a whole number above 0, or leave it "
+            "out for a network that scores clips"
+        )
 
 
 def _described(output):
@@ -293,7 +303,5 @@ def _described(output):
             else type(part).__name__
             for part in output
         ]
-        return f"a {kind} of {len(parts)} ({'; '.join(parts)})"
-    if isinstance(output, torch.Tensor):
-        return f"a tensor {tuple(output.shape)}"
+        return f"a {kind} of {len(parts)}: {'; '.join(parts)}"
     return f"a {kind}"
