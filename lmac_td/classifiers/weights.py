@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import huggingface_hub.errors
+import safetensors.torch
 import torch
 from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.fetching import fetch
@@ -81,16 +82,26 @@ def _download(filename, source, path):
     os.replace(partial, path)
 
 
-def load_weights(module, path, source):
+# What to set where a file belongs to another CNN14.
+CNN14_REMEDY = (
+    "set cnn14_channels, emb_dim, n_mels and out_n_neurons as when "
+    "pretrained_classifier was trained"
+)
+
+
+def load_weights(module, path, source, remedy=CNN14_REMEDY):
     """Load one state dict strictly, by the safe loader.
 
     Arguments
     ---------
     module : torch.nn.Module
     path : Path
-        Of the file.
+        Of the file, of ``torch.save`` or safetensors (by its suffix).
     source : str or Path
-        Where the file is from; a damaged download is deleted.
+        Where the file is from; a damaged download is deleted. What is local, a folder
+        or the file itself, is kept.
+    remedy : str
+        What to do where the file belongs to another model.
 
     Raises
     ------
@@ -98,22 +109,30 @@ def load_weights(module, path, source):
         If the file is damaged, or belongs to a model of other widths.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError) as e:
-        if not Path(source).is_dir():
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        ValueError,
+        safetensors.SafetensorError,
+    ) as error:
+        if not Path(source).exists():
             path.unlink(missing_ok=True)  # so that the next run fetches it again
         raise CheckpointError(
             f"{path} is corrupt or no checkpoint of weights: fetch or train the "
             "pretrained_classifier again"
-        ) from e
+        ) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, no state dict")
     difference = first_difference(module.state_dict(), state)
     if difference:
         raise CheckpointError(
-            f"{path} belongs to another model: {difference}; set cnn14_channels, "
-            "emb_dim, n_mels and out_n_neurons as when pretrained_classifier was "
-            "trained"
+            f"{path} belongs to another model: {difference}; {remedy}"
         )
     module.load_state_dict(state)
 
@@ -123,6 +142,8 @@ def first_difference(expected, found):
     for key, tensor in expected.items():
         if key not in found:
             return f"it has no {key}"
+        if not isinstance(found[key], torch.Tensor):
+            return f"its {key} is a {type(found[key]).__name__}, no tensor"
         if found[key].shape != tensor.shape:
             return (
                 f"its {key} is {tuple(found[key].shape)}, the settings ask for "

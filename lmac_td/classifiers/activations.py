@@ -1,0 +1,262 @@
+"""Find the non-linear steps that DeepLIFT and Guided Backprop would silently miss.
+
+Captum replaces the gradients of modules by hooks: those of ReLU modules for Guided
+Backprop, those of a table of modules for DeepLIFT
+(``captum.attr._core.deep_lift.SUPPORTED_NON_LINEAR``). A function that is called
+outside such a module keeps its plain gradient without a warning. A module that works
+in place, or is used twice in a pass, gives errors or wrong values. One small pass
+under a :class:`torch.overrides.TorchFunctionMode` shows every function that is called,
+and hooks on the modules show where.
+"""
+
+import contextlib
+from collections import Counter
+
+import torch
+from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from lmac_td.errors import SettingError, require_choice
+
+
+def _names(text):
+    return frozenset(text.split())
+
+
+# Names of functions, without the underscore of those that work in place.
+ACTIVATION_FUNCTIONS = _names("""
+    relu relu6 hardtanh threshold leaky_relu rrelu prelu elu selu celu gelu silu mish
+    glu hardswish hardsigmoid hardshrink softshrink tanhshrink softplus softsign
+    sigmoid logsigmoid log_sigmoid expit tanh softmax log_softmax softmin
+    gumbel_softmax scaled_dot_product_attention multi_head_attention_forward
+    lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+""")
+# Not activations, but not linear either: DeepLIFT needs rules for them.
+OTHER_NON_LINEAR = _names("""
+    layer_norm group_norm rms_norm local_response_norm normalize cosine_similarity
+    std var std_mean var_mean norm vector_norm logsumexp log log2 log10 log1p exp exp2
+    expm1 sqrt rsqrt square pow rpow float_power reciprocal rdiv rtruediv abs absolute
+    sign sin cos clamp clamp_min clamp_max clip max min amax amin maximum minimum fmax
+    fmin aminmax median sort topk cummax cummin max_pool1d max_pool2d max_pool3d
+    lp_pool1d lp_pool2d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    fractional_max_pool2d fractional_max_pool3d
+""")
+# Not linear where two factors depend on the input, as in a gate.
+PRODUCTS = _names("mul multiply matmul bmm mm baddbmm einsum addcmul dot")
+# Not linear where the divisor depends on the input.
+QUOTIENTS = _names("div divide true_divide truediv itruediv")
+
+
+def _is_relu(module, extra):
+    return isinstance(module, (nn.ReLU, *extra))
+
+
+def _has_deeplift_rule(module, extra):
+    return type(module) in SUPPORTED_NON_LINEAR or type(module) in extra
+
+
+# By method: which modules have rules.
+RULES = {
+    "deeplift_shap": _has_deeplift_rule,
+    "guided_backprop": _is_relu,
+    "guided_gradcam": _is_relu,
+}
+
+
+def functional_activations(
+    classifier, features, method, modules_with_rules=(), n_samples=None
+):
+    """Find what a method of modules would miss in a classifier.
+
+    Only what depends on the input counts: from |STFT| on where the classifier takes
+    spectrograms, else from the waveform on.
+
+    Arguments
+    ---------
+    classifier : Classifier
+        Frozen.
+    features : SpectralFeatures
+        The recipe's STFT, on the classifier's device.
+    method : str
+        One of :data:`RULES`.
+    modules_with_rules : sequence of type
+        Of modules for which rules were registered besides Captum's own.
+    n_samples : int, optional
+        Length of the probe; one second by default.
+
+    Returns
+    -------
+    dict of str to str
+        By name of the module in which it happens, in the order of the pass: what would
+        be missed. Empty if the method can be used.
+
+    Raises
+    ------
+    SettingError
+        If the method is none of these.
+
+    Example
+    -------
+    >>> from lmac_td.classifiers.cnn14 import Cnn14Classifier, MaxPlusMean
+    >>> from lmac_td.features import Log1p, SpectralFeatures
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> classifier = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, 10).freeze()
+    >>> functional_activations(classifier, features, "deeplift_shap")
+    {'mel.log1p': 'log1p in a Log1p', 'embedding_model.max_plus_mean': 'max in a \
+MaxPlusMean'}
+    >>> functional_activations(
+    ...     classifier, features, "deeplift_shap", (Log1p, MaxPlusMean)
+    ... )
+    {}
+    """
+    require_choice("method", method, tuple(RULES))
+    probe = _Probe(classifier, RULES[method], tuple(modules_with_rules))
+    wavs = torch.zeros(1, n_samples or features.sample_rate, device=_device(features))
+    wavs[0, ::2] = 0.1  # no silence, nothing random
+    with torch.enable_grad(), probe:
+        if classifier.takes_spectrograms:
+            magnitude = features(wavs).magnitude.requires_grad_()
+            inputs = classifier.inputs_of_spectrogram(magnitude)
+        else:
+            inputs = classifier.inputs(wavs.requires_grad_())
+        classifier.run(inputs)
+    return probe.missed()
+
+
+def require_module_activations(
+    classifier, features, method, modules_with_rules=(), n_samples=None
+):
+    """Refuse a method that would silently miss non-linear steps of a classifier.
+
+    Arguments
+    ---------
+    classifier, features, method, modules_with_rules, n_samples
+        See :func:`functional_activations`.
+
+    Raises
+    ------
+    SettingError
+        If something would be missed, or the classifier gives no gradients.
+    """
+    require_choice("method", method, tuple(RULES))
+    if not classifier.differentiable:
+        raise SettingError(
+            f"{method} needs gradients, and {classifier.name} gives none: leave "
+            f"{method} out of --methods"
+        )
+    missed = functional_activations(
+        classifier, features, method, modules_with_rules, n_samples
+    )
+    if missed:
+        places = [f"{what} ({name})" for name, what in list(missed.items())[:3]]
+        more = len(missed) - len(places)
+        raise SettingError(
+            f"{method} would silently miss {len(missed)} non-linear steps of "
+            f"{classifier.name}: {', '.join(places)}"
+            f"{f' and {more} more' if more else ''}; replace them by modules that it "
+            f"has rules for, each used once and not in place, or leave {method} out "
+            "of --methods"
+        )
+
+
+def _device(features):
+    return features.window.device
+
+
+class _Probe(TorchFunctionMode):
+    """Notes which functions are called in which module of a classifier."""
+
+    def __init__(self, classifier, has_rule, extra):
+        super().__init__()
+        self.names = {module: name for name, module in classifier.named_modules()}
+        self.is_non_linear = _is_activation if has_rule is _is_relu else _is_non_linear
+        self.has_rule = has_rule
+        self.extra = extra  # types of modules with further rules
+        self.stack = [classifier]
+        self.calls = Counter()
+        self.first_function = {}  # that is not linear, by module
+        self.found = {}
+
+    def __enter__(self):
+        self.hooks = contextlib.ExitStack()
+        for module in self.names:
+            if isinstance(module, torch.jit.ScriptModule):
+                self._note(module, "TorchScript, which hides its steps")
+                continue
+            for hook in (
+                module.register_forward_pre_hook(self._enter),
+                module.register_forward_hook(self._leave, always_call=True),
+            ):
+                self.hooks.callback(hook.remove)
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        self.hooks.close()
+        return super().__exit__(*error)
+
+    def _enter(self, module, inputs):
+        self.stack.append(module)
+        self.calls[module] += 1
+
+    def _leave(self, module, inputs, output):
+        self.stack.pop()
+
+    def _note(self, module, what):
+        self.found.setdefault(module, what)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if self.is_non_linear(name.strip("_"), args, kwargs):
+            self._judge(name, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _judge(self, name, args, kwargs):
+        module = self.stack[-1]
+        plain = name.strip("_")
+        self.first_function.setdefault(module, plain)
+        if not self.has_rule(module, self.extra):
+            self._note(module, f"{plain} in a {type(module).__name__}")
+        elif name == f"{plain}_" or kwargs.get("inplace"):
+            self._note(module, f"{type(module).__name__} that works in place")
+
+    def missed(self):
+        """What would be missed, by name of the module."""
+        for module, function in self.first_function.items():
+            if self.calls[module] > 1 and self.has_rule(module, self.extra):
+                times = self.calls[module]
+                self._note(module, f"{function} by a module that is used {times} times")
+        return {
+            self.names[module] or type(module).__name__: what
+            for module, what in self.found.items()
+        }
+
+
+def _is_activation(name, args, kwargs):
+    """Whether an activation is applied to what depends on the input."""
+    return name in ACTIVATION_FUNCTIONS and _dependent((args, kwargs)) > 0
+
+
+def _is_non_linear(name, args, kwargs):
+    """Whether a call is not linear in what depends on the input."""
+    if name in PRODUCTS:
+        return _dependent((args, kwargs)) > 1
+    if name in QUOTIENTS:
+        return _dependent((args[1:], kwargs)) > 0
+    if name == "instance_norm":  # linear where it has statistics of its own
+        return kwargs.get("use_input_stats", True) and _dependent(args) > 0
+    return (name in ACTIVATION_FUNCTIONS or name in OTHER_NON_LINEAR) and _dependent(
+        (args, kwargs)
+    ) > 0
+
+
+def _dependent(value):
+    """How many tensors of nested arguments depend on the input."""
+    if isinstance(value, Tensor):
+        return int(value.requires_grad)
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return 0
+    return sum(map(_dependent, value))

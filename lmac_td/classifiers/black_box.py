@@ -1,0 +1,134 @@
+"""A classifier without gradients: a function, an ONNX session, a service."""
+
+import numpy as np
+import torch
+
+from lmac_td.classifiers.labels import read_labels
+from lmac_td.classifiers.logits import logits_of_probabilities
+from lmac_td.contracts import ACTIVATIONS, Classifier
+from lmac_td.errors import SettingError, require_choice, require_number
+
+
+class BlackBoxClassifier(Classifier):
+    """A classifier that can only be asked.
+
+    It has neither gradients nor representations: methods that perturb the sound and ask
+    again explain it, the others refuse it.
+
+    Arguments
+    ---------
+    function : callable
+        Waveforms (B, T), a numpy array of float32 that it may overwrite, to scores
+        (B, C): logits, or see ``probabilities_out``. Called on the CPU. Equal sounds
+        must have equal scores, whatever stands beside them in the batch.
+    sample_rate : int
+        Hz of the waveforms.
+    labels : sequence of str, int, or str or Path
+        Names of the classes, their number, or a text file with one name a line.
+    activation : str
+        ``softmax`` (one class a clip) or ``sigmoid`` (tags).
+    threshold : float
+        Of sigmoids: a tag with a higher or equal probability is decided.
+    probabilities_out : bool
+        Whether the scores are probabilities of that activation.
+
+    Raises
+    ------
+    SettingError
+        If a setting cannot work.
+
+    Example
+    -------
+    >>> def loudness(wavs):
+    ...     level = np.sqrt((wavs**2).mean(axis=1))
+    ...     return np.stack([0.1 - level, level - 0.1], axis=1)
+    >>> classifier = BlackBoxClassifier(loudness, 16000, ["quiet", "loud"]).freeze()
+    >>> decision = classifier.decide(torch.tensor([[0.01, -0.01], [0.5, -0.5]]))
+    >>> [classifier.labels[target] for target in decision.target]
+    ['quiet', 'loud']
+
+    A model in ONNX whose one input is waveforms and whose first output is
+    probabilities, by ``pip install onnxruntime``::
+
+        session = onnxruntime.InferenceSession("tagger.onnx")
+        (waveforms,) = session.get_inputs()
+        classifier = BlackBoxClassifier(
+            lambda wavs: session.run(None, {waveforms.name: wavs})[0],
+            sample_rate=48000,
+            labels="labels.txt",
+            activation="sigmoid",
+            probabilities_out=True,
+        )
+    """
+
+    differentiable = False
+
+    def __init__(
+        self,
+        function,
+        sample_rate,
+        labels,
+        activation="softmax",
+        threshold=0.5,
+        probabilities_out=False,
+    ):
+        super().__init__()
+        if not callable(function):
+            raise SettingError(
+                f"function is a {type(function).__name__}: give a callable that takes "
+                "waveforms (B, T) and returns scores (B, C)"
+            )
+        require_choice("activation", activation, ACTIVATIONS)
+        require_number("threshold", threshold, most=1)
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.function = function
+        self.sample_rate = sample_rate
+        self.labels = read_labels(labels)
+        self.activation = activation
+        self.threshold = threshold
+        self.probabilities_out = probabilities_out
+
+    def inputs(self, wavs):
+        """The waveforms (B, T) themselves."""
+        return wavs
+
+    def run(self, inputs):
+        """Waveforms to logits, without a gradient, and no representations.
+
+        Raises
+        ------
+        SettingError
+            If the function does not return one finite score a class and clip.
+        """
+        # A copy: the function may overwrite what it is given.
+        wavs = np.array(inputs.detach().float().cpu().numpy(), order="C")
+        scores = torch.from_numpy(self._checked(self.function(wavs), len(wavs)))
+        if self.probabilities_out:
+            scores = logits_of_probabilities(scores, self.activation)
+        return scores.to(inputs.device), ()
+
+    def _checked(self, scores, n_clips):
+        try:
+            scores = np.array(scores, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise SettingError(
+                f"{self.name} returns a {type(scores).__name__}: let it return an "
+                f"array ({n_clips}, {self.n_classes}) of numbers"
+            ) from error
+        if scores.shape != (n_clips, self.n_classes):
+            raise SettingError(
+                f"{self.name} returns {scores.shape} for {n_clips} clips and "
+                f"{self.n_classes} labels: let it return "
+                f"({n_clips}, {self.n_classes}), one score a class and clip"
+            )
+        if not np.isfinite(scores).all():
+            raise SettingError(
+                f"{self.name} returns scores that are not finite: let it return finite "
+                "logits, or probabilities with probabilities_out"
+            )
+        if self.probabilities_out and not ((scores >= 0) & (scores <= 1)).all():
+            raise SettingError(
+                f"{self.name} returns scores outside of 0 to 1: they are no "
+                "probabilities; leave probabilities_out out"
+            )
+        return scores

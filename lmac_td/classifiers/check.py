@@ -1,0 +1,367 @@
+"""The check of a classifier at loading: what does not fit is refused by name.
+
+A classifier that breaks the contract of :class:`lmac_td.contracts.Classifier` gives
+wrong explanations without an error: a model that returns one tensor, unpacked into two
+values, hands one clip's embedding to another. So every classifier is probed once, on
+noise and on digital silence: four passes of one or two clips, and one backward pass.
+"""
+
+import contextlib
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from lmac_td.contracts import ACTIVATIONS
+from lmac_td.errors import CheckpointError, SettingError, UserError
+
+# Of what a clip gives alone: by how much a batch may differ.
+TOLERANCE = 1e-3
+# dB of full scale: added to every sound where gradients at silence are not finite.
+DITHER_DB = -100
+
+_OR_BLACK_BOX = "or set differentiable = False on a classifier without gradients"
+
+
+def check_classifier(classifier, features, n_samples, device="cpu"):
+    """Refuse a classifier that breaks its contract.
+
+    Where gradients are not finite at digital silence, and dither makes them so, the
+    classifier's ``dither_db`` is set to -100 and a note says so. Nothing else is
+    changed: neither weights nor modes nor torch's random state, and no gradient is
+    left.
+
+    Arguments
+    ---------
+    classifier : Classifier
+        Frozen, on the device.
+    features : SpectralFeatures
+        The recipe's STFT, on any device.
+    n_samples : int
+        Length of the recipe's clips; where the classifier takes any length, one or two
+        seconds cost less.
+    device : str or torch.device
+
+    Returns
+    -------
+    list of str
+        Sentences for the user: what was found and what was done.
+
+    Raises
+    ------
+    SettingError
+        If the classifier does not fit into the contract or the recipe.
+    CheckpointError
+        If its weights give logits that are not finite.
+
+    Example
+    -------
+    >>> from lmac_td.classifiers.cnn14 import Cnn14Classifier
+    >>> from lmac_td.features import SpectralFeatures
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> classifier = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, 10).freeze()
+    >>> check_classifier(classifier, features, 16000)
+    []
+    """
+    _check_declared(classifier)
+    _check_rate_and_stft(classifier, features)
+    _check_frozen(classifier)
+    noise, pausing = _noise(n_samples, device)
+    cuda = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        logits, gradients, notes = _check_silence(classifier, pausing)
+        _check_clip_by_clip(classifier, noise, pausing, logits[0])
+        _check_gradients(classifier, gradients)
+        _check_inputs_of_spectrogram(classifier, noise)
+    return notes
+
+
+def _noise(n_samples, device):
+    """Seeded noise, and the same with a second half that is digital silence."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(2, n_samples, generator=generator)
+    noise[1, n_samples // 2 :] = 0
+    return noise.to(device)
+
+
+# What a classifier says of itself.
+
+
+def _check_declared(classifier):
+    name, labels = classifier.name, tuple(classifier.labels)
+    if classifier.activation not in ACTIVATIONS:
+        raise SettingError(
+            f"{name}: its activation is {classifier.activation!r}: give "
+            f"{' or '.join(ACTIVATIONS)}"
+        )
+    if not 0 < classifier.threshold < 1:
+        raise SettingError(
+            f"{name}: its threshold is {classifier.threshold!r}: give a number between "
+            "0 and 1"
+        )
+    if not labels:
+        raise SettingError(f"{name} has no labels: give a name for each class")
+    for label, times in Counter(labels).items():
+        if not str(label).strip():
+            raise SettingError(
+                f"{name}: class {labels.index(label)} has an empty label: give it a "
+                "name"
+            )
+        if times > 1:
+            raise SettingError(
+                f"{name}: {times} classes are labelled {label!r}: give each class a "
+                "name of its own"
+            )
+
+
+def _check_rate_and_stft(classifier, features):
+    name = classifier.name
+    if classifier.sample_rate != features.sample_rate:
+        raise SettingError(
+            f"{name} takes sounds of {classifier.sample_rate} Hz, and sample_rate is "
+            f"{features.sample_rate}: give --sample_rate {classifier.sample_rate}"
+        )
+    if not classifier.takes_spectrograms:
+        return
+    own = classifier.spectrogram
+    for what, setting in (
+        ("n_fft", "n_fft"),
+        ("hop_samples", "hop_length"),
+        ("win_samples", "win_length"),
+    ):
+        expected, given = getattr(own, what), getattr(features, what)
+        if expected != given:
+            remedy = f"{expected}"
+            if setting != "n_fft":
+                remedy = f"{1000 * expected / own.sample_rate:.4f}"  # samples to ms
+            raise SettingError(
+                f"{name} takes spectrograms of an STFT with {what} {expected}, and the "
+                f"recipe's has {given}: give --{setting} {remedy}"
+            )
+    if not torch.equal(own.window.cpu(), features.window.cpu()):
+        raise SettingError(
+            f"{name} takes spectrograms of an STFT with another window than the "
+            "recipe's: build it with the recipe's `features`"
+        )
+
+
+def _check_frozen(classifier):
+    name = classifier.name
+    for key, parameter in classifier.named_parameters():
+        if parameter.requires_grad:
+            raise SettingError(
+                f"{name} is not frozen: its parameter {key} takes gradients; call "
+                "freeze() on it first"
+            )
+    modes = {module: module.training for module in classifier.modules()}
+    try:
+        classifier.train()
+        key = next((k for k, m in classifier.named_modules() if m.training), None)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if key is not None:
+        raise SettingError(
+            f"{name} is not frozen: train() puts {f'its {key}' if key else 'it'} into "
+            "training mode; call freeze() on it first"
+        )
+
+
+# What it makes of noise and silence.
+
+
+def _check_silence(classifier, pausing):
+    """Probe noise with a pause, and silence; returns logits, gradients and notes."""
+    batch = torch.stack([pausing, torch.zeros_like(pausing)])
+    logits, gradients, not_finite = _probe(classifier, batch)
+    if not not_finite:
+        return logits, gradients, []
+    if classifier.dither_db is not None:
+        raise _not_finite(classifier, not_finite)
+    classifier.dither_db = DITHER_DB
+    try:
+        logits, gradients, still = _probe(classifier, batch)
+        if still:
+            raise _not_finite(classifier, still)
+    except UserError:
+        classifier.dither_db = None
+        raise
+    note = (
+        f"{classifier.name}: its {not_finite} at digital silence are not finite; "
+        f"seeded noise at {DITHER_DB} dB of full scale is added to every sound that it "
+        "is given, with which they are finite."
+    )
+    return logits, gradients, [note]
+
+
+def _probe(classifier, batch):
+    """Logits, gradients, and which of them are not finite; None for no gradients."""
+    with torch.set_grad_enabled(classifier.differentiable):
+        wavs = batch.clone().requires_grad_(classifier.differentiable)
+        logits, _ = _run(classifier, wavs)
+        gradients = None
+        if classifier.differentiable and logits.isfinite().all():
+            gradients = _gradients(classifier, logits, wavs)
+    for name, values in (("logits", logits), ("gradients", gradients)):
+        if values is not None and not values.isfinite().all():
+            return logits.detach(), gradients, name
+    return logits.detach(), gradients, None
+
+
+def _check_gradients(classifier, gradients):
+    if gradients is not None and not gradients[0].any():
+        raise SettingError(
+            f"{classifier.name}: its gradients with respect to noise are all zero: "
+            f"give logits without rounding or a hard decision, {_OR_BLACK_BOX}"
+        )
+
+
+def _gradients(classifier, logits, wavs):
+    """Of a fixed random projection of the logits: a plain sum of them may be fixed."""
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.randn(logits.shape[1], generator=generator).to(logits)
+    gradients = None
+    if logits.requires_grad:
+        with _as_setting_error(f"{classifier.name} gives no gradients", _OR_BLACK_BOX):
+            (gradients,) = torch.autograd.grad(
+                (logits * weights).sum(), wavs, allow_unused=True
+            )
+    if gradients is None:
+        raise SettingError(
+            f"{classifier.name}: its gradients do not reach the waveform: compute "
+            "inputs() and run() by torch alone, without no_grad, detach or numpy, "
+            f"{_OR_BLACK_BOX}"
+        )
+    return gradients
+
+
+def _not_finite(classifier, what):
+    if what == "logits":
+        return CheckpointError(
+            f"{classifier.name}: its logits for noise or silence are not finite: its "
+            "weights are damaged; fetch or train them again"
+        )
+    return SettingError(
+        f"{classifier.name}: its gradients at digital silence are not finite, and "
+        f"dither of {classifier.dither_db} dB does not change that: keep what stands "
+        "under a square root, a logarithm or a division above a small constant"
+    )
+
+
+def _check_clip_by_clip(classifier, noise, pausing, first_logits):
+    """One clip gives the same alone, twice, and in either place of a batch of two."""
+    name = classifier.name
+    with torch.no_grad():
+        in_batch, values_in_batch = _run(classifier, torch.stack([noise, pausing]))
+        logits, values = _run(classifier, pausing.unsqueeze(0))
+        again, values_again = _run(classifier, pausing.unsqueeze(0))
+    for one, other in zip((logits, *values), (again, *values_again), strict=True):
+        if not torch.equal(one, other):
+            raise SettingError(
+                f"{name}: two calls with the same clip do not agree: set it to "
+                "evaluation mode, without dropout, random crops or a state that is kept"
+            )
+    outputs = [("logits", logits, first_logits), ("logits", logits, in_batch[1])]
+    for geometry, alone, batch in zip(
+        classifier.geometry, values, values_in_batch, strict=True
+    ):
+        outputs.append((f"representation {geometry.name}", alone, batch[1]))
+    for what, alone, beside in outputs:
+        if not _agree(beside, alone[0]):
+            raise SettingError(
+                f"{name}: the {what} of a clip in a batch of two are not those of the "
+                "clip alone: let each clip be computed for itself, and unpack or "
+                "reshape nothing along the batch axis"
+            )
+
+
+def _check_inputs_of_spectrogram(classifier, wavs):
+    """The inputs are the same from a waveform and from its |STFT|."""
+    if not classifier.takes_spectrograms:
+        return
+    wavs = wavs.unsqueeze(0)
+    with torch.no_grad():
+        magnitude = classifier.spectrogram(wavs).magnitude
+        expected = classifier.inputs(wavs)
+        given = classifier.inputs_of_spectrogram(magnitude)
+    if not _agree(given, expected):
+        raise SettingError(
+            f"{classifier.name}: inputs_of_spectrogram() of |STFT| is not inputs() of "
+            "the sound: make the second call the first, or set spectrogram to None"
+        )
+
+
+def _agree(found, expected):
+    return found.shape == expected.shape and bool(
+        (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+    )
+
+
+# One pass, and the shapes that it must return.
+
+
+def _run(classifier, wavs):
+    """One pass of B clips: (logits, values), of the shapes that were promised."""
+    name = classifier.name
+    what = f"{name} cannot take {wavs.shape[1]} samples of {len(wavs)} clips"
+    remedy = "check signal_length_s, and inputs() and run() of the classifier"
+    if len(wavs) == 1:  # two clips were possible
+        what = f"{name} can take two clips and not one"
+        remedy = "unpack, squeeze or reshape nothing along the batch axis"
+    with _as_setting_error(what, remedy):
+        outputs = classifier.run(classifier.inputs_of(wavs))
+    is_pair = isinstance(outputs, tuple) and len(outputs) == 2
+    if not is_pair or not isinstance(outputs[1], (tuple, list)):
+        found = [type(o).__name__ for o in outputs] if is_pair else type(outputs)
+        found = f"({', '.join(found)})" if is_pair else f"a {found.__name__}"
+        raise SettingError(
+            f"{name}: run() returns {found}: return logits and a tuple of the values "
+            "of the representations"
+        )
+    logits, values = outputs
+    expected = (len(wavs), classifier.n_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
+        raise SettingError(
+            f"{name}: its logits for {len(wavs)} clips are {found}, not {expected}: "
+            f"return one row a clip and one column for each of its {expected[1]} labels"
+        )
+    _check_representations(classifier, values, len(wavs))
+    return logits, tuple(values)
+
+
+def _check_representations(classifier, values, n_clips):
+    name = classifier.name
+    if len(values) != len(classifier.geometry):
+        raise SettingError(
+            f"{name}: run() returns {len(values)} representations, and geometry "
+            f"describes {len(classifier.geometry)}: describe each that is returned"
+        )
+    for geometry, value in zip(classifier.geometry, values, strict=True):
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value)
+        expected = (n_clips, geometry.channels, "time", geometry.frequencies)
+        if (
+            not isinstance(value, Tensor)
+            or value.dim() != 4
+            or (*value.shape[:2], value.shape[3]) != (*expected[:2], expected[3])
+            or value.shape[2] == 0
+        ):
+            raise SettingError(
+                f"{name}: the representation {geometry.name} is {found}, not "
+                f"({', '.join(map(str, expected))}): bring it into this order of axes, "
+                "or correct its geometry"
+            )
+
+
+@contextlib.contextmanager
+def _as_setting_error(what, remedy):
+    """Turn what a network raises into a sentence; a sentence stays as it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise SettingError(
+            f"{what} ({type(error).__name__}: {lines[0]}): {remedy}"
+        ) from error

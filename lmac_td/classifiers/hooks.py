@@ -1,0 +1,136 @@
+"""Catch what the modules of a network return, by their names."""
+
+import contextlib
+import difflib
+from functools import partial
+
+import torch
+
+from lmac_td.errors import SettingError
+
+# Names in a message.
+MOST_NAMES = 12
+
+
+@contextlib.contextmanager
+def record_outputs(network, names):
+    """Record the outputs of some modules while the block runs.
+
+    Arguments
+    ---------
+    network : nn.Module
+    names : iterable of str
+        Of modules, as in ``network.named_modules()``.
+
+    Yields
+    ------
+    dict of str to list
+        What each returned, one entry a call.
+
+    Example
+    -------
+    >>> network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> with record_outputs(network, ["0"]) as outputs:
+    ...     _ = network(torch.rand(2, 4))
+    >>> outputs["0"][0].shape
+    torch.Size([2, 3])
+    """
+    outputs = {name: [] for name in names}
+    handles = [
+        network.get_submodule(name).register_forward_hook(partial(_record, calls))
+        for name, calls in outputs.items()
+    ]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _record(calls, module, inputs, output):
+    calls.append(output)
+
+
+def check_layers(network, names, run):
+    """Refuse names of modules that give no representation.
+
+    Arguments
+    ---------
+    network : nn.Module
+    names : sequence of str
+        Of modules.
+    run : callable
+        Runs the network once, on more than one clip, and returns their number.
+
+    Raises
+    ------
+    SettingError
+        If there is no such module, or it is not called exactly once, or what it returns
+        is no tensor with a batch and an axis of time, or a later layer overwrites that.
+    """
+    problems = _problems(network, run)
+    usable = [name for name, problem in problems.items() if problem is None]
+    for name in names:
+        problem = problems.get(name, "is no module of it")
+        if problem is not None:
+            raise SettingError(
+                f"representations: {name} of {type(network).__name__} {problem}; "
+                f"{_offer(name, usable)}"
+            )
+
+
+def _problems(network, run):
+    """What is wrong with each module as a representation; None where nothing is."""
+    names = [name for name, _ in network.named_modules() if name]
+    calls = {name: [] for name in names}
+    handles = [
+        network.get_submodule(name).register_forward_hook(
+            partial(_record_version, calls[name])
+        )
+        for name in names
+    ]
+    try:
+        n_clips = run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: _problem(calls[name], n_clips) for name in names}
+
+
+def _record_version(calls, module, inputs, output):
+    version = output._version if isinstance(output, torch.Tensor) else None
+    calls.append((output, version))
+
+
+def _problem(calls, n_clips):
+    if not calls:
+        return (
+            "is never called in a pass (modules inside TorchScript cannot be watched, "
+            "and functions may use a module's weights without calling it)"
+        )
+    if len(calls) > 1:
+        return f"is called {len(calls)} times in a pass"
+    ((output, version),) = calls
+    if not isinstance(output, torch.Tensor):
+        return f"returns a {type(output).__name__}, no tensor"
+    shape = tuple(output.shape)
+    if output.dim() not in (3, 4):
+        return f"returns {shape}: 3 or 4 axes are needed, among them time"
+    if len(output) != n_clips:
+        return f"returns {shape} for {n_clips} clips: the first axis must be the batch"
+    if output._version != version:
+        return "is overwritten by a later layer in place"
+    return None
+
+
+def _offer(name, usable):
+    if not usable:
+        return (
+            "none of its modules can be named: pass what you want to show through an "
+            "nn.Identity of its own in forward, and name that"
+        )
+    near = difflib.get_close_matches(name, usable, n=3, cutoff=0.4)
+    names = list(dict.fromkeys(near + usable))
+    more = len(names) - MOST_NAMES
+    shown = ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return f"these can be named: {shown}"

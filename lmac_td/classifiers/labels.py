@@ -1,0 +1,61 @@
+"""The names of a classifier's classes, however they are given."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmac_td.errors import SettingError
+
+
+def read_labels(labels):
+    """Names of the classes.
+
+    Arguments
+    ---------
+    labels : sequence of str, int, or str or Path
+        The names; a number of classes, which are then named by numbers; or a text file
+        with one name a line.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    SettingError
+        If there is no class, a name is given twice, or the file cannot be read.
+
+    Example
+    -------
+    >>> read_labels(["dog", "rain"]), read_labels(3)
+    (('dog', 'rain'), ('0', '1', '2'))
+    """
+    if isinstance(labels, (str, Path)):
+        names = _read_lines(Path(labels))
+    elif isinstance(labels, int) and not isinstance(labels, bool):
+        names = tuple(map(str, range(labels)))
+    elif isinstance(labels, Sequence):
+        names = tuple(map(str, labels))
+    else:
+        raise SettingError(
+            f"labels is {labels!r}: give a list of names, a number of classes, or a "
+            "text file with one name a line"
+        )
+    if not names:
+        raise SettingError(f"labels is {labels!r}: give at least one class")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise SettingError(
+            f"labels names {repeated!r} twice: give each class a name of its own"
+        )
+    return names
+
+
+def _read_lines(path):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"labels: {path} cannot be read ({type(error).__name__}): give a text file "
+            "with one name a line, a list of names, or a number of classes"
+        ) from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())

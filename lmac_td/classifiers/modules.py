@@ -1,0 +1,307 @@
+"""Any network of PyTorch: waveforms or spectrograms in, one score a class out.
+
+Representations are what modules of the network return, caught by forward hooks on their
+names; where they stand in time and frequency is measured on noise.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lmac_td.classifiers.hooks import record_outputs
+from lmac_td.classifiers.labels import read_labels
+from lmac_td.classifiers.layouts import read_layers, to_map
+from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
+from lmac_td.classifiers.probe import Probe
+from lmac_td.classifiers.weights import load_weights
+from lmac_td.contracts import ACTIVATIONS, Classifier
+from lmac_td.errors import (
+    CheckpointError,
+    SettingError,
+    require_choice,
+    require_number,
+)
+
+# Where a file of weights belongs to another network.
+REMEDY = "build the network as it was trained"
+
+
+class ModuleClassifier(Classifier):
+    """A classifier made of any ``nn.Module``.
+
+    Arguments
+    ---------
+    network : nn.Module
+        Returns logits (B, C), or see ``output``, ``top_frames`` and
+        ``probabilities_out``.
+    sample_rate : int
+        Hz.
+    labels : sequence of str, int, or str or Path
+        Names of the classes, their number, or a text file with one name a line.
+    representations : sequence of str, or dict of str to dict
+        Names of modules, deepest first; none by default. A dictionary gives what is not
+        to be measured: ``{layout, hop_samples, offset_samples}``, see
+        :class:`~lmac_td.classifiers.layouts.Layer`. By default the layout and the hop
+        are measured, and entry 0 is centred on the span of one hop that it covers: on
+        sample (hop - 1) / 2, or on the middle of its frames of ``features`` (0 where
+        an entry is one frame).
+    activation : str
+        That the logits are meant for: ``softmax`` (one class a clip) or ``sigmoid``
+        (tags).
+    threshold : float
+        Of sigmoids: a tag with a higher or equal probability is decided.
+    front_end : callable, optional
+        What comes before the network, such as a module. With ``features`` it takes
+        |STFT| (B, frames, bins), else waveforms (B, T). None: the network takes
+        waveforms.
+    features : SpectralFeatures, optional
+        The STFT whose magnitude ``front_end`` takes.
+    output : str or int, optional
+        Where the network returns several things: the key or the index of the scores.
+    top_frames : int, optional
+        Where the scores are (B, frames, C): a class's logit is the mean of so many of
+        its highest frames.
+    weights : str or Path, optional
+        A state dict of the network, by ``torch.save`` or in safetensors.
+    probabilities_out : bool
+        Whether the network applies the activation itself.
+    clip_samples : int, optional
+        Where the network takes clips of one length only: that length. Shorter clips are
+        followed by silence. The hops of representations must then be given.
+    dither_db : float, optional
+        See :class:`~lmac_td.contracts.Classifier`; -100 for networks whose gradient is
+        not finite at digital silence.
+
+    Raises
+    ------
+    SettingError
+        If settings do not fit together, or a representation cannot be had.
+    CheckpointError
+        If ``weights`` is missing, damaged, or belongs to another network.
+
+    Example
+    -------
+    >>> network = nn.Sequential(
+    ...     nn.Unflatten(1, (1, -1)), nn.Conv1d(1, 4, 64, stride=32), nn.ReLU(),
+    ...     nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2),
+    ... )
+    >>> classifier = ModuleClassifier(
+    ...     network, sample_rate=8000, labels=["dog", "rain"], representations=["1"]
+    ... ).freeze()
+    >>> decision = classifier.decide(torch.randn(3, 8000))
+    >>> decision.logits.shape, decision.representations[0].values.shape
+    (torch.Size([3, 2]), torch.Size([3, 4, 249, 1]))
+    >>> classifier.geometry[0].hop_samples, classifier.geometry[0].offset_samples
+    (32, 15.5)
+    """
+
+    def __init__(
+        self,
+        network,
+        sample_rate,
+        labels,
+        representations=(),
+        activation="softmax",
+        threshold=0.5,
+        front_end=None,
+        features=None,
+        output=None,
+        top_frames=None,
+        weights=None,
+        probabilities_out=False,
+        clip_samples=None,
+        dither_db=None,
+    ):
+        super().__init__()
+        _check_settings(
+            network, sample_rate, activation, threshold, front_end, features, top_frames
+        )
+        self.name = type(network).__name__
+        self.network = network
+        self.sample_rate = sample_rate
+        self.labels = read_labels(labels)
+        self.activation = activation
+        self.threshold = threshold
+        self.front_end = front_end
+        self.spectrogram = features
+        self.output = output
+        self.top_frames = top_frames
+        self.probabilities_out = probabilities_out
+        self.clip_samples = clip_samples
+        self.dither_db = dither_db
+        if weights is not None:
+            self._load(Path(weights), "weights")
+        layers = read_layers(representations)
+        self._layouts = {}
+        if layers:
+            self._measure(layers)
+
+    # What it takes.
+
+    def inputs(self, wavs):
+        """(B, T) to what the network takes."""
+        wavs = self._of_one_length(wavs)
+        if self.takes_spectrograms:
+            return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
+        return wavs if self.front_end is None else self.front_end(wavs)
+
+    def inputs_of_spectrogram(self, magnitude):
+        """|STFT| (B, frames, bins) to what the network takes."""
+        if not self.takes_spectrograms:
+            return super().inputs_of_spectrogram(magnitude)
+        return self.front_end(magnitude)
+
+    def _of_one_length(self, wavs):
+        if self.clip_samples is None:
+            return wavs
+        missing = self.clip_samples - wavs.shape[-1]
+        if missing < 0:
+            raise SettingError(
+                f"{self.name} takes clips of {self.clip_samples} samples, not of "
+                f"{wavs.shape[-1]}: shorten the clips (signal_length_s)"
+            )
+        return nn.functional.pad(wavs, (0, missing))
+
+    # What it answers.
+
+    def run(self, inputs):
+        """Inputs to logits and representations; see the base class.
+
+        Raises
+        ------
+        SettingError
+            If the network returns anything but one score a class and clip.
+        """
+        with record_outputs(self.network, self._layouts) as outputs:
+            output = self.network(inputs)
+        values = tuple(
+            to_map(outputs[name][0], layout) for name, layout in self._layouts.items()
+        )
+        return self._logits(output, len(inputs)), values
+
+    def _logits(self, output, n_clips):
+        scores = self._scores(output)
+        axes = 2 if self.top_frames is None else 3
+        expected = f"(B, {self.n_classes})" if axes == 2 else (
+            f"(B, frames, {self.n_classes})"
+        )  # fmt: skip
+        shape = tuple(scores.shape)
+        if (len(shape), shape[:1], shape[-1:]) != (axes, (n_clips,), (self.n_classes,)):
+            remedy = "give as many labels as it has classes"
+            if len(shape) == 3 and axes == 2:
+                remedy = "if it scores frames, give top_frames"
+            elif len(shape) == 2 and axes == 3:
+                remedy = "if it scores clips and not frames, leave top_frames out"
+            raise SettingError(
+                f"{self.name} returns {shape} for {n_clips} clips, not {expected} for "
+                f"its {self.n_classes} labels: {remedy}"
+            )
+        if self.probabilities_out:
+            scores = logits_of_probabilities(scores, self.activation)
+        if self.top_frames is not None:
+            scores = mean_of_top_frames(scores, self.top_frames)
+        return scores
+
+    def _scores(self, output):
+        if isinstance(output, torch.Tensor):
+            if self.output is None:
+                return output
+            # Indexed, it would give away its first clip.
+            raise SettingError(
+                f"output is {self.output!r}, but {self.name} returns one tensor "
+                f"{tuple(output.shape)}: leave output out"
+            )
+        remedy = "give the key or index of its tensor of scores as output"
+        if self.output is None:
+            raise SettingError(f"{self.name} returns {_described(output)}: {remedy}")
+        try:
+            scores = output[self.output]
+        except (KeyError, IndexError, TypeError):
+            scores = None
+        if not isinstance(scores, torch.Tensor):
+            raise SettingError(
+                f"output is {self.output!r}, but {self.name} returns "
+                f"{_described(output)}: {remedy}"
+            )
+        return scores
+
+    # Weights.
+
+    def load(self, source, download_folder):
+        """Load the state dict of the network, where there is one to load.
+
+        Arguments
+        ---------
+        source : str or Path or None
+            A file of ``torch.save`` or safetensors. None: nothing is loaded.
+        download_folder : str or Path
+            Not used.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged, or belongs to another network.
+        """
+        if source is not None:
+            self._load(Path(source), "pretrained_classifier")
+
+    def _load(self, path, setting):
+        if not path.is_file():
+            raise CheckpointError(
+                f"{setting}: {path} is no file: give the state dict of {self.name}, by "
+                "torch.save or in safetensors"
+            )
+        load_weights(self.network, path, path, REMEDY)
+
+    # Where its representations stand.
+
+    def _measure(self, layers):
+        probe = Probe(self, self.network, self.clip_samples)
+        located = probe.locate(layers)
+        self.geometry = tuple(geometry for _, geometry in located)
+        self._layouts = {geometry.name: layout for layout, geometry in located}
+
+
+def _check_settings(
+    network, sample_rate, activation, threshold, front_end, features, top_frames
+):
+    if not isinstance(network, nn.Module):
+        raise SettingError(
+            f"network is a {type(network).__name__}: give a torch.nn.Module, or use "
+            "lmac_td.classifiers.black_box.BlackBoxClassifier for a function"
+        )
+    require_choice("activation", activation, ACTIVATIONS)
+    require_number("threshold", threshold, most=1)
+    if features is not None and front_end is None:
+        raise SettingError(
+            "features is given, but no front_end: give what makes the network's input "
+            "of |STFT|, such as torch.nn.Identity(), or leave features out"
+        )
+    if features is not None and features.sample_rate != sample_rate:
+        raise SettingError(
+            f"features is at {features.sample_rate} Hz, the classifier at "
+            f"{sample_rate} Hz: give both the same sample_rate"
+        )
+    if top_frames is not None and not (isinstance(top_frames, int) and top_frames > 0):
+        raise SettingError(
+            f"top_frames is {top_frames!r}: give a whole number above 0, or leave it "
+            "out for a network that scores clips"
+        )
+
+
+def _described(output):
+    """What a network returned, for a message."""
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} with {', '.join(map(repr, output))}"
+    if isinstance(output, (tuple, list)):
+        parts = [
+            str(tuple(part.shape))
+            if isinstance(part, torch.Tensor)
+            else type(part).__name__
+            for part in output
+        ]
+        return f"a {kind} of {len(parts)}: {'; '.join(parts)}"
+    return f"a {kind}"

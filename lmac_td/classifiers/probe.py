@@ -1,0 +1,123 @@
+"""Run a network on seeded noise of several lengths, to see what its layers return."""
+
+import contextlib
+
+import torch
+
+from lmac_td.classifiers.hooks import check_layers, record_outputs
+from lmac_td.classifiers.layouts import locate_layer
+from lmac_td.errors import SettingError, UserError
+
+# The short and the long sound, seconds.
+LENGTHS_S = (1, 4)
+N_CLIPS = 2
+
+
+class Probe:
+    """Asks a classifier where the entries of its network's layers stand.
+
+    Parameters, buffers, modes and the global random state stay as they are.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    network : nn.Module
+        The part of it whose modules are named.
+    clip_samples : int or None
+        The one length that it takes, if there is only one.
+    """
+
+    def __init__(self, classifier, network, clip_samples):
+        self.classifier = classifier
+        self.network = network
+        features = classifier.spectrogram
+        # Between two frames nothing changes: lengths are varied by whole frames.
+        self.unit = 1 if features is None else features.hop_samples
+        self.lengths = tuple(
+            clip_samples
+            or round(seconds * classifier.sample_rate / self.unit) * self.unit
+            for seconds in LENGTHS_S
+        )
+        generator = torch.Generator().manual_seed(0)
+        self.noise = 0.1 * torch.randn(N_CLIPS, self.lengths[1], generator=generator)
+        self._known = {}
+
+    def locate(self, layers):
+        """Measure layouts and geometry.
+
+        Arguments
+        ---------
+        layers : sequence of Layer
+
+        Returns
+        -------
+        list of (str, Geometry)
+            Layout and geometry of each.
+
+        Raises
+        ------
+        SettingError
+            If a layer gives no representation, or the network cannot take noise.
+        """
+        names = [layer.name for layer in layers]
+        with _evaluating(self.network):
+            check_layers(self.network, names, self._ask)
+            return [
+                locate_layer(
+                    layer,
+                    lambda length, name=layer.name: self._shapes(length, names)[name],
+                    self.lengths,
+                    self.unit,
+                )
+                for layer in layers
+            ]
+
+    def _shapes(self, length, names):
+        """What each layer returns for noise of a length: its name to a shape."""
+        if length not in self._known:
+            with record_outputs(self.network, names) as outputs:
+                self._ask(length)
+            self._known[length] = {
+                name: tuple(calls[0].shape) for name, calls in outputs.items()
+            }
+        return self._known[length]
+
+    def _ask(self, length=None):
+        """Run on noise, the short one by default; returns the number of clips."""
+        length = length or self.lengths[0]
+        device = _device(self.network)
+        try:
+            self.classifier.run(
+                self.classifier.inputs_of(self.noise[:, :length].to(device))
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise SettingError(
+                f"{self.classifier.name} cannot take {length} samples of noise "
+                f"({reason}): check its front end; if it takes clips of one length "
+                "only, give that as clip_samples"
+            ) from error
+        return N_CLIPS
+
+
+def _device(network):
+    return next(network.parameters(), torch.zeros(())).device
+
+
+@contextlib.contextmanager
+def _evaluating(network):
+    """Evaluation mode, no gradients; modes and the random state come back."""
+    modes = [(module, module.training) for module in network.modules()]
+    device = _device(network)
+    with (
+        torch.no_grad(),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+    ):
+        network.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training

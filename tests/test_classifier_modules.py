@@ -1,0 +1,543 @@
+"""Any nn.Module is a classifier; what does not fit is refused by name."""
+
+import copy
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
+from lmac_td.classifiers.modules import ModuleClassifier
+from lmac_td.errors import CheckpointError, SettingError
+from tests.networks import (
+    SAMPLE_RATE,
+    ImageCnn,
+    SquareRootImage,
+    WaveformCnn,
+    noise,
+    spectrogram_classifier,
+    square_root_features,
+    waveform_classifier,
+)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def classify(network, labels=3, **settings):
+    return ModuleClassifier(network, SAMPLE_RATE, labels, **settings).freeze()
+
+
+class Returns(nn.Module):
+    """Returns what a function makes of the waveforms."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, wavs):
+        return self.function(wavs)
+
+
+class Sequence(nn.Module):
+    """Wide windows, features that are the last axis, scores of frames or their mean."""
+
+    def __init__(self, n_classes=3, frames=False):
+        super().__init__()
+        self.embed = nn.Linear(400, 8)
+        self.recur = nn.GRU(8, 6, batch_first=True)
+        self.score = nn.Linear(6, n_classes)
+        self.frames = frames
+
+    def forward(self, wavs):
+        x = self.embed(wavs.unfold(1, 400, 160))
+        x, _ = self.recur(x)
+        x = self.score(x)
+        return x if self.frames else x.mean(dim=1)
+
+
+class TestDecision:
+    def test_logits_are_those_of_the_network(self):
+        classifier, wavs = waveform_classifier(), noise()
+        torch.testing.assert_close(
+            classifier.decide(wavs).logits, classifier.network(wavs), rtol=0, atol=0
+        )
+
+    def test_representations_are_what_the_modules_return_deepest_first(self):
+        classifier, wavs = waveform_classifier(), noise()
+        network = classifier.network
+        relu2 = network.relu2(
+            network.conv2(network.relu1(network.conv1(wavs.unsqueeze(1))))
+        )
+        relu3 = network.relu3(network.conv3(relu2))
+        deep, shallow = classifier.decide(wavs).representations
+        torch.testing.assert_close(deep.values[..., 0], relu3, rtol=0, atol=0)
+        torch.testing.assert_close(shallow.values[..., 0], relu2, rtol=0, atol=0)
+
+    def test_images_come_in_the_order_time_frequency(self):
+        classifier = spectrogram_classifier()
+        images = classifier.inputs(noise())
+        network = classifier.network
+        x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+        shallow = classifier(images).representations[1]
+        torch.testing.assert_close(
+            shallow.values, network.layer1(x).transpose(2, 3), rtol=0, atol=0
+        )
+        assert shallow.values.shape[2:] == (16, 65)  # frames, bins by four
+
+    def test_classify_answers_several_batches_in_one_pass(self):
+        classifier, wavs = waveform_classifier(), noise(3)
+        first, rest = classifier.classify(wavs[:1], wavs[1:])
+        torch.testing.assert_close(
+            torch.cat([first, rest]), classifier.network(wavs), rtol=0, atol=0
+        )
+
+    def test_gradients_reach_the_waveform_but_no_weights(self):
+        for classifier in (waveform_classifier(), spectrogram_classifier()):
+            wavs = noise().requires_grad_()
+            classifier.decide(wavs).logits[:, 0].sum().backward()
+            assert wavs.grad.isfinite().all()
+            assert (wavs.grad != 0).any(dim=1).all()
+            assert all(p.grad is None for p in classifier.parameters())
+
+    def test_no_hook_stays_behind(self):
+        classifier = waveform_classifier()
+        classifier.decide(noise())
+        assert not any(m._forward_hooks for m in classifier.modules())
+
+    def test_a_copy_answers_by_its_own_weights(self):
+        classifier, wavs = waveform_classifier(), noise()
+        duplicate = copy.deepcopy(classifier)
+        nn.init.zeros_(duplicate.network.conv2.weight)
+        nn.init.zeros_(duplicate.network.conv2.bias)
+        assert duplicate.decide(wavs).representations[1].values.abs().max() == 0
+        assert classifier.decide(wavs).representations[1].values.abs().max() > 0
+
+    def test_tags_have_probabilities_of_their_own(self):
+        classifier = waveform_classifier(activation="sigmoid", threshold=0.3)
+        decision = classifier.decide(noise())
+        torch.testing.assert_close(decision.probabilities, decision.logits.sigmoid())
+        assert classifier.threshold == 0.3
+
+    def test_stages_hold_every_parameter_from_the_logits_to_the_input(self):
+        classifier = waveform_classifier()
+        stages = classifier.stages()
+        assert list(stages) == ["head", "conv3", "conv2", "conv1"]
+        held = {
+            id(p) for group in stages.values() for m in group for p in m.parameters()
+        }
+        assert held == {id(p) for p in classifier.parameters()}
+
+
+class TestFrontEnd:
+    def test_a_spectrogram_front_end_takes_the_magnitude_of_the_features(self):
+        classifier, wavs = spectrogram_classifier(), noise()
+        magnitude = square_root_features()(wavs).magnitude
+        assert classifier.takes_spectrograms
+        torch.testing.assert_close(
+            classifier.inputs_of(magnitude=magnitude), classifier.inputs_of(wavs)
+        )
+        torch.testing.assert_close(
+            classifier.inputs(wavs)[:, 0], magnitude.clamp(min=1e-8).sqrt().mT
+        )
+
+    def test_the_gradient_of_digital_silence_is_finite(self):
+        wavs = torch.zeros(2, SAMPLE_RATE, requires_grad=True)
+        spectrogram_classifier().decide(wavs).logits.sum().backward()
+        assert wavs.grad.isfinite().all()
+
+    def test_without_features_it_takes_waveforms(self):
+        classifier = waveform_classifier(front_end=lambda wavs: wavs / 2)
+        wavs = noise()
+        assert not classifier.takes_spectrograms
+        torch.testing.assert_close(classifier.inputs(wavs), wavs / 2)
+        with pytest.raises(SettingError, match="WaveformCnn takes waveforms and no"):
+            classifier.inputs_of_spectrogram(torch.rand(2, 10, 257))
+
+    def test_features_without_a_front_end_are_refused(self):
+        with pytest.raises(SettingError, match=r"features is given, but no front_end"):
+            classify(ImageCnn(3), features=square_root_features())
+
+    def test_features_at_another_rate_are_refused(self):
+        with pytest.raises(SettingError, match="features is at 16000 Hz"):
+            ModuleClassifier(
+                ImageCnn(3), 8000, 3,
+                front_end=SquareRootImage(), features=square_root_features(),
+            )  # fmt: skip
+
+    def test_clips_shorter_than_the_networks_are_followed_by_silence(self):
+        classifier = classify(nn.Linear(800, 3), clip_samples=800)
+        wavs = noise(n_samples=500)
+        torch.testing.assert_close(
+            classifier.decide(wavs).logits,
+            classifier.network(torch.cat([wavs, torch.zeros(2, 300)], dim=1)),
+        )
+        with pytest.raises(
+            SettingError, match="takes clips of 800 samples, not of 801"
+        ):
+            classifier.decide(noise(n_samples=801))
+
+
+class TestGeometry:
+    def test_hops_are_the_products_of_strides(self):
+        deep, shallow = waveform_classifier().geometry
+        assert (deep.name, deep.channels, deep.frequencies) == ("relu3", 8, 1)
+        assert (shallow.name, shallow.channels, shallow.frequencies) == ("relu2", 6, 1)
+        assert (deep.hop_samples, shallow.hop_samples) == (16 * 4 * 5, 16 * 4)
+        assert (deep.offset_samples, shallow.offset_samples) == (159.5, 31.5)
+
+    def test_hops_over_a_spectrogram_are_whole_frames(self):
+        deep, shallow = spectrogram_classifier().geometry
+        assert (deep.channels, deep.frequencies) == (8, 33)
+        assert (shallow.channels, shallow.frequencies) == (6, 65)
+        assert (deep.hop_samples, shallow.hop_samples) == (8 * 256, 4 * 256)
+        assert (deep.offset_samples, shallow.offset_samples) == (3.5 * 256, 1.5 * 256)
+
+    def test_an_entry_that_is_one_centred_frame_has_no_offset(self):
+        network = nn.Sequential(
+            nn.Conv1d(257, 4, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3)
+        )
+        classifier = classify(
+            network,
+            representations=["0"],
+            front_end=lambda magnitude: magnitude.mT,
+            features=square_root_features(),
+        )
+        (geometry,) = classifier.geometry
+        assert (geometry.hop_samples, geometry.offset_samples) == (256, 0)
+
+    @pytest.mark.parametrize("hop", [1, 2, 161, 186, 441, 5952])
+    def test_a_hop_is_exact_whatever_its_factors(self, hop):
+        network = nn.Sequential(
+            nn.Unflatten(1, (1, -1)), nn.AvgPool1d(hop), nn.Conv1d(1, 2, 1),
+            nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(2, 3),
+        )  # fmt: skip
+        assert classify(network, representations=["2"]).geometry[0].hop_samples == hop
+
+    def test_events_stand_where_the_geometry_says(self):
+        classifier = waveform_classifier()
+        silence = torch.zeros(1, SAMPLE_RATE)
+        click = silence.clone()
+        click[:, 8000:8010] = 1
+        for before, after, geometry in zip(
+            classifier.decide(silence).representations,
+            classifier.decide(click).representations,
+            classifier.geometry,
+            strict=True,
+        ):
+            change = (after.values - before.values).abs().sum(dim=(1, 3))[0]
+            place = geometry.offset_samples + geometry.hop_samples * change.argmax()
+            assert abs(place - 8005) < 1.5 * geometry.hop_samples
+
+    def test_sequences_that_end_with_features_are_seen_as_such(self):
+        classifier = classify(Sequence(), representations=["embed"])
+        (geometry,) = classifier.geometry
+        assert (geometry.channels, geometry.hop_samples) == (8, 160)
+        (representation,) = classifier.decide(noise()).representations
+        assert representation.values.shape == (2, 8, 98, 1)
+
+    @pytest.mark.parametrize("representations", [None, (), [], {}])
+    def test_there_may_be_none(self, representations):
+        classifier = waveform_classifier(representations=representations)
+        assert classifier.geometry == ()
+        assert classifier.decide(noise()).representations == ()
+
+    def test_what_is_given_is_not_measured(self):
+        given = {"hop_samples": 100, "offset_samples": 7, "layout": "channels time"}
+        classifier = waveform_classifier(representations={"relu3": given})
+        (geometry,) = classifier.geometry
+        assert (geometry.hop_samples, geometry.offset_samples) == (100, 7)
+
+    def test_clips_of_one_length_need_the_hop(self):
+        network = nn.Sequential(
+            nn.Unflatten(1, (1, -1)), nn.Conv1d(1, 4, 80, 40), nn.Flatten(),
+            nn.Linear(4 * 99, 3),
+        )  # fmt: skip
+        given = {"1": {"layout": "channels time"}}
+        with pytest.raises(SettingError, match=r"1 is seen .* give its hop_samples"):
+            classify(network, clip_samples=4000, representations=given)
+        given["1"]["hop_samples"] = 40
+        classifier = classify(network, clip_samples=4000, representations=given)
+        assert classifier.geometry[0].hop_samples == 40
+
+    def test_a_network_that_cannot_take_noise_is_pointed_to_clip_samples(self):
+        network = nn.Sequential(nn.Identity(), nn.Linear(4000, 3))
+        with pytest.raises(SettingError, match=r"16000 samples .* clip_samples"):
+            classify(network, representations=["0"])
+
+    def test_the_measurement_changes_nothing(self):
+        class Noisy(WaveformCnn):
+            def forward(self, wavs):
+                torch.rand(1)
+                return super().forward(wavs)
+
+        network = Noisy(3)
+        network.norm = nn.BatchNorm1d(3)
+        network.head = nn.Sequential(network.head, network.norm)
+        network.conv2.eval()
+        before = copy.deepcopy(network.state_dict())
+        random_state = torch.random.get_rng_state()
+        ModuleClassifier(network, SAMPLE_RATE, 3, ["relu3"])
+        assert torch.equal(torch.random.get_rng_state(), random_state)
+        after = network.state_dict()
+        assert all(torch.equal(after[key], value) for key, value in before.items())
+        assert network.training
+        assert not network.conv2.training
+
+
+class TestRefusedRepresentations:
+    @pytest.mark.parametrize(
+        ("network", "name", "reason"),
+        [
+            (WaveformCnn(3), "conv9", r"conv9 .* is no module .* named: conv"),
+            (WaveformCnn(3), "head", r"returns \(2, 3\): 3 or 4 axes are needed"),
+            (Sequence(), "recur", "recur of Sequence returns a tuple, no tensor"),
+        ],
+    )
+    def test_a_layer_that_gives_no_map(self, network, name, reason):
+        with pytest.raises(SettingError, match=reason):
+            classify(network, representations=[name])
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("layer1.relu", "layer1.relu of ImageCnn is called 2 times in a pass"),
+            ("layer1.bn1", "layer1.bn1 of ImageCnn is overwritten by a later layer"),
+            ("avgpool", r"avgpool has 1 entries along time for 15872 samples and 1"),
+        ],
+    )
+    def test_a_layer_of_a_resnet(self, name, reason):
+        with pytest.raises(SettingError, match=reason):
+            spectrogram_classifier(representations=[name])
+
+    def test_a_module_that_is_never_called(self):
+        network = WaveformCnn(3)
+        network.spare = nn.Conv1d(1, 1, 1)
+        with pytest.raises(SettingError, match=r"spare .* never called .* named: relu"):
+            classify(network, representations=["spare"])
+
+    def test_a_module_inside_torchscript(self):
+        network = torch.jit.trace(WaveformCnn(3), noise())
+        with pytest.raises(SettingError, match="TorchScript cannot be watched"):
+            classify(network, representations=["relu3"])
+
+    def test_clips_folded_into_frames(self):
+        class Folded(Sequence):
+            def forward(self, wavs):
+                x = wavs.unfold(1, 400, 160)
+                y = self.embed(x.flatten(0, 1).unsqueeze(1))
+                return y.unflatten(0, x.shape[:2]).mean(dim=(1, 2))[:, :3]
+
+        with pytest.raises(SettingError, match=r"\(196, 1, 8\) for 2 clips"):
+            classify(Folded(), representations=["embed"])
+
+    def test_entries_that_are_not_evenly_spaced(self):
+        class Stretched(WaveformCnn):
+            def __init__(self):
+                super().__init__(3)
+                self.stretch = nn.Upsample(scale_factor=1.3)
+
+            def forward(self, wavs):
+                self.stretch(self.conv1(wavs.unsqueeze(1)))
+                return super().forward(wavs)
+
+        network = Stretched()
+        with pytest.raises(SettingError, match="not evenly spaced: give its hop_sampl"):
+            classify(network, representations=["stretch"])
+
+    @pytest.mark.parametrize(
+        ("given", "reason"),
+        [
+            ({"layout": "channels length"}, "relu3 has the layout 'channels length'"),
+            ({"layout": "channels time frequency"}, r"\(2, 8, 50\), which is not a"),
+            ({"layout": "time channels"}, "relu3 has 8 entries along time"),
+            ({"hop": 3}, "relu3 has no 'hop': give layout, hop_samples, offset"),
+            ({"hop_samples": 0}, "relu3 has hop_samples 0: give a number above 0"),
+            ({"offset_samples": "a"}, "relu3 has offset_samples 'a': give a number"),
+        ],
+    )
+    def test_what_is_given_does_not_fit(self, given, reason):
+        with pytest.raises(SettingError, match=reason):
+            waveform_classifier(representations={"relu3": given})
+
+
+class TestOutput:
+    def test_a_key_or_an_index_says_where_the_logits_are(self):
+        logits = torch.rand(2, 3)
+        for output, where in (
+            ((torch.rand(2, 9), logits), 1),
+            ({"embedding": torch.rand(2, 9), "logits": logits}, "logits"),
+        ):
+            classifier = classify(Returns(lambda _, o=output: o), output=where)
+            assert torch.equal(classifier.decide(noise()).logits, logits)
+
+    @pytest.mark.parametrize(
+        ("output", "settings", "reason"),
+        [
+            (
+                (torch.rand(2, 3),) * 2,
+                {},
+                r"a tuple of 2: \(2, 3\); \(2, 3\): give the",
+            ),
+            ({"a": 1, "b": 2}, {}, "a dict with 'a', 'b': give the key"),
+            ({"a": 1, "b": 2}, {"output": "c"}, "output is 'c', but Returns returns a"),
+            ({"a": 1, "b": 2}, {"output": "a"}, "output is 'a', but Returns returns a"),
+            (
+                torch.rand(2, 2, 3),
+                {"output": 0},
+                "returns one tensor .*leave output out",
+            ),
+            (None, {}, "returns a NoneType: give the key"),
+            (torch.rand(2, 4), {}, r"\(2, 4\) for 2 clips, not \(B, 3\) for its 3 lab"),
+            (torch.rand(3, 3), {}, r"\(3, 3\) for 2 clips"),
+            (torch.rand(2, 5, 3), {}, "if it scores frames, give top_frames"),
+            (torch.rand(2, 3), {"top_frames": 2}, "leave top_frames out"),
+            (torch.rand(2, 5, 4), {"top_frames": 2}, r"not \(B, frames, 3\)"),
+        ],
+    )
+    def test_anything_else_is_refused(self, output, settings, reason):
+        classifier = classify(Returns(lambda _: output), **settings)
+        with pytest.raises(SettingError, match=reason):
+            classifier.decide(noise())
+
+    def test_a_tuple_is_not_taken_along_its_batch(self):
+        """A batch of two was once unpacked as two values."""
+        classifier = classify(Returns(lambda wavs: (wavs[:, :3], wavs[:, :3])))
+        with pytest.raises(SettingError, match="a tuple of 2"):
+            classifier.decide(noise(2))
+
+    @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+    def test_probabilities_out_come_back_as_they_were(self, activation):
+        given = torch.tensor([[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]])
+        classifier = classify(
+            Returns(lambda _: given), activation=activation, probabilities_out=True
+        )
+        decision = classifier.decide(noise())
+        assert decision.logits.isfinite().all()
+        torch.testing.assert_close(decision.probabilities, given, rtol=0, atol=3e-6)
+
+
+class TestFrames:
+    @pytest.mark.parametrize("top_frames", [1, 3, 50])
+    def test_the_mean_of_the_top_frames_literally(self, top_frames):
+        logits = torch.randn(4, 7, 3)
+        pooled = mean_of_top_frames(logits, top_frames)
+        for clip in range(4):
+            for label in range(3):
+                scores = sorted(logits[clip, :, label].tolist(), reverse=True)
+                highest = scores[:top_frames]
+                expected = sum(highest) / len(highest)
+                assert pooled[clip, label].item() == pytest.approx(expected, abs=1e-6)
+
+    def test_gradients_reach_the_frames_that_fire_alone(self):
+        logits = torch.tensor([[[1.0], [5.0], [3.0]]], requires_grad=True)
+        mean_of_top_frames(logits, 2).sum().backward()
+        assert logits.grad[0, :, 0].tolist() == [0, 0.5, 0.5]
+
+    def test_a_clip_is_decided_where_it_fires(self):
+        classifier, wavs = classify(Sequence(frames=True), top_frames=4), noise()
+        frames = classifier.network(wavs)
+        torch.testing.assert_close(
+            classifier.decide(wavs).logits, mean_of_top_frames(frames, 4)
+        )
+
+    def test_logits_of_sigmoids_are_taken_before_the_mean(self):
+        frames = torch.rand(2, 9, 3)
+        classifier = classify(
+            Returns(lambda _: frames), activation="sigmoid", top_frames=2,
+            probabilities_out=True,
+        )  # fmt: skip
+        torch.testing.assert_close(
+            classifier.decide(noise()).logits, mean_of_top_frames(frames.logit(), 2)
+        )
+
+
+def test_logits_of_probabilities_literally():
+    p = torch.tensor([0.0, 0.25, 1.0])
+    clamped = [1e-6, 0.25, 1 - 1e-6]
+    sigmoid = torch.tensor([q / (1 - q) for q in clamped]).log()
+    torch.testing.assert_close(
+        logits_of_probabilities(p, "sigmoid"), sigmoid, rtol=0, atol=0.1
+    )
+    torch.testing.assert_close(
+        logits_of_probabilities(p, "softmax"), torch.tensor(clamped).log()
+    )
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("settings", "reason"),
+        [
+            ({"activation": "tanh"}, "activation is 'tanh'"),
+            ({"threshold": 1.5}, "threshold is 1.5"),
+            ({"top_frames": 0}, "top_frames is 0: give a whole number above 0"),
+            ({"top_frames": 2.5}, "top_frames is 2.5"),
+            ({"labels": []}, r"labels is \[\]"),
+            ({"labels": ["dog", "dog"]}, "labels names 'dog' twice"),
+            ({"labels": 2.5}, "labels is 2.5"),
+            ({"labels": "missing.txt"}, r"missing.txt cannot be read \(FileNotFound"),
+        ],
+    )
+    def test_a_value_that_cannot_work(self, settings, reason):
+        with pytest.raises(SettingError, match=reason):
+            classify(WaveformCnn(3), **settings)
+
+    def test_a_function_is_pointed_to_the_black_box(self):
+        with pytest.raises(SettingError, match="BlackBoxClassifier for a function"):
+            classify(lambda wavs: wavs)
+
+    def test_labels_of_a_file(self, tmp_path):
+        (tmp_path / "labels.txt").write_text("dog\nsea waves\n\nrain\n")
+        classifier = classify(WaveformCnn(3), labels=tmp_path / "labels.txt")
+        assert classifier.labels == ("dog", "sea waves", "rain")
+
+
+class TestWeights:
+    @pytest.fixture(params=["weights.pt", "weights.safetensors"])
+    def path(self, request, tmp_path):
+        path = tmp_path / request.param
+        state = WaveformCnn(3).state_dict()
+        if path.suffix == ".pt":
+            torch.save(state, path)
+        else:
+            safetensors.torch.save_file(state, path)
+        return path
+
+    def test_they_are_loaded_by_either_way(self, path):
+        first = classify(WaveformCnn(3), weights=path)
+        second = classify(WaveformCnn(3))
+        second.load(str(path), "downloads")
+        assert torch.equal(first.network.conv1.weight, second.network.conv1.weight)
+        assert not first.network.conv1.weight.requires_grad
+
+    def test_none_are_loaded_where_none_are_named(self):
+        classifier = classify(WaveformCnn(3))
+        before = classifier.network.conv1.weight.clone()
+        classifier.load(None, "downloads")
+        assert torch.equal(classifier.network.conv1.weight, before)
+
+    def test_those_of_another_network_are_refused(self, path):
+        with pytest.raises(
+            CheckpointError, match=r"its conv1.weight is .*as it was tr"
+        ):
+            classify(WaveformCnn(3, channels=(5, 6, 8)), weights=path)
+
+    def test_a_damaged_file_is_refused_and_kept(self, path):
+        path.write_bytes(b"damaged")
+        with pytest.raises(CheckpointError, match="is corrupt or no checkpoint"):
+            classify(WaveformCnn(3), weights=path)
+        assert path.exists()
+
+    def test_a_missing_file_is_named_with_its_setting(self, tmp_path):
+        with pytest.raises(CheckpointError, match=r"weights: .*missing.pt is no file"):
+            classify(WaveformCnn(3), weights=tmp_path / "missing.pt")
+        with pytest.raises(CheckpointError, match=r"pretrained_classifier: missing.pt"):
+            classify(WaveformCnn(3)).load("missing.pt", "downloads")
+
+    def test_a_checkpoint_that_wraps_the_state_dict_is_refused(self, tmp_path):
+        torch.save({"state_dict": WaveformCnn(3).state_dict()}, tmp_path / "a.pt")
+        with pytest.raises(CheckpointError, match=r"it has no conv1\.weight"):
+            classify(WaveformCnn(3), weights=tmp_path / "a.pt")
