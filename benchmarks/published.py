@@ -4,8 +4,8 @@ The side to compare with. Its mask network, encoder, decoder, classifier and fro
 are those of the installed SpeechBrain, its U-Net the release's nine transposed
 convolutions; all at the published sizes and with the keys of
 :class:`lmac_td.interpreters.lmac_td.LMACTD` and
-:class:`lmac_td.classifiers.cnn14.Cnn14Classifier`, so that both sides start from the same
-weights. Attention maps are computed and kept, what is kept and what is removed are
+:class:`lmac_td.classifiers.cnn14.Cnn14Classifier`, so that both sides start from the
+same weights. Attention maps are computed and kept, what is kept and what is removed are
 analysed and classified one after the other, and an evaluation batch explains its clips
 three times; the optimiser is Adam as PyTorch has it, not fused. The frames are those of
 :class:`lmac_td.nn.filterbank.Filterbank` and the loss is this project's (means over

@@ -26,6 +26,7 @@ import torch
 from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
 from torch import nn
 
+from lmac_td.classifiers.activations import require_module_activations
 from lmac_td.classifiers.cnn14 import MaxPlusMean
 from lmac_td.errors import DataError, SettingError, require_number
 from lmac_td.features import Log1p, bands_of_bins, mel_filters
@@ -112,10 +113,14 @@ class Attribution(Interpreter):
     attribution_to_mask : str
         How a mask is made, said below the table.
     needs_gradients : bool
+    rules : str or None
+        Of a method that replaces the gradients of modules, see
+        :func:`lmac_td.classifiers.activations.require_module_activations`.
     """
 
     attribution_to_mask = "positive part over its maximum, clip by clip"
     needs_gradients = True
+    rules = None
 
     def __init__(
         self,
@@ -151,6 +156,8 @@ class Attribution(Interpreter):
             require_gradients(classifier, type(self).__name__)
         if self.domain == "mel":
             require_mel(classifier)
+        if self.rules is not None:
+            require_module_activations(classifier, self.features, self.rules)
 
     def attribute(self, x, target, logits):
         """Attribute the class that is explained of one clip.
@@ -338,6 +345,8 @@ class GuidedBackprop(Attribution):
     Springenberg et al., *Striving for Simplicity*, 2015.
     """
 
+    rules = "guided_backprop"
+
     def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
         return captum.attr.GuidedBackprop(logits).attribute(x, target)
@@ -413,6 +422,8 @@ class GuidedGradCAM(GradCAM):
 
     Not Captum's own, which stretches GradCAM's cells over the whole of the input.
     """
+
+    rules = "guided_gradcam"
 
     def attribute(self, x, target, logits):
         """See :class:`Attribution`."""

@@ -17,8 +17,9 @@ def save_samples(
     An entry gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
     ``<clip>_residual.wav`` and ``<clip>.png``, whose panels also tell the probability
     of the class that is explained. Of a classifier of tags, the tag stands in the
-    names, too: ``<clip>_<tag>_input.wav``. The three sounds keep their common scale, so that
-    input = interpretation + residual holds on disk too, where the method is complete.
+    names, too: ``<clip>_<tag>_input.wav``. The three sounds keep their common scale, so
+    that input = interpretation + residual holds on disk, too, where the method is
+    complete.
 
     Arguments
     ---------
