@@ -471,6 +471,8 @@ class DeepLiftShap(Attribution):
     Shrikumar et al., *Learning Important Features*, 2017.
     """
 
+    rules = "deeplift_shap"
+
     def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
         return captum.attr.DeepLiftShap(logits).attribute(
