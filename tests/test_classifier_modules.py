@@ -472,7 +472,7 @@ class TestSettings:
         ("settings", "reason"),
         [
             ({"activation": "tanh"}, "activation is 'tanh'"),
-            ({"threshold": 1.5}, "threshold is 1.5"),
+            ({"threshold": 1.5}, "tag_threshold is 1.5"),
             ({"top_frames": 0}, "top_frames is 0: give a whole number above 0"),
             ({"top_frames": 2.5}, "top_frames is 2.5"),
             ({"labels": []}, r"labels is \[\]"),

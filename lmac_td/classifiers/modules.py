@@ -273,7 +273,7 @@ def _check_settings(
             "lmac_td.classifiers.black_box.BlackBoxClassifier for a function"
         )
     require_choice("activation", activation, ACTIVATIONS)
-    require_number("threshold", threshold, most=1)
+    require_number("tag_threshold", threshold, most=1)
     if features is not None and front_end is None:
         raise SettingError(
             "features is given, but no front_end: give what makes the network's input "
