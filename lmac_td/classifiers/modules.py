@@ -59,7 +59,8 @@ class ModuleClassifier(Classifier):
     features : SpectralFeatures, optional
         The STFT whose magnitude ``front_end`` takes.
     output : str or int, optional
-        Where the network returns several things: the key or the index of the scores.
+        Where the network returns several things: the key, attribute or index of the
+        scores.
     top_frames : int, optional
         Where the scores are (B, frames, C): a class's logit is the mean of so many of
         its highest frames.
@@ -142,27 +143,29 @@ class ModuleClassifier(Classifier):
 
     def inputs(self, wavs):
         """(B, T) to what the network takes."""
-        wavs = self._of_one_length(wavs)
         if self.takes_spectrograms:
             return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
+        if self.clip_samples is not None:
+            wavs = self._followed_by_silence(wavs, self.clip_samples, "samples")
         return wavs if self.front_end is None else self.front_end(wavs)
 
     def inputs_of_spectrogram(self, magnitude):
         """|STFT| (B, frames, bins) to what the network takes."""
         if not self.takes_spectrograms:
             return super().inputs_of_spectrogram(magnitude)
+        if self.clip_samples is not None:
+            n_frames = self.spectrogram.n_frames(self.clip_samples)
+            magnitude = self._followed_by_silence(magnitude.mT, n_frames, "frames").mT
         return self.front_end(magnitude)
 
-    def _of_one_length(self, wavs):
-        if self.clip_samples is None:
-            return wavs
-        missing = self.clip_samples - wavs.shape[-1]
+    def _followed_by_silence(self, x, length, unit):
+        missing = length - x.shape[-1]
         if missing < 0:
             raise SettingError(
-                f"{self.name} takes clips of {self.clip_samples} samples, not of "
-                f"{wavs.shape[-1]}: shorten the clips (signal_length_s)"
+                f"{self.name} takes clips of {length} {unit} (clip_samples), not of "
+                f"{x.shape[-1]}: shorten the clips (signal_length_s)"
             )
-        return nn.functional.pad(wavs, (0, missing))
+        return nn.functional.pad(x, (0, missing))
 
     # What it answers.
 
@@ -219,7 +222,7 @@ class ModuleClassifier(Classifier):
         try:
             scores = output[self.output]
         except (KeyError, IndexError, TypeError):
-            scores = None
+            scores = getattr(output, str(self.output), None)
         if not isinstance(scores, torch.Tensor):
             raise SettingError(
                 f"output is {self.output!r}, but {self.name} returns "
