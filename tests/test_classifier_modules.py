@@ -13,7 +13,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.errors import CheckpointError, SettingError
-from lmac_td.features import SpectralFeatures
+from lmac_td.features import LogMel, SpectralFeatures
 from tests.networks import (
     SAMPLE_RATE,
     ImageCnn,
@@ -166,6 +166,33 @@ def test_cnn14_by_its_modules_is_cnn14_by_its_own_adapter():
         assert torch.equal(mine.values, theirs.values)
         assert mine.geometry.name == f"body.{theirs.geometry.name}"
         assert replace(mine.geometry, name="") == replace(theirs.geometry, name="")
+        assert mine.geometry.bands.shape == theirs.geometry.bands.shape
+    assert hooked.mel is own.mel
+
+
+class TestFrequency:
+    def test_entries_over_mel_share_the_bands_and_so_the_bins(self):
+        features, mel = square_root_features(), LogMel(SAMPLE_RATE, 512, 40)
+        network = nn.Sequential(
+            nn.Unflatten(1, (1, -1)), nn.AvgPool2d((4, 8)), nn.Conv2d(1, 2, 1),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3),
+        )  # fmt: skip
+        classifier = classify(
+            network, representations=["2"], front_end=mel, features=features
+        )
+        (geometry,) = classifier.geometry
+        assert (geometry.frequencies, geometry.hop_samples) == (5, 4 * 256)
+        for entry in range(5):
+            bands = [1.0 if band // 8 == entry else 0.0 for band in range(40)]
+            assert geometry.bands[entry].tolist() == bands
+        torch.testing.assert_close(geometry.bins.sum(dim=0), torch.ones(257))
+        # Low bands are narrow: the first entry has fewer bins than the last.
+        widths = geometry.bins.sum(dim=1)
+        assert widths[0] < 0.2 * widths[-1]
+
+    def test_entries_over_anything_else_share_the_bins(self):
+        assert spectrogram_classifier().mel is None
+        assert all(g.bins is None for g in spectrogram_classifier().geometry)
 
 
 class TestFrontEnd:

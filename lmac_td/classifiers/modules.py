@@ -12,7 +12,7 @@ from torch import nn
 
 from lmac_td.classifiers.hooks import record_outputs
 from lmac_td.classifiers.labels import read_labels
-from lmac_td.classifiers.layouts import read_layers, to_map
+from lmac_td.classifiers.layouts import on_mel_bands, read_layers, to_map
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.probe import Probe
 from lmac_td.classifiers.weights import load_weights
@@ -23,6 +23,7 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
+from lmac_td.features import LogMel
 
 # Where a file of weights belongs to another network.
 REMEDY = "build the network as it was trained"
@@ -55,7 +56,9 @@ class ModuleClassifier(Classifier):
     front_end : callable, optional
         What comes before the network, such as a module. With ``features`` it takes
         |STFT| (B, frames, bins), else waveforms (B, T). None: the network takes
-        waveforms.
+        waveforms. Over a :class:`~lmac_td.features.LogMel` masks of mel bands are
+        possible, too, and entries along frequency share the mel bands evenly; over
+        anything else they share the bins of the STFT.
     features : SpectralFeatures, optional
         The STFT whose magnitude ``front_end`` takes.
     output : str or int, optional
@@ -127,6 +130,7 @@ class ModuleClassifier(Classifier):
         self.threshold = threshold
         self.front_end = front_end
         self.spectrogram = features
+        self.mel = front_end if isinstance(front_end, LogMel) else None
         self.output = output
         self.top_frames = top_frames
         self.probabilities_out = probabilities_out
@@ -187,9 +191,7 @@ class ModuleClassifier(Classifier):
     def _logits(self, output, n_clips):
         scores = self._scores(output)
         axes = 2 if self.top_frames is None else 3
-        expected = f"(B, {self.n_classes})" if axes == 2 else (
-            f"(B, frames, {self.n_classes})"
-        )  # fmt: skip
+        expected = f"(B, {'frames, ' if axes == 3 else ''}{self.n_classes})"
         shape = tuple(scores.shape)
         if (len(shape), shape[:1], shape[-1:]) != (axes, (n_clips,), (self.n_classes,)):
             remedy = "give as many labels as it has classes"
@@ -263,7 +265,10 @@ class ModuleClassifier(Classifier):
     def _measure(self, layers):
         probe = Probe(self, self.network, self.clip_samples)
         located = probe.locate(layers)
-        self.geometry = tuple(geometry for _, geometry in located)
+        self.geometry = tuple(
+            geometry if self.mel is None else on_mel_bands(geometry, self.mel)
+            for _, geometry in located
+        )
         self._layouts = {geometry.name: layout for layout, geometry in located}
 
 
