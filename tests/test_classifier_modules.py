@@ -431,6 +431,7 @@ class TestRefusedRepresentations:
             ({"layout": "channels length"}, "relu3 has the layout 'channels length'"),
             ({"layout": "channels time frequency"}, r"\(1, 8, 50\), which is not a"),
             ({"layout": "time channels"}, "relu3 has 8 entries along time"),
+            (320, "relu3 is 320: give it a dictionary of layout, hop_samples"),
             ({"hop": 3}, "relu3 has no 'hop': give layout, hop_samples, offset"),
             ({"hop_samples": 0}, "relu3 has hop_samples 0: give a number above 0"),
             ({"offset_samples": "a"}, "relu3 has offset_samples 'a': give a number"),

@@ -97,6 +97,11 @@ def read_layers(representations):
         representations = dict.fromkeys(representations or ())
     known = [field.name for field in fields(Layer)[1:]]
     for name, given in representations.items():
+        if not isinstance(given, (Mapping, type(None))):
+            raise SettingError(
+                f"representations: {name} is {given!r}: give it a dictionary of "
+                f"{', '.join(known)}, or nothing"
+            )
         unknown = next((key for key in given or {} if key not in known), None)
         if unknown is not None:
             raise SettingError(
