@@ -1,5 +1,7 @@
 """A function that can only be asked is a classifier without gradients."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -105,10 +107,14 @@ def test_other_answers_are_refused_by_name(scores, settings, reason):
     [
         ({"function": "tagger.onnx"}, "function is a str: give a callable"),
         ({"activation": "relu"}, "activation is 'relu'"),
-        ({"threshold": 0}, "threshold is 0"),
+        ({"threshold": 0}, "tag_threshold is 0"),
         ({"labels": 0}, "labels is 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, reason):
     with pytest.raises(SettingError, match=reason):
         ask(**({"function": levels} | settings))
+
+
+def test_a_function_of_a_recipe_keeps_its_name():
+    assert ask(functools.partial(levels)).name == "levels"

@@ -1,15 +1,19 @@
 """Any nn.Module is a classifier; what does not fit is refused by name."""
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
+from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.features import LogMel, SpectralFeatures
 from tests.networks import (
     SAMPLE_RATE,
     ImageCnn,
@@ -132,6 +136,65 @@ class TestDecision:
         assert held == {id(p) for p in classifier.parameters()}
 
 
+class Cnn14AndHead(nn.Module):
+    """CNN14 as a network that returns logits alone."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.body = classifier.embedding_model
+        self.head = classifier.classifier
+
+    def forward(self, log_mel):
+        embedding, _ = self.body(log_mel)
+        return self.head(embedding)
+
+
+def test_cnn14_by_its_modules_is_cnn14_by_its_own_adapter():
+    features = SpectralFeatures(SAMPLE_RATE, 1024, 23.2199, 11.6099)
+    own = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, 3).freeze()
+    layers = ["conv_block6", "conv_block5", "conv_block4", "conv_block3"]
+    hooked = classify(
+        Cnn14AndHead(own), front_end=own.mel, features=features,
+        representations=[f"body.{layer}" for layer in layers],
+    )  # fmt: skip
+    wavs = noise()
+    expected, found = own.decide(wavs), hooked.decide(wavs)
+    assert torch.equal(found.logits, expected.logits)
+    for mine, theirs in zip(
+        found.representations, expected.representations, strict=True
+    ):
+        assert torch.equal(mine.values, theirs.values)
+        assert mine.geometry.name == f"body.{theirs.geometry.name}"
+        assert replace(mine.geometry, name="") == replace(theirs.geometry, name="")
+        assert mine.geometry.bands.shape == theirs.geometry.bands.shape
+    assert hooked.mel is own.mel
+
+
+class TestFrequency:
+    def test_entries_over_mel_share_the_bands_and_so_the_bins(self):
+        features, mel = square_root_features(), LogMel(SAMPLE_RATE, 512, 40)
+        network = nn.Sequential(
+            nn.Unflatten(1, (1, -1)), nn.AvgPool2d((4, 8)), nn.Conv2d(1, 2, 1),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3),
+        )  # fmt: skip
+        classifier = classify(
+            network, representations=["2"], front_end=mel, features=features
+        )
+        (geometry,) = classifier.geometry
+        assert (geometry.frequencies, geometry.hop_samples) == (5, 4 * 256)
+        for entry in range(5):
+            bands = [1.0 if band // 8 == entry else 0.0 for band in range(40)]
+            assert geometry.bands[entry].tolist() == bands
+        torch.testing.assert_close(geometry.bins.sum(dim=0), torch.ones(257))
+        # Low bands are narrow: the first entry has fewer bins than the last.
+        widths = geometry.bins.sum(dim=1)
+        assert widths[0] < 0.2 * widths[-1]
+
+    def test_entries_over_anything_else_share_the_bins(self):
+        assert spectrogram_classifier().mel is None
+        assert all(g.bins is None for g in spectrogram_classifier().geometry)
+
+
 class TestFrontEnd:
     def test_a_spectrogram_front_end_takes_the_magnitude_of_the_features(self):
         classifier, wavs = spectrogram_classifier(), noise()
@@ -175,10 +238,24 @@ class TestFrontEnd:
             classifier.decide(wavs).logits,
             classifier.network(torch.cat([wavs, torch.zeros(2, 300)], dim=1)),
         )
-        with pytest.raises(
-            SettingError, match="takes clips of 800 samples, not of 801"
-        ):
+        with pytest.raises(SettingError, match=r"clips of 800 samples .* not of 801"):
             classifier.decide(noise(n_samples=801))
+
+    def test_spectrograms_shorter_than_the_networks_are_followed_by_silence(self):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(257 * 11, 3))
+        classifier = classify(
+            network, clip_samples=2560, front_end=nn.Identity(),
+            features=square_root_features(),
+        )  # fmt: skip
+        wavs = noise(n_samples=2000)
+        magnitude = square_root_features()(wavs).magnitude
+        inputs = classifier.inputs(wavs)
+        assert inputs.shape == (2, 11, 257)
+        torch.testing.assert_close(inputs[:, :8], magnitude)
+        assert inputs[:, 8:].abs().max() == 0
+        torch.testing.assert_close(classifier.inputs_of(magnitude=magnitude), inputs)
+        with pytest.raises(SettingError, match=r"clips of 11 frames .* not of 12"):
+            classifier.decide(noise(n_samples=2816))
 
 
 class TestGeometry:
@@ -352,8 +429,9 @@ class TestRefusedRepresentations:
         ("given", "reason"),
         [
             ({"layout": "channels length"}, "relu3 has the layout 'channels length'"),
-            ({"layout": "channels time frequency"}, r"\(2, 8, 50\), which is not a"),
+            ({"layout": "channels time frequency"}, r"\(1, 8, 50\), which is not a"),
             ({"layout": "time channels"}, "relu3 has 8 entries along time"),
+            (320, "relu3 is 320: give it a dictionary of layout, hop_samples"),
             ({"hop": 3}, "relu3 has no 'hop': give layout, hop_samples, offset"),
             ({"hop_samples": 0}, "relu3 has hop_samples 0: give a number above 0"),
             ({"offset_samples": "a"}, "relu3 has offset_samples 'a': give a number"),
@@ -370,6 +448,7 @@ class TestOutput:
         for output, where in (
             ((torch.rand(2, 9), logits), 1),
             ({"embedding": torch.rand(2, 9), "logits": logits}, "logits"),
+            (SimpleNamespace(logits=logits), "logits"),
         ):
             classifier = classify(Returns(lambda _, o=output: o), output=where)
             assert torch.equal(classifier.decide(noise()).logits, logits)
@@ -472,7 +551,7 @@ class TestSettings:
         ("settings", "reason"),
         [
             ({"activation": "tanh"}, "activation is 'tanh'"),
-            ({"threshold": 1.5}, "threshold is 1.5"),
+            ({"threshold": 1.5}, "tag_threshold is 1.5"),
             ({"top_frames": 0}, "top_frames is 0: give a whole number above 0"),
             ({"top_frames": 2.5}, "top_frames is 2.5"),
             ({"labels": []}, r"labels is \[\]"),

@@ -79,8 +79,9 @@ class BlackBoxClassifier(Classifier):
                 "waveforms (B, T) and returns scores (B, C)"
             )
         require_choice("activation", activation, ACTIVATIONS)
-        require_number("threshold", threshold, most=1)
-        self.name = getattr(function, "__name__", type(function).__name__)
+        require_number("tag_threshold", threshold, most=1)
+        named = getattr(function, "func", function)  # of a recipe's !name:
+        self.name = getattr(named, "__name__", type(named).__name__)
         self.function = function
         self.sample_rate = sample_rate
         self.labels = read_labels(labels)

@@ -6,8 +6,11 @@ convolutions, poolings and framings with whole strides gives one entry a hop, ex
 """
 
 import math
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+
+import torch
 
 from lmac_td.contracts import Geometry
 from lmac_td.errors import SettingError
@@ -53,15 +56,16 @@ class Layer:
                 "each axis after the batch once, as in `channels time frequency` or "
                 "`time channels`"
             )
-        for name, least in (("hop_samples", "above 0"), ("offset_samples", "from 0")):
+        for name, fits, numbers in (
+            ("hop_samples", operator.gt, "above 0"),
+            ("offset_samples", operator.ge, "from 0"),
+        ):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and math.isfinite(value)
-            if value is not None and not (
-                is_number and (value > 0 or (value == 0 and least == "from 0"))
-            ):
+            if value is not None and not (is_number and fits(value, 0)):
                 raise SettingError(
                     f"representations: {self.name} has {name} {value!r}: give a number "
-                    f"{least}, or nothing"
+                    f"{numbers}, or nothing"
                 )
 
 
@@ -93,6 +97,11 @@ def read_layers(representations):
         representations = dict.fromkeys(representations or ())
     known = [field.name for field in fields(Layer)[1:]]
     for name, given in representations.items():
+        if not isinstance(given, (Mapping, type(None))):
+            raise SettingError(
+                f"representations: {name} is {given!r}: give it a dictionary of "
+                f"{', '.join(known)}, or nothing"
+            )
         unknown = next((key for key in given or {} if key not in known), None)
         if unknown is not None:
             raise SettingError(
@@ -183,6 +192,25 @@ def locate_layer(layer, shape_of, lengths, unit):
         hop,
         max(0.0, (hop - unit) / 2) if offset is None else offset,
     )
+
+
+def on_mel_bands(geometry, mel):
+    """Let the entries along frequency share mel bands evenly, in order.
+
+    Arguments
+    ---------
+    geometry : Geometry
+        Of a layer over log(1 + mel).
+    mel : LogMel
+
+    Returns
+    -------
+    Geometry
+        With ``bins`` and ``bands``.
+    """
+    entries = torch.arange(mel.n_mels) * geometry.frequencies // mel.n_mels
+    bands = torch.nn.functional.one_hot(entries, geometry.frequencies).T.float()
+    return replace(geometry, bins=bands @ mel.bands_of_bins.cpu(), bands=bands)
 
 
 def _measured_layout(name, short, long):

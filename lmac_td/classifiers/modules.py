@@ -12,7 +12,7 @@ from torch import nn
 
 from lmac_td.classifiers.hooks import record_outputs
 from lmac_td.classifiers.labels import read_labels
-from lmac_td.classifiers.layouts import read_layers, to_map
+from lmac_td.classifiers.layouts import on_mel_bands, read_layers, to_map
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.probe import Probe
 from lmac_td.classifiers.weights import load_weights
@@ -23,6 +23,7 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
+from lmac_td.features import LogMel
 
 # Where a file of weights belongs to another network.
 REMEDY = "build the network as it was trained"
@@ -55,11 +56,14 @@ class ModuleClassifier(Classifier):
     front_end : callable, optional
         What comes before the network, such as a module. With ``features`` it takes
         |STFT| (B, frames, bins), else waveforms (B, T). None: the network takes
-        waveforms.
+        waveforms. Over a :class:`~lmac_td.features.LogMel` masks of mel bands are
+        possible, too, and entries along frequency share the mel bands evenly; over
+        anything else they share the bins of the STFT.
     features : SpectralFeatures, optional
         The STFT whose magnitude ``front_end`` takes.
     output : str or int, optional
-        Where the network returns several things: the key or the index of the scores.
+        Where the network returns several things: the key, attribute or index of the
+        scores.
     top_frames : int, optional
         Where the scores are (B, frames, C): a class's logit is the mean of so many of
         its highest frames.
@@ -126,6 +130,7 @@ class ModuleClassifier(Classifier):
         self.threshold = threshold
         self.front_end = front_end
         self.spectrogram = features
+        self.mel = front_end if isinstance(front_end, LogMel) else None
         self.output = output
         self.top_frames = top_frames
         self.probabilities_out = probabilities_out
@@ -142,27 +147,29 @@ class ModuleClassifier(Classifier):
 
     def inputs(self, wavs):
         """(B, T) to what the network takes."""
-        wavs = self._of_one_length(wavs)
         if self.takes_spectrograms:
             return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
+        if self.clip_samples is not None:
+            wavs = self._followed_by_silence(wavs, self.clip_samples, "samples")
         return wavs if self.front_end is None else self.front_end(wavs)
 
     def inputs_of_spectrogram(self, magnitude):
         """|STFT| (B, frames, bins) to what the network takes."""
         if not self.takes_spectrograms:
             return super().inputs_of_spectrogram(magnitude)
+        if self.clip_samples is not None:
+            n_frames = self.spectrogram.n_frames(self.clip_samples)
+            magnitude = self._followed_by_silence(magnitude.mT, n_frames, "frames").mT
         return self.front_end(magnitude)
 
-    def _of_one_length(self, wavs):
-        if self.clip_samples is None:
-            return wavs
-        missing = self.clip_samples - wavs.shape[-1]
+    def _followed_by_silence(self, x, length, unit):
+        missing = length - x.shape[-1]
         if missing < 0:
             raise SettingError(
-                f"{self.name} takes clips of {self.clip_samples} samples, not of "
-                f"{wavs.shape[-1]}: shorten the clips (signal_length_s)"
+                f"{self.name} takes clips of {length} {unit} (clip_samples), not of "
+                f"{x.shape[-1]}: shorten the clips (signal_length_s)"
             )
-        return nn.functional.pad(wavs, (0, missing))
+        return nn.functional.pad(x, (0, missing))
 
     # What it answers.
 
@@ -184,9 +191,7 @@ class ModuleClassifier(Classifier):
     def _logits(self, output, n_clips):
         scores = self._scores(output)
         axes = 2 if self.top_frames is None else 3
-        expected = f"(B, {self.n_classes})" if axes == 2 else (
-            f"(B, frames, {self.n_classes})"
-        )  # fmt: skip
+        expected = f"(B, {'frames, ' if axes == 3 else ''}{self.n_classes})"
         shape = tuple(scores.shape)
         if (len(shape), shape[:1], shape[-1:]) != (axes, (n_clips,), (self.n_classes,)):
             remedy = "give as many labels as it has classes"
@@ -219,7 +224,7 @@ class ModuleClassifier(Classifier):
         try:
             scores = output[self.output]
         except (KeyError, IndexError, TypeError):
-            scores = None
+            scores = getattr(output, str(self.output), None)
         if not isinstance(scores, torch.Tensor):
             raise SettingError(
                 f"output is {self.output!r}, but {self.name} returns "
@@ -260,7 +265,10 @@ class ModuleClassifier(Classifier):
     def _measure(self, layers):
         probe = Probe(self, self.network, self.clip_samples)
         located = probe.locate(layers)
-        self.geometry = tuple(geometry for _, geometry in located)
+        self.geometry = tuple(
+            geometry if self.mel is None else on_mel_bands(geometry, self.mel)
+            for _, geometry in located
+        )
         self._layouts = {geometry.name: layout for layout, geometry in located}
 
 
@@ -273,7 +281,7 @@ def _check_settings(
             "lmac_td.classifiers.black_box.BlackBoxClassifier for a function"
         )
     require_choice("activation", activation, ACTIVATIONS)
-    require_number("threshold", threshold, most=1)
+    require_number("tag_threshold", threshold, most=1)
     if features is not None and front_end is None:
         raise SettingError(
             "features is given, but no front_end: give what makes the network's input "

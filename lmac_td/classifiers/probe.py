@@ -9,8 +9,7 @@ from lmac_td.classifiers.layouts import locate_layer
 from lmac_td.errors import SettingError, UserError
 
 # The short and the long sound, seconds.
-LENGTHS_S = (1, 4)
-N_CLIPS = 2
+LENGTHS_S = (1, 3)
 
 
 class Probe:
@@ -39,7 +38,7 @@ class Probe:
             for seconds in LENGTHS_S
         )
         generator = torch.Generator().manual_seed(0)
-        self.noise = 0.1 * torch.randn(N_CLIPS, self.lengths[1], generator=generator)
+        self.noise = 0.1 * torch.randn(2, self.lengths[1], generator=generator)
         self._known = {}
 
     def locate(self, layers):
@@ -61,7 +60,9 @@ class Probe:
         """
         names = [layer.name for layer in layers]
         with _evaluating(self.network):
-            check_layers(self.network, names, self._ask)
+            check_layers(
+                self.network, names, lambda: self._ask(self.noise[:, : self.lengths[0]])
+            )
             return [
                 locate_layer(
                     layer,
@@ -73,33 +74,30 @@ class Probe:
             ]
 
     def _shapes(self, length, names):
-        """What each layer returns for noise of a length: its name to a shape."""
+        """What each layer returns for one clip of a length: its name to a shape."""
         if length not in self._known:
             with record_outputs(self.network, names) as outputs:
-                self._ask(length)
+                self._ask(self.noise[:1, :length])
             self._known[length] = {
                 name: tuple(calls[0].shape) for name, calls in outputs.items()
             }
         return self._known[length]
 
-    def _ask(self, length=None):
-        """Run on noise, the short one by default; returns the number of clips."""
-        length = length or self.lengths[0]
-        device = _device(self.network)
+    def _ask(self, wavs):
+        """Run the network on sounds (B, T); returns B."""
         try:
-            self.classifier.run(
-                self.classifier.inputs_of(self.noise[:, :length].to(device))
-            )
+            inputs = self.classifier.inputs_of(wavs.to(_device(self.network)))
+            self.classifier.run(inputs)
         except UserError:
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise SettingError(
-                f"{self.classifier.name} cannot take {length} samples of noise "
+                f"{self.classifier.name} cannot take {wavs.shape[1]} samples of noise "
                 f"({reason}): check its front end; if it takes clips of one length "
                 "only, give that as clip_samples"
             ) from error
-        return N_CLIPS
+        return len(wavs)
 
 
 def _device(network):
