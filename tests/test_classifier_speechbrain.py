@@ -285,6 +285,23 @@ def test_an_entry_is_centred_on_its_frame(ecapa):
     assert abs(sample - 8000) <= geometry.hop_samples
 
 
+def test_an_entry_of_several_frames_is_centred_on_them(ecapa_folder):
+    class Pooled(torch.nn.Module):
+        def __init__(self, embedding_model):
+            super().__init__()
+            self.pool = torch.nn.AvgPool2d((4, 1))
+            self.embedding_model = embedding_model
+
+        def forward(self, features, lengths):
+            return self.embedding_model(self.pool(features), lengths)
+
+    encoder = loaded(ecapa_folder)
+    encoder.mods["embedding_model"] = Pooled(encoder.mods["embedding_model"])
+    (pool,) = SpeechBrainClassifier(encoder).geometry  # its one child that keeps time
+    assert (pool.name, pool.channels, pool.hop_samples) == ("pool", N_MELS, 640)
+    assert pool.offset_samples == (0 + 160 + 320 + 480) / 4
+
+
 def test_representations_are_named(ecapa_folder):
     classifier = SpeechBrainClassifier(
         ecapa_folder,

@@ -207,14 +207,7 @@ class SpeechBrainClassifier(Classifier):
         located = Probe(self, self.embedding_model, None).locate(layers)
         self._layouts = {geometry.name: layout for layout, geometry in located}
         self.geometry = tuple(
-            geometry
-            if layer.offset_samples is not None
-            else replace(
-                geometry,
-                offset_samples=max(
-                    0.0, (geometry.hop_samples - frames.hop_samples) / 2
-                ),
-            )
+            _centred_on_frames(geometry, frames.hop_samples, layer.offset_samples)
             for layer, (_, geometry) in zip(layers, located, strict=True)
         )
 
@@ -241,6 +234,13 @@ class SpeechBrainClassifier(Classifier):
         generator = torch.Generator().manual_seed(0)
         device = next(self.parameters()).device
         return (0.1 * torch.randn(2, n_samples, generator=generator)).to(device)
+
+
+def _centred_on_frames(geometry, frame_hop, offset_samples):
+    """Entry 0 stands on the middle of its frames, the first of which on sample 0."""
+    if offset_samples is None:
+        offset_samples = max(0.0, (geometry.hop_samples - frame_hop) / 2)
+    return replace(geometry, offset_samples=offset_samples)
 
 
 def _whole(features):
