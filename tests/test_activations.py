@@ -200,6 +200,7 @@ def test_a_subclass_of_a_module_has_no_rule_of_deeplift():
     assert missed(Rectifier(), DEEPLIFT, [Rectifier]) == {}
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:captum")  # of its hooks
 def test_what_is_found_is_what_captum_misses():
     """Guided Backprop of a functional ReLU is the plain gradient; of a module not."""
     wavs = torch.randn(1, 1, 8000)

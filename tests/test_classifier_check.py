@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import Classifier, Geometry
 from lmac_td.errors import CheckpointError, SettingError, UserError
 from lmac_td.features import SpectralFeatures
+from tests.networks import spectrogram_classifier, waveform_classifier
 
 RATE = 8000
 N_SAMPLES = 4000
@@ -86,6 +88,14 @@ def test_cnn14_passes_without_a_note():
     features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
     classifier = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, 10).freeze()
     assert check_classifier(classifier, features, 16000) == []
+
+
+def test_the_adapters_of_modules_and_black_boxes_pass_without_a_note():
+    waveform, spectrogram = waveform_classifier(), spectrogram_classifier()
+    black_box = BlackBoxClassifier(lambda wavs: wavs[:, :3], 16000, ["a", "b", "c"])
+    for classifier in (waveform, spectrogram, black_box):
+        features = spectrogram.spectrogram
+        assert check_classifier(classifier.freeze(), features, 16000) == []
 
 
 def test_nothing_is_changed_or_left_behind():
@@ -167,6 +177,7 @@ def test_inputs_of_a_spectrogram_that_are_not_those_of_the_sound_are_refused():
         ("activation", "relu", "give softmax or sigmoid"),
         ("threshold", 0.0, "a number between 0 and 1"),
         ("threshold", 1.0, "a number between 0 and 1"),
+        ("threshold", None, "a number between 0 and 1"),
         ("labels", (), "has no labels"),
         ("labels", ("dog", "", "rain"), "class 1 has an empty label"),
         ("labels", ("dog", "rain", "dog"), "2 classes are labelled 'dog'"),
@@ -395,6 +406,7 @@ def test_a_backward_pass_that_fails_is_one_sentence():
     classifier.inputs = lambda wavs: NoBackward.apply(wavs.unsqueeze(1))
     sentence = refusal(classifier)
     assert "gives no gradients (RuntimeError: only in training mode)" in sentence
+    assert "a backward pass in evaluation mode" in sentence
 
 
 @pytest.mark.parametrize(

@@ -98,16 +98,16 @@ def functional_activations(
 
     Example
     -------
-    >>> from lmac_td.classifiers.cnn14 import Cnn14Classifier, MaxPlusMean
-    >>> from lmac_td.features import Log1p, SpectralFeatures
-    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
-    >>> classifier = Cnn14Classifier(features, 80, (2, 4, 4, 8, 8), 8, 10).freeze()
-    >>> functional_activations(classifier, features, "deeplift_shap")
-    {'mel.log1p': 'log1p in a Log1p', 'embedding_model.max_plus_mean': 'max in a \
-MaxPlusMean'}
-    >>> functional_activations(
-    ...     classifier, features, "deeplift_shap", (Log1p, MaxPlusMean)
+    >>> from lmac_td.classifiers.modules import ModuleClassifier
+    >>> from lmac_td.features import SpectralFeatures
+    >>> features = SpectralFeatures(8000, 256, 32, 16)
+    >>> network = nn.Sequential(
+    ...     nn.Linear(8000, 4), nn.ReLU(), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)
     ... )
+    >>> classifier = ModuleClassifier(network, 8000, ["dog", "rain"]).freeze()
+    >>> functional_activations(classifier, features, "deeplift_shap")
+    {'network.3': 'gelu in a GELU'}
+    >>> functional_activations(classifier, features, "deeplift_shap", [nn.GELU])
     {}
     """
     require_choice("method", method, tuple(RULES))

@@ -94,7 +94,8 @@ def _check_declared(classifier):
             f"{name}: its activation is {classifier.activation!r}: give "
             f"{' or '.join(ACTIVATIONS)}"
         )
-    if not 0 < classifier.threshold < 1:
+    is_number = isinstance(classifier.threshold, (int, float))
+    if not is_number or not 0 < classifier.threshold < 1:
         raise SettingError(
             f"{name}: its threshold is {classifier.threshold!r}: give a number between "
             "0 and 1"
@@ -222,7 +223,12 @@ def _gradients(classifier, logits, wavs):
     weights = torch.randn(logits.shape[1], generator=generator).to(logits)
     gradients = None
     if logits.requires_grad:
-        with _as_setting_error(f"{classifier.name} gives no gradients", _OR_BLACK_BOX):
+        remedy = (
+            "use operations with a backward pass in evaluation mode (recurrent layers "
+            "of cuDNN have none: call them under torch.backends.cudnn.flags("
+            f"enabled=False)), {_OR_BLACK_BOX}"
+        )
+        with _as_setting_error(f"{classifier.name} gives no gradients", remedy):
             (gradients,) = torch.autograd.grad(
                 (logits * weights).sum(), wavs, allow_unused=True
             )
