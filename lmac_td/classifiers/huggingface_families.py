@@ -143,7 +143,7 @@ class WaveformSequence(nn.Module):
         self.hop_samples = squeeze * hop
 
     def forward(self, wavs):
-        """(B, T) to (B, T), each clip with mean 0 and variance 1 if the extractor's are."""
+        """(B, T) to (B, T), each clip with mean 0 and variance 1 if it is asked for."""
         if not self.normalise:
             return wavs
         variance = wavs.var(dim=1, correction=0, keepdim=True)
@@ -172,10 +172,10 @@ class WaveformSequence(nn.Module):
     def after_layers(self, network):
         """Modules of the base model between the last layer and the head."""
         encoder, config = network.base_model.encoder, network.config
-        names = [name for name in ("upsample",) if hasattr(encoder, name)]
+        names = ["upsample"]
         if getattr(config, "do_stable_layer_norm", config.model_type in NORM_LAST):
             names.append("layer_norm")
-        return [encoder.get_submodule(name) for name in names]
+        return [part for name, part in encoder.named_children() if name in names]
 
 
 NORM_LAST = ("wav2vec2-conformer",)  # though no setting says so
@@ -223,7 +223,7 @@ def require_family(model_type, source):
     Traceback (most recent call last):
     lmac_td.errors.SettingError: pretrained_classifier: some/model is of the family \
 whisper, which is not supported: it takes the log-mel spectrograms of \
-WhisperFeatureExtractor, for which there is no differentiable front end; give a model \
+WhisperFeatureExtractor, which have no differentiable twin here; give a model \
 of audio-spectrogram-transformer, data2vec-audio, hubert, sew, sew-d, unispeech, \
 unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
     """
@@ -231,9 +231,7 @@ unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
         return FAMILIES[model_type]
     reason = "it is no audio classifier of transformers"
     if model_type in REFUSED:
-        reason = (
-            f"{REFUSED[model_type]}, for which there is no differentiable front end"
-        )
+        reason = f"{REFUSED[model_type]}, which have no differentiable twin here"
     raise SettingError(
         f"pretrained_classifier: {source} is of the family {model_type}, which is not "
         f"supported: {reason}; give a model of {', '.join(FAMILIES)}"

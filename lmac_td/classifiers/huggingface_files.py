@@ -173,6 +173,8 @@ class PretrainedFiles:
                 output_loading_info=True,
             )
         self._require_all_weights(network, report)
+        if hasattr(network.base_model, UNUSED):
+            delattr(network.base_model, UNUSED)
         return network.eval()
 
     def _fetch_weights(self):

@@ -43,13 +43,12 @@ class KaldiFilterbank(nn.Module):
         self.n_fft = 1 << (self.frame_samples - 1).bit_length()
         window = torch.hann_window(self.frame_samples, periodic=False)
         self.register_buffer("window", window, persistent=False)
-        # The band from 100 Hz to 500 Hz below the top is for a warping that is off (1).
+        # The last three would warp frequencies: a factor of 1 leaves them as they are.
         banks, _ = get_mel_banks(
             n_mels, self.n_fft, float(sample_rate), LOW_HZ, 0.0, 100.0, -500.0, 1.0
         )
-        matrix = nn.functional.pad(
-            banks, (0, 1)
-        ).T.contiguous()  # no filter has the top
+        # No filter covers the highest bin.
+        matrix = nn.functional.pad(banks, (0, 1)).T.contiguous()  # (bins, n_mels)
         self.register_buffer("matrix", matrix, persistent=False)
 
     def n_frames(self, n_samples):
