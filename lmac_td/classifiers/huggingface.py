@@ -11,7 +11,13 @@ from torch import nn
 from lmac_td.classifiers.huggingface_families import front_end, require_family
 from lmac_td.classifiers.huggingface_files import PretrainedFiles
 from lmac_td.contracts import ACTIVATIONS, Classifier
-from lmac_td.errors import DataError, SettingError, require_choice, require_number
+from lmac_td.errors import (
+    CheckpointError,
+    DataError,
+    SettingError,
+    require_choice,
+    require_number,
+)
 
 N_REPRESENTATIONS = 4
 
@@ -83,7 +89,7 @@ class HuggingFaceClassifier(Classifier):
         self.activation = _activation(config, activation, files.source)
         self.threshold = float(threshold)
         self.sample_rate = extractor.sampling_rate
-        self.labels = tuple(config.id2label[i] for i in range(config.num_labels))
+        self.labels = _labels(config, files.source)
         self.front_end = front_end(config, extractor, files.source)
         self.layers = _chosen(representations, config.num_hidden_layers)
         self.geometry = tuple(
@@ -100,8 +106,9 @@ class HuggingFaceClassifier(Classifier):
         -------
         Tensor
             AST: normalised log-mel (B, frames, n_mels) of the frames that lie within
-            the clip, at most ``max_length``; :meth:`run` pads. wav2vec2 and its
-            relatives: (B, T).
+            the clip, at most the first ``max_length`` (10.24 s for the published
+            ones): what comes later is not classified; :meth:`run` pads shorter clips.
+            wav2vec2 and its relatives: (B, T).
 
         Raises
         ------
@@ -173,6 +180,17 @@ def _activation(config, activation, source):
             "--activation sigmoid"
         )
     return activation
+
+
+def _labels(config, source):
+    """Names of the classes, in the order of the logits."""
+    names = config.id2label
+    if sorted(names) != list(range(len(names))):
+        raise CheckpointError(
+            f"pretrained_classifier: id2label in config.json of {source} numbers its "
+            f"classes {sorted(names)}: number them from 0 on, without gaps"
+        )
+    return tuple(str(names[number]) for number in range(len(names)))
 
 
 def _chosen(representations, n_layers):

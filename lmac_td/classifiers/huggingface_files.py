@@ -6,6 +6,7 @@ before its weights are fetched, so that a model that is not supported costs no d
 """
 
 import contextlib
+import functools
 import importlib
 from pathlib import Path
 
@@ -23,7 +24,7 @@ WEIGHTS = (
     ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
 )
-# Replaces frames that SpecAugment masks; nothing reads it in evaluation mode.
+# What SpecAugment puts in the place of frames that it masks, in training alone.
 UNUSED = "masked_spec_embed"
 
 
@@ -113,9 +114,13 @@ class PretrainedFiles:
             ) from error
         return Path(folder)
 
+    @functools.cached_property
+    def _description(self):
+        return self.fetch([CONFIG, *EXTRACTORS])
+
     def read_config(self):
         """The model's configuration, of ``config.json``."""
-        folder = self.fetch([CONFIG, *EXTRACTORS])
+        folder = self._description
         if not (folder / CONFIG).is_file():
             raise CheckpointError(
                 f"pretrained_classifier: {self.source} has no {CONFIG}: give a folder "
@@ -128,7 +133,7 @@ class PretrainedFiles:
 
     def read_extractor(self):
         """The feature extractor that was saved beside the model."""
-        folder = self.fetch([CONFIG, *EXTRACTORS])
+        folder = self._description
         if not any((folder / name).is_file() for name in EXTRACTORS):
             raise CheckpointError(
                 f"pretrained_classifier: {self.source} has no {EXTRACTORS[0]}: save "
@@ -173,7 +178,7 @@ class PretrainedFiles:
                 output_loading_info=True,
             )
         self._require_all_weights(network, report)
-        if hasattr(network.base_model, UNUSED):
+        if hasattr(network.base_model, UNUSED):  # no parameter of the decision
             delattr(network.base_model, UNUSED)
         return network.eval()
 
