@@ -1,0 +1,221 @@
+"""Audio classifiers of Hugging Face ``transformers``, by folder or hub id.
+
+Any ``AutoModelForAudioClassification`` whose feature extractor is rebuilt here as a
+differentiable function of waveforms: AST and the relatives of wav2vec2 (see
+:mod:`lmac_td.classifiers.huggingface_families`). The probabilities are those of the
+pipeline ``audio-classification``.
+"""
+
+from torch import nn
+
+from lmac_td.classifiers.huggingface_families import front_end, require_family
+from lmac_td.classifiers.huggingface_files import PretrainedFiles
+from lmac_td.contracts import ACTIVATIONS, Classifier
+from lmac_td.errors import (
+    CheckpointError,
+    DataError,
+    SettingError,
+    require_choice,
+    require_number,
+)
+
+N_REPRESENTATIONS = 4
+
+
+class HuggingFaceClassifier(Classifier):
+    """A classifier that ``transformers`` saved, with its weights; frozen.
+
+    Arguments
+    ---------
+    source : str or Path
+        The setting ``pretrained_classifier``: a folder that ``save_pretrained`` filled
+        with a model and its feature extractor, or a Hugging Face hub id.
+    representations : sequence of int or str, optional
+        Layers whose outputs are decoded: their numbers from 0 or their names
+        ``layers.0``, ``layers.1``... By default four, spread over depth.
+    activation : str
+        ``softmax``, ``sigmoid``, or ``auto``: sigmoid where the configuration says
+        ``multi_label_classification``, as the pipeline does. The AST that was trained
+        on AudioSet needs ``sigmoid``: its configuration says nothing.
+    threshold : float
+        The setting ``tag_threshold``, for sigmoids.
+    download_folder : str or Path, optional
+        Where downloads are kept; by default the hub's own cache.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    SettingError
+        If a setting has a value that cannot work, the model's family is not supported,
+        or transformers is not installed.
+    CheckpointError
+        If files are missing or damaged, or cannot be fetched.
+
+    Example
+    -------
+    >>> import tempfile, torch
+    >>> from transformers import ASTConfig, ASTFeatureExtractor
+    >>> from transformers import ASTForAudioClassification
+    >>> config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+    ...                    intermediate_size=64, max_length=128, num_labels=3)
+    >>> folder = tempfile.mkdtemp()
+    >>> ASTForAudioClassification(config).save_pretrained(folder)
+    >>> _ = ASTFeatureExtractor(max_length=128).save_pretrained(folder)
+    >>> classifier = HuggingFaceClassifier(folder)
+    >>> classifier.sample_rate, classifier.labels
+    (16000, ('LABEL_0', 'LABEL_1', 'LABEL_2'))
+    >>> decision = classifier.decide(torch.randn(2, 16000))
+    >>> decision.probabilities.shape, decision.representations[0].values.shape
+    (torch.Size([2, 3]), torch.Size([2, 32, 9, 12]))
+    """
+
+    def __init__(
+        self,
+        source,
+        representations=None,
+        activation="auto",
+        threshold=0.5,
+        download_folder=None,
+        revision=None,
+    ):
+        super().__init__()
+        require_choice("activation", activation, ("auto", *ACTIVATIONS))
+        require_number("tag_threshold", threshold, most=1.0)
+        files = PretrainedFiles(source, download_folder, revision)
+        config = files.read_config()
+        require_family(config.model_type, files.source)
+        extractor = files.read_extractor()
+        self.activation = _activation(config, activation, files.source)
+        self.threshold = float(threshold)
+        self.sample_rate = extractor.sampling_rate
+        self.labels = _labels(config, files.source)
+        self.front_end = front_end(config, extractor, files.source)
+        self.layers = _chosen(representations, config.num_hidden_layers)
+        self.geometry = tuple(
+            self.front_end.geometry(f"layers.{layer}") for layer in self.layers
+        )
+        self.network = files.read_network(config)
+        self.name = type(self.network).__name__
+        self.freeze()
+
+    def inputs(self, wavs):
+        """Waveforms (B, T) to what the family's feature extractor makes of each.
+
+        Returns
+        -------
+        Tensor
+            AST: normalised log-mel (B, frames, n_mels) of the frames that lie within
+            the clip, at most the first ``max_length`` (10.24 s for the published
+            ones): what comes later is not classified; :meth:`run` pads shorter clips.
+            wav2vec2 and its relatives: (B, T).
+
+        Raises
+        ------
+        DataError
+            If T is too short for one entry of the representations.
+        """
+        if wavs.shape[1] < self.front_end.minimum_samples:
+            raise DataError(
+                f"a clip of {wavs.shape[1]} samples is too short for {self.name}: "
+                f"leave out clips of less than {self.front_end.minimum_samples} samples"
+                f" at {self.sample_rate} Hz"
+            )
+        return self.front_end(wavs)
+
+    def run(self, inputs):
+        """Inputs to logits (B, C) and the outputs of the chosen layers.
+
+        Returns
+        -------
+        logits : Tensor (B, C)
+        values : tuple of Tensor (B, channels, time, frequencies)
+            AST: the patches whose frames lie within the clip. wav2vec2 and its
+            relatives have one frequency.
+        """
+        outputs = self.network(
+            self.front_end.network_inputs(inputs),
+            output_hidden_states=True,
+            return_dict=True,
+        )
+        # The first of the hidden states is what the first layer is given.
+        values = tuple(
+            self.front_end.grid(outputs.hidden_states[layer + 1], inputs)
+            for layer in self.layers
+        )
+        return outputs.logits, values
+
+    def stages(self):
+        """The head, then the layers from the last to the first, then what is before.
+
+        Returns
+        -------
+        dict of str to list of nn.Module
+        """
+        base = self.network.base_model
+        layers = list(self.front_end.layers(self.network))
+        head = [part for part in self.network.children() if part is not base]
+        head += self.front_end.after_layers(self.network)
+        # Where the head takes a weighted sum of all layers.
+        weights = list(self.network.parameters(recurse=False))
+        stages = {"head": head + ([nn.ParameterList(weights)] if weights else [])}
+        for number in reversed(range(len(layers))):
+            stages[f"layers.{number}"] = [layers[number]]
+        stages["embeddings"] = _without(base, {*head, *layers})
+        return stages
+
+
+def _activation(config, activation, source):
+    """``softmax`` or ``sigmoid``, as the pipeline chooses where nobody else does."""
+    if activation == "auto":
+        several = config.problem_type == "multi_label_classification"
+        activation = "sigmoid" if several else "softmax"
+    if config.problem_type == "regression" or (
+        config.num_labels == 1 and activation == "softmax"
+    ):
+        raise SettingError(
+            f"pretrained_classifier: {source} has {config.num_labels} output and "
+            f"problem_type {config.problem_type}, which is no choice between classes: "
+            "give --pretrained_classifier a model with classes, or, for one tag, "
+            "--activation sigmoid"
+        )
+    return activation
+
+
+def _labels(config, source):
+    """Names of the classes, in the order of the logits."""
+    names = config.id2label
+    if sorted(names) != list(range(len(names))):
+        raise CheckpointError(
+            f"pretrained_classifier: id2label in config.json of {source} numbers its "
+            f"classes {sorted(names)}: number them from 0 on, without gaps"
+        )
+    return tuple(str(names[number]) for number in range(len(names)))
+
+
+def _chosen(representations, n_layers):
+    """Numbers of the layers, deepest first."""
+    if representations is None:
+        shares = range(1, N_REPRESENTATIONS + 1)
+        chosen = {-(-n_layers * share // N_REPRESENTATIONS) - 1 for share in shares}
+        return tuple(sorted(chosen, reverse=True))
+    if isinstance(representations, (int, str)):
+        representations = [representations]
+    numbers = {f"layers.{number}": number for number in range(n_layers)}
+    names = [f"layers.{i}" if type(i) is int else str(i) for i in representations]
+    if not names or len({*names}) < len(names) or not {*names} <= {*numbers}:
+        raise SettingError(
+            f"representations is {list(representations)}: give --representations "
+            f"different layers from 0 to {n_layers - 1}, such as [{n_layers - 1}], or "
+            "null for four that are spread over depth"
+        )
+    return tuple(sorted((numbers[name] for name in names), reverse=True))
+
+
+def _without(module, taken):
+    """The largest modules with parameters that hold none of those that are taken."""
+    if module in taken or not any(True for _ in module.parameters()):
+        return []
+    if taken.isdisjoint(module.modules()):
+        return [module]
+    return [part for child in module.children() for part in _without(child, taken)]

@@ -1,0 +1,265 @@
+"""What differs between the families of audio classifiers in ``transformers``.
+
+A family says what its network takes, as a differentiable function of waveforms that
+equals the family's feature extractor, and where the hidden states of its layers stand
+in time and frequency. Families whose extractor is not rebuilt here are refused.
+"""
+
+import torch
+from torch import nn
+
+from lmac_td.contracts import Geometry
+from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.nn.kaldi import KaldiFilterbank
+
+
+class SpectrogramPatches(nn.Module):
+    """AST: patches of a normalised Kaldi filterbank, as ``ASTFeatureExtractor``.
+
+    The network takes ``max_length`` frames. What the extractor pads with is no part of
+    the inputs: :meth:`network_inputs` adds it, so that the inputs show how long a clip
+    is, and the grid of patches is cut where the clip ends.
+
+    Arguments
+    ---------
+    config : transformers.ASTConfig
+    extractor : transformers.ASTFeatureExtractor
+
+    Raises
+    ------
+    CheckpointError
+        If model and extractor contradict each other.
+    """
+
+    extractor = "ASTFeatureExtractor"
+    special_tokens = 2  # class and distillation
+
+    def __init__(self, config, extractor):
+        super().__init__()
+        for name in ("max_length", "num_mel_bins"):
+            expected, found = getattr(config, name), getattr(extractor, name)
+            if expected != found:
+                raise CheckpointError(
+                    f"pretrained_classifier: its model has {name} {expected}, its "
+                    f"feature extractor {found}: save both of the same model"
+                )
+        self.filterbank = KaldiFilterbank(
+            extractor.sampling_rate, extractor.num_mel_bins
+        )
+        self.max_frames = extractor.max_length
+        normalise = extractor.do_normalize
+        self.mean = extractor.mean if normalise else 0.0
+        self.scale = 2 * extractor.std if normalise else 1.0
+        self.channels = config.hidden_size
+        self.patch = config.patch_size
+        self.time_stride = config.time_stride
+        self.frequency_stride = config.frequency_stride
+        self.n_mels = extractor.num_mel_bins
+        self.frequencies = (self.n_mels - self.patch) // self.frequency_stride + 1
+        self.minimum_samples = self.filterbank.frame_samples
+
+    def forward(self, wavs):
+        """(B, T) to normalised log-mel (B, frames, n_mels), at most ``max_length``."""
+        wavs = wavs[:, : self.filterbank.n_samples(self.max_frames)]
+        return (self.filterbank(wavs) - self.mean) / self.scale
+
+    def network_inputs(self, inputs):
+        """Inputs (B, frames, n_mels) to (B, max_length, n_mels).
+
+        The extractor pads with 0 before it normalises.
+        """
+        missing = self.max_frames - inputs.shape[1]
+        silence = (0.0 - self.mean) / self.scale
+        return nn.functional.pad(inputs, (0, 0, 0, missing), value=silence)
+
+    def geometry(self, name):
+        """:class:`Geometry` of a layer's patches, ``patch`` frames by ``patch`` bands.
+
+        Frame f covers ``frame_samples`` samples from sample f * hop on.
+        """
+        hop, frame = self.filterbank.hop_samples, self.filterbank.frame_samples
+        return Geometry(
+            name,
+            self.channels,
+            self.frequencies,
+            self.time_stride * hop,
+            (self.patch - 1) / 2 * hop + (frame - 1) / 2,
+            bands=self._bands(),
+        )
+
+    def _bands(self):
+        """(frequencies, n_mels): patches that share a band have even shares in it."""
+        entries = torch.arange(self.frequencies).unsqueeze(1)
+        centres = entries * self.frequency_stride + (self.patch - 1) / 2
+        distance = (torch.arange(self.n_mels) - centres).abs()
+        covered = distance <= (self.patch - 1) / 2
+        # Bands that no patch covers go with the patch beside them.
+        nearest = distance == distance.min(dim=0, keepdim=True).values
+        bands = torch.where(covered.any(dim=0), covered, nearest).float()
+        return bands / bands.sum(dim=0)
+
+    def grid(self, hidden, inputs):
+        """Hidden states (B, tokens, channels) to (B, channels, time, frequencies).
+
+        Patches stand one frequency after the other. Those of the first frames are kept:
+        all whose frames lie within the clip, and at least one.
+        """
+        patches = hidden[:, self.special_tokens :].unflatten(1, (self.frequencies, -1))
+        time = max(1, (inputs.shape[1] - self.patch) // self.time_stride + 1)
+        return patches.permute(0, 3, 2, 1)[:, :, :time]  # (B, C, time, frequencies)
+
+    def layers(self, network):
+        """The layers whose outputs are the hidden states, the first one first."""
+        return network.base_model.layers
+
+    def after_layers(self, network):
+        """Modules of the base model between the last layer and the head."""
+        return [network.base_model.layernorm]
+
+
+class WaveformSequence(nn.Module):
+    """wav2vec2 and its relatives: waveforms, as ``Wav2Vec2FeatureExtractor`` has them.
+
+    Arguments
+    ---------
+    config : transformers.PretrainedConfig
+    extractor : transformers.Wav2Vec2FeatureExtractor
+    """
+
+    extractor = "Wav2Vec2FeatureExtractor"
+    frequencies = 1
+
+    def __init__(self, config, extractor):
+        super().__init__()
+        self.normalise = extractor.do_normalize
+        self.channels = config.hidden_size
+        hop, field = 1, 1  # of the convolutions, in samples
+        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+            field += (kernel - 1) * hop
+            hop *= stride
+        # SEW averages some entries before its layers.
+        squeeze = getattr(config, "squeeze_factor", 1)
+        self.minimum_samples = field + (squeeze - 1) * hop
+        self.hop_samples = squeeze * hop
+
+    def forward(self, wavs):
+        """(B, T) to (B, T), each clip with mean 0 and variance 1 if it is asked for."""
+        if not self.normalise:
+            return wavs
+        variance = wavs.var(dim=1, correction=0, keepdim=True)
+        return (wavs - wavs.mean(dim=1, keepdim=True)) / (variance + 1e-7).sqrt()
+
+    def network_inputs(self, inputs):
+        """The same: the network takes clips of any length."""
+        return inputs
+
+    def geometry(self, name):
+        """:class:`Geometry` of a layer's sequence, centred on its receptive fields."""
+        return Geometry(
+            name, self.channels, 1, self.hop_samples, (self.minimum_samples - 1) / 2
+        )
+
+    def grid(self, hidden, inputs):
+        """Hidden states (B, time, channels) to (B, channels, time, 1)."""
+        return hidden.transpose(1, 2).unsqueeze(3)
+
+    def layers(self, network):
+        """The layers whose outputs are the hidden states, the first one first."""
+        encoder = network.base_model.encoder
+        # SEW-D has an encoder within its encoder.
+        return encoder.layers if hasattr(encoder, "layers") else encoder.encoder.layer
+
+    def after_layers(self, network):
+        """Modules of the base model between the last layer and the head."""
+        encoder, config = network.base_model.encoder, network.config
+        names = ["upsample"]
+        if getattr(config, "do_stable_layer_norm", config.model_type in NORM_LAST):
+            names.append("layer_norm")
+        return [part for name, part in encoder.named_children() if name in names]
+
+
+NORM_LAST = ("wav2vec2-conformer",)  # though no setting says so
+FAMILIES = {
+    "audio-spectrogram-transformer": SpectrogramPatches,
+    "data2vec-audio": WaveformSequence,
+    "hubert": WaveformSequence,
+    "sew": WaveformSequence,
+    "sew-d": WaveformSequence,
+    "unispeech": WaveformSequence,
+    "unispeech-sat": WaveformSequence,
+    "wav2vec2": WaveformSequence,
+    "wav2vec2-conformer": WaveformSequence,
+    "wavlm": WaveformSequence,
+}
+REFUSED = {
+    "wav2vec2-bert": "it takes the stacked filterbanks of SeamlessM4TFeatureExtractor",
+    "whisper": "it takes the log-mel spectrograms of WhisperFeatureExtractor",
+}
+
+
+def require_family(model_type, source):
+    """The family of a model.
+
+    Arguments
+    ---------
+    model_type : str
+        Of its configuration.
+    source : str
+        For the message.
+
+    Returns
+    -------
+    type
+        Of ``FAMILIES``.
+
+    Raises
+    ------
+    SettingError
+        If it has none.
+
+    Example
+    -------
+    >>> require_family("whisper", "some/model")
+    Traceback (most recent call last):
+    lmac_td.errors.SettingError: pretrained_classifier: some/model is of the family \
+whisper, which is not supported: it takes the log-mel spectrograms of \
+WhisperFeatureExtractor, which have no differentiable twin here; give a model \
+of audio-spectrogram-transformer, data2vec-audio, hubert, sew, sew-d, unispeech, \
+unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
+    """
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    reason = "it is no audio classifier of transformers"
+    if model_type in REFUSED:
+        reason = f"{REFUSED[model_type]}, which have no differentiable twin here"
+    raise SettingError(
+        f"pretrained_classifier: {source} is of the family {model_type}, which is not "
+        f"supported: {reason}; give a model of {', '.join(FAMILIES)}"
+    )
+
+
+def front_end(config, extractor, source):
+    """The family's front end for one model.
+
+    Arguments
+    ---------
+    config : transformers.PretrainedConfig
+    extractor : transformers.FeatureExtractionMixin
+        That was saved beside the model.
+    source : str
+        For the message.
+
+    Raises
+    ------
+    SettingError
+        If the family, or this extractor of it, is not supported.
+    """
+    family = require_family(config.model_type, source)
+    found = type(extractor).__name__
+    if found != family.extractor:
+        raise SettingError(
+            f"pretrained_classifier: {source} has the feature extractor {found}, which "
+            f"is not supported: a {config.model_type} is supported with "
+            f"{family.extractor} alone"
+        )
+    return family(config, extractor)

@@ -1,0 +1,239 @@
+"""Find and read a classifier that ``transformers`` saved.
+
+A source is a folder that ``save_pretrained`` filled with a model and its feature
+extractor, or the id of such a model on the Hugging Face hub. Its description is read
+before its weights are fetched, so that a model that is not supported costs no download.
+"""
+
+import contextlib
+import functools
+import importlib
+from pathlib import Path
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import HTTPError
+from speechbrain.utils.distributed import run_on_main
+
+from lmac_td.errors import CheckpointError, SettingError
+
+CONFIG = "config.json"
+EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
+# Of one file or of several; safetensors are taken where a model has both.
+WEIGHTS = (
+    ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
+)
+# What SpecAugment puts in the place of frames that it masks, in training alone.
+UNUSED = "masked_spec_embed"
+
+
+def import_transformers():
+    """The package, imported on first use: it is an optional dependency and slow.
+
+    Raises
+    ------
+    SettingError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise SettingError(
+            "classifier: HuggingFaceClassifier needs the package transformers: `pip "
+            'install "lmac-td[huggingface]"`'
+        ) from error
+
+
+class PretrainedFiles:
+    """The files of one pretrained classifier.
+
+    Arguments
+    ---------
+    source : str or Path
+        The setting ``pretrained_classifier``: a folder, or an id on the hub. A folder
+        that exists wins over an id.
+    download_folder : str or Path, optional
+        Where downloads are kept; by default the hub's own cache.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    SettingError
+        If the source is not set, or transformers is not installed.
+    CheckpointError
+        From every method, if files are missing, damaged or cannot be fetched.
+    """
+
+    def __init__(self, source, download_folder=None, revision=None):
+        if not source:
+            raise SettingError(
+                "pretrained_classifier is not set: give --pretrained_classifier a "
+                "folder that save_pretrained wrote, or a Hugging Face hub id"
+            )
+        self.source = str(source)
+        self.download_folder = download_folder
+        self.revision = revision
+        self.transformers = import_transformers()
+
+    @property
+    def is_local(self):
+        """Whether the source is a folder."""
+        return Path(self.source).is_dir()
+
+    def fetch(self, patterns):
+        """The folder that holds the files of these names, after a download if needed.
+
+        Arguments
+        ---------
+        patterns : sequence of str
+            With wildcards.
+
+        Returns
+        -------
+        Path
+        """
+        if self.is_local:
+            return Path(self.source)
+        request = {
+            "repo_id": self.source,
+            "revision": self.revision,
+            "cache_dir": self.download_folder,
+            "allow_patterns": list(patterns),
+        }
+        try:
+            run_on_main(huggingface_hub.snapshot_download, kwargs=request)
+            folder = huggingface_hub.snapshot_download(**request, local_files_only=True)
+        except (OSError, ValueError, HTTPError) as error:
+            raise CheckpointError(
+                f"pretrained_classifier: {self.source} is no folder and could not be "
+                "fetched from the Hugging Face hub "
+                f"({type(error.__cause__ or error).__name__}); check the name and the "
+                "network, or give a folder that save_pretrained wrote"
+            ) from error
+        return Path(folder)
+
+    @functools.cached_property
+    def _description(self):
+        return self.fetch([CONFIG, *EXTRACTORS])
+
+    def read_config(self):
+        """The model's configuration, of ``config.json``."""
+        folder = self._description
+        if not (folder / CONFIG).is_file():
+            raise CheckpointError(
+                f"pretrained_classifier: {self.source} has no {CONFIG}: give a folder "
+                "that save_pretrained wrote, or a Hugging Face hub id"
+            )
+        with self._reading(CONFIG):
+            return self.transformers.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+
+    def read_extractor(self):
+        """The feature extractor that was saved beside the model."""
+        folder = self._description
+        if not any((folder / name).is_file() for name in EXTRACTORS):
+            raise CheckpointError(
+                f"pretrained_classifier: {self.source} has no {EXTRACTORS[0]}: save "
+                "the model's feature extractor into it by save_pretrained"
+            )
+        with self._reading(EXTRACTORS[0]):
+            return self.transformers.AutoFeatureExtractor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+
+    def read_network(self, config):
+        """The model with its trained weights, in float32 and evaluation mode.
+
+        Arguments
+        ---------
+        config : transformers.PretrainedConfig
+
+        Returns
+        -------
+        transformers.PreTrainedModel
+
+        Raises
+        ------
+        CheckpointError
+            Also if weights are missing, of other sizes or too many: transformers would
+            draw them at random or leave them out.
+        """
+        folder = self._fetch_weights()
+        with (
+            self._reading("the file of its weights"),
+            torch.random.fork_rng(devices=[]),
+            _quiet(self.transformers),
+        ):
+            model = self.transformers.AutoModelForAudioClassification
+            network, report = model.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # reported; refused below
+                output_loading_info=True,
+            )
+        self._require_all_weights(network, report)
+        if hasattr(network.base_model, UNUSED):  # no parameter of the decision
+            delattr(network.base_model, UNUSED)
+        return network.eval()
+
+    def _fetch_weights(self):
+        for patterns in WEIGHTS:
+            folder = self.fetch(patterns)
+            if any(True for pattern in patterns for _ in folder.glob(pattern)):
+                return folder
+        raise CheckpointError(
+            f"pretrained_classifier: {self.source} has no weights (model.safetensors "
+            "or pytorch_model.bin): save the model into it by save_pretrained"
+        )
+
+    def _require_all_weights(self, network, report):
+        own = f"{network.base_model_prefix}."
+        faults = {
+            "have no": report["missing_keys"],
+            "have another size of": {key for key, *_ in report["mismatched_keys"]},
+            f"have more than {CONFIG} describes:": {
+                key for key in report["unexpected_keys"] if key.startswith(own)
+            },
+        }
+        for fault, keys in faults.items():
+            keys = sorted(key for key in keys if not key.endswith(UNUSED))
+            if keys:
+                raise CheckpointError(
+                    f"pretrained_classifier: the weights of {self.source} {fault} "
+                    f"{keys[0]}: give a model that was trained and saved as "
+                    f"{type(network).__name__}"
+                )
+
+    @contextlib.contextmanager
+    def _reading(self, what):
+        try:
+            yield
+        # Whatever transformers raises on files that are damaged, of a format that is
+        # not known or that contradict each other: it has no class of errors for them.
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+            raise CheckpointError(
+                f"pretrained_classifier: {what} of {self.source} cannot be read "
+                f"({type(error).__name__}: {reason}); save or download the model again"
+            ) from error
+
+
+@contextlib.contextmanager
+def _quiet(transformers):
+    """No progress bar and no table of weights on stderr; what is wrong is raised."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,80 @@
+"""Kaldi's log-mel filterbank, batched and differentiable.
+
+The features of ``compute-fbank-feats`` in Kaldi, as ``torchaudio.compliance.kaldi``
+computes them for one clip: frames of 25 ms every 10 ms that lie within the clip, each
+without its mean, pre-emphasised and windowed; the power of its FFT; triangular filters
+that are equally wide on the mel scale; the logarithm. Nothing is random: no dither.
+"""
+
+import torch
+from torch import nn
+from torchaudio.compliance.kaldi import get_mel_banks
+
+FRAME_MS = 25.0
+HOP_MS = 10.0
+PREEMPHASIS = 0.97
+LOW_HZ = 20.0
+
+
+class KaldiFilterbank(nn.Module):
+    """Log of the mel energies of each frame, with a Hann window, always in float32.
+
+    The energies are floored at float32's epsilon, as in Kaldi, so that values and
+    gradients are finite at digital silence; the gradient below the floor is 0.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    n_mels : int
+        Triangular filters between 20 Hz and half the sample rate.
+
+    Example
+    -------
+    >>> filterbank = KaldiFilterbank(16000, 128)
+    >>> filterbank(torch.randn(2, 16000)).shape
+    torch.Size([2, 98, 128])
+    """
+
+    def __init__(self, sample_rate, n_mels):
+        super().__init__()
+        self.frame_samples = int(sample_rate * FRAME_MS * 0.001)
+        self.hop_samples = int(sample_rate * HOP_MS * 0.001)
+        self.n_fft = 1 << (self.frame_samples - 1).bit_length()
+        window = torch.hann_window(self.frame_samples, periodic=False)
+        self.register_buffer("window", window, persistent=False)
+        # The last three would warp frequencies: a factor of 1 leaves them as they are.
+        banks, _ = get_mel_banks(
+            n_mels, self.n_fft, float(sample_rate), LOW_HZ, 0.0, 100.0, -500.0, 1.0
+        )
+        # No filter covers the highest bin.
+        matrix = nn.functional.pad(banks, (0, 1)).T.contiguous()  # (bins, n_mels)
+        self.register_buffer("matrix", matrix, persistent=False)
+
+    def n_frames(self, n_samples):
+        """Number of frames within a clip of ``n_samples``; 0 below one frame."""
+        return max(0, 1 + (n_samples - self.frame_samples) // self.hop_samples)
+
+    def n_samples(self, n_frames):
+        """Number of samples that ``n_frames`` cover."""
+        return (n_frames - 1) * self.hop_samples + self.frame_samples
+
+    def forward(self, wavs):
+        """Waveforms (B, T) to log energies (B, frames, n_mels).
+
+        Raises
+        ------
+        RuntimeError
+            If T is less than one frame.
+        """
+        with torch.autocast(wavs.device.type, enabled=False):
+            frames = wavs.float().unfold(1, self.frame_samples, self.hop_samples)
+            frames = frames - frames.mean(dim=2, keepdim=True)
+            # Before the first sample of a frame stands the same sample.
+            before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+            frames = (frames - PREEMPHASIS * before) * self.window
+            spectrum = torch.fft.rfft(frames, self.n_fft)  # (B, frames, bins)
+            # Not abs().square(): the gradient of abs is NaN below float32's normals.
+            power = spectrum.real.square() + spectrum.imag.square()
+            floor = torch.finfo(torch.float32).eps
+            return (power @ self.matrix).clamp(min=floor).log()
