@@ -42,7 +42,7 @@ class Part:
 
     name: str
     limit_s: float = 60
-    least_s: float = 15
+    least_s: float = 20
 
 
 # In the order of their worth: the last ones are the first to be skipped.
@@ -102,7 +102,6 @@ def main(argv=None):
     end += options.budget
     folder = Path(options.folder).resolve()
     figures.clear(folder)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the part, too
     say(f"Figures go to {folder}")
     found = environment.check(options.dry, options.install, options.budget / 4)
     status = {"dry": options.dry, "environment": found.lines, "parts": []}
@@ -155,6 +154,13 @@ def run_part(part, folder, status, end, dry):
     say(f"{part.name} {told} ({record['seconds']:.0f} s)")
 
 
+def command(name, folder, until, dry):
+    """The command line of a part -> list of str."""
+    line = [sys.executable, "-m", "benchmarks.gpu.parts", "--part", name]
+    line += ["--folder", str(folder), "--until", f"{until:.1f}"]
+    return [*line, "--dry"] if dry else line
+
+
 def process(name, folder, seconds, dry):
     """Run a part in a process -> its status, and a note for a reader.
 
@@ -167,15 +173,12 @@ def process(name, folder, seconds, dry):
         After which it and its children are stopped.
     dry : bool
     """
-    command = [sys.executable, "-m", "benchmarks.gpu.parts", "--part", name]
-    command += ["--folder", str(folder), "--seconds", f"{seconds:.1f}"]
-    command += ["--dry"] if dry else []
     with open(folder / figures.LOG, "a+", encoding="utf-8", errors="replace") as log:
         log.write(f"\n== {name}\n")
         log.flush()
         begin = log.tell()
         child = subprocess.Popen(
-            command,
+            command(name, folder, time.time() + seconds, dry),
             cwd=environment.ROOT,  # recipes are named from there
             env={**os.environ, **(DRY_ENVIRONMENT if dry else {})},
             stdout=log,
