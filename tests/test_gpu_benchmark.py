@@ -220,12 +220,12 @@ def test_an_evaluation_takes_weights_and_precision():
 @pytest.mark.slow
 def test_a_dry_run_writes_every_figure(tmp_path):
     done = subprocess.run(
-        [SCRIPT, "--dry", str(tmp_path)],
+        [SCRIPT, "--dry", str(tmp_path), "--budget", "900"],  # CPUs may be busy
         env={**os.environ, "PYTHON": sys.executable},
         cwd=tmp_path,  # any folder
         capture_output=True,
         text=True,
-        timeout=480,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
