@@ -200,6 +200,8 @@ class Classifier(nn.Module):
         Where the inputs are log(1 + mel), the filters.
     differentiable : bool
         Whether gradients reach the waveform; False for a black box.
+    batch_limit : int or None
+        The most clips that :meth:`classify` gives the network at once; None for any.
     dither_db : float or None
         Level of seeded white noise, dB of full scale, that is added to every sound
         before the network takes it: where gradients at digital silence are not finite.
@@ -210,6 +212,7 @@ class Classifier(nn.Module):
     threshold = 0.5
     geometry = ()
     differentiable = True
+    batch_limit = None
     dither_db = None
 
     def __init__(self):
@@ -380,7 +383,7 @@ class Classifier(nn.Module):
         return self(self.inputs_of(wavs))
 
     def classify(self, *inputs):
-        """Classify several batches in one pass.
+        """Classify several batches, in one pass unless ``batch_limit`` says otherwise.
 
         Arguments
         ---------
@@ -392,7 +395,9 @@ class Classifier(nn.Module):
         tuple of Tensor
             The logits (B_i, C) of each.
         """
-        logits, _ = self.run(torch.cat(inputs))
+        joined = torch.cat(inputs)
+        parts = joined.split(self.batch_limit or len(joined))
+        logits = torch.cat([self.run(part)[0] for part in parts])
         return logits.split([len(batch) for batch in inputs])
 
     def probabilities(self, logits):

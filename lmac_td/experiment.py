@@ -454,17 +454,17 @@ def read_settings(folder):
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {RENAMED.get(name, name): value for name, value in settings.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
 
 
 def content_of(folder):
-    """A word for what was trained into a folder, another one when it is trained anew.
+    """A fingerprint of what was trained into a folder; training anew changes it.
 
     Arguments
     ---------
     folder : str
-        Of a classifier, a dictionary or an interpreter.
+        Of a classifier, a dictionary or an interpreter, or a file of weights.
 
     Returns
     -------
@@ -473,6 +473,7 @@ def content_of(folder):
     """
     best = find_best(Path(folder) / "save")
     files = [
+        *([Path(folder)] if Path(folder).is_file() else []),
         *(
             path
             for kind in ("*.ckpt", "*.npy", "*.safetensors", "*.pt")

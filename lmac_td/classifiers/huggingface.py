@@ -24,6 +24,8 @@ from lmac_td.features import bands_of_bins
 from lmac_td.nn.kaldi import mel_matrix
 
 N_REPRESENTATIONS = 4
+# Clips that a transformer is given at once: its attention takes much memory.
+BATCH_LIMIT = 16
 
 
 class HuggingFaceClassifier(Classifier):
@@ -101,6 +103,7 @@ class HuggingFaceClassifier(Classifier):
         )
         self.network = files.read_network(config)
         self.name = type(self.network).__name__
+        self.batch_limit = BATCH_LIMIT
         self.freeze()
 
     def inputs(self, wavs):
