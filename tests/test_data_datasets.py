@@ -10,7 +10,8 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.audio import save_audio
-from lmac_td.data.datasets import OUTPUT_KEYS, NewVisits, make_dataset
+from lmac_td.data.datasets import OUTPUT_KEYS, make_dataset
+from lmac_td.data.epoch_seeds import EpochSeededSampler
 from lmac_td.data.interference import OtherClasses, WhiteNoise
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.noise import NoisePool
@@ -143,11 +144,11 @@ def test_training_mixtures_always_change(five, pool, num_workers):
 
 def drawn(dataset, epochs, seed=3, **kwargs):
     """[{clip id: its interference}] of a training's epochs."""
-    visits = NewVisits(dataset, seed)
-    loader = make_dataloader(dataset, batch_size=2, sampler=visits, **kwargs)
+    sampler = EpochSeededSampler(dataset, seed)
+    loader = make_dataloader(dataset, batch_size=2, sampler=sampler, **kwargs)
     found = []
     for epoch in epochs:
-        visits.set_epoch(epoch)
+        sampler.set_epoch(epoch)
         found.append({})
         for batch in loader:
             found[-1] |= dict(zip(batch.id, batch.interference.data, strict=True))
@@ -188,11 +189,11 @@ def test_reading_leaves_the_global_generator_alone(five, pool):
     assert torch.equal(torch.rand(1), ours)
 
 
-def test_fixed_mixtures_do_not_depend_on_the_visit(five, pool):
+def test_fixed_mixtures_do_not_depend_on_the_epoch(five, pool):
     dataset = make_dataset(five, "in_domain", pool, mixing_seed=0)
-    for visit in ((3, 1), (3, 2), None):
+    for epoch_seed in ((3, 1), (3, 2), None):
         assert torch.equal(
-            dataset[2, visit]["interference"], dataset[2]["interference"]
+            dataset[2, epoch_seed]["interference"], dataset[2]["interference"]
         )
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.dataio.sampler import ReproducibleRandomSampler
 
 from lmac_td.data.cache import load_decoded
+from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.interference import OtherClasses, WhiteNoise
 from lmac_td.data.mixing import CLEAN_DB, require_sound
-from lmac_td.data.noise import NoisePool, fixed_generator
+from lmac_td.data.noise import NoisePool
 from lmac_td.errors import SettingError, require_choice
+from lmac_td.random import seeded_generator
 
 OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "class_index"]
 CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
@@ -49,16 +49,16 @@ def make_dataset(
     snr_db : float
         Power of the clip over that of the interference, dB.
     mixing_seed : int, optional
-        The same mixtures at every visit, chosen by this seed. ``None`` draws noise
-        anew: by the visit where a loader's sampler is :class:`NewVisits`, else from
-        torch's global generator of the process that reads; only for
-        :data:`TRAINING_CONDITIONS`.
+        The same mixtures every time, drawn by this seed. ``None`` draws new noise: by
+        the seed and the epoch where the loader has an
+        :class:`~lmac_td.data.epoch_seeds.EpochSeededSampler`, else from torch's global
+        generator of the process that reads; only for :data:`TRAINING_CONDITIONS`.
     clean_probability : float
         How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
 
     Returns
     -------
-    VisitedDataset
+    EpochSeededDataset
         Its items are ``id``, ``clip`` and ``interference`` (each (T,), float32, as
         decoded), ``snr_db`` (a float, infinite where the clip stays clean, with an
         interference of zeros) and ``class_index``.
@@ -115,87 +115,15 @@ def make_dataset(
         )
 
     mixer = Mixer(condition, interference, snr_db, mixing_seed, clean_probability)
-    dataset = VisitedDataset(json.loads(Path(manifest).read_text(encoding="utf-8")))
+    dataset = EpochSeededDataset(json.loads(Path(manifest).read_text(encoding="utf-8")))
     # One call makes all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
         mixer,
-        takes=["id", "wav", "visit"],
+        takes=["id", "wav", "epoch_seed"],
         provides=["clip", "interference", "snr_db"],
     )
     dataset.set_output_keys(OUTPUT_KEYS)
     return dataset
-
-
-class VisitedDataset(DynamicItemDataset):
-    """A dataset that may be told at which visit a clip is read.
-
-    An index is a number, or a number and the visit, as :class:`NewVisits` gives it:
-    whichever worker reads the clip then reads the same.
-
-    Arguments
-    ---------
-    clips : dict of str to dict
-        A manifest.
-    """
-
-    def __init__(self, clips, *args, **kwargs):
-        clips = {clip_id: clip | {"visit": None} for clip_id, clip in clips.items()}
-        super().__init__(clips, *args, **kwargs)
-
-    def __getitem__(self, index):
-        """Items of one clip; see ``DynamicItemDataset``."""
-        if not isinstance(index, tuple):
-            return super().__getitem__(index)
-        index, visit = index
-        clip_id = self.data_ids[index]
-        clip = self.data[clip_id] | {"visit": visit}
-        return self.pipeline.compute_outputs({"id": clip_id, **clip})
-
-
-class NewVisits(ReproducibleRandomSampler):
-    """Shuffles a training split and numbers its visits, by seed and epoch alone.
-
-    What a clip is mixed with is then drawn by the clip, the seed and the epoch: neither
-    the number of workers nor an interruption changes it.
-
-    Arguments
-    ---------
-    As of ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
-
-    Example
-    -------
-    >>> visits = NewVisits(range(3), seed=7)
-    >>> visits.set_epoch(2)
-    >>> sorted(visits)
-    [(0, (7, 2)), (1, (7, 2)), (2, (7, 2))]
-    """
-
-    def __iter__(self):
-        """(index, (seed, epoch)) of every clip."""
-        visit = (self.seed, self.epoch)
-        for index in super().__iter__():
-            yield index, visit
-
-
-def meet_anew(brain, dataset, loader, seed):
-    """Let a Brain meet a training split in another order, with other noise, each epoch.
-
-    Arguments
-    ---------
-    brain : speechbrain.Brain
-        Tells its ``train_sampler`` the epoch.
-    dataset : VisitedDataset
-    loader : dict
-        Arguments of ``make_dataloader``.
-    seed : int
-
-    Returns
-    -------
-    dict
-        The arguments with the sampler.
-    """
-    brain.train_sampler = NewVisits(dataset, seed)
-    return {**loader, "sampler": brain.train_sampler}
 
 
 @dataclass(frozen=True)
@@ -214,11 +142,11 @@ class Mixer:
     mixing_seed: int | None
     clean_probability: float
 
-    def __call__(self, clip_id, wav, visit):
+    def __call__(self, clip_id, wav, epoch_seed):
         """Return a decoded clip, its interference and their ratio in dB."""
         clip = load_decoded(wav)
         require_sound(clip, f"the clip {clip_id!r}")
-        seed = visit if self.mixing_seed is None else self.mixing_seed
+        seed = epoch_seed if self.mixing_seed is None else self.mixing_seed
         if self._stays_clean(clip_id, seed):
             return clip, torch.zeros_like(clip), CLEAN_DB
         if seed is None:
@@ -238,5 +166,5 @@ class Mixer:
             return True
         if self.clean_probability == 0:
             return False
-        generator = None if seed is None else fixed_generator(clip_id, "clean", seed)
+        generator = None if seed is None else seeded_generator(clip_id, "clean", seed)
         return torch.rand(1, generator=generator).item() < self.clean_probability

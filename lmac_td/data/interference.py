@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from lmac_td.data.cache import load_decoded
-from lmac_td.data.noise import fixed_generator
 from lmac_td.errors import DataError
+from lmac_td.random import seeded_generator
 
 
 class WhiteNoise:
@@ -38,14 +38,14 @@ class WhiteNoise:
         Arguments
         ---------
         clip_id, condition, seed
-            As in :func:`lmac_td.data.noise.fixed_generator`.
+            As in :func:`lmac_td.random.seeded_generator`.
 
         Returns
         -------
         torch.Tensor
             (T,), float32, of variance 1.
         """
-        generator = fixed_generator(clip_id, condition, seed)
+        generator = seeded_generator(clip_id, condition, seed)
         return torch.randn(self.n_samples, generator=generator)
 
 
@@ -106,7 +106,7 @@ class OtherClasses:
         Arguments
         ---------
         clip_id, condition, seed
-            As in :func:`lmac_td.data.noise.fixed_generator`.
+            As in :func:`lmac_td.random.seeded_generator`.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class OtherClasses:
             if other["fold"] == own["fold"]
             and other["class_index"] != own["class_index"]
         ]
-        generator = fixed_generator(clip_id, condition, seed)
+        generator = seeded_generator(clip_id, condition, seed)
         drawn = torch.randint(len(candidates), (1,), generator=generator)
         return candidates[int(drawn)]
 

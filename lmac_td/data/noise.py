@@ -5,8 +5,6 @@ same stretch of the same file, a pure function of (clip id, condition, seed), so
 every method is scored on the same mixtures.
 """
 
-import hashlib
-import json
 import logging
 import math
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from lmac_td.audio import load_audio, read_mono
 from lmac_td.data.cache import decode_once, decoded_length, load_decoded
 from lmac_td.errors import DataError, LoadAudioError
+from lmac_td.random import seeded_generator
 
 logger = logging.getLogger(__name__)
 
@@ -235,7 +234,7 @@ class NoisePool:
         LoadAudioError
             The recording drawn is corrupt, empty or silent, or holds NaN.
         """
-        return self.random(fixed_generator(clip_id, condition, seed))
+        return self.random(seeded_generator(clip_id, condition, seed))
 
     def _open(self, path):
         """Length of a recording in samples, and a reader: start -> at most (T,)."""
@@ -272,35 +271,6 @@ class NoisePool:
         wav = load_audio(path, self.sample_rate, remedy=self._remedy)
         centred = int(wav.abs().argmax()) - self.n_samples // 2
         return max(0, min(centred, len(wav) - self.n_samples))
-
-
-def fixed_generator(clip_id, condition, seed):
-    """Make the source of chance of one clip in one condition.
-
-    Arguments
-    ---------
-    clip_id : str
-        The clip to be mixed with.
-    condition : str
-        The kind of mixture.
-    seed : int or tuple of int
-        The seed of the whole set of mixtures; in training, and the epoch.
-
-    Returns
-    -------
-    torch.Generator
-        The same in every process and on every machine.
-
-    Example
-    -------
-    >>> a = torch.rand(1, generator=fixed_generator("dog", "in_domain", 0))
-    >>> b = torch.rand(1, generator=fixed_generator("dog", "in_domain", 0))
-    >>> torch.equal(a, b)
-    True
-    """
-    # sha256, because Python salts its own hash of strings anew in every process.
-    digest = hashlib.sha256(json.dumps([clip_id, condition, seed]).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 def _randint(n, generator):

@@ -18,7 +18,8 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
-from lmac_td.data.datasets import TRAINING_CONDITIONS, meet_anew
+from lmac_td.data.datasets import TRAINING_CONDITIONS
+from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
@@ -157,7 +158,7 @@ def main(argv=None):
         hparams["epoch_counter"],
         train,
         data.dataset("valid"),
-        train_loader_kwargs=meet_anew(
+        train_loader_kwargs=use_epoch_seeded_sampler(
             brain, train, hparams["train_loader"], hparams["seed"]
         ),
         valid_loader_kwargs=hparams["eval_loader"],
