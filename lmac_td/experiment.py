@@ -36,7 +36,9 @@ RUN_SETTINGS = {
     *EVALUATION_MIXTURES,
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
-MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
+MIXTURE_SETTINGS = {
+    "data_folder", "dataset", "wham_folder", "wham_snr_db", "mixing_seed",
+}  # fmt: skip
 # Settings that name a folder with something that was trained before.
 PRETRAINED_SETTINGS = (
     "pretrained_classifier",
@@ -84,6 +86,7 @@ class Experiment:
             for name, value in self.hparams.items()
             if isinstance(value, (bool, int, float, str, list, type(None)))
         }
+        plain["dataset"] = self.hparams["dataset"].identity
         return plain | {
             f"content of {name}": content_of(self.hparams[name])
             for name in PRETRAINED_SETTINGS
@@ -95,7 +98,7 @@ class Experiment:
         """Where everything that the experiment makes is kept."""
         return Path(self.hparams["output_folder"])
 
-    def prepare(self, *splits, conditions):
+    def prepare(self, *splits, conditions, **more):
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`.
 
         Arguments
@@ -103,6 +106,8 @@ class Experiment:
         *splits : str
         conditions : sequence of str
             Those that the command mixes clips in.
+        **more
+            Further arguments.
 
         Returns
         -------
@@ -117,7 +122,9 @@ class Experiment:
                 "speech_snr_db": self.hparams["speech_snr_db"],
                 "snr": self.hparams["snr"],
             }
-        return self.hparams["prepare"](splits, conditions=conditions, **settings)
+        return self.hparams["prepare"](
+            splits, conditions=conditions, **settings, **more
+        )
 
     def check_resumable(self):
         """Refuse an output folder whose checkpoints are of other settings.
@@ -193,7 +200,7 @@ class Experiment:
         for source in PRETRAINED_SETTINGS:
             folder = self.hparams.get(source)
             trained = read_settings(folder) if folder else {}
-            if trained.get("data_folder") != self.hparams["data_folder"]:
+            if not self._is_of_this_data_set(trained):
                 continue
             for name in ("valid_fold_nums", "test_fold_nums"):
                 seen = set(trained["train_fold_nums"]) & set(self.hparams[name])
@@ -202,6 +209,13 @@ class Experiment:
                         f"{folder} was trained on fold {min(seen)} of {name}: take "
                         f"that out of --{name}, or give another {source}"
                     )
+
+    def _is_of_this_data_set(self, trained):
+        """Whether something with these settings was trained on this data set."""
+        if "dataset" in trained:
+            return trained["dataset"] == self.hparams["dataset"].identity
+        # Before data sources were named, there was the layout of ESC-50 alone.
+        return trained.get("data_folder") == self.hparams["data_folder"]
 
     def load_classifier(self):
         """The frozen classifier named by ``pretrained_classifier``.

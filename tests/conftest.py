@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmac_td.classifier import Cnn14, FrozenClassifier
 from lmac_td.data.corpus import generate_corpus
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.interpreters.lmac_td import LMACTD
@@ -114,12 +115,11 @@ def corpus(tmp_path_factory):
 def data_settings(corpus, tmp_path):
     """Arguments of ``lmac_td.data.prepare.prepare`` for the tiny corpus."""
     return {
-        "data_folder": corpus / "ESC-50",
+        "dataset": ESC50(corpus / "ESC-50"),
         "wham_folder": corpus / "wham_noise",
         "ljspeech_folder": corpus / "LJSpeech-1.1",
         "output_folder": tmp_path / "results",
         "fold_nums": {"train": [1], "valid": [4], "test": [5]},
-        "out_n_neurons": N_CLASSES,
         "sample_rate": SAMPLE_RATE,
         "signal_length_s": 1,
         "snr_db": 0,

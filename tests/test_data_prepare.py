@@ -15,6 +15,7 @@ from lmac_td.audio import save_audio
 from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
 
 
@@ -46,21 +47,25 @@ def test_samples_are_spread_over_the_classes(settings):
 
 
 def test_the_corpus_is_generated_when_asked_for(settings, tmp_path):
-    folders = {
-        "data_folder": tmp_path / "new" / "ESC-50",
-        "wham_folder": tmp_path / "new" / "wham_noise",
-    }
+    new = tmp_path / "new"
+
+    def source(wham_folder, **asked_for):
+        return {
+            "dataset": ESC50(new / "ESC-50", wham_folder=wham_folder, **asked_for),
+            "wham_folder": wham_folder,
+        }
+
     with pytest.raises(DataError, match="--data_folder"):
-        prepare(["test"], **{**settings, **folders})
+        prepare(["test"], **{**settings, **source(new / "wham_noise")})
     with pytest.raises(SettingError, match="wham_noise"):
         prepare(
             ["test"],
-            generate_corpus=True,
-            **{**settings, **folders, "wham_folder": tmp_path / "noise"},
+            **{**settings, **source(tmp_path / "noise", generate_corpus=True)},
         )
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "results").exists()
-    data = prepare(["test"], generate_corpus=True, **{**settings, **folders})
+    made = source(new / "wham_noise", generate_corpus=True)
+    data = prepare(["test"], **{**settings, **made})
     assert len(data.dataset("test")) == 160
 
 
@@ -199,7 +204,7 @@ def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_pa
     settings["fold_nums"]["test"] = [5]
     reference = all_digests(prepare(["test"], conditions=CONDITIONS, **settings))
     folder = tmp_path / "copy"
-    shutil.copytree(settings["data_folder"], folder)
+    shutil.copytree(settings["dataset"].folder, folder)
     table = folder / "meta" / "esc50.csv"
     with open(table, newline="") as file:
         head, *rows = csv.reader(file)
@@ -211,7 +216,7 @@ def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_pa
     with open(table, "w", newline="") as file:
         csv.writer(file).writerows([head, *reversed(rows)])
     settings |= {
-        "data_folder": folder,
+        "dataset": ESC50(folder),
         "output_folder": tmp_path / "other results",
         "fold_nums": {"train": [1, 2], "valid": [3, 4], "test": [5]},
     }
@@ -263,7 +268,7 @@ def test_speech_may_lie_flat_and_be_shorter_than_a_clip(settings, tmp_path):
 
 def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
     folder = tmp_path / "copy"
-    shutil.copytree(settings["data_folder"], folder)
+    shutil.copytree(settings["dataset"].folder, folder)
     table = folder / "meta" / "esc50.csv"
     lines = [
         line
@@ -271,7 +276,7 @@ def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
         if not line.startswith("5-") or ",dog," in line
     ]
     table.write_text("\n".join(lines) + "\n")
-    settings |= {"data_folder": folder}
+    settings |= {"dataset": ESC50(folder)}
     settings["fold_nums"]["test"] = [5]
     with pytest.raises(DataError, match=r"one class.*--test_fold_nums"):
         prepare(["test"], conditions=["mixtures"], **settings)
@@ -285,10 +290,9 @@ def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
         earlier.mkdir(exist_ok=True)
         copy(corpus / part, earlier / part)
     settings |= {
-        "data_folder": earlier / "ESC-50",
+        "dataset": ESC50(earlier / "ESC-50", generate_corpus=True),
         "wham_folder": earlier / "wham_noise",
         "ljspeech_folder": earlier / "LJSpeech-1.1",
-        "generate_corpus": True,
     }
     # It goes on to serve what needs no speech.
     prepare(["test"], conditions=["in_domain", "mixtures"], **settings)
@@ -315,12 +319,11 @@ def test_every_condition_of_real_recordings(real_data, real_speech, tmp_path):
     """Ogg files, some padded, others cut; voices at 16 and 22.05 kHz."""
     data = prepare(
         ["test"],
-        data_folder=real_data[0],
+        dataset=ESC50(real_data[0]),
         wham_folder=real_data[1],
         ljspeech_folder=real_speech,
         output_folder=tmp_path / "results",
         fold_nums={"train": [1, 2], "valid": [3], "test": [4]},
-        out_n_neurons=10,
         sample_rate=16000,
         signal_length_s=5,
         snr_db=0,

@@ -41,7 +41,7 @@ def make_dataset(
     Arguments
     ---------
     manifest : str or Path
-        Written by :func:`lmac_td.data.esc50.prepare_esc50`.
+        Written by :func:`lmac_td.data.manifests.write_manifests`.
     condition : str
         One of :data:`CONDITIONS`; ``"clean"`` is the clip alone.
     interference : NoisePool, OtherClasses or WhiteNoise, optional
@@ -74,15 +74,16 @@ def make_dataset(
     >>> import tempfile
     >>> from speechbrain.dataio.dataloader import make_dataloader
     >>> from lmac_td.data.corpus import generate_corpus
-    >>> from lmac_td.data.esc50 import prepare_esc50
+    >>> from lmac_td.data.manifests import write_manifests
     >>> from lmac_td.data.mixing import mixtures_of
     >>> from lmac_td.data.noise import NoisePool
+    >>> from lmac_td.data.sources.esc50 import ESC50
     >>> root = tempfile.TemporaryDirectory()
     >>> corpus = generate_corpus(
     ...     f"{root.name}/corpus", clips_per_class_and_fold=1, duration_s=0.5
     ... )
-    >>> manifests = prepare_esc50(
-    ...     corpus / "ESC-50", f"{root.name}/results", {"test": [5]}, out_n_neurons=10,
+    >>> manifests, _ = write_manifests(
+    ...     ESC50(corpus / "ESC-50"), f"{root.name}/results", {"test": [5]},
     ...     sample_rate=16000, signal_length_s=0.5, cache_folder=f"{root.name}/cache",
     ... )
     >>> pool = NoisePool(corpus / "wham_noise" / "tt", 16000, signal_length_s=0.5)

@@ -58,8 +58,8 @@ class OtherClasses:
     Arguments
     ---------
     manifest : str or Path
-        Written by :func:`lmac_td.data.esc50.prepare_esc50`. Which other folds it holds
-        changes no mixture.
+        Written by :func:`lmac_td.data.manifests.write_manifests`. Which other folds it
+        holds changes no mixture.
 
     Raises
     ------

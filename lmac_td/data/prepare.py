@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lmac_td.data import corpus
 from lmac_td.data.datasets import CONDITIONS, TRAINING_CONDITIONS, make_dataset
-from lmac_td.data.download import download_esc50
-from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
 from lmac_td.data.interference import OtherClasses, WhiteNoise
+from lmac_td.data.manifests import write_manifests
 from lmac_td.data.mixing import PUBLISHED_SNR_DB
 from lmac_td.data.noise import NoisePool, speech_folder, wham_split_folder
+from lmac_td.data.sources.base import read_source
 from lmac_td.errors import DataError, SettingError, require_choice, require_number
 
 
@@ -75,19 +75,17 @@ class PreparedData:
 
 def prepare(
     splits,
-    data_folder,
+    dataset,
     wham_folder,
     output_folder,
     fold_nums,
-    out_n_neurons,
     sample_rate,
     signal_length_s,
     snr_db,
     mixing_seed,
     cache_folder,
     skip_bad_files=False,
-    download=False,
-    generate_corpus=False,
+    n_classes=None,
     conditions=TRAINING_CONDITIONS,
     ljspeech_folder=None,
     mixtures_snr_db=5.0,
@@ -101,14 +99,14 @@ def prepare(
     ---------
     splits : sequence of str
         Of ``train``, ``valid`` and ``test``.
-    data_folder, wham_folder : str or Path
-        In ESC-50's and in WHAM!'s layout; neither is written to.
+    dataset : DataSource
+        Where clips come from; see :mod:`lmac_td.data.sources`.
+    wham_folder : str or Path
+        In WHAM!'s layout; not written to.
     output_folder : str or Path
         Manifests go to its subfolder ``manifest``.
     fold_nums : dict of str to list of int
         Of all three splits. Validation and test may share folds, training none.
-    out_n_neurons : int
-        Classes that the classifier tells apart.
     sample_rate : int
         In Hz.
     signal_length_s : float
@@ -120,10 +118,9 @@ def prepare(
     cache_folder : str or Path
         Of decoded audio.
     skip_bad_files : bool
-    download : bool
-        Fetch ESC-50 if ``data_folder`` does not exist.
-    generate_corpus : bool
-        Make the embedded corpus if ``data_folder`` does not exist.
+    n_classes : int, optional
+        Refuse a data set with another number of classes, for a classifier that is
+        trained on it.
     conditions : sequence of str
         Of :data:`lmac_td.data.datasets.CONDITIONS`, those that are wanted: what only
         others need is not read. ``train`` has those of training alone.
@@ -153,14 +150,10 @@ def prepare(
     snr_by_condition = _choose_snr(
         snr, snr_db, mixtures_snr_db, white_noise_snr_db, speech_snr_db
     )
-    if not _holds_something(data_folder):
-        if generate_corpus:
-            _generate(data_folder, wham_folder)
-        elif download:
-            download_esc50(data_folder)
-    elif generate_corpus and "speech" in conditions:
-        _check_corpus_has_speech(Path(data_folder).parent, ljspeech_folder)
-    names = class_names(read_clips(data_folder))
+    dataset.obtain()
+    if "speech" in conditions and ljspeech_folder is not None:
+        _check_corpus_has_speech(Path(ljspeech_folder))
+    read_source(dataset)  # its mistakes come first
     # Before clips are decoded, which takes minutes.
     how = (sample_rate, signal_length_s, cache_folder, skip_bad_files)
     interference = {}
@@ -173,16 +166,16 @@ def prepare(
     if "speech" in conditions and measured:
         pool = _speech_pool(ljspeech_folder, how)
         interference |= {("speech", split): pool for split in measured}
-    manifests = prepare_esc50(
-        data_folder,
+    manifests, names = write_manifests(
+        dataset,
         output_folder,
         fold_nums,
-        out_n_neurons,
         sample_rate,
         signal_length_s,
         cache_folder,
         skip_bad_files,
         splits,
+        n_classes,
     )
     for split in measured:
         if "mixtures" in conditions:
@@ -219,28 +212,13 @@ def _speech_pool(ljspeech_folder, how):
     return NoisePool(speech_folder(ljspeech_folder), *how, setting="ljspeech_folder")
 
 
-def _holds_something(folder):
-    return Path(folder).is_dir() and any(Path(folder).iterdir())
-
-
-def _generate(data_folder, wham_folder):
-    """The corpus makes ``ESC-50`` and ``wham_noise`` side by side, so ask for that."""
-    root = Path(data_folder).parent
-    if Path(data_folder).name != "ESC-50" or Path(wham_folder) != root / "wham_noise":
-        raise SettingError(
-            "generate_corpus makes FOLDER/ESC-50 and FOLDER/wham_noise: set "
-            f"data_folder and wham_folder so, not to {data_folder} and {wham_folder}"
-        )
-    print(f"Generating the embedded corpus in {root} ...", flush=True)
-    corpus.generate_corpus(root)
-
-
-def _check_corpus_has_speech(root, ljspeech_folder):
+def _check_corpus_has_speech(folder):
     """Say what to do about a corpus of before there was speech in it."""
-    speech = root / "LJSpeech-1.1"
-    wanted = ljspeech_folder is not None and Path(ljspeech_folder) == speech
-    if wanted and not speech.exists() and (root / corpus.MARKER).exists():
+    root = folder.parent
+    is_corpus = folder.name == "LJSpeech-1.1" and (root / corpus.MARKER).exists()
+    if is_corpus and not folder.exists():
         raise DataError(
             f"{root} holds an embedded corpus without speech, of an earlier version: "
-            "remove it, and it is made anew, or give another --ljspeech_folder"
+            "remove it and give --generate_corpus True, and it is made anew, or give "
+            "another --ljspeech_folder"
         )

@@ -26,6 +26,8 @@ def save_samples(
     heard : Heard
     spectral_features : SpectralFeatures
     class_names : list of str
+        Of the data set. Those of a classifier with another number of classes are
+        numbered in the figures.
     clip_ids : collection of str
         Those to save; the others of the batch are passed over.
     parts : callable, optional
@@ -36,6 +38,10 @@ def save_samples(
     folder.mkdir(parents=True, exist_ok=True)
     sample_rate = spectral_features.sample_rate
     decided = heard.decision.predicted.tolist()
+    n_classes = heard.decision.logits.shape[-1]
+    decided_names = class_names
+    if n_classes != len(class_names):
+        decided_names = [f"class {i}" for i in range(n_classes)]
     clips = zip(batch.id, batch.class_index, decided, strict=True)
     for row, (clip_id, label, choice) in enumerate(clips):
         if clip_id not in clip_ids:
@@ -60,5 +66,5 @@ def save_samples(
             panels,
             sample_rate,
             sounds.shape[-1] / sample_rate,
-            f"{clip_id}: {class_names[int(label)]}, decided {class_names[choice]}",
+            f"{clip_id}: {class_names[int(label)]}, decided {decided_names[choice]}",
         )

@@ -139,7 +139,13 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     experiment.check_resumable()
-    data = experiment.prepare("train", "valid", "test", conditions=TRAINING_CONDITIONS)
+    data = experiment.prepare(
+        "train",
+        "valid",
+        "test",
+        conditions=TRAINING_CONDITIONS,
+        n_classes=hparams["out_n_neurons"],
+    )
     experiment.create_output_folder()
     experiment.add_tensorboard()
 
