@@ -33,7 +33,7 @@ def main(argv=None):
     # Refuses what cannot be compiled, before anything is written.
     networks_to_compile(hparams["interpreter"], classifier, experiment.run_opts)
     experiment.load_interpreter()
-    data = experiment.prepare("train", "valid", conditions=["in_domain"])
+    data = experiment.prepare("train", "valid")
     experiment.create_output_folder()
     experiment.add_tensorboard()
 

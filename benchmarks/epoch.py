@@ -111,7 +111,7 @@ def training(options, folder):
         duration_s=LENGTH_S,
     )
     classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
-    prepared = hparams["prepare"](["train"], conditions=["in_domain"])
+    prepared = hparams["prepare"](["train"])
     brain = TimedBrain(
         modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],

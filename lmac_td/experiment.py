@@ -14,8 +14,8 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifier import load_classifier
-from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.loading import on_the_cpu
+from lmac_td.data.prepare import training_conditions
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -98,14 +98,14 @@ class Experiment:
         """Where everything that the experiment makes is kept."""
         return Path(self.hparams["output_folder"])
 
-    def prepare(self, *splits, conditions, **more):
+    def prepare(self, *splits, conditions=None, **more):
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`.
 
         Arguments
         ---------
         *splits : str
-        conditions : sequence of str
-            Those that the command mixes clips in.
+        conditions : sequence of str, optional
+            Those that the command mixes clips in; that of training when left out.
         **more
             Further arguments.
 
@@ -113,18 +113,7 @@ class Experiment:
         -------
         PreparedData
         """
-        settings = {}
-        if "snr" in self.hparams:  # not in recipes that measure no interpreter
-            settings = {
-                "ljspeech_folder": self.hparams["ljspeech_folder"],
-                "mixtures_snr_db": self.hparams["mixtures_snr_db"],
-                "white_noise_snr_db": self.hparams["white_noise_snr_db"],
-                "speech_snr_db": self.hparams["speech_snr_db"],
-                "snr": self.hparams["snr"],
-            }
-        return self.hparams["prepare"](
-            splits, conditions=conditions, **settings, **more
-        )
+        return self.hparams["prepare"](splits, conditions=conditions, **more)
 
     def check_resumable(self):
         """Refuse an output folder whose checkpoints are of other settings.
@@ -297,7 +286,11 @@ class Experiment:
 
     def conditions(self):
         """What ``condition`` asks for, see :func:`conditions_of`."""
-        return conditions_of(self.hparams["condition"])
+        return conditions_of(self.hparams["condition"], self.hparams["conditions"])
+
+    def training_conditions(self):
+        """Names of the conditions that a training may mix its clips in."""
+        return training_conditions(self.hparams["conditions"])
 
     def add_tensorboard(self):
         """Log to TensorBoard as well, where ``use_tensorboard`` asks for it."""
@@ -315,13 +308,15 @@ class Experiment:
         self.hparams["train_logger"] = BothLoggers(self.hparams["train_logger"], logger)
 
 
-def conditions_of(wanted):
+def conditions_of(wanted, known):
     """Names of the conditions that the setting ``condition`` asks for.
 
     Arguments
     ---------
     wanted : str or list of str
         ``all``, one name, or several.
+    known : sequence of str
+        All that the recipe names.
 
     Returns
     -------
@@ -334,16 +329,16 @@ def conditions_of(wanted):
         If one is unknown or named twice, or none is.
     """
     if wanted == "all":
-        return list(CONDITIONS)
+        return list(known)
     if not isinstance(wanted, list):
-        require_choice("condition", wanted, ("all", *CONDITIONS))
+        require_choice("condition", wanted, ("all", *known))
         return [wanted]
     for condition in wanted:
-        require_choice("condition", condition, CONDITIONS)
+        require_choice("condition", condition, tuple(known))
     if not wanted or len(set(wanted)) < len(wanted):
         raise SettingError(
             f"condition is {wanted!r}: give --condition all, one name, or a list "
-            f"of {', '.join(CONDITIONS)}, each at most once"
+            f"of {', '.join(known)}, each at most once"
         )
     return list(wanted)
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 
+from lmac_td.data.conditions.mixtures import Mixtures
+from lmac_td.data.conditions.speech import Speech
+from lmac_td.data.conditions.white_noise import WhiteNoise
 from lmac_td.data.mixing import (
     CLEAN_DB,
-    PUBLISHED_SNR_DB,
     is_mixed,
     mix_batch,
     mixtures_of,
@@ -87,9 +89,9 @@ def test_ratio_sum_and_peak(snr_db):
 @pytest.mark.parametrize(
     ("condition", "target_gain", "other_gain", "rounded"),
     [
-        ("mixtures", 0.8, 0.2, 12.04),
-        ("white_noise", 1.0, 0.5, 6.02),
-        ("speech", 0.8, 0.2, 12.04),
+        (Mixtures, 0.8, 0.2, 12.04),
+        (WhiteNoise, 1.0, 0.5, 6.02),
+        (Speech, 0.8, 0.2, 12.04),
     ],
 )
 def test_published_ratios_are_those_of_amplitudes(
@@ -103,8 +105,8 @@ def test_published_ratios_are_those_of_amplitudes(
         for gain, wav in ((target_gain, target), (other_gain, other))
     ]
     measured = 10 * math.log10(energies[0] / energies[1])
-    assert PUBLISHED_SNR_DB[condition] == pytest.approx(measured, abs=1e-4)
-    assert round(PUBLISHED_SNR_DB[condition], 2) == rounded
+    assert condition.published_snr_db == pytest.approx(measured, abs=1e-4)
+    assert round(condition.published_snr_db, 2) == rounded
 
 
 def test_ratio_ignores_where_the_sound_lies():

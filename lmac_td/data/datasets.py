@@ -1,9 +1,7 @@
 """Datasets of mixtures: a manifest and a condition become SpeechBrain datasets.
 
-A condition says what a clip is mixed with: ``in_domain`` noise as WHAM!'s,
-``mixtures`` another clip of another class, ``white_noise``, ``speech``, and ``clean``
-nothing. Training draws new interference at every visit; validation and test pass
-``mixing_seed`` and meet the same mixtures every time. What stands in a batch is not
+Training draws new interference in every epoch; validation and test pass
+``mixing_seed`` and get the same mixtures every time. What stands in a batch is not
 mixed yet: :func:`lmac_td.data.mixing.mixtures_of` does that, on the device.
 """
 
@@ -15,17 +13,13 @@ from pathlib import Path
 import torch
 
 from lmac_td.data.cache import load_decoded
+from lmac_td.data.conditions.base import Interference
 from lmac_td.data.epoch_seeds import EpochSeededDataset
-from lmac_td.data.interference import OtherClasses, WhiteNoise
 from lmac_td.data.mixing import CLEAN_DB, require_sound
-from lmac_td.data.noise import NoisePool
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.random import seeded_generator
 
 OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "class_index"]
-CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
-# Those that training knows.
-TRAINING_CONDITIONS = ("clean", "in_domain")
 
 
 def make_dataset(
@@ -43,16 +37,16 @@ def make_dataset(
     manifest : str or Path
         Written by :func:`lmac_td.data.manifests.write_manifests`.
     condition : str
-        One of :data:`CONDITIONS`; ``"clean"`` is the clip alone.
-    interference : NoisePool, OtherClasses or WhiteNoise, optional
-        What the clip is mixed with; needed by every condition but ``"clean"``.
+        Its name, by which interference is drawn.
+    interference : Interference, optional
+        What clips are mixed with; they stay alone without it.
     snr_db : float
         Power of the clip over that of the interference, dB.
     mixing_seed : int, optional
         The same mixtures every time, drawn by this seed. ``None`` draws new noise: by
         the seed and the epoch where the loader has an
         :class:`~lmac_td.data.epoch_seeds.EpochSeededSampler`, else from torch's global
-        generator of the process that reads; only for :data:`TRAINING_CONDITIONS`.
+        generator of the process that reads.
     clean_probability : float
         How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
 
@@ -66,8 +60,7 @@ def make_dataset(
     Raises
     ------
     SettingError
-        The condition is unknown, lacks its interference, or contradicts another
-        setting.
+        A number is out of its range, or contradicts another setting.
 
     Example
     -------
@@ -92,17 +85,6 @@ def make_dataset(
     >>> mixtures_of(batch, "cpu").mixture.shape, batch.class_index.shape
     (torch.Size([4, 8000]), torch.Size([4]))
     """
-    require_choice("condition", condition, CONDITIONS)
-    if condition not in TRAINING_CONDITIONS and mixing_seed is None:
-        raise SettingError(
-            f"condition {condition} is for validation and test, where mixing_seed is "
-            f"set: train on {' or '.join(TRAINING_CONDITIONS)}."
-        )
-    if condition != "clean" and interference is None:
-        raise SettingError(
-            f"condition {condition} has nothing to mix clips with: prepare it, too, or "
-            "use condition clean."
-        )
     if not math.isfinite(snr_db):
         raise SettingError(f"snr_db is {snr_db}: give a finite number of decibels.")
     if not 0 <= clean_probability <= 1:
@@ -138,7 +120,7 @@ class Mixer:
     """
 
     condition: str
-    interference: NoisePool | OtherClasses | WhiteNoise | None
+    interference: Interference | None
     snr_db: float
     mixing_seed: int | None
     clean_probability: float
@@ -163,7 +145,7 @@ class Mixer:
         return clip, other, float(self.snr_db)
 
     def _stays_clean(self, clip_id, seed):
-        if self.condition == "clean":
+        if self.interference is None:
             return True
         if self.clean_probability == 0:
             return False

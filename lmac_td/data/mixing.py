@@ -13,12 +13,6 @@ import torch
 
 from lmac_td.errors import DataError
 
-# The published code scales amplitudes, by .8 and .2 or by 1 and .5, not powers.
-PUBLISHED_SNR_DB = {
-    "mixtures": 20 * math.log10(0.8 / 0.2),
-    "white_noise": 20 * math.log10(1 / 0.5),
-    "speech": 20 * math.log10(0.8 / 0.2),
-}
 # Of a clip that stays alone.
 CLEAN_DB = math.inf
 

@@ -18,7 +18,6 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
-from lmac_td.data.datasets import TRAINING_CONDITIONS
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
@@ -95,12 +94,12 @@ def export(hparams, folder):
             torch.save(hparams[name].state_dict(), file)
 
 
-def test(brain, data, hparams, folder):
-    """Accuracy on each test fold in each condition, printed and saved."""
+def test(brain, data, conditions, hparams, folder):
+    """Accuracy on each test fold in some conditions, printed and saved."""
     manifest = json.loads(data.manifests["test"].read_text(encoding="utf-8"))
     n_classes = len(data.class_names)
     rows, results = [], {}
-    for condition in TRAINING_CONDITIONS:
+    for condition in conditions:
         loader = make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
         )
@@ -139,11 +138,12 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     experiment.check_resumable()
+    conditions = sorted(experiment.training_conditions())
     data = experiment.prepare(
         "train",
         "valid",
         "test",
-        conditions=TRAINING_CONDITIONS,
+        conditions=conditions,
         n_classes=hparams["out_n_neurons"],
     )
     experiment.create_output_folder()
@@ -174,7 +174,7 @@ def main(argv=None):
         hparams["save_folder"],
         f"train it with `python {shlex.join(sys.argv)}`",
     )
-    test(brain, data, hparams, experiment.output_folder)
+    test(brain, data, conditions, hparams, experiment.output_folder)
     export(hparams, experiment.output_folder / "classifier")
     experiment.save_settings(experiment.output_folder / "classifier")
     print(

@@ -1,59 +1,43 @@
-"""Interference that needs no folder: white noise, and clips of other classes.
-
-As :meth:`lmac_td.data.noise.NoisePool.fixed`, each ``fixed`` here is a pure function of
-(clip id, condition, seed): neither the order of clips nor their batches change it.
-"""
+"""Mixtures of two clips of different classes."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
 
 from lmac_td.data.cache import load_decoded
+from lmac_td.data.conditions.base import Interference, PaperCondition
 from lmac_td.errors import DataError
-from lmac_td.random import seeded_generator
 
 
-class WhiteNoise:
-    """Gaussian noise with the same power at all frequencies.
+class Mixtures(PaperCondition):
+    """Mixes clips with another clip of their fold, of another class.
 
     Arguments
     ---------
-    n_samples : int
-        Length of what is drawn.
+    snr_db, snr
+        As of :class:`~lmac_td.data.conditions.base.PaperCondition`.
 
     Example
     -------
-    >>> noise = WhiteNoise(16000).fixed("1-100032-A-0", "white_noise", seed=0)
-    >>> noise.shape, round(noise.std().item(), 1)
-    (torch.Size([16000]), 1.0)
+    >>> Mixtures(snr_db=5).snr_db
+    5
     """
 
-    def __init__(self, n_samples):
-        self.n_samples = n_samples
+    needs_clips = True
+    snr_setting = "mixtures_snr_db"
+    published_snr_db = 20 * math.log10(0.8 / 0.2)
 
-    def fixed(self, clip_id, condition, seed):
-        """Draw the noise that belongs to a clip: always the same.
-
-        Arguments
-        ---------
-        clip_id, condition, seed
-            As in :func:`lmac_td.random.seeded_generator`.
-
-        Returns
-        -------
-        torch.Tensor
-            (T,), float32, of variance 1.
-        """
-        generator = seeded_generator(clip_id, condition, seed)
-        return torch.randn(self.n_samples, generator=generator)
+    def prepare(self, setup):
+        """The clips of a split; see :meth:`Condition.prepare`."""
+        return OtherClasses(setup.manifest)
 
 
-class OtherClasses:
+class OtherClasses(Interference):
     """For each clip another clip of its fold, of another class.
 
-    A clip that was padded with zeros is heard with its zeros, and its power is that
-    of the whole clip.
+    A clip that was padded with zeros is mixed with its zeros.
 
     Arguments
     ---------
@@ -78,7 +62,7 @@ class OtherClasses:
     ...     clips[clip_id] = {"wav": wav, "class_index": i, "fold": 1}
     >>> _ = Path(f"{folder.name}/test.json").write_text(json.dumps(clips))
     >>> others = OtherClasses(f"{folder.name}/test.json")
-    >>> others.partner("mew", "mixtures", seed=0) in ("bark", "moo")
+    >>> others.partner("mew") in ("bark", "moo")
     True
     >>> others.fixed("mew", "mixtures", seed=0).shape
     torch.Size([4])
@@ -100,41 +84,45 @@ class OtherClasses:
                     "or leave mixtures out of --condition."
                 )
 
-    def partner(self, clip_id, condition, seed):
-        """Choose the clip that is mixed with another one: always the same.
+    def partner(self, clip_id, generator=None):
+        """Choose the clip that is mixed with another one.
 
         Arguments
         ---------
-        clip_id, condition, seed
-            As in :func:`lmac_td.random.seeded_generator`.
+        clip_id : str
+        generator : torch.Generator, optional
+            Source of chance; torch's global one when left out.
 
         Returns
         -------
         str
-            The id of a clip of its fold, of another class.
+            The id of a clip of its fold that shares no class with it.
+
+        Raises
+        ------
+        DataError
+            There is none.
         """
         own = self.clips[clip_id]
         candidates = [
             other_id
             for other_id, other in self.clips.items()
-            if other["fold"] == own["fold"]
-            and other["class_index"] != own["class_index"]
+            if other["fold"] == own["fold"] and not _classes(other) & _classes(own)
         ]
-        generator = seeded_generator(clip_id, condition, seed)
+        if not candidates:
+            raise DataError(
+                f"every clip of fold {own['fold']} shares a class with {clip_id!r}, "
+                "but condition mixtures needs one that does not: leave mixtures out of "
+                "--condition."
+            )
         drawn = torch.randint(len(candidates), (1,), generator=generator)
         return candidates[int(drawn)]
 
-    def fixed(self, clip_id, condition, seed):
-        """Read the clip that is mixed with another one.
+    def draw(self, clip_id, generator=None):
+        """Read the clip that is mixed with another one, (T,), as it was decoded."""
+        return load_decoded(self.clips[self.partner(clip_id, generator)]["wav"])
 
-        Arguments
-        ---------
-        clip_id, condition, seed
-            As in :meth:`partner`.
 
-        Returns
-        -------
-        torch.Tensor
-            (T,), float32, not silent, because preparation refuses silent clips.
-        """
-        return load_decoded(self.clips[self.partner(clip_id, condition, seed)]["wav"])
+def _classes(clip):
+    """The classes of a manifest's clip: all its labels where it has several."""
+    return set(clip["labels"]) if "labels" in clip else {clip["class_index"]}
