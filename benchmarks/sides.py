@@ -99,7 +99,7 @@ def evaluation_batch(recipe, settings, batch_size, device, equal_size=False):
                 progress=False,
             )
         else:
-            wavs, _, _ = mixtures_of(batch, device)
+            wavs, *_ = mixtures_of(batch, device)
             features_of, decision = evaluation.decide(wavs, features, classifier)
             heard = evaluation.explain(
                 wavs, features_of, decision, interpreter, classifier

@@ -55,7 +55,7 @@ class InterpreterBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """A batch -> :class:`lmac_td.evaluation.Heard`, and its targets (B, T)."""
-        wavs, target, _ = mixtures_of(batch, self.device)
+        wavs, target, *_ = mixtures_of(batch, self.device)
         modules = self.raw_modules
         features, decision = evaluation.decide(
             wavs, modules["features"], modules["classifier"]

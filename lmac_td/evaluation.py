@@ -214,6 +214,7 @@ def score(table, condition, method, batch, heard, equal_size=None):
         p_in=p_in,
         p_out=p_out,
         wavs=heard.wavs,
+        n_samples=getattr(batch, "n_samples", None),
         interpretation=heard.explanation.interpretation,
         residual=heard.explanation.residual,
         attribution=heard.explanation.attribution,
@@ -276,7 +277,7 @@ def evaluate(
         dtype=AMPConfig.from_name(precision).dtype,
     )
     for batch in tqdm(loader, desc=condition, disable=not progress, dynamic_ncols=True):
-        wavs, target, interference = mixtures_of(batch, device)
+        wavs, target, interference, _ = mixtures_of(batch, device)
         features, decision = decide(wavs, spectral_features, classifier)
         sources = take_apart(target, interference, spectral_features)
         # Of a clip alone everything is target: there is nothing to tell it from.

@@ -73,7 +73,7 @@ def test_batches(five, pool):
     assert last.clip.data.shape == (1, N)
     mixed = mixtures_of(first, "cpu")
     assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
-    energy = [part.square().sum(-1) for part in mixed[1:]]
+    energy = [part.square().sum(-1) for part in mixed[1:3]]
     np.testing.assert_allclose(10 * torch.log10(energy[0] / energy[1]), 3, atol=1e-3)
 
 
@@ -104,6 +104,36 @@ class Given:
 
     def random(self):
         return self.wav
+
+
+def test_items_say_where_a_clip_ends(manifest, pool):
+    """By the manifest where it says so, else all of what was decoded."""
+    entries = json.loads(manifest.read_text())
+    entries["clip0"]["n_samples"] = 200
+    manifest.write_text(json.dumps(entries))
+    dataset = make_dataset(manifest, "clean")
+    assert [dataset[i]["n_samples"] for i in (0, 1, 5)] == [200, N, N // 2]
+    (first, *_) = batches(dataset)
+    assert first.n_samples.tolist() == [200, N]
+
+
+def test_noise_sounds_before_a_short_clip_ends(five):
+    """A silent beginning would leave a short clip without any noise."""
+    entries = json.loads(five.read_text())
+    entries["clip1"]["n_samples"] = 100
+    five.write_text(json.dumps(entries))
+    clip = np.load(entries["clip1"]["wav"])
+    clip[100:] = 0
+    np.save(entries["clip1"]["wav"], clip)
+    late = torch.zeros(N)
+    late[150:] = torch.rand(N - 150) + 0.1
+    dataset = make_dataset(five, "in_domain", Given(late))
+    assert torch.equal(dataset[0]["interference"], late)
+    assert torch.equal(dataset[1]["interference"][: N - 150], late[150:])
+    mixed = mixtures_of(batches(dataset)[0], "cpu")
+    energy = [part[1].double().square().sum() for part in mixed[1:3]]
+    assert 10 * torch.log10(energy[0] / energy[1]) == pytest.approx(0, abs=1e-4)
+    assert not mixed.mixture[1, 100:].any()
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan])

@@ -198,6 +198,7 @@ def test_manifests(prepare, data_folder, tmp_path):
     assert entry == {
         "path": str(data_folder / "audio" / "4-B-41.wav"),
         "duration": 0.5,
+        "n_samples": 4000,  # the recording has 0.25 s
         "fold": 4,
         "esc50_target": 41,
         "category": "chainsaw",

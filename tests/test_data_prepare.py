@@ -123,7 +123,7 @@ MIXED = [condition for condition in CONDITIONS if condition != "clean"]
 
 
 def measured_db(mixed):
-    energies = [part.double().square().sum(dim=1).tolist() for part in mixed[1:]]
+    energies = [part.double().square().sum(dim=1).tolist() for part in mixed[1:3]]
     return [10 * math.log10(own / other) for own, other in zip(*energies, strict=True)]
 
 
@@ -133,7 +133,7 @@ def digests(dataset, **loading):
     for batch in make_dataloader(dataset, **loading):
         mixed = mixtures_of(batch, "cpu")
         for i, clip_id in enumerate(batch.id):
-            sounds = b"".join(part[i].numpy().tobytes() for part in mixed)
+            sounds = b"".join(part[i].numpy().tobytes() for part in mixed[:3])
             found[clip_id] = hashlib.sha256(sounds).hexdigest()
     return found
 

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from speechbrain.dataio.dataloader import make_dataloader
 
+from lmac_td.data.conditions.white_noise import GaussianNoise
+from lmac_td.data.datasets import make_dataset
 from lmac_td.data.manifests import write_manifests
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.sources import csv_manifest, urbansound8k
 from lmac_td.data.sources.base import Clip, DataSource, read_source
 from lmac_td.data.sources.csv_manifest import CsvManifest
@@ -93,6 +97,25 @@ def test_urbansound8k_gives_manifests(street, prepare):
     assert class_names[entry["class_index"]] == "car_horn"
     assert (entry["classID"], entry["fsID"], entry["salience"]) == (1, 1000, 1)
     assert "labels" not in entry
+
+
+def test_short_street_sounds_are_mixed_over_their_own_length(street, prepare):
+    """Mixtures of padded clips through the loader: ratios over what was recorded."""
+    manifests, _ = prepare(UrbanSound8K(street))
+    dataset = make_dataset(
+        manifests["test"], "white_noise", GaussianNoise(RATE // 2), 5.0, mixing_seed=0
+    )
+    (batch,) = make_dataloader(dataset, batch_size=3)
+    # 0.3, 0.8 and 0.1 s, of which 0.5 s are kept.
+    expected = {"fold3-1000-3-0-0": 2400, "fold3-1000-8-0-0": 4000}
+    expected["fold3-1000-1-0-0"] = 800
+    mixed = mixtures_of(batch, "cpu")
+    assert dict(zip(batch.id, mixed.n_samples.tolist(), strict=True)) == expected
+    for i, n in enumerate(mixed.n_samples.tolist()):
+        own, other = (part[i].double().square() for part in mixed[1:3])
+        assert not mixed.mixture[i, n:].any()
+        ratio = 10 * (own[:n].sum() / other[:n].sum()).log10()
+        assert float(ratio) == pytest.approx(5, abs=1e-3)
 
 
 def change_street(**cells):

@@ -70,7 +70,7 @@ def score(data, spectral, frozen, models):
 def test_mixtures_keep_their_sources(data):
     for condition in CONDITIONS:
         for batch in make_dataloader(data.dataset("test", condition), batch_size=4):
-            mixture, target, interference = mixtures_of(batch, "cpu")
+            mixture, target, interference, _ = mixtures_of(batch, "cpu")
             torch.testing.assert_close(
                 mixture, target + interference, atol=1e-6, rtol=0
             )

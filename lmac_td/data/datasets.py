@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from lmac_td.data.cache import load_decoded
+from lmac_td.data.cache import decoded_length, load_decoded
 from lmac_td.data.conditions.base import Interference
 from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.mixing import CLEAN_DB, require_sound
 from lmac_td.errors import SettingError
 from lmac_td.random import seeded_generator
 
-OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "class_index"]
+OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "n_samples", "class_index"]
 
 
 def make_dataset(
@@ -55,7 +55,8 @@ def make_dataset(
     EpochSeededDataset
         Its items are ``id``, ``clip`` and ``interference`` (each (T,), float32, as
         decoded), ``snr_db`` (a float, infinite where the clip stays clean, with an
-        interference of zeros) and ``class_index``.
+        interference of zeros), ``n_samples`` (of the clip before padding) and
+        ``class_index``.
 
     Raises
     ------
@@ -98,11 +99,15 @@ def make_dataset(
         )
 
     mixer = Mixer(condition, interference, snr_db, mixing_seed, clean_probability)
-    dataset = EpochSeededDataset(json.loads(Path(manifest).read_text(encoding="utf-8")))
+    clips = json.loads(Path(manifest).read_text(encoding="utf-8"))
+    for clip in clips.values():
+        if "n_samples" not in clip:
+            clip["n_samples"] = decoded_length(clip["wav"])
+    dataset = EpochSeededDataset(clips)
     # One call makes all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
         mixer,
-        takes=["id", "wav", "epoch_seed"],
+        takes=["id", "wav", "n_samples", "epoch_seed"],
         provides=["clip", "interference", "snr_db"],
     )
     dataset.set_output_keys(OUTPUT_KEYS)
@@ -125,7 +130,7 @@ class Mixer:
     mixing_seed: int | None
     clean_probability: float
 
-    def __call__(self, clip_id, wav, epoch_seed):
+    def __call__(self, clip_id, wav, n_samples, epoch_seed):
         """Return a decoded clip, its interference and their ratio in dB."""
         clip = load_decoded(wav)
         require_sound(clip, f"the clip {clip_id!r}")
@@ -142,7 +147,7 @@ class Mixer:
                 f"{tuple(clip.shape)} and {tuple(other.shape)}"
             )
         require_sound(other, f"the noise for {clip_id!r}")
-        return clip, other, float(self.snr_db)
+        return clip, _sounding_within(other, n_samples), float(self.snr_db)
 
     def _stays_clean(self, clip_id, seed):
         if self.interference is None:
@@ -151,3 +156,10 @@ class Mixer:
             return False
         generator = None if seed is None else seeded_generator(clip_id, "clean", seed)
         return torch.rand(1, generator=generator).item() < self.clean_probability
+
+
+def _sounding_within(wav, n_samples):
+    """Move a sound to the beginning where it would begin after a short clip ends."""
+    if wav[:n_samples].any():
+        return wav
+    return wav.roll(-int(wav.nonzero()[0, 0]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lmac_td.audio import recorded_length
 from lmac_td.data.cache import cached_path, decode_once, decoded_length
 from lmac_td.data.sources.base import read_source
 from lmac_td.errors import DataError, LoadAudioError, SettingError
@@ -32,8 +33,9 @@ def write_manifests(
 
     A manifest is what ``DynamicItemDataset.from_json`` of SpeechBrain reads: for each
     clip id ``wav`` (the decoded ``.npy`` file), ``path`` (the recording), ``duration``
-    (seconds, as decoded), ``fold``, ``category`` (the name of its class),
-    ``class_index`` and the details of the source. Where clips of the source have
+    (seconds, as decoded), ``n_samples`` (those of the recording, without the zeros that
+    it is padded with), ``fold``, ``category`` (the name of its class), ``class_index``
+    and the details of the source. Where clips of the source have
     several labels, ``labels`` are all of a clip's, and category and index are those of
     the first. Nothing is written into the folder of the source.
 
@@ -118,9 +120,7 @@ def write_manifests(
     for split, split_clips in splits.items():
         entries = {
             clip.clip_id: {
-                "wav": str(decoded[clip]),
-                "path": str(clip.path.absolute()),
-                "duration": decoded_length(decoded[clip]) / sample_rate,
+                **_sound(clip.path, decoded[clip], sample_rate),
                 "fold": clip.fold,
                 **clip.details,
                 "category": clip.labels[0],
@@ -134,6 +134,17 @@ def write_manifests(
         with write_atomically(manifests[split], "w", encoding="utf-8") as file:
             json.dump(entries, file, indent=1)
     return manifests, class_names
+
+
+def _sound(path, decoded, sample_rate):
+    """What a manifest says of a recording and its decoded form."""
+    n_samples = decoded_length(decoded)
+    return {
+        "wav": str(decoded),
+        "path": str(path.absolute()),
+        "duration": n_samples / sample_rate,
+        "n_samples": min(n_samples, recorded_length(path, sample_rate)),
+    }
 
 
 def _check_fold_nums(fold_nums):
