@@ -15,7 +15,7 @@ from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifier import load_classifier
 from lmac_td.data.loading import on_the_cpu
-from lmac_td.data.prepare import training_conditions
+from lmac_td.data.prepare import check_named_objects, training_conditions
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -401,6 +401,7 @@ def open_experiment(argv, usage, needs):
             "train_nmf.py, hparams/baselines*.yaml to eval_faithfulness.py alone, the "
             "others to train_interpreter.py and eval_faithfulness.py"
         )
+    check_named_objects(experiment.hparams["dataset"], experiment.hparams["conditions"])
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(experiment.hparams):
             experiment.hparams[name] = on_the_cpu(

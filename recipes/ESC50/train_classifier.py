@@ -94,6 +94,15 @@ def export(hparams, folder):
             torch.save(hparams[name].state_dict(), file)
 
 
+def tested_conditions(hparams):
+    """Names of the conditions that it is tested in: that of training, and none."""
+    return sorted(
+        name
+        for name, condition in hparams["conditions"].items()
+        if name == hparams["training_condition"] or condition.snr_db is None
+    )
+
+
 def test(brain, data, conditions, hparams, folder):
     """Accuracy on each test fold in some conditions, printed and saved."""
     manifest = json.loads(data.manifests["test"].read_text(encoding="utf-8"))
@@ -138,7 +147,7 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     experiment.check_resumable()
-    conditions = sorted(experiment.training_conditions())
+    conditions = tested_conditions(hparams)
     data = experiment.prepare(
         "train",
         "valid",
