@@ -37,7 +37,8 @@ RUN_SETTINGS = {
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
 MIXTURE_SETTINGS = {
-    "data_folder", "dataset", "wham_folder", "wham_snr_db", "mixing_seed",
+    "data_folder", "dataset", "wham_folder", "wham_snr_db", "training mixtures",
+    "mixing_seed",
 }  # fmt: skip
 # Settings that name a folder with something that was trained before.
 PRETRAINED_SETTINGS = (
@@ -86,7 +87,11 @@ class Experiment:
             for name, value in self.hparams.items()
             if isinstance(value, (bool, int, float, str, list, type(None)))
         }
+        # Of objects, what tells them apart.
         plain["dataset"] = self.hparams["dataset"].identity
+        training = self.hparams["conditions"].get(self.hparams["training_condition"])
+        if training is not None:
+            plain["training mixtures"] = training.identity
         return plain | {
             f"content of {name}": content_of(self.hparams[name])
             for name in PRETRAINED_SETTINGS
@@ -172,9 +177,11 @@ class Experiment:
                     "or give another --output_folder)"
                 )
             if name not in ignored and now != trained:
+                is_object = name in ("dataset", "training mixtures")
+                remedy = "name it in the recipe" if is_object else f"give --{name}"
                 raise SettingError(
                     f"{self.output_folder} was trained with {name} {trained!r}, not "
-                    f"{now!r}: give --{name} as it was, or another --output_folder"
+                    f"{now!r}: {remedy} as it was, or another --output_folder"
                 )
 
     def check_unseen(self):
