@@ -14,6 +14,7 @@ from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
 from lmac_td.hparams import load_recipe
 from lmac_td.objectives import GuidedMaskingLoss, MaskingLoss
+from lmac_td.targets import TargetChoice
 from tests.conftest import ROOT, WaitsForTheGpu
 
 
@@ -56,6 +57,7 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
             opt_class=opt_class,
             hparams={
                 "objective": loss or MaskingLoss(),
+                "targets": TargetChoice(),
                 "lr_annealing": annealing,
                 "train_logger": ListLogger(),
                 "interpret_period": 0,
@@ -225,17 +227,17 @@ def test_a_training_step_asks_for_no_number(fit, data, monkeypatch):
     assert asked == [1, 0] * (len(asked) // 2)
 
 
-def test_the_target_is_that_of_the_mixture_that_is_heard(fit, monkeypatch):
-    heard = []
+def test_the_target_is_that_of_the_mixture_that_is_explained(fit, monkeypatch):
+    ratios = []
 
     class Keeping(MaskingLoss):
         def forward(self, explained, target):
             other = explained.wavs - target
-            heard.append(target.square().sum(1) / other.square().sum(1))
+            ratios.append(target.square().sum(1) / other.square().sum(1))
             return super().forward(explained, target)
 
     fit(1, loss=Keeping())
-    ratio = torch.cat(heard)
+    ratio = torch.cat(ratios)
     assert len(ratio) == 20
     torch.testing.assert_close(ratio, torch.ones(20), atol=1e-3, rtol=0)  # 0 dB
 
@@ -286,8 +288,8 @@ def test_gradients_that_are_not_finite_are_left_out(
     """SpeechBrain's --skip_nonfinite_grads, by the fused optimiser."""
 
     class Broken(MaskingLoss):
-        def forward(self, heard, target):
-            terms = super().forward(heard, target)
+        def forward(self, explained, target):
+            terms = super().forward(explained, target)
             nothing = (terms.loss - terms.loss.detach()).abs().sqrt()  # its slope: NaN
             return dataclasses.replace(terms, loss=terms.loss + nothing)
 
