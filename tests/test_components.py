@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 import torch
@@ -189,6 +190,31 @@ def test_removing_nothing_changes_nothing_and_removing_all_leaves_silence(
 def test_a_clip_is_measured_once(measure):
     with pytest.raises(ValueError, match="twice"):
         measure([[0, 1], [1]])
+
+
+def test_a_clip_is_measured_once_a_tag(clips, spectral, frozen, model):
+    frozen.activation = "sigmoid"
+    decided = decided_batch(clips[1], spectral, frozen)
+    rows, tags = torch.tensor([0, 0, 2]), torch.tensor([1, 4, 4])
+
+    def part(places):
+        decision = replace(decided.decision.select(rows[places]), target=tags[places])
+        return decided.select(rows[places], decision)
+
+    table = ComponentTable(thresholds=THRESHOLDS)
+    both = part([0, 1, 2])
+    table.add("clean", both, explained_batch(model, both), model)
+    columns = table.scores["clean"].columns
+    assert columns["clip_id"] == ["a", "a", "c"]
+    assert columns["decided"] == [1, 4, 4]
+    for place in range(3):  # as of the tag alone
+        alone, single = ComponentTable(thresholds=THRESHOLDS), part([place])
+        alone.add("clean", single, explained_batch(model, single), model)
+        for name, (value,) in alone.scores["clean"].columns.items():
+            assert columns[name][place] == pytest.approx(value, abs=1e-5), name
+    again = part([1])
+    with pytest.raises(ValueError, match="twice"):
+        table.add("clean", again, explained_batch(model, again), model)
 
 
 def test_is_written_as_markdown_and_as_json(measure, tmp_path):

@@ -1,13 +1,19 @@
 """The masking loss and L-MAC's guidance against literal twins of their equations."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lmac_td.errors import SettingError
 from lmac_td.interpreters.baselines import Identity
-from lmac_td.objectives import GuidedMaskingLoss, MaskingLoss, total_variation
+from lmac_td.objectives import (
+    GuidedMaskingLoss,
+    MaskingLoss,
+    target_loss,
+    total_variation,
+)
 from tests.batches import decided_batch, explained_batch
 
 
@@ -257,3 +263,74 @@ def test_a_clip_alone_has_the_loss_that_it_has_in_a_batch(
         alone = wavs[clip : clip + 1]
         single = loss(explain(interpreter, alone), alone).loss
         torch.testing.assert_close(single[0], batch[clip], atol=1e-5, rtol=1e-5)
+
+
+def literal_target_loss(logits, target, activation):
+    """-log p of the target, for one clip's logits."""
+    if activation == "softmax":
+        return cross_entropy(logits, target)
+    return -math.log(1 / (1 + math.exp(-logits[target])))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_target_loss_and_its_gradient_equal_their_literal_twins(activation):
+    """Of a tag, the gradient is p - 1 at the tag, and the other tags have none."""
+    logits = (4 * torch.randn(5, 6, dtype=torch.float64)).float().requires_grad_()
+    target = torch.tensor([0, 5, 2, 2, 3])
+    loss = target_loss(logits, target, activation)
+    loss.sum().backward()
+    for clip, (z, c) in enumerate(zip(logits.tolist(), target.tolist(), strict=True)):
+        expected = literal_target_loss(z, c, activation)
+        assert loss[clip].item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+        if activation == "softmax":
+            total = sum(map(math.exp, z))
+            gradient = [math.exp(x) / total - (k == c) for k, x in enumerate(z)]
+        else:
+            p = 1 / (1 + math.exp(-z[c]))
+            gradient = [p - 1 if k == c else 0.0 for k in range(len(z))]
+        assert logits.grad[clip].tolist() == pytest.approx(gradient, abs=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_target_loss_of_a_lost_target_is_finite(activation):
+    """Where p rounds to 0, the loss is the logit and its slope is -1."""
+    logits = torch.tensor([[-200.0, 0.0], [200.0, 0.0]], requires_grad=True)
+    loss = target_loss(logits, torch.tensor([0, 0]), activation)
+    loss.sum().backward()
+    assert loss.tolist() == [200.0, 0.0]
+    assert logits.grad[0, 0] == -1
+    assert logits.grad[1, 0] == 0
+
+
+def test_target_loss_is_computed_in_float32():
+    logits = torch.tensor([[0.5, -2.0]], dtype=torch.bfloat16)
+    for activation in ("softmax", "sigmoid"):
+        loss = target_loss(logits, torch.tensor([1]), activation)
+        assert loss.dtype == torch.float32
+        expected = literal_target_loss([0.5, -2.0], 1, activation)
+        assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_tags_have_the_masking_loss_of_their_sigmoids(
+    wavs, spectral, frozen, make_lmac
+):
+    """Eq. 6 with d = -log sigmoid of the tag, two tags of the first clip."""
+    frozen.activation = "sigmoid"
+    decided = decided_batch(wavs, spectral, frozen)
+    decision = replace(
+        decided.decision.select(torch.tensor([0, 0, 2])),
+        target=torch.tensor([1, 7, 4]),
+    )
+    decided = decided.select(torch.tensor([0, 0, 2]), decision)
+    explained = explained_batch(make_lmac(), decided)
+    terms = terms_of(MaskingLoss(5, 0.2, 6, "mask"), explained)
+    for entry, tag in enumerate((1, 7, 4)):
+        loss_in, loss_out = (
+            literal_target_loss(logits[entry].tolist(), tag, "sigmoid")
+            for logits in (explained.kept_logits, explained.removed_logits)
+        )
+        mask = explained.explanation.mask[entry].detach()
+        expected = 5 * loss_in - 0.2 * loss_out + 6 * mean_of(mask)
+        assert terms.parts["loss_in"][entry].item() == pytest.approx(loss_in, rel=1e-4)
+        assert terms.loss[entry].item() == pytest.approx(expected, rel=1e-4)
+    assert terms.loss[0] != terms.loss[1]
