@@ -68,7 +68,7 @@ def quantus_scores(names, features):
 
 def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
     """How the table's numbers were made."""
-    snr_db = {name: data.snr_db[name] for name in conditions if name != "clean"}
+    snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
     precision = experiment.run_opts.eval_precision
     return {
         "test_fold_nums": data.folds["test"],

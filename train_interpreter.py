@@ -13,7 +13,7 @@ import sys
 
 from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.compilation import networks_to_compile
-from lmac_td.data.datasets import meet_anew
+from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment import open_experiment
 
@@ -34,7 +34,7 @@ def main(argv=None):
     # Refuses what cannot be compiled, before anything is written.
     networks_to_compile(hparams["interpreter"], classifier, experiment.run_opts)
     experiment.load_interpreter()
-    data = experiment.prepare("train", "valid", conditions=["in_domain"])
+    data = experiment.prepare("train", "valid")
     experiment.create_output_folder()
     experiment.add_tensorboard()
 
@@ -54,7 +54,7 @@ def main(argv=None):
         hparams["epoch_counter"],
         train,
         data.dataset("valid"),
-        train_loader_kwargs=meet_anew(
+        train_loader_kwargs=use_epoch_seeded_sampler(
             brain, train, hparams["train_loader"], hparams["seed"]
         ),
         valid_loader_kwargs=hparams["eval_loader"],

@@ -22,7 +22,7 @@ from benchmarks.measure import (
 from benchmarks.report import head
 from lmac_td.brain import InterpreterBrain, modules_of
 from lmac_td.data.corpus import generate_corpus
-from lmac_td.data.datasets import meet_anew
+from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.loading import on_the_cpu
 from lmac_td.hparams import load_recipe
 from lmac_td.metrics.table import markdown_table
@@ -110,7 +110,7 @@ def training(options, folder):
         duration_s=LENGTH_S,
     )
     classifier = hparams["classifier"].freeze()
-    prepared = hparams["prepare"](["train"], conditions=["in_domain"])
+    prepared = hparams["prepare"](["train"])
     brain = TimedBrain(
         modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],
@@ -121,7 +121,7 @@ def training(options, folder):
     loader = hparams["train_loader"]
     if options.device.startswith("cpu"):
         loader = on_the_cpu(loader, hparams["num_workers"])
-    loader = meet_anew(brain, train, loader, hparams["seed"])
+    loader = use_epoch_seeded_sampler(brain, train, loader, hparams["seed"])
     return brain, train, loader
 
 

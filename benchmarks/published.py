@@ -13,7 +13,6 @@ bins, the decided class as the target), so that the results can be compared to t
 digit.
 """
 
-import quantus
 import speechbrain as sb
 import torch
 from speechbrain.lobes.models import dual_path
@@ -206,6 +205,9 @@ class PublishedBrain(sb.Brain):
         fidelity = (same.argmax(dim=1) == c).float()
         for wav in (kept, removed, wavs):  # the spectrograms that are drawn
             self.magnitude(wav)
+        # It takes seconds to import, and a training step does without.
+        import quantus
+
         sparseness, complexity = [], []
         for magnitude in torch.log1p(magnitude_in).cpu().numpy():
             arguments = {

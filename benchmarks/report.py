@@ -26,14 +26,7 @@ def head(what, options):
     """
     set_up_process()
     device = options.device
-    rates = {
-        "float32": matrix_rate(device),
-        "bf16": matrix_rate(device, torch.bfloat16),
-    }
-    if device.startswith("cuda"):
-        rates["TF32"] = matrix_rate(device, product=_in_tf32)
-    else:  # the faster of the two libraries
-        rates["float32 through oneDNN"] = matrix_rate(device, product=as_convolution)
+    rates = matrix_rates(device)
     told = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
     fastest = max(rate for name, rate in rates.items() if "float32" in name)
     print(f"Machine: {machine(device)}")
@@ -45,6 +38,26 @@ def head(what, options):
     print(f"{what}; {options.repeats} turns\n")
     unset = rates.get("TF32", fastest)
     return {"float32": fastest, "bf16": rates["bf16"], "as published": unset}
+
+
+def matrix_rates(device):
+    """Measure how fast the machine multiplies, in each arithmetic.
+
+    Returns
+    -------
+    dict of str to float
+        GFLOP/s: ``float32`` and ``bf16``, on a GPU ``TF32``, on a CPU ``float32 through
+        oneDNN``.
+    """
+    rates = {
+        "float32": matrix_rate(device),
+        "bf16": matrix_rate(device, torch.bfloat16),
+    }
+    if device.startswith("cuda"):
+        rates["TF32"] = matrix_rate(device, product=_in_tf32)
+    else:  # the faster of the two libraries
+        rates["float32 through oneDNN"] = matrix_rate(device, product=as_convolution)
+    return rates
 
 
 def _in_tf32(a, b):

@@ -1,19 +1,26 @@
 """What is timed: a training step, and an evaluation batch, in the two ways."""
 
+from functools import partial
+
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.autocast import AMPConfig, TorchAutocast
+from speechbrain.utils.run_opts import RunOptions
 
 from benchmarks.measure import Side, overrides
 from benchmarks.published import published_brain
 from lmac_td import evaluation
 from lmac_td.brain import InterpreterBrain, modules_of
+from lmac_td.compilation import compile_networks
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.hparams import load_recipe
 from lmac_td.metrics.table import FaithfulnessTable
 
 DEFAULT = "hparams/lmac_td.yaml"
 PUBLISHED = "hparams/lmac_td_published.yaml"
+# Of a recipe, what clips are made from.
+CLIP_SETTINGS = ("signal_length_s", "sample_rate", "out_n_neurons")
 SEVEN = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP")
 
 
@@ -50,7 +57,7 @@ def training_as_published(recipe, settings, batch_size, device):
     """Work: a training step of SpeechBrain's modules, the published way."""
     hparams, classifier = _recipe(recipe, settings)
     brain = published_brain(hparams, hparams["interpreter"], classifier, device)
-    return Training(brain, _mixed(batch_of(hparams, batch_size), device))
+    return Training(brain, _batches(hparams, device), batch_size)
 
 
 def training(recipe, settings, batch_size, device, **run_opts):
@@ -63,7 +70,7 @@ def training(recipe, settings, batch_size, device, **run_opts):
         run_opts={"device": device, **run_opts},
     )
     brain.on_stage_start(sb.Stage.TRAIN)
-    return Training(brain, batch_of(hparams, batch_size))
+    return Training(brain, _batches(hparams), batch_size)
 
 
 def evaluation_as_published(recipe, settings, batch_size, device):
@@ -71,20 +78,38 @@ def evaluation_as_published(recipe, settings, batch_size, device):
     hparams, classifier = _recipe(recipe, settings)
     brain = published_brain(hparams, hparams["interpreter"], classifier, device)
     brain.modules.eval()
-    batch = _mixed(batch_of(hparams, batch_size), device)
-    return lambda: brain.evaluate_published(batch)
+    return Work(brain.evaluate_published, _batches(hparams, device), batch_size)
 
 
-def evaluation_batch(recipe, settings, batch_size, device, equal_size=False):
-    """Work: a batch as the validation scores it; all columns with ``equal_size``."""
+def evaluation_batch(
+    recipe,
+    settings,
+    batch_size,
+    device,
+    equal_size=False,
+    precision="fp32",
+    compile=False,
+    weights=None,
+):
+    """Work: a batch as the validation scores it; all columns with ``equal_size``.
+
+    As in ``eval_faithfulness.py``, ``precision`` is that of the interpreter alone.
+    ``weights``, a state dict, replace the interpreter's initial ones.
+    """
     hparams, classifier = _recipe(recipe, settings)
     features = hparams["features"].to(device)
     interpreter = hparams["interpreter"].to(device).eval()
-    batch = batch_of(hparams, batch_size)
+    if weights is not None:
+        interpreter.load_state_dict(weights)
     classifier.to(device)
+    compile_networks(interpreter, classifier, RunOptions(compile=compile))
+    autocast = TorchAutocast(
+        device_type=torch.device(device).type,
+        dtype=AMPConfig.from_name(precision).dtype,
+    )
 
     @torch.no_grad()
-    def work():
+    def score(batch):
         table = FaithfulnessTable()
         if equal_size:
             evaluation.evaluate(
@@ -96,21 +121,50 @@ def evaluation_batch(recipe, settings, batch_size, device, equal_size=False):
                 classifier,
                 device=device,
                 progress=False,
+                precision=precision,
             )
         else:
             mixture = mixtures_of(batch, device)
             decided = evaluation.decide_batch(
                 batch, mixture, features, classifier, with_sources=False
             )
-            explained = evaluation.answer(evaluation.explain(decided, interpreter))
+            with autocast:
+                explained = evaluation.explain(decided, interpreter)
+            explained = evaluation.answer(explained)
             evaluation.score(table, "in_domain", "interpreter", decided, explained)
         scores = table.rows["in_domain", "interpreter"]
         return {name: scores.values(name).tolist() for name in SEVEN}
 
-    return work
+    return Work(score, _batches(hparams), batch_size)
 
 
-class Training:
+class Work:
+    """A piece of work on a batch of clips; the batch can be exchanged.
+
+    Arguments
+    ---------
+    act : callable
+        Does the work on a batch, and returns a dict of what can be compared.
+    make_batch : callable
+        Called with a number of clips and a seed.
+    batch_size : int
+        Clips of the first batch.
+    """
+
+    def __init__(self, act, make_batch, batch_size):
+        self.act, self.make_batch = act, make_batch
+        self.take(batch_size)
+
+    def take(self, batch_size, seed=0):
+        """Replace the batch."""
+        self.batch = self.make_batch(batch_size, seed)
+
+    def __call__(self):
+        """Do the work once."""
+        return self.act(self.batch)
+
+
+class Training(Work):
     """Steps of a Brain on one batch.
 
     The first call returns the loss and a digest of the gradient; the weights of both
@@ -119,18 +173,20 @@ class Training:
     Arguments
     ---------
     brain : sb.Brain
-    batch : dict or PaddedBatch
+    make_batch, batch_size
+        See :class:`Work`.
     """
 
-    def __init__(self, brain, batch):
-        self.brain, self.batch, self.digest = brain, batch, None
+    def __init__(self, brain, make_batch, batch_size):
+        super().__init__(self.step, make_batch, batch_size)
+        self.brain, self.digest = brain, None
         sb.Brain.on_fit_start(brain)  # there is no checkpoint to go on from
         brain.nonfinite_count = 0
         brain.optimizer.register_step_pre_hook(self._digest_once)
 
-    def __call__(self):
+    def step(self, batch):
         """One step."""
-        loss = float(self.brain.fit_batch(self.batch))
+        loss = float(self.brain.fit_batch(batch))
         return {"loss": loss, **self.digest}
 
     def _digest_once(self, *_):
@@ -156,9 +212,9 @@ def digest(module):
     return {"gradient norm": squares**0.5, "projections": projections}
 
 
-def batch_of(hparams, batch_size):
+def batch_of(hparams, batch_size, seed=0):
     """Clips of noise under noise, as a loader gives them."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     n_samples = round(hparams["signal_length_s"] * hparams["sample_rate"])
 
     def noise():
@@ -176,6 +232,18 @@ def batch_of(hparams, batch_size):
             for i in range(batch_size)
         ]
     )
+
+
+def _batches(hparams, mixed_on=None):
+    """A function of a number of clips and a seed that returns a batch.
+
+    With ``mixed_on``, a device, the clips are mixed there, as the published way takes
+    them. The function holds numbers alone, not the recipe's networks.
+    """
+    make = partial(batch_of, {name: hparams[name] for name in CLIP_SETTINGS})
+    if mixed_on is None:
+        return make
+    return lambda batch_size, seed: _mixed(make(batch_size, seed), mixed_on)
 
 
 def _mixed(batch, device):

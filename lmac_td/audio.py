@@ -151,6 +151,44 @@ def resample(samples, from_rate, to_rate):
     return soxr.resample(samples, from_rate, to_rate, quality="HQ")
 
 
+def recorded_length(path, sample_rate):
+    """Samples of a recording at a rate, without its decoding.
+
+    Arguments
+    ---------
+    path : str or Path
+        A file that soundfile reads.
+    sample_rate : int
+        Hz, after resampling.
+
+    Returns
+    -------
+    int
+        As many as :func:`load_audio` gives without a length; one more or less where the
+        exact length ends in a half.
+
+    Raises
+    ------
+    LoadAudioError
+        The file is missing or cannot be read.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = save_audio(f"{folder.name}/noise.wav", torch.randn(8000) / 8, 8000)
+    >>> recorded_length(path, 16000)
+    16000
+    """
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise LoadAudioError(
+            f"{path} is missing or cannot be decoded ({error}): {SKIP_REMEDY}."
+        ) from error
+    return (2 * info.frames * sample_rate + info.samplerate) // (2 * info.samplerate)
+
+
 def fit_to_length(wav, n_samples):
     """Cut a waveform at its end, or pad it there with zeros, to a length.
 

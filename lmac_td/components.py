@@ -14,11 +14,11 @@ import math
 
 import torch
 
-from lmac_td.data.noise import fixed_generator
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.l2i import require_threshold, soft_mask
 from lmac_td.metrics.faithfulness import of_class
 from lmac_td.metrics.table import ClipScores, markdown_table, summarise
+from lmac_td.random import seeded_generator
 
 TOP_K = (1, 3, 5)
 
@@ -97,7 +97,7 @@ class ComponentTable:
         """
         orders = [
             torch.randperm(
-                like.shape[1], generator=fixed_generator(clip_id, condition, self.seed)
+                like.shape[1], generator=seeded_generator(clip_id, condition, self.seed)
             )
             for clip_id in clip_ids
         ]

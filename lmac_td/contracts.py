@@ -7,6 +7,7 @@ Losses, metrics, sounds and figures read these types and nothing else, so a new
 classifier or a new method is one file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -49,6 +50,28 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class LayerOutput:
+    """What a layer returned, where that is not (B, channels, time, frequencies) itself.
+
+    Attributes
+    ----------
+    output : Tensor
+        As the next layer takes it, so that the logits have a gradient to it.
+    as_map : callable
+        The linear function, such as a permutation, that gives (B, channels, time,
+        frequencies).
+    """
+
+    output: Tensor
+    as_map: Callable
+
+    @property
+    def values(self):
+        """(B, channels, time, frequencies)."""
+        return self.as_map(self.output)
+
+
+@dataclass(frozen=True)
 class Representation:
     """What one layer of a classifier makes of a batch of B clips.
 
@@ -56,10 +79,25 @@ class Representation:
     ----------
     values : Tensor (B, channels, time, frequencies)
     geometry : Geometry
+    layer : LayerOutput, optional
+        What ``values`` are a view of; None where the next layer takes them as they are.
     """
 
     values: Tensor
     geometry: Geometry
+    layer: LayerOutput | None = None
+
+    def gradient(self, score):
+        """d score / d values, (B, channels, time, frequencies).
+
+        Arguments
+        ---------
+        score : Tensor ()
+            Of the same pass.
+        """
+        source = self.values if self.layer is None else self.layer.output
+        (gradient,) = torch.autograd.grad(score, source)
+        return gradient if self.layer is None else self.layer.as_map(gradient)
 
     @property
     def hop_samples(self):
@@ -128,7 +166,8 @@ class Decision:
             target=self.target[rows],
             inputs=self.inputs[rows],
             representations=tuple(
-                replace(rep, values=rep.values[rows]) for rep in self.representations
+                replace(rep, values=rep.values[rows], layer=None)
+                for rep in self.representations
             ),
         )
 
@@ -161,6 +200,8 @@ class Classifier(nn.Module):
         Where the inputs are log(1 + mel), the filters.
     differentiable : bool
         Whether gradients reach the waveform; False for a black box.
+    batch_limit : int or None
+        The most clips that :meth:`classify` gives the network at once; None for any.
     dither_db : float or None
         Level of seeded white noise, dB of full scale, that is added to every sound
         before the network takes it: where gradients at digital silence are not finite.
@@ -171,6 +212,7 @@ class Classifier(nn.Module):
     threshold = 0.5
     geometry = ()
     differentiable = True
+    batch_limit = None
     dither_db = None
 
     def __init__(self):
@@ -214,10 +256,30 @@ class Classifier(nn.Module):
         Returns
         -------
         logits : Tensor (B, C)
-        values : tuple of Tensor (B, channels, time, frequencies)
+        values : tuple of Tensor (B, channels, time, frequencies), or of LayerOutput
             In the order of ``geometry``.
         """
         raise NotImplementedError
+
+    def frequency_weights(self, geometry, features):
+        """How much the entries along frequency contribute to each bin of an STFT.
+
+        Arguments
+        ---------
+        geometry : Geometry
+            Of one of the representations.
+        features : SpectralFeatures
+            The STFT.
+
+        Returns
+        -------
+        Tensor (frequencies, bins)
+            Each column adds up to 1. By default the entries share the bins evenly, in
+            order.
+        """
+        if geometry.bins is not None:
+            return geometry.bins
+        return even_shares(geometry.frequencies, features.n_bins)
 
     def load(self, source, download_folder):
         """Load trained weights; adapters whose weights come with them do nothing.
@@ -307,8 +369,13 @@ class Classifier(nn.Module):
         -------
         Decision
         """
-        logits, values = self.run(inputs)
-        representations = tuple(map(Representation, values, self.geometry))
+        logits, outputs = self.run(inputs)
+        representations = tuple(
+            Representation(output.values, geometry, output)
+            if isinstance(output, LayerOutput)
+            else Representation(output, geometry)
+            for output, geometry in zip(outputs, self.geometry, strict=True)
+        )
         return Decision(logits, logits.argmax(dim=1), representations, inputs, self)
 
     def decide(self, wavs):
@@ -316,7 +383,7 @@ class Classifier(nn.Module):
         return self(self.inputs_of(wavs))
 
     def classify(self, *inputs):
-        """Classify several batches in one pass.
+        """Classify several batches, in one pass unless ``batch_limit`` says otherwise.
 
         Arguments
         ---------
@@ -328,7 +395,9 @@ class Classifier(nn.Module):
         tuple of Tensor
             The logits (B_i, C) of each.
         """
-        logits, _ = self.run(torch.cat(inputs))
+        joined = torch.cat(inputs)
+        parts = joined.split(self.batch_limit or len(joined))
+        logits = torch.cat([self.run(part)[0] for part in parts])
         return logits.split([len(batch) for batch in inputs])
 
     def probabilities(self, logits):
@@ -347,6 +416,19 @@ class Classifier(nn.Module):
     def train(self, mode=True):
         """As ``nn.Module.train``; a frozen classifier stays in evaluation mode."""
         return super().train(mode and not self.frozen)
+
+
+def even_shares(n_entries, n_bins):
+    """Bins shared evenly by entries along frequency, in order, (n_entries, n_bins).
+
+    Example
+    -------
+    >>> even_shares(2, 3)
+    tensor([[1., 1., 0.],
+            [0., 0., 1.]])
+    """
+    entries = torch.arange(n_bins) * n_entries // n_bins
+    return nn.functional.one_hot(entries, n_entries).T.float()
 
 
 @dataclass(frozen=True)

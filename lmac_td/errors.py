@@ -93,10 +93,9 @@ def require_choice(name, value, choices):
     lmac_td.errors.SettingError: domain is 'stfd': give --domain stft or mel
     """
     if value not in choices:
-        raise SettingError(
-            f"{name} is {value!r}: give --{name} {', '.join(choices[:-1])} or "
-            f"{choices[-1]}"
-        )
+        *others, last = choices
+        offered = f"{', '.join(others)} or {last}" if others else last
+        raise SettingError(f"{name} is {value!r}: give --{name} {offered}")
 
 
 @contextlib.contextmanager

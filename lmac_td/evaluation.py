@@ -40,6 +40,8 @@ class DecidedBatch:
     decision : Decision
     sources : Sources or None
         What the mixtures are made of.
+    n_samples : Tensor (N,), int64, or None
+        Samples of each clip before padding, which does not count in its scores.
     """
 
     clip_ids: list
@@ -48,6 +50,7 @@ class DecidedBatch:
     features: Features
     decision: Decision
     sources: Sources | None = None
+    n_samples: Tensor | None = None
 
     def __len__(self):
         return len(self.clip_ids)
@@ -73,6 +76,9 @@ class DecidedBatch:
             self.features.select(rows),
             self.decision.select(rows) if decision is None else decision,
             sources and Sources(*(part[rows] for part in vars(sources).values())),
+            self.n_samples[rows.to(self.n_samples.device)]
+            if self.n_samples is not None
+            else None,
         )
 
     def split(self, size):
@@ -124,7 +130,13 @@ def decide_batch(batch, mixture, spectral_features, classifier, with_sources=Tru
         )
     labels = torch.as_tensor(batch.class_index)
     return DecidedBatch(
-        list(batch.id), labels, mixture.mixture, features, decision, sources
+        list(batch.id),
+        labels,
+        mixture.mixture,
+        features,
+        decision,
+        sources,
+        mixture.n_samples,
     )
 
 
@@ -359,6 +371,7 @@ def score(table, condition, method, decided, explained, equal_size=None):
         p_in=p_in,
         p_out=p_out,
         wavs=explained.wavs,
+        n_samples=decided.n_samples,
         interpretation=explanation.interpretation,
         residual=explanation.residual,
         attribution=explanation.attribution,

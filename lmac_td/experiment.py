@@ -14,8 +14,8 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifiers.check import check_classifier
-from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.loading import on_the_cpu
+from lmac_td.data.prepare import training_conditions
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -36,7 +36,9 @@ RUN_SETTINGS = {
     *EVALUATION_MIXTURES,
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
-MIXTURE_SETTINGS = {"data_folder", "wham_folder", "wham_snr_db", "mixing_seed"}
+MIXTURE_SETTINGS = {
+    "data_folder", "dataset", "wham_folder", "wham_snr_db", "mixing_seed",
+}  # fmt: skip
 # Settings that name a folder with something that was trained before.
 PRETRAINED_SETTINGS = (
     "pretrained_classifier",
@@ -86,6 +88,7 @@ class Experiment:
             for name, value in self.hparams.items()
             if isinstance(value, (bool, int, float, str, list, type(None)))
         }
+        plain["dataset"] = self.hparams["dataset"].identity
         return plain | {
             f"content of {name}": content_of(self.hparams[name])
             for name in PRETRAINED_SETTINGS
@@ -97,29 +100,22 @@ class Experiment:
         """Where everything that the experiment makes is kept."""
         return Path(self.hparams["output_folder"])
 
-    def prepare(self, *splits, conditions):
+    def prepare(self, *splits, conditions=None, **more):
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`.
 
         Arguments
         ---------
         *splits : str
-        conditions : sequence of str
-            Those that the command mixes clips in.
+        conditions : sequence of str, optional
+            Those that the command mixes clips in; that of training when left out.
+        **more
+            Further arguments.
 
         Returns
         -------
         PreparedData
         """
-        settings = {}
-        if "snr" in self.hparams:  # not in recipes that measure no interpreter
-            settings = {
-                "ljspeech_folder": self.hparams["ljspeech_folder"],
-                "mixtures_snr_db": self.hparams["mixtures_snr_db"],
-                "white_noise_snr_db": self.hparams["white_noise_snr_db"],
-                "speech_snr_db": self.hparams["speech_snr_db"],
-                "snr": self.hparams["snr"],
-            }
-        return self.hparams["prepare"](splits, conditions=conditions, **settings)
+        return self.hparams["prepare"](splits, conditions=conditions, **more)
 
     def check_resumable(self):
         """Refuse an output folder whose checkpoints are of other settings.
@@ -195,7 +191,7 @@ class Experiment:
         for source in PRETRAINED_SETTINGS:
             folder = self.hparams.get(source)
             trained = read_settings(folder) if folder else {}
-            if trained.get("data_folder") != self.hparams["data_folder"]:
+            if not self._is_of_this_data_set(trained):
                 continue
             for name in ("valid_fold_nums", "test_fold_nums"):
                 seen = set(trained["train_fold_nums"]) & set(self.hparams[name])
@@ -204,6 +200,13 @@ class Experiment:
                         f"{folder} was trained on fold {min(seen)} of {name}: take "
                         f"that out of --{name}, or give another {source}"
                     )
+
+    def _is_of_this_data_set(self, trained):
+        """Whether something with these settings was trained on this data set."""
+        if "dataset" in trained:
+            return trained["dataset"] == self.hparams["dataset"].identity
+        # Before data sources were named, there was the layout of ESC-50 alone.
+        return trained.get("data_folder") == self.hparams["data_folder"]
 
     def load_classifier(self):
         """The classifier that is explained: trained, frozen and checked.
@@ -302,7 +305,11 @@ class Experiment:
 
     def conditions(self):
         """What ``condition`` asks for, see :func:`conditions_of`."""
-        return conditions_of(self.hparams["condition"])
+        return conditions_of(self.hparams["condition"], self.hparams["conditions"])
+
+    def training_conditions(self):
+        """Names of the conditions that a training may mix its clips in."""
+        return training_conditions(self.hparams["conditions"])
 
     def add_tensorboard(self):
         """Log to TensorBoard as well, where ``use_tensorboard`` asks for it."""
@@ -320,13 +327,15 @@ class Experiment:
         self.hparams["train_logger"] = BothLoggers(self.hparams["train_logger"], logger)
 
 
-def conditions_of(wanted):
+def conditions_of(wanted, known):
     """Names of the conditions that the setting ``condition`` asks for.
 
     Arguments
     ---------
     wanted : str or list of str
         ``all``, one name, or several.
+    known : sequence of str
+        All that the recipe names.
 
     Returns
     -------
@@ -339,16 +348,16 @@ def conditions_of(wanted):
         If one is unknown or named twice, or none is.
     """
     if wanted == "all":
-        return list(CONDITIONS)
+        return list(known)
     if not isinstance(wanted, list):
-        require_choice("condition", wanted, ("all", *CONDITIONS))
+        require_choice("condition", wanted, ("all", *known))
         return [wanted]
     for condition in wanted:
-        require_choice("condition", condition, CONDITIONS)
+        require_choice("condition", condition, tuple(known))
     if not wanted or len(set(wanted)) < len(wanted):
         raise SettingError(
             f"condition is {wanted!r}: give --condition all, one name, or a list "
-            f"of {', '.join(CONDITIONS)}, each at most once"
+            f"of {', '.join(known)}, each at most once"
         )
     return list(wanted)
 
@@ -454,17 +463,17 @@ def read_settings(folder):
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {RENAMED.get(name, name): value for name, value in settings.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
 
 
 def content_of(folder):
-    """A word for what was trained into a folder, another one when it is trained anew.
+    """A fingerprint of what was trained into a folder; training anew changes it.
 
     Arguments
     ---------
     folder : str
-        Of a classifier, a dictionary or an interpreter.
+        Of a classifier, a dictionary or an interpreter, or a file of weights.
 
     Returns
     -------
@@ -473,6 +482,7 @@ def content_of(folder):
     """
     best = find_best(Path(folder) / "save")
     files = [
+        *([Path(folder)] if Path(folder).is_file() else []),
         *(
             path
             for kind in ("*.ckpt", "*.npy", "*.safetensors", "*.pt")

@@ -1,7 +1,8 @@
 """Load a recipe: HyperPyYAML, plus one line that lets a recipe extend another.
 
 ``extends: base.yaml`` at the top of a recipe means: everything that file says, unless
-said otherwise here; of a list of files, the later ones win. All are merged before
+said otherwise here; of a list of files, the later ones win. A mapping of names, such as
+``conditions``, is merged name by name. All are merged before
 references are resolved, so a recipe states only what makes it different, every
 ``!ref`` reaches all of it, and every setting can be given on the command line
 (``--alpha 0.5``). HyperPyYAML's own ``!include:`` nests what it reads, out of the
@@ -10,6 +11,7 @@ command line's reach.
 
 import difflib
 import io
+import pydoc
 from pathlib import Path
 
 import ruamel.yaml
@@ -61,9 +63,24 @@ def _compose(path, below):
     bases = tree.pop(EXTENDS)
     merged = ruamel.yaml.comments.CommentedMap()
     for base in [bases] if isinstance(bases, str) else bases:
-        merged.update(_compose(path.parent / base, (*below, path.resolve())))
-    merged.update(tree)
+        _merge(merged, _compose(path.parent / base, (*below, path.resolve())))
+    _merge(merged, tree)
     return merged
+
+
+def _merge(merged, tree):
+    """Take over the keys of a file; of plain mappings, such as conditions, theirs."""
+    for name, value in tree.items():
+        if _is_plain_mapping(value) and _is_plain_mapping(merged.get(name)):
+            both = merged[name].copy()
+            both.update(value)
+            value = both
+        merged[name] = value
+
+
+def _is_plain_mapping(value):
+    # Not one that builds an object: half of its arguments would be another's.
+    return isinstance(value, dict) and value.tag.value is None
 
 
 def compose_text(recipe):
@@ -162,7 +179,10 @@ def load_recipe(recipe, overrides=""):
         return load_hyperpyyaml(_dump(tree), overrides or None)
     except SettingError:
         raise
-    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+    except (
+        ValueError, TypeError, ArithmeticError, RuntimeError, ImportError,
+        pydoc.ErrorDuringImport,
+    ) as error:  # fmt: skip
         # Constructors check their own arguments; HyperPyYAML adds its own lines.
         problem = " ".join(str(error).split())
         raise SettingError(f"{recipe} cannot be built: {problem}") from error

@@ -13,7 +13,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
+from lmac_td.data.conditions.clean import Clean
+from lmac_td.data.conditions.in_domain import InDomain
+from lmac_td.data.conditions.mixtures import Mixtures
+from lmac_td.data.conditions.speech import Speech
+from lmac_td.data.conditions.white_noise import WhiteNoise
 from lmac_td.data.corpus import generate_corpus
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.interpreters.lmac_td import LMACTD
@@ -30,6 +36,8 @@ with contextlib.suppress(AttributeError, ValueError):
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16000
 N_CLASSES = 10
+# The names that hparams/shared/data.yaml gives.
+CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
 
 
 class WaitsForTheGpu(TorchDispatchMode):
@@ -109,19 +117,40 @@ def corpus(tmp_path_factory):
     return generate_corpus(folder, clips_per_class_and_fold=1, duration_s=1.0)
 
 
+def conditions_on(
+    corpus=None,
+    *,
+    wham_folder=None,
+    ljspeech_folder=None,
+    wham_snr_db=0,
+    mixtures_snr_db=5,
+    white_noise_snr_db=3,
+    speech_snr_db=3,
+    snr="paper",
+):
+    """The conditions of the recipes, on the noise and the speech of a corpus."""
+    if corpus is not None:
+        wham_folder = wham_folder or corpus / "wham_noise"
+        ljspeech_folder = ljspeech_folder or corpus / "LJSpeech-1.1"
+    return {
+        "in_domain": InDomain(wham_folder, wham_snr_db),
+        "mixtures": Mixtures(mixtures_snr_db, snr),
+        "white_noise": WhiteNoise(white_noise_snr_db, snr),
+        "speech": Speech(ljspeech_folder, speech_snr_db, snr),
+        "clean": Clean(),
+    }
+
+
 @pytest.fixture
 def data_settings(corpus, tmp_path):
     """Arguments of ``lmac_td.data.prepare.prepare`` for the tiny corpus."""
     return {
-        "data_folder": corpus / "ESC-50",
-        "wham_folder": corpus / "wham_noise",
-        "ljspeech_folder": corpus / "LJSpeech-1.1",
+        "dataset": ESC50(corpus / "ESC-50"),
+        "all_conditions": conditions_on(corpus),
         "output_folder": tmp_path / "results",
         "fold_nums": {"train": [1], "valid": [4], "test": [5]},
-        "out_n_neurons": N_CLASSES,
         "sample_rate": SAMPLE_RATE,
         "signal_length_s": 1,
-        "snr_db": 0,
         "mixing_seed": 1,
         "cache_folder": tmp_path / "cache",
     }

@@ -9,6 +9,7 @@ from lmac_td.audio import (
     fit_to_length,
     load_audio,
     read_mono,
+    recorded_length,
     save_audio,
 )
 from lmac_td.errors import LoadAudioError
@@ -194,3 +195,19 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg"])
+@pytest.mark.parametrize("rate", [8000, 22050, 44101])
+def test_the_length_of_a_recording_needs_no_decoding(tmp_path, ending, rate):
+    for seconds in (0.1, 0.25, 0.3337):
+        path = write(tmp_path / f"a.{ending}", tone(rate, seconds=seconds), rate)
+        assert abs(recorded_length(path, 16000) - len(load_audio(path, 16000))) <= 1
+        assert recorded_length(path, rate) == len(load_audio(path, rate))
+
+
+def test_the_length_of_no_recording(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"no sound")
+    for name in ("a.wav", "b.wav"):
+        with pytest.raises(LoadAudioError, match=name):
+            recorded_length(tmp_path / name, 16000)

@@ -82,6 +82,10 @@ ljspeech_folder: {folder}
 number_of_epochs: 3
 output_folder: !ref {folder}/results/{name}<alpha>/<seed>
 save_folder: !ref <output_folder>/save
+conditions:
+    in_domain: !new:no.such.Condition {{}}
+    speech: !new:no.such.Condition {{}}
+    clean: !new:no.such.Condition {{}}
 model: !new:no.such.Model
     alpha: !ref <alpha>
 """

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lmac_td.components import ComponentTable, rank_of_class
-from lmac_td.data.noise import fixed_generator
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import decide, explain
+from lmac_td.random import seeded_generator
 from tests.conftest import SAMPLE_RATE
 from tests.test_commands import run
 from tests.test_l2i import build_l2i
@@ -74,7 +74,7 @@ def literal_scores(name, wav, spectral, frozen, model, tau, task):
         torch.outer(h[k], w[:, k]) / (h.T @ w.T).clamp(min=1e-30) * x
         for k in range(len(h))
     ]
-    order = torch.randperm(len(h), generator=fixed_generator(name, "clean", 3))
+    order = torch.randperm(len(h), generator=seeded_generator(name, "clean", 3))
     relevant = [k for k in range(len(h)) if explanation.relevance[0, k] > tau]
     by_chance = [k for k in range(len(h)) if order[k] < len(relevant)]
 

@@ -10,7 +10,8 @@ import soundfile
 
 from lmac_td.data import corpus
 from lmac_td.data.corpus import MARKER, N_FOLDS, generate_corpus
-from lmac_td.data.esc50 import class_names, read_clips
+from lmac_td.data.sources.base import read_source
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.data.synthesis import (
     NOISES,
     SOUNDS,
@@ -53,19 +54,19 @@ def digests(folder):
 
 
 def test_layout_is_that_of_esc50(folder):
-    clips = read_clips(folder / "ESC-50")
+    clips, class_names = read_source(ESC50(folder / "ESC-50"))
     assert len(clips) == N_FOLDS * len(SOUNDS) == 50
     assert {clip.fold for clip in clips} == {1, 2, 3, 4, 5}
-    assert class_names(clips)[:2] == ["dog", "rain"]
+    assert class_names[:2] == ["dog", "rain"]
     for clip in clips:
         assert clip.path.name.startswith(f"{clip.fold}-")
-        assert clip.path.name.endswith(f"-A-{clip.target}.wav")
+        assert clip.path.name.endswith(f"-A-{clip.details['esc50_target']}.wav")
     header = (folder / "ESC-50" / "meta" / "esc50.csv").read_text().splitlines()[0]
     assert header == "filename,fold,target,category,esc10,src_file,take"
 
 
 def test_clips_are_sound(folder):
-    for clip in read_clips(folder / "ESC-50"):
+    for clip in ESC50(folder / "ESC-50").clips():
         samples, rate = soundfile.read(clip.path)
         assert (samples.shape, rate) == ((16000,), 16000)
         assert 0.05 < np.abs(samples).max() < 0.99
@@ -150,7 +151,7 @@ def test_more_clips_keep_the_first(tmp_path, monkeypatch):
 def test_events_say_when_it_sounds(folder):
     """Inside an event there is much more energy than outside, in nearly every clip."""
     louder = []
-    for clip in read_clips(folder / "ESC-50"):
+    for clip in ESC50(folder / "ESC-50").clips():
         samples, rate = soundfile.read(clip.path)
         inside = np.zeros(len(samples), bool)
         events = [e for e in events_of(folder) if e["filename"] == clip.path.name]

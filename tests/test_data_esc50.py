@@ -13,7 +13,9 @@ import torch
 
 from lmac_td.data import cache
 from lmac_td.data.cache import decode_once, load_decoded
-from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
+from lmac_td.data.manifests import write_manifests
+from lmac_td.data.sources.base import read_source
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, LoadAudioError, SettingError
 
 RATE = 8000
@@ -57,15 +59,15 @@ def data_folder(tmp_path):
 def prepare(data_folder, tmp_path):
     def call(**changes):
         arguments = dict(
-            data_folder=data_folder,
+            source=ESC50(data_folder),
             output_folder=tmp_path / "out",
             fold_nums={"train": [1, 2], "valid": [3], "test": [4]},
-            out_n_neurons=3,
+            n_classes=3,
             sample_rate=16000,
             signal_length_s=0.5,
             cache_folder=tmp_path / "cache",
         )
-        return prepare_esc50(**{**arguments, **changes})
+        return write_manifests(**{**arguments, **changes})[0]
 
     return call
 
@@ -84,19 +86,20 @@ def snapshot(folder):
 # ------------------------------------------------------------------ the table
 
 
-def test_read_clips(data_folder):
-    clips = read_clips(data_folder)
+def test_the_table_gives_the_clips(data_folder):
+    clips, class_names = read_source(ESC50(data_folder))
     assert len(clips) == 24
     assert clips[0].clip_id == "1-A-41"
     assert clips[0].path == data_folder / "audio" / "1-A-41.wav"
-    assert (clips[0].fold, clips[0].target, clips[0].category) == (1, 41, "chainsaw")
-    assert class_names(clips) == ["dog", "rain", "chainsaw"]
+    assert (clips[0].fold, clips[0].labels) == (1, ("chainsaw",))
+    assert clips[0].details == {"esc50_target": 41}
+    assert class_names == ["dog", "rain", "chainsaw"]  # by target
 
 
 def test_more_columns_and_a_byte_order_mark_are_fine(data_folder):
     rows = [{**row, "take": "A"} for row in rows_of(data_folder)]
     write_rows(data_folder, rows, encoding="utf-8-sig")
-    assert len(read_clips(data_folder)) == 24
+    assert len(ESC50(data_folder).clips()) == 24
 
 
 def no_folder(folder):
@@ -169,7 +172,7 @@ def absent_files(folder):
 def test_a_wrong_table_is_named(data_folder, damage, words):
     damage(data_folder)
     with pytest.raises(DataError) as caught:
-        read_clips(data_folder)
+        read_source(ESC50(data_folder))
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -195,6 +198,7 @@ def test_manifests(prepare, data_folder, tmp_path):
     assert entry == {
         "path": str(data_folder / "audio" / "4-B-41.wav"),
         "duration": 0.5,
+        "n_samples": 4000,  # the recording has 0.25 s
         "fold": 4,
         "esc50_target": 41,
         "category": "chainsaw",
@@ -280,7 +284,7 @@ def test_interrupted_decoding_leaves_no_half_file(data_folder, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"out_n_neurons": 50}, DataError, ["3 classes", "--out_n_neurons 3", "50"]),
+        ({"n_classes": 50}, DataError, ["3 classes", "--out_n_neurons 3", "50"]),
         (
             {"fold_nums": {"train": [1], "test": [4, 5]}},
             DataError,

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from lmac_td.data.interference import OtherClasses, WhiteNoise
+from lmac_td.data.conditions.mixtures import OtherClasses
+from lmac_td.data.conditions.white_noise import GaussianNoise
 from lmac_td.errors import DataError
+from lmac_td.random import seeded_generator
 
 N = 20000
 CLASSES = {f"clip{i:02d}": i % 4 for i in range(20)}
+
+
+def partner_of(others, clip_id, condition="mixtures", seed=0):
+    return others.partner(clip_id, seeded_generator(clip_id, condition, seed))
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def write(tmp_path):
 
 def test_white_noise_is_white():
     """Power in each of 16 bands is the same to what chance allows."""
-    noise = WhiteNoise(16 * N).fixed("clip", "white_noise", 0).double()
+    noise = GaussianNoise(16 * N).fixed("clip", "white_noise", 0).double()
     power = torch.fft.rfft(noise).abs().square()[1:]
     bands = power[: len(power) // 16 * 16].reshape(16, -1).mean(1)
     # A mean of 10 000 exponential variables deviates by a hundredth.
@@ -53,7 +59,7 @@ def test_white_noise_is_white():
 
 
 def test_white_noise_is_gaussian():
-    noise = WhiteNoise(16 * N).fixed("clip", "white_noise", 0).double()
+    noise = GaussianNoise(16 * N).fixed("clip", "white_noise", 0).double()
     assert noise.var().item() == pytest.approx(1, abs=0.01)
     assert noise.pow(4).mean().item() == pytest.approx(3, abs=0.06)
     within = (noise.abs() < 1).double().mean().item()
@@ -61,7 +67,7 @@ def test_white_noise_is_gaussian():
 
 
 def test_white_noise_is_a_pure_function():
-    noise = WhiteNoise(N)
+    noise = GaussianNoise(N)
     reference = noise.fixed("clip", "white_noise", 0)
     assert (reference.dtype, reference.shape) == (torch.float32, (N,))
     torch.manual_seed(99)
@@ -85,7 +91,7 @@ def test_the_other_clip_is_always_of_another_class(write):
     drawn = Counter()
     for clip_id, class_index in CLASSES.items():
         for seed in range(60):
-            partner = others.partner(clip_id, "mixtures", seed)
+            partner = partner_of(others, clip_id, "mixtures", seed)
             assert CLASSES[partner] != class_index
             drawn[partner] += 1
     # Each of 20 clips is drawn about as often as any other: 60 times, give or take 8.
@@ -103,7 +109,7 @@ def test_the_other_clip_equals_the_definition(write):
         drawn = candidates[
             int(torch.randint(len(candidates), (1,), generator=generator))
         ]
-        assert others.partner(clip_id, "mixtures", 7) == drawn
+        assert partner_of(others, clip_id, "mixtures", 7) == drawn
         wav = others.fixed(clip_id, "mixtures", 7)
         assert wav.tolist() == [1 + int(drawn[4:])] * 10
 
@@ -114,16 +120,16 @@ def test_other_folds_change_nothing(write):
     alone = OtherClasses(write(CLASSES))
     both = OtherClasses(write({**CLASSES, **more}, folds=dict.fromkeys(more, 2)))
     for clip_id in CLASSES:
-        partner = alone.partner(clip_id, "mixtures", 0)
-        assert both.partner(clip_id, "mixtures", 0) == partner
-    assert all(both.partner(clip_id, "mixtures", 0) in more for clip_id in more)
+        partner = partner_of(alone, clip_id)
+        assert partner_of(both, clip_id) == partner
+    assert all(partner_of(both, clip_id) in more for clip_id in more)
 
 
 def test_the_order_of_the_clips_changes_nothing(write):
     forward = OtherClasses(write(CLASSES))
     backward = OtherClasses(write(dict(reversed(CLASSES.items())), "valid"))
     for clip_id in CLASSES:
-        ours, theirs = (o.partner(clip_id, "mixtures", 0) for o in (forward, backward))
+        ours, theirs = (partner_of(o, clip_id) for o in (forward, backward))
         assert ours == theirs
 
 
@@ -131,13 +137,33 @@ def test_clips_condition_and_seed_choose(write):
     others = OtherClasses(write(CLASSES))
 
     def partners(condition, seed):
-        return [others.partner(clip_id, condition, seed) for clip_id in CLASSES]
+        return [partner_of(others, clip_id, condition, seed) for clip_id in CLASSES]
 
     reference = partners("mixtures", 0)
     assert reference == partners("mixtures", 0)
     assert reference != partners("mixtures", 1)
     assert reference != partners("another", 0)
     assert len(set(reference)) > 5
+
+
+def test_tagged_clips_are_mixed_with_clips_that_share_no_tag(write):
+    path = write({"clip01": 0, "clip02": 0, "clip03": 1, "clip04": 2})
+    clips = json.loads(path.read_text())
+    tags = {
+        "clip01": ["dog"],
+        "clip02": ["dog", "rain"],
+        "clip03": ["rain"],
+        "clip04": ["siren", "dog"],
+    }
+    for clip_id, labels in tags.items():
+        clips[clip_id]["labels"] = labels
+    path.write_text(json.dumps(clips))
+    others = OtherClasses(path)
+    for seed in range(20):
+        assert partner_of(others, "clip01", seed=seed) == "clip03"
+        assert partner_of(others, "clip03", seed=seed) in ("clip01", "clip04")
+    with pytest.raises(DataError, match=r"fold 1 shares a class with 'clip02'"):
+        partner_of(others, "clip02")
 
 
 def test_a_split_of_one_class_is_refused(write):

@@ -11,7 +11,8 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.checkpoints import Checkpointer
 
-from lmac_td.data.datasets import NewVisits, make_dataset
+from lmac_td.data.datasets import make_dataset
+from lmac_td.data.epoch_seeds import EpochSeededSampler
 from lmac_td.data.loading import loader_settings, on_the_cpu
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import SettingError
@@ -72,18 +73,18 @@ def test_what_is_no_number_of_workers_is_refused(wrong):
 
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_loading_is_quiet_and_leaves_no_process(dataset, n_workers):
-    visits = NewVisits(dataset, 0)
+    sampler = EpochSeededSampler(dataset, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         loader = make_dataloader(
-            dataset, **loader_settings(4, n_workers), sampler=visits
+            dataset, **loader_settings(4, n_workers), sampler=sampler
         )
         for epoch in (1, 2):
-            visits.set_epoch(epoch)
+            sampler.set_epoch(epoch)
             sizes = [len(mixtures_of(batch, "cpu").mixture) for batch in loader]
             assert sizes == [4, 2]
     assert len(multiprocessing.active_children()) == n_workers
-    del loader, visits
+    del loader, sampler
     assert not multiprocessing.active_children()
 
 
@@ -92,28 +93,28 @@ def test_an_interrupted_epoch_goes_on_where_it_stopped(dataset, tmp_path, n_work
     """As SpeechBrain resumes within an epoch, from a checkpoint of the loader."""
 
     def loading():
-        visits = NewVisits(dataset, 0)
+        sampler = EpochSeededSampler(dataset, 0)
         loader = make_dataloader(
-            dataset, **loader_settings(2, n_workers), sampler=visits
+            dataset, **loader_settings(2, n_workers), sampler=sampler
         )
-        return visits, loader, Checkpointer(tmp_path / "save", {"loader": loader})
+        return sampler, loader, Checkpointer(tmp_path / "save", {"loader": loader})
 
-    def epoch_of(visits, loader, epoch):
-        visits.set_epoch(epoch)
+    def epoch_of(sampler, loader, epoch):
+        sampler.set_epoch(epoch)
         return [batch.id for batch in loader]
 
-    visits, loader, _ = loading()
-    whole = [epoch_of(visits, loader, epoch) for epoch in (1, 2)]
-    visits, loader, checkpointer = loading()
-    visits.set_epoch(1)
+    sampler, loader, _ = loading()
+    whole = [epoch_of(sampler, loader, epoch) for epoch in (1, 2)]
+    sampler, loader, checkpointer = loading()
+    sampler.set_epoch(1)
     iterator = iter(loader)
     assert next(iterator).id == whole[0][0]
     checkpointer.save_checkpoint(end_of_epoch=False)
     del iterator, loader
-    visits, loader, checkpointer = loading()
+    sampler, loader, checkpointer = loading()
     checkpointer.recover_if_possible()
-    assert epoch_of(visits, loader, 1) == whole[0][1:]
-    assert epoch_of(visits, loader, 2) == whole[1]
+    assert epoch_of(sampler, loader, 1) == whole[0][1:]
+    assert epoch_of(sampler, loader, 2) == whole[1]
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])

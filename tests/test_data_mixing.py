@@ -7,12 +7,15 @@ import pytest
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 
+from lmac_td.data.conditions.mixtures import Mixtures
+from lmac_td.data.conditions.speech import Speech
+from lmac_td.data.conditions.white_noise import WhiteNoise
 from lmac_td.data.mixing import (
     CLEAN_DB,
-    PUBLISHED_SNR_DB,
     is_mixed,
     mix_batch,
     mixtures_of,
+    n_samples_of,
     require_sound,
 )
 from lmac_td.errors import DataError
@@ -66,7 +69,7 @@ def sources(level=1.0):
 def test_equals_the_formula(snr_db, level):
     target, interference = sources(level)
     for ours, twin in zip(
-        mix(target, interference, snr_db),
+        mix(target, interference, snr_db)[:3],
         literal_mix(target, interference, snr_db),
         strict=True,
     ):
@@ -78,7 +81,7 @@ def test_equals_the_formula(snr_db, level):
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 3.0, 5.0])
 def test_ratio_sum_and_peak(snr_db):
     mixed = mix(*sources(), snr_db)
-    power = [wav.double().square().mean() for wav in mixed[1:]]
+    power = [wav.double().square().mean() for wav in mixed[1:3]]
     assert 10 * math.log10(power[0] / power[1]) == pytest.approx(snr_db, abs=1e-4)
     assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
     assert mixed.mixture.abs().max() == pytest.approx(1, abs=1e-6)
@@ -87,9 +90,9 @@ def test_ratio_sum_and_peak(snr_db):
 @pytest.mark.parametrize(
     ("condition", "target_gain", "other_gain", "rounded"),
     [
-        ("mixtures", 0.8, 0.2, 12.04),
-        ("white_noise", 1.0, 0.5, 6.02),
-        ("speech", 0.8, 0.2, 12.04),
+        (Mixtures, 0.8, 0.2, 12.04),
+        (WhiteNoise, 1.0, 0.5, 6.02),
+        (Speech, 0.8, 0.2, 12.04),
     ],
 )
 def test_published_ratios_are_those_of_amplitudes(
@@ -103,8 +106,8 @@ def test_published_ratios_are_those_of_amplitudes(
         for gain, wav in ((target_gain, target), (other_gain, other))
     ]
     measured = 10 * math.log10(energies[0] / energies[1])
-    assert PUBLISHED_SNR_DB[condition] == pytest.approx(measured, abs=1e-4)
-    assert round(PUBLISHED_SNR_DB[condition], 2) == rounded
+    assert condition.published_snr_db == pytest.approx(measured, abs=1e-4)
+    assert round(condition.published_snr_db, 2) == rounded
 
 
 def test_ratio_ignores_where_the_sound_lies():
@@ -112,7 +115,7 @@ def test_ratio_ignores_where_the_sound_lies():
     target, interference = sources()
     padded = torch.cat([target, torch.zeros(3000)])
     mixed = mix(padded, interference.repeat(2), 3.0)
-    power = [wav.double().square().sum() for wav in mixed[1:]]
+    power = [wav.double().square().sum() for wav in mixed[1:3]]
     assert 10 * math.log10(power[0] / power[1]) == pytest.approx(3, abs=1e-4)
 
 
@@ -134,7 +137,7 @@ def test_a_batch_is_its_clips_one_by_one(dtype):
     clips, noise = clips.to(dtype), noise.to(dtype)
     mixed = mix_batch(clips, noise, snr_db, clip_ids)
     for i, db in enumerate(snr_db.tolist()):
-        for ours, twin in zip(mixed, mix_one(clips[i], noise[i], db), strict=True):
+        for ours, twin in zip(mixed[:3], mix_one(clips[i], noise[i], db), strict=True):
             assert ours.dtype == dtype
             torch.testing.assert_close(ours[i], twin, atol=1e-6, rtol=1e-6)
 
@@ -178,6 +181,71 @@ def test_a_batch_of_a_loader():
         assert torch.equal(ours, twin)
     assert is_mixed(PaddedBatch(items))
     assert not is_mixed(PaddedBatch([items[1], items[4]]))
+
+
+# ------------------------------------------------------------------ padding
+
+
+def padded(n_samples=(3000, 1200, 7, 2999)):
+    """Clips that end early, under noise that does not."""
+    generator = torch.Generator().manual_seed(2)
+    clips, noise = torch.randn(2, len(n_samples), 3000, generator=generator)
+    for clip, n in zip(clips, n_samples, strict=True):
+        clip[n:] = 0
+    snr_db = torch.tensor([3.0, -5.0, 0.0, CLEAN_DB])
+    noise[snr_db == CLEAN_DB] = 0
+    return clips, noise, snr_db, list("abcd"), torch.tensor(n_samples)
+
+
+def test_padding_is_no_part_of_a_clip():
+    """The formula over the samples before padding; zeros after them."""
+    clips, noise, snr_db, clip_ids, n_samples = padded()
+    mixed = mix_batch(clips, noise, snr_db, clip_ids, n_samples)
+    assert torch.equal(mixed.n_samples, n_samples)
+    for i, n in enumerate(n_samples.tolist()):
+        if snr_db[i] == CLEAN_DB:
+            assert torch.equal(mixed.mixture[i], mixed.target[i])
+            continue
+        twin = literal_mix(clips[i, :n], noise[i, :n], float(snr_db[i]))
+        for ours, theirs in zip(mixed[:3], twin, strict=True):
+            np.testing.assert_allclose(ours[i, :n], theirs, rtol=1e-5, atol=1e-6)
+            assert not ours[i, n:].any()
+        power = [wav[i].double().square().sum() for wav in mixed[1:3]]
+        ratio = 10 * math.log10(power[0] / power[1])
+        assert ratio == pytest.approx(float(snr_db[i]), abs=1e-4)
+
+
+def test_without_padding_nothing_changes():
+    """Bit for bit, beside padded clips and among themselves."""
+    clips, noise, snr_db, clip_ids, n_samples = padded()
+    plain = mix_batch(clips[:1], noise[:1], snr_db[:1], clip_ids[:1])
+    assert plain.n_samples.tolist() == [3000]
+    for count in (1, 4):
+        mixed = mix_batch(
+            clips[:count], noise[:count], snr_db[:count], clip_ids, n_samples[:count]
+        )
+        for ours, theirs in zip(mixed[:3], plain[:3], strict=True):
+            assert torch.equal(ours[:1], theirs)
+
+
+def test_a_batch_says_where_its_clips_end():
+    clips, noise, snr_db, clip_ids, n_samples = padded()
+    items = [
+        {"id": name, "clip": clip, "interference": other, "snr_db": db, "n_samples": n}
+        for name, clip, other, db, n in zip(
+            clip_ids, clips, noise, snr_db.tolist(), n_samples.tolist(), strict=True
+        )
+    ]
+    expected = mix_batch(clips, noise, snr_db, clip_ids, n_samples)
+    mixed = mixtures_of(PaddedBatch(items), "cpu")
+    assert all(map(torch.equal, mixed, expected))
+    # Clips that only the batch pads end where they end.
+    for item in items:
+        n = item.pop("n_samples")
+        item["clip"], item["interference"] = item["clip"][:n], item["interference"][:n]
+    assert n_samples_of(PaddedBatch(items)).tolist() == n_samples.tolist()
+    mixed = mixtures_of(PaddedBatch(items), "cpu")
+    assert all(map(torch.equal, mixed, expected))
 
 
 def test_half_precision_leaves_mixtures_alone():

@@ -8,7 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from lmac_td.data.noise import NoisePool, speech_folder, wham_split_folder
+from lmac_td.data.conditions.in_domain import wham_split_folder
+from lmac_td.data.conditions.speech import speech_folder
+from lmac_td.data.noise import NoisePool
 from lmac_td.errors import DataError, LoadAudioError
 
 RATE = 1000

@@ -12,10 +12,12 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.audio import save_audio
-from lmac_td.data.datasets import CONDITIONS
+from lmac_td.data.conditions.speech import Speech
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
+from tests.conftest import CONDITIONS, conditions_on
 
 
 @pytest.fixture
@@ -45,29 +47,35 @@ def test_samples_are_spread_over_the_classes(settings):
     assert data.sample_ids("valid", 0) == set()
 
 
-def test_the_corpus_is_generated_when_asked_for(settings, tmp_path):
-    folders = {
-        "data_folder": tmp_path / "new" / "ESC-50",
-        "wham_folder": tmp_path / "new" / "wham_noise",
-    }
+def test_the_corpus_is_generated_when_asked_for(settings, corpus, tmp_path):
+    new = tmp_path / "new"
+
+    def source(wham_folder, **asked_for):
+        return {
+            "dataset": ESC50(new / "ESC-50", wham_folder=wham_folder, **asked_for),
+            "all_conditions": conditions_on(corpus, wham_folder=wham_folder),
+        }
+
     with pytest.raises(DataError, match="--data_folder"):
-        prepare(["test"], **{**settings, **folders})
+        prepare(["test"], **{**settings, **source(new / "wham_noise")})
     with pytest.raises(SettingError, match="wham_noise"):
         prepare(
             ["test"],
-            generate_corpus=True,
-            **{**settings, **folders, "wham_folder": tmp_path / "noise"},
+            **{**settings, **source(tmp_path / "noise", generate_corpus=True)},
         )
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "results").exists()
-    data = prepare(["test"], generate_corpus=True, **{**settings, **folders})
+    made = source(new / "wham_noise", generate_corpus=True)
+    data = prepare(["test"], **{**settings, **made})
     assert len(data.dataset("test")) == 160
 
 
-def test_noise_is_looked_at_first_and_only_where_it_is_wanted(settings, tmp_path):
+def test_noise_is_looked_at_first_and_only_where_it_is_wanted(
+    settings, corpus, tmp_path
+):
     empty = tmp_path / "noise"
     (empty / "tt").mkdir(parents=True)
-    settings["wham_folder"] = empty
+    settings["all_conditions"] = conditions_on(corpus, wham_folder=empty)
     with pytest.raises(DataError, match="no wav or flac"):
         prepare(["test"], **settings)
     assert not (tmp_path / "results").exists()
@@ -84,10 +92,6 @@ def test_a_fold_that_a_later_command_needs_is_looked_for_now(settings):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("snr_db", "loud"),
-        ("mixtures_snr_db", "loud"),
-        ("white_noise_snr_db", math.inf),
-        ("speech_snr_db", None),
         ("sample_rate", 0),
         ("signal_length_s", float("nan")),
     ],
@@ -95,6 +99,20 @@ def test_a_fold_that_a_later_command_needs_is_looked_for_now(settings):
 def test_numbers_that_are_none(settings, name, value):
     with pytest.raises(SettingError, match=name):
         prepare(["test"], **{**settings, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("wham_snr_db", "loud"),
+        ("mixtures_snr_db", "loud"),
+        ("white_noise_snr_db", math.inf),
+        ("speech_snr_db", None),
+    ],
+)
+def test_ratios_that_are_no_numbers(corpus, name, value):
+    with pytest.raises(SettingError, match=f"--{name}"):
+        conditions_on(corpus, **{name: value})
 
 
 # ------------------------------------------------------------------ conditions
@@ -105,7 +123,7 @@ MIXED = [condition for condition in CONDITIONS if condition != "clean"]
 
 
 def measured_db(mixed):
-    energies = [part.double().square().sum(dim=1).tolist() for part in mixed[1:]]
+    energies = [part.double().square().sum(dim=1).tolist() for part in mixed[1:3]]
     return [10 * math.log10(own / other) for own, other in zip(*energies, strict=True)]
 
 
@@ -115,7 +133,7 @@ def digests(dataset, **loading):
     for batch in make_dataloader(dataset, **loading):
         mixed = mixtures_of(batch, "cpu")
         for i, clip_id in enumerate(batch.id):
-            sounds = b"".join(part[i].numpy().tobytes() for part in mixed)
+            sounds = b"".join(part[i].numpy().tobytes() for part in mixed[:3])
             found[clip_id] = hashlib.sha256(sounds).hexdigest()
     return found
 
@@ -131,16 +149,17 @@ def all_digests(data, split="test", **loading):
         ({}, PAPER),
         ({"snr": "published"}, PUBLISHED),
         (
-            {"snr_db": -3, "mixtures_snr_db": 1, "speech_snr_db": -7.5},
+            {"wham_snr_db": -3, "mixtures_snr_db": 1, "speech_snr_db": -7.5},
             {**PAPER, "in_domain": -3, "mixtures": 1, "speech": -7.5},
         ),
-        ({"snr": "published", "snr_db": -3, "speech_snr_db": 1},
+        ({"snr": "published", "wham_snr_db": -3, "speech_snr_db": 1},
          {**PUBLISHED, "in_domain": -3}),
     ],
 )  # fmt: skip
-def test_the_ratio_is_exact_and_told(settings, given, expected):
+def test_the_ratio_is_exact_and_told(settings, corpus, given, expected):
     settings["fold_nums"]["test"] = [5]
-    data = prepare(["test"], conditions=CONDITIONS, **{**settings, **given})
+    settings["all_conditions"] = conditions_on(corpus, **given)
+    data = prepare(["test"], conditions=CONDITIONS, **settings)
     assert set(data.snr_db) == set(MIXED)
     for condition in MIXED:
         told = data.snr_db[condition]
@@ -199,7 +218,7 @@ def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_pa
     settings["fold_nums"]["test"] = [5]
     reference = all_digests(prepare(["test"], conditions=CONDITIONS, **settings))
     folder = tmp_path / "copy"
-    shutil.copytree(settings["data_folder"], folder)
+    shutil.copytree(settings["dataset"].folder, folder)
     table = folder / "meta" / "esc50.csv"
     with open(table, newline="") as file:
         head, *rows = csv.reader(file)
@@ -211,7 +230,7 @@ def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_pa
     with open(table, "w", newline="") as file:
         csv.writer(file).writerows([head, *reversed(rows)])
     settings |= {
-        "data_folder": folder,
+        "dataset": ESC50(folder),
         "output_folder": tmp_path / "other results",
         "fold_nums": {"train": [1, 2], "valid": [3, 4], "test": [5]},
     }
@@ -220,13 +239,14 @@ def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_pa
     assert all_digests(grown) == reference
 
 
-def test_only_what_the_conditions_need_is_read(settings, tmp_path):
+def test_only_what_the_conditions_need_is_read(settings, corpus, tmp_path):
     absent = {
         "wham_folder": tmp_path / "no noise",
         "ljspeech_folder": tmp_path / "no speech",
     }
     needless = ["clean", "mixtures", "white_noise"]
-    data = prepare(["test"], conditions=needless, **{**settings, **absent})
+    settings["all_conditions"] = conditions_on(**absent)
+    data = prepare(["test"], conditions=needless, **settings)
     for condition in needless:
         assert len(data.dataset("test", condition)) == 20
     with pytest.raises(SettingError, match="condition speech has nothing to mix"):
@@ -236,25 +256,32 @@ def test_only_what_the_conditions_need_is_read(settings, tmp_path):
         ("speech", "ljspeech_folder"),
     ):
         with pytest.raises(DataError, match=f"--{setting}"):
-            prepare(["test"], conditions=[condition], **{**settings, **absent})
-        enough = {**settings, **absent, setting: settings[setting]}
-        prepare(["test"], conditions=[condition], **enough)
+            prepare(["test"], conditions=[condition], **settings)
+        enough = conditions_on(corpus, **{**absent, setting: None})
+        prepare(
+            ["test"], conditions=[condition], **settings | {"all_conditions": enough}
+        )
 
 
-def test_training_hears_no_other_condition(settings):
-    settings["ljspeech_folder"] = "nowhere"  # nor are its recordings looked for
+def test_training_hears_no_other_condition(settings, corpus):
+    # Nor are its recordings looked for.
+    settings["all_conditions"] = conditions_on(corpus, ljspeech_folder="nowhere")
     data = prepare(["train"], conditions=CONDITIONS, **settings)
     assert len(data.dataset("train", "in_domain")) == 10
     for condition in ("mixtures", "white_noise", "speech"):
-        with pytest.raises(SettingError, match=f"{condition} is for validation and"):
+        with pytest.raises(
+            SettingError,
+            match=f"{condition} is for validation .*: train on in_domain or clean",
+        ):
             data.dataset("train", condition)
 
 
-def test_speech_may_lie_flat_and_be_shorter_than_a_clip(settings, tmp_path):
+def test_speech_may_lie_flat_and_be_shorter_than_a_clip(settings, corpus, tmp_path):
     time = np.arange(4000) / 8000
     voice = np.sin(2 * np.pi * 200 * time).astype(np.float32) / 2
     save_audio(tmp_path / "voices" / "a.wav", torch.from_numpy(voice), 8000)
-    settings["ljspeech_folder"] = tmp_path / "voices"
+    voices = tmp_path / "voices"
+    settings["all_conditions"] = conditions_on(corpus, ljspeech_folder=voices)
     data = prepare(["test"], conditions=["speech"], **settings)
     speech = data.dataset("test", "speech")[0]["interference"]
     assert speech.shape == (16000,)
@@ -263,7 +290,7 @@ def test_speech_may_lie_flat_and_be_shorter_than_a_clip(settings, tmp_path):
 
 def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
     folder = tmp_path / "copy"
-    shutil.copytree(settings["data_folder"], folder)
+    shutil.copytree(settings["dataset"].folder, folder)
     table = folder / "meta" / "esc50.csv"
     lines = [
         line
@@ -271,7 +298,7 @@ def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
         if not line.startswith("5-") or ",dog," in line
     ]
     table.write_text("\n".join(lines) + "\n")
-    settings |= {"data_folder": folder}
+    settings |= {"dataset": ESC50(folder)}
     settings["fold_nums"]["test"] = [5]
     with pytest.raises(DataError, match=r"one class.*--test_fold_nums"):
         prepare(["test"], conditions=["mixtures"], **settings)
@@ -285,16 +312,14 @@ def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
         earlier.mkdir(exist_ok=True)
         copy(corpus / part, earlier / part)
     settings |= {
-        "data_folder": earlier / "ESC-50",
-        "wham_folder": earlier / "wham_noise",
-        "ljspeech_folder": earlier / "LJSpeech-1.1",
-        "generate_corpus": True,
+        "dataset": ESC50(earlier / "ESC-50", generate_corpus=True),
+        "all_conditions": conditions_on(earlier),
     }
     # It goes on to serve what needs no speech.
     prepare(["test"], conditions=["in_domain", "mixtures"], **settings)
     with pytest.raises(DataError, match=r"earlier.*without speech.*remove it"):
         prepare(["test"], conditions=["speech"], **settings)
-    settings["ljspeech_folder"] = corpus / "LJSpeech-1.1"
+    settings["all_conditions"] = conditions_on(corpus)
     prepare(["test"], conditions=["speech"], **settings)
 
 
@@ -302,28 +327,45 @@ def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
     ("wrong", "words"),
     [
         ({"conditions": ["noisy"]}, "--condition in_domain, .* or clean"),
-        ({"snr": "12 dB"}, "--snr paper or published"),
-        ({"conditions": ["speech"], "ljspeech_folder": None}, "--ljspeech_folder"),
+        (
+            {"conditions": ["s"], "all_conditions": {"s": Speech(None, 3)}},
+            "--ljspeech_folder",
+        ),
+        ({"training_condition": "speech"}, "--training_condition in_domain or clean"),
+        ({"training_condition": "hum"}, "--training_condition in_domain or clean"),
+        ({"all_conditions": {"hum": 50}}, "condition hum is 50: name a class"),
+        ({"dataset": "data/ESC-50"}, "dataset is 'data/ESC-50': name a class"),
     ],
 )
 def test_settings_that_cannot_work(settings, wrong, words):
+    split = "train" if "training_condition" in wrong else "test"
     with pytest.raises(SettingError, match=words):
-        prepare(["test"], **{**settings, **wrong})
+        prepare([split], **{**settings, **wrong})
+
+
+def test_an_unknown_choice_of_ratios(corpus):
+    with pytest.raises(SettingError, match="--snr paper or published"):
+        conditions_on(corpus, snr="12 dB")
+
+
+def test_an_unknown_condition_of_prepared_data(settings):
+    data = prepare(["test"], conditions=["clean"], **settings)
+    with pytest.raises(SettingError, match=r"noisy.*--condition in_domain, .*or clean"):
+        data.dataset("test", "noisy")
 
 
 def test_every_condition_of_real_recordings(real_data, real_speech, tmp_path):
     """Ogg files, some padded, others cut; voices at 16 and 22.05 kHz."""
     data = prepare(
         ["test"],
-        data_folder=real_data[0],
-        wham_folder=real_data[1],
-        ljspeech_folder=real_speech,
+        dataset=ESC50(real_data[0]),
+        all_conditions=conditions_on(
+            wham_folder=real_data[1], ljspeech_folder=real_speech
+        ),
         output_folder=tmp_path / "results",
         fold_nums={"train": [1, 2], "valid": [3], "test": [4]},
-        out_n_neurons=10,
         sample_rate=16000,
         signal_length_s=5,
-        snr_db=0,
         mixing_seed=1,
         cache_folder=tmp_path / "cache",
         conditions=CONDITIONS,

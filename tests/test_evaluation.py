@@ -9,7 +9,6 @@ import pytest
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
-from lmac_td.data.datasets import CONDITIONS
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.evaluation import (
@@ -27,7 +26,7 @@ from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.columns import P_KEPT, P_REMOVED, metrics_of
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
-from tests.conftest import N_CLASSES, SAMPLE_RATE, with_constant_mask
+from tests.conftest import CONDITIONS, N_CLASSES, SAMPLE_RATE, with_constant_mask
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def score(data, spectral, frozen, models):
 def test_mixtures_keep_their_sources(data):
     for condition in CONDITIONS:
         for batch in make_dataloader(data.dataset("test", condition), batch_size=4):
-            mixture, target, interference = mixtures_of(batch, "cpu")
+            mixture, target, interference, _ = mixtures_of(batch, "cpu")
             torch.testing.assert_close(
                 mixture, target + interference, atol=1e-6, rtol=0
             )

@@ -140,6 +140,22 @@ def test_what_was_trained_on_a_fold_for_testing_is_refused(opened, tmp_path, set
     experiment.check_unseen()
 
 
+def test_data_sources_are_told_apart_by_more_than_their_folder(opened, tmp_path):
+    experiment = opened()
+    experiment.hparams["pretrained_classifier"] = str(tmp_path)
+    seen = {"data_folder": "another name of it", "train_fold_nums": [5]}
+    identity = experiment.settings["dataset"]
+    assert identity.endswith("esc50.csv)")
+    for dataset, is_same in ((identity, True), ("a.CsvManifest(b.csv)", False)):
+        kept = {**seen, "dataset": dataset}
+        (tmp_path / "settings.json").write_text(json.dumps(kept))
+        if is_same:
+            with pytest.raises(SettingError, match="fold 5"):
+                experiment.check_unseen()
+        else:
+            experiment.check_unseen()
+
+
 def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):
     experiment = opened()
     experiment.load_interpreter()  # names none

@@ -26,6 +26,31 @@ def test_later_files_win_and_references_reach_both_halves(tmp_path):
     assert load_recipe(tmp_path / "mine.yaml", "c: 0")["b"] == 5
 
 
+def test_a_mapping_of_names_is_merged_name_by_name(tmp_path):
+    """One line adds a condition; what builds an object is replaced whole."""
+    (tmp_path / "base.yaml").write_text(
+        "snr: 3\nnamed:\n  a: 1\n  b: !ref <snr>\n"
+        "object: !new:collections.Counter\n  x: 1\n  y: 2\n"
+        "copy: !ref <named>\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "extends: base.yaml\nnamed: {b: 2, c: 7}\n"
+        "object: !new:collections.Counter {z: 5}\n"
+    )
+    loaded = load_recipe(tmp_path / "mine.yaml")
+    assert loaded["named"] == loaded["copy"] == {"a": 1, "b": 2, "c": 7}
+    assert list(loaded["named"]) == ["a", "b", "c"]
+    assert loaded["object"] == {"z": 5}
+    assert load_recipe(tmp_path / "base.yaml")["named"] == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize("name", ["no_such_module.Hum", "collections.NoSuchClass"])
+def test_a_class_that_does_not_exist_is_named(tmp_path, name):
+    (tmp_path / "mine.yaml").write_text(f"hum: !new:{name} {{snr_db: 3}}\n")
+    with pytest.raises(SettingError, match=rf"mine\.yaml cannot be built.*{name}"):
+        load_recipe(tmp_path / "mine.yaml")
+
+
 def test_a_recipe_that_extends_itself_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n")

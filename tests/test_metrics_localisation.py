@@ -226,3 +226,33 @@ def test_active_frames_agree_with_the_events_of_the_embedded_corpus(corpus, spec
     assert np.median(ious) > 0.7
     assert np.mean(recalls) > 0.85
     assert np.mean(ious) > np.mean(shifted) + 0.3
+
+
+def test_frames_of_padding_do_not_count():
+    """As if the clip ended where its recording does."""
+    a, target, _ = draw(n_clips=6, seed=8)
+    n_frames = torch.tensor([7, 6, 4, 3, 7, 5])
+    active = active_frames(target, range_db=0.5, n_frames=n_frames)
+    iou = temporal_iou(a, active, n_frames)
+    for clip, n in enumerate(n_frames.tolist()):
+        part = slice(clip, clip + 1), slice(0, n)
+        twin = active_frames(target[part], range_db=0.5)
+        assert torch.equal(active[part], twin)
+        assert not active[clip, n:].any()
+        expected = temporal_iou(a[part], twin)
+        torch.testing.assert_close(iou[clip : clip + 1], expected, equal_nan=True)
+    # Frames that are active by mistake there do not count either.
+    everywhere = active | (torch.arange(7) >= n_frames.unsqueeze(1))
+    again = temporal_iou(a, everywhere, n_frames)
+    torch.testing.assert_close(again, iou, equal_nan=True, rtol=0, atol=0)
+    plain = temporal_iou(a, active_frames(target, range_db=0.5))
+    whole = n_frames == 7
+    torch.testing.assert_close(iou[whole], plain[whole], rtol=0, atol=0)
+
+
+def test_a_clip_that_sounds_until_its_padding_has_no_onset():
+    active = torch.tensor([[True, True, False, False]])
+    a = torch.ones(1, 4, 2)
+    assert temporal_iou(a, active, torch.tensor([2])).isnan()
+    assert temporal_iou(0 * a, active, torch.tensor([3])) == 0
+    assert not temporal_iou(a, active).isnan()

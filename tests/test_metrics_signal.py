@@ -199,3 +199,44 @@ def test_kept_of_source_by_itself_and_in_a_batch():
         kept_gain(kept, whole[:3])
     with pytest.raises(ValueError, match="source_mag and gain"):
         kept_of_source_db(gain, source[:, :2])
+
+
+def test_padding_does_not_count():
+    """The definitions over the samples before padding, whatever sounds after them."""
+    x, i, r = signals(3, seed=4)
+    n_samples = torch.tensor([400, 399, 250, 10, 400, 1, 200, 300])
+    ours = (
+        kept_energy_db(x, i, n_samples),
+        completeness_db(x, i, r, n_samples),
+        si_sdr_db(i, x, n_samples),
+    )
+    for clip, n in enumerate(n_samples.tolist()):
+        if n == 1:
+            continue  # one sample has no distortion
+        a, kept, gone = (t[clip, :n].tolist() for t in (x, i, r))
+        total = [b + c for b, c in zip(kept, gone, strict=True)]
+        twin = (slow_kept(a, kept), slow_si_sdr(total, a), slow_si_sdr(kept, a))
+        for mine, theirs in zip(ours, twin, strict=True):
+            assert float(mine[clip]) == pytest.approx(theirs, rel=1e-9)
+    assert float(ours[2][5]) == SI_SDR_LIMIT_DB
+
+
+def test_clips_without_padding_stay_what_they_are():
+    x, i, r = signals(3, seed=5, dtype=torch.float32)
+    n_samples = torch.tensor([400] * 7 + [30])
+    for metric, arguments in (
+        (kept_energy_db, (x, i)),
+        (completeness_db, (x, i, r)),
+        (si_sdr_db, (i, x)),
+    ):
+        ours, plain = metric(*arguments, n_samples), metric(*arguments)
+        assert torch.equal(ours[:7], plain[:7])
+        assert ours[7] != plain[7]
+        assert torch.equal(metric(*arguments, torch.full((8,), 400)), plain)
+
+
+@pytest.mark.parametrize("wrong", [[400] * 7, [0] + [400] * 7, [401] + [400] * 7])
+def test_lengths_that_cannot_be(wrong):
+    x, i, _ = signals(3)
+    with pytest.raises(ValueError, match="valid length"):
+        kept_energy_db(x, i, torch.tensor(wrong))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from speechbrain.utils.run_opts import HELP_TEXTS
 
+from benchmarks.gpu import runner
 from lmac_td.hparams import compose
 from recipes.ESC50.benchmark import read_benchmark
 from tests.conftest import ROOT
@@ -62,6 +63,11 @@ def test_python_commands(line):
         if argument.startswith("--"):
             name = argument.removeprefix("--")
             assert name in settings or name in HELP_TEXTS, f"{line}: no {argument}"
+
+
+@pytest.mark.parametrize("line", sorted(set(commands("benchmarks/gpu.sh"))))
+def test_gpu_commands(line):
+    runner.read_options(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize("line", sorted(set(commands("make"))))

@@ -54,6 +54,42 @@ def test_columns_come_to_the_host_unchanged(dtype):
         assert type(columns[name][0]) is type(expected.tolist()[0])
 
 
+PADDED_COLUMNS = (
+    "completeness (dB)", "kept (dB)", "IoU (time)", "SI-SDR (dB)", "SI-SDRi (dB)",
+    "eta (99.9)", "eta (99)", "eta (98)",
+)  # fmt: skip
+
+
+def test_padding_does_not_count():
+    """Whatever a method puts into the padding, the scores are those of the clip."""
+    n_samples = torch.tensor([60] * 5 + [30, 45, 15])
+    given = batch() | sources()
+    after = torch.arange(60) >= n_samples.unsqueeze(1)
+    for name in ("wavs", "target"):
+        given[name] = given[name].masked_fill(after, 0)
+    table = FaithfulnessTable(n_resamples=N_RESAMPLES)
+    table.add(condition="c", method="plain", **given)
+    table.add(condition="c", method="padded", n_samples=n_samples, **given)
+    noisy = given | {
+        name: given[name] + after * torch.rand(8, 60)
+        for name in ("interpretation", "residual")
+    }
+    table.add(condition="c", method="noisy", n_samples=n_samples, **noisy)
+    plain, padded, noisy = (
+        table.rows["c", name].columns for name in ("plain", "padded", "noisy")
+    )
+    for name in plain:
+        # Bit for bit.
+        np.testing.assert_array_equal(plain[name][:5], padded[name][:5], err_msg=name)
+        np.testing.assert_array_equal(noisy[name], padded[name], err_msg=name)
+    short = [name for name in plain if plain[name][5:] != padded[name][5:]]
+    assert set(short) <= set(PADDED_COLUMNS)
+    assert "kept (dB)" in short
+    table.add(condition="c", method="full", n_samples=torch.full((8,), 60), **given)
+    for name, values in table.rows["c", "full"].columns.items():
+        np.testing.assert_array_equal(values, plain[name], err_msg=name)
+
+
 def batch(n_clips=8, seed=0, prefix="clip"):
     """A batch of explanations as the evaluation hands it over."""
     generator = torch.Generator().manual_seed(seed)

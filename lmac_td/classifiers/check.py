@@ -12,7 +12,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from lmac_td.contracts import ACTIVATIONS
+from lmac_td.contracts import ACTIVATIONS, LayerOutput
 from lmac_td.errors import CheckpointError, SettingError, UserError
 
 # Of what a clip gives alone: by how much a batch may differ.
@@ -325,6 +325,7 @@ def _run(classifier, wavs):
             "of the representations"
         )
     logits, values = outputs
+    values = [v.values if isinstance(v, LayerOutput) else v for v in values]
     expected = (len(wavs), classifier.n_classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)

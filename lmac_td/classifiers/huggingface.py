@@ -6,11 +6,13 @@ differentiable function of waveforms: AST and the relatives of wav2vec2 (see
 pipeline ``audio-classification``.
 """
 
+from functools import partial
+
 from torch import nn
 
 from lmac_td.classifiers.huggingface_families import front_end, require_family
 from lmac_td.classifiers.huggingface_files import PretrainedFiles
-from lmac_td.contracts import ACTIVATIONS, Classifier
+from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
 from lmac_td.errors import (
     CheckpointError,
     DataError,
@@ -18,8 +20,12 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
+from lmac_td.features import bands_of_bins
+from lmac_td.nn.kaldi import mel_matrix
 
 N_REPRESENTATIONS = 4
+# Clips that a transformer is given at once: its attention takes much memory.
+BATCH_LIMIT = 16
 
 
 class HuggingFaceClassifier(Classifier):
@@ -97,6 +103,7 @@ class HuggingFaceClassifier(Classifier):
         )
         self.network = files.read_network(config)
         self.name = type(self.network).__name__
+        self.batch_limit = BATCH_LIMIT
         self.freeze()
 
     def inputs(self, wavs):
@@ -139,11 +146,22 @@ class HuggingFaceClassifier(Classifier):
             return_dict=True,
         )
         # The first of the hidden states is what the first layer is given.
+        grid = partial(self.front_end.grid, inputs=inputs)
         values = tuple(
-            self.front_end.grid(outputs.hidden_states[layer + 1], inputs)
-            for layer in self.layers
+            LayerOutput(outputs.hidden_states[layer + 1], grid) for layer in self.layers
         )
         return outputs.logits, values
+
+    def frequency_weights(self, geometry, features):
+        """See :meth:`lmac_td.contracts.Classifier.frequency_weights`.
+
+        The patches of an AST share Kaldi's mel bands, and these share the bins.
+        """
+        if geometry.bands is None:
+            return super().frequency_weights(geometry, features)
+        n_mels = geometry.bands.shape[1]
+        matrix = mel_matrix(self.sample_rate, features.n_fft, n_mels)  # (bins, n_mels)
+        return geometry.bands @ bands_of_bins(matrix)
 
     def stages(self):
         """The head, then the layers from the last to the first, then what is before.

@@ -10,9 +10,7 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-import torch
-
-from lmac_td.contracts import Geometry
+from lmac_td.contracts import Geometry, even_shares
 from lmac_td.errors import SettingError
 
 AXES = ("channels", "time", "frequency")
@@ -208,8 +206,7 @@ def on_mel_bands(geometry, mel):
     Geometry
         With ``bins`` and ``bands``.
     """
-    entries = torch.arange(mel.n_mels) * geometry.frequencies // mel.n_mels
-    bands = torch.nn.functional.one_hot(entries, geometry.frequencies).T.float()
+    bands = even_shares(geometry.frequencies, mel.n_mels)
     return replace(geometry, bins=bands @ mel.bands_of_bins.cpu(), bands=bands)
 
 

@@ -5,6 +5,7 @@ names; where they stand in time and frequency is measured on noise.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from lmac_td.classifiers.layouts import on_mel_bands, read_layers, to_map
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.probe import Probe
 from lmac_td.classifiers.weights import load_weights
-from lmac_td.contracts import ACTIVATIONS, Classifier
+from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
 from lmac_td.errors import (
     CheckpointError,
     SettingError,
@@ -184,7 +185,8 @@ class ModuleClassifier(Classifier):
         with record_outputs(self.network, self._layouts) as outputs:
             output = self.network(inputs)
         values = tuple(
-            to_map(outputs[name][0], layout) for name, layout in self._layouts.items()
+            LayerOutput(outputs[name][0], partial(to_map, layout=layout))
+            for name, layout in self._layouts.items()
         )
         return self._logits(output, len(inputs)), values
 

@@ -23,7 +23,7 @@ from lmac_td.classifiers.speechbrain_files import (
     reason,
     sample_rate_of,
 )
-from lmac_td.contracts import Classifier
+from lmac_td.contracts import Classifier, LayerOutput
 from lmac_td.errors import SettingError, require_number
 
 # Representations by default, at most.
@@ -143,7 +143,8 @@ class SpeechBrainClassifier(Classifier):
         self._require_batch("classifier", scores, len(inputs))
         scores = scores.flatten(1)  # (B, 1, C) to (B, C)
         values = tuple(
-            to_map(outputs[name][0], layout) for name, layout in self._layouts.items()
+            LayerOutput(outputs[name][0], partial(to_map, layout=layout))
+            for name, layout in self._layouts.items()
         )
         return scores * self.logit_scale, values
 

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from lmac_td.audio import save_audio
-from lmac_td.data.noise import WHAM_SPLIT_FOLDERS
+from lmac_td.data.conditions.in_domain import WHAM_SPLIT_FOLDERS
 from lmac_td.data.synthesis import (
     NOISES,
     SOUNDS,

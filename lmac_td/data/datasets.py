@@ -1,9 +1,7 @@
 """Datasets of mixtures: a manifest and a condition become SpeechBrain datasets.
 
-A condition says what a clip is mixed with: ``in_domain`` noise as WHAM!'s,
-``mixtures`` another clip of another class, ``white_noise``, ``speech``, and ``clean``
-nothing. Training draws new interference at every visit; validation and test pass
-``mixing_seed`` and meet the same mixtures every time. What stands in a batch is not
+Training draws new interference in every epoch; validation and test pass
+``mixing_seed`` and get the same mixtures every time. What stands in a batch is not
 mixed yet: :func:`lmac_td.data.mixing.mixtures_of` does that, on the device.
 """
 
@@ -13,19 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.dataio.sampler import ReproducibleRandomSampler
 
-from lmac_td.data.cache import load_decoded
-from lmac_td.data.interference import OtherClasses, WhiteNoise
+from lmac_td.data.cache import decoded_length, load_decoded
+from lmac_td.data.conditions.base import Interference
+from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.mixing import CLEAN_DB, require_sound
-from lmac_td.data.noise import NoisePool, fixed_generator
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
+from lmac_td.random import seeded_generator
 
-OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "class_index"]
-CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
-# Those that training knows.
-TRAINING_CONDITIONS = ("clean", "in_domain")
+OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "n_samples", "class_index"]
 
 
 def make_dataset(
@@ -41,48 +35,49 @@ def make_dataset(
     Arguments
     ---------
     manifest : str or Path
-        Written by :func:`lmac_td.data.esc50.prepare_esc50`.
+        Written by :func:`lmac_td.data.manifests.write_manifests`.
     condition : str
-        One of :data:`CONDITIONS`; ``"clean"`` is the clip alone.
-    interference : NoisePool, OtherClasses or WhiteNoise, optional
-        What the clip is mixed with; needed by every condition but ``"clean"``.
+        Its name, by which interference is drawn.
+    interference : Interference, optional
+        What clips are mixed with; they stay alone without it.
     snr_db : float
         Power of the clip over that of the interference, dB.
     mixing_seed : int, optional
-        The same mixtures at every visit, chosen by this seed. ``None`` draws noise
-        anew: by the visit where a loader's sampler is :class:`NewVisits`, else from
-        torch's global generator of the process that reads; only for
-        :data:`TRAINING_CONDITIONS`.
+        The same mixtures every time, drawn by this seed. ``None`` draws new noise: by
+        the seed and the epoch where the loader has an
+        :class:`~lmac_td.data.epoch_seeds.EpochSeededSampler`, else from torch's global
+        generator of the process that reads.
     clean_probability : float
         How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
 
     Returns
     -------
-    VisitedDataset
+    EpochSeededDataset
         Its items are ``id``, ``clip`` and ``interference`` (each (T,), float32, as
         decoded), ``snr_db`` (a float, infinite where the clip stays clean, with an
-        interference of zeros) and ``class_index``.
+        interference of zeros), ``n_samples`` (of the clip before padding) and
+        ``class_index``.
 
     Raises
     ------
     SettingError
-        The condition is unknown, lacks its interference, or contradicts another
-        setting.
+        A number is out of its range, or contradicts another setting.
 
     Example
     -------
     >>> import tempfile
     >>> from speechbrain.dataio.dataloader import make_dataloader
     >>> from lmac_td.data.corpus import generate_corpus
-    >>> from lmac_td.data.esc50 import prepare_esc50
+    >>> from lmac_td.data.manifests import write_manifests
     >>> from lmac_td.data.mixing import mixtures_of
     >>> from lmac_td.data.noise import NoisePool
+    >>> from lmac_td.data.sources.esc50 import ESC50
     >>> root = tempfile.TemporaryDirectory()
     >>> corpus = generate_corpus(
     ...     f"{root.name}/corpus", clips_per_class_and_fold=1, duration_s=0.5
     ... )
-    >>> manifests = prepare_esc50(
-    ...     corpus / "ESC-50", f"{root.name}/results", {"test": [5]}, out_n_neurons=10,
+    >>> manifests, _ = write_manifests(
+    ...     ESC50(corpus / "ESC-50"), f"{root.name}/results", {"test": [5]},
     ...     sample_rate=16000, signal_length_s=0.5, cache_folder=f"{root.name}/cache",
     ... )
     >>> pool = NoisePool(corpus / "wham_noise" / "tt", 16000, signal_length_s=0.5)
@@ -91,17 +86,6 @@ def make_dataset(
     >>> mixtures_of(batch, "cpu").mixture.shape, batch.class_index.shape
     (torch.Size([4, 8000]), torch.Size([4]))
     """
-    require_choice("condition", condition, CONDITIONS)
-    if condition not in TRAINING_CONDITIONS and mixing_seed is None:
-        raise SettingError(
-            f"condition {condition} is for validation and test, where mixing_seed is "
-            f"set: train on {' or '.join(TRAINING_CONDITIONS)}."
-        )
-    if condition != "clean" and interference is None:
-        raise SettingError(
-            f"condition {condition} has nothing to mix clips with: prepare it, too, or "
-            "use condition clean."
-        )
     if not math.isfinite(snr_db):
         raise SettingError(f"snr_db is {snr_db}: give a finite number of decibels.")
     if not 0 <= clean_probability <= 1:
@@ -115,87 +99,19 @@ def make_dataset(
         )
 
     mixer = Mixer(condition, interference, snr_db, mixing_seed, clean_probability)
-    dataset = VisitedDataset(json.loads(Path(manifest).read_text(encoding="utf-8")))
+    clips = json.loads(Path(manifest).read_text(encoding="utf-8"))
+    for clip in clips.values():
+        if "n_samples" not in clip:
+            clip["n_samples"] = decoded_length(clip["wav"])
+    dataset = EpochSeededDataset(clips)
     # One call makes all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
         mixer,
-        takes=["id", "wav", "visit"],
+        takes=["id", "wav", "n_samples", "epoch_seed"],
         provides=["clip", "interference", "snr_db"],
     )
     dataset.set_output_keys(OUTPUT_KEYS)
     return dataset
-
-
-class VisitedDataset(DynamicItemDataset):
-    """A dataset that may be told at which visit a clip is read.
-
-    An index is a number, or a number and the visit, as :class:`NewVisits` gives it:
-    whichever worker reads the clip then reads the same.
-
-    Arguments
-    ---------
-    clips : dict of str to dict
-        A manifest.
-    """
-
-    def __init__(self, clips, *args, **kwargs):
-        clips = {clip_id: clip | {"visit": None} for clip_id, clip in clips.items()}
-        super().__init__(clips, *args, **kwargs)
-
-    def __getitem__(self, index):
-        """Items of one clip; see ``DynamicItemDataset``."""
-        if not isinstance(index, tuple):
-            return super().__getitem__(index)
-        index, visit = index
-        clip_id = self.data_ids[index]
-        clip = self.data[clip_id] | {"visit": visit}
-        return self.pipeline.compute_outputs({"id": clip_id, **clip})
-
-
-class NewVisits(ReproducibleRandomSampler):
-    """Shuffles a training split and numbers its visits, by seed and epoch alone.
-
-    What a clip is mixed with is then drawn by the clip, the seed and the epoch: neither
-    the number of workers nor an interruption changes it.
-
-    Arguments
-    ---------
-    As of ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
-
-    Example
-    -------
-    >>> visits = NewVisits(range(3), seed=7)
-    >>> visits.set_epoch(2)
-    >>> sorted(visits)
-    [(0, (7, 2)), (1, (7, 2)), (2, (7, 2))]
-    """
-
-    def __iter__(self):
-        """(index, (seed, epoch)) of every clip."""
-        visit = (self.seed, self.epoch)
-        for index in super().__iter__():
-            yield index, visit
-
-
-def meet_anew(brain, dataset, loader, seed):
-    """Let a Brain meet a training split in another order, with other noise, each epoch.
-
-    Arguments
-    ---------
-    brain : speechbrain.Brain
-        Tells its ``train_sampler`` the epoch.
-    dataset : VisitedDataset
-    loader : dict
-        Arguments of ``make_dataloader``.
-    seed : int
-
-    Returns
-    -------
-    dict
-        The arguments with the sampler.
-    """
-    brain.train_sampler = NewVisits(dataset, seed)
-    return {**loader, "sampler": brain.train_sampler}
 
 
 @dataclass(frozen=True)
@@ -209,16 +125,16 @@ class Mixer:
     """
 
     condition: str
-    interference: NoisePool | OtherClasses | WhiteNoise | None
+    interference: Interference | None
     snr_db: float
     mixing_seed: int | None
     clean_probability: float
 
-    def __call__(self, clip_id, wav, visit):
+    def __call__(self, clip_id, wav, n_samples, epoch_seed):
         """Return a decoded clip, its interference and their ratio in dB."""
         clip = load_decoded(wav)
         require_sound(clip, f"the clip {clip_id!r}")
-        seed = visit if self.mixing_seed is None else self.mixing_seed
+        seed = epoch_seed if self.mixing_seed is None else self.mixing_seed
         if self._stays_clean(clip_id, seed):
             return clip, torch.zeros_like(clip), CLEAN_DB
         if seed is None:
@@ -231,12 +147,19 @@ class Mixer:
                 f"{tuple(clip.shape)} and {tuple(other.shape)}"
             )
         require_sound(other, f"the noise for {clip_id!r}")
-        return clip, other, float(self.snr_db)
+        return clip, _sounding_within(other, n_samples), float(self.snr_db)
 
     def _stays_clean(self, clip_id, seed):
-        if self.condition == "clean":
+        if self.interference is None:
             return True
         if self.clean_probability == 0:
             return False
-        generator = None if seed is None else fixed_generator(clip_id, "clean", seed)
+        generator = None if seed is None else seeded_generator(clip_id, "clean", seed)
         return torch.rand(1, generator=generator).item() < self.clean_probability
+
+
+def _sounding_within(wav, n_samples):
+    """Move a sound to the beginning where it would begin after a short clip ends."""
+    if wav[:n_samples].any():
+        return wav
+    return wav.roll(-int(wav.nonzero()[0, 0]))

@@ -1,7 +1,7 @@
 """How batches are loaded: ahead of a GPU, by workers, into memory that it can fetch.
 
-Nothing here changes what is loaded: a clip's interference is drawn by the clip and the
-visit, whoever reads it.
+Nothing here changes what is loaded: a clip's interference is drawn by the clip, the
+seed and the epoch, whichever process reads it.
 """
 
 import os

@@ -1,6 +1,7 @@
 """Mix clips with interference at an exact signal-to-noise ratio, keeping both.
 
-The ratio is one of powers over the whole clip, 10 log10(E_s / E_n) dB. A loader's
+The ratio is one of powers over the clip, 10 log10(E_s / E_n) dB. Zeros that a short
+recording is padded with are no part of it: nothing is mixed with them. A loader's
 batches carry clips and interference as they were decoded; they are mixed a batch at a
 time where they are heard, on a GPU if there is one. The scaled sources are returned
 beside the mixture: they are the ground truth that explanations are measured against.
@@ -13,12 +14,6 @@ import torch
 
 from lmac_td.errors import DataError
 
-# The published code scales amplitudes, by .8 and .2 or by 1 and .5, not powers.
-PUBLISHED_SNR_DB = {
-    "mixtures": 20 * math.log10(0.8 / 0.2),
-    "white_noise": 20 * math.log10(1 / 0.5),
-    "speech": 20 * math.log10(0.8 / 0.2),
-}
 # Of a clip that stays alone.
 CLEAN_DB = math.inf
 
@@ -35,12 +30,15 @@ class Mixture(NamedTuple):
     target : torch.Tensor
         (B, T), the clips to be classified, at their level in the mixtures.
     interference : torch.Tensor
-        (B, T), the rest, at its level in the mixtures.
+        (B, T), the rest, at its level in the mixtures; zero in the padding.
+    n_samples : torch.Tensor
+        (B,), int64, the samples of each clip before padding.
     """
 
     mixture: torch.Tensor
     target: torch.Tensor
     interference: torch.Tensor
+    n_samples: torch.Tensor
 
 
 def mixtures_of(batch, device):
@@ -50,7 +48,7 @@ def mixtures_of(batch, device):
     ---------
     batch : PaddedBatch
         Of :func:`lmac_td.data.datasets.make_dataset`, with ``id``, ``clip``,
-        ``interference`` and ``snr_db``.
+        ``interference``, ``snr_db`` and, where clips are padded, ``n_samples``.
     device : str or torch.device
 
     Returns
@@ -67,7 +65,26 @@ def mixtures_of(batch, device):
         part.to(device, non_blocking=True)
         for part in (batch.clip.data, batch.interference.data, batch.snr_db)
     )
-    return mix_batch(clips, interference, snr_db, batch.id)
+    return mix_batch(clips, interference, snr_db, batch.id, n_samples_of(batch))
+
+
+def n_samples_of(batch):
+    """Samples of each clip of a loader's batch before padding.
+
+    Arguments
+    ---------
+    batch : PaddedBatch
+        With ``n_samples``; without it, clips are as long as the batch says.
+
+    Returns
+    -------
+    torch.Tensor
+        (B,), int64, where the batch lies.
+    """
+    if hasattr(batch, "n_samples"):
+        return torch.as_tensor(batch.n_samples)
+    clips, lengths = batch.clip
+    return (lengths.double() * clips.shape[1]).round().long()
 
 
 def is_mixed(batch):
@@ -75,11 +92,12 @@ def is_mixed(batch):
     return bool((batch.snr_db < CLEAN_DB).any())
 
 
-def mix_batch(clips, interference, snr_db, clip_ids):
+def mix_batch(clips, interference, snr_db, clip_ids, n_samples=None):
     """Add interference to clips so that their power ratio is ``snr_db``.
 
     With energies E = sum of squares, the interference of each clip is multiplied by
     g = sqrt(E_s / E_n / 10^(dB / 10)); then all three are divided by max |mixture|.
+    What would sound after a clip's end does not count in E_n and is not mixed.
 
     Arguments
     ---------
@@ -92,6 +110,8 @@ def mix_batch(clips, interference, snr_db, clip_ids):
         clip that stays alone.
     clip_ids : sequence of str
         (B,), named by errors.
+    n_samples : torch.Tensor, optional
+        (B,), samples of each clip before padding; all T when left out.
 
     Returns
     -------
@@ -117,6 +137,14 @@ def mix_batch(clips, interference, snr_db, clip_ids):
             "clips and interference must both be (B, T), not "
             f"{tuple(clips.shape)} and {tuple(interference.shape)}"
         )
+    n_clips, length = clips.shape
+    if n_samples is None:
+        n_samples = torch.full((n_clips,), length)
+    padded = any(n < length for n in n_samples.tolist())
+    n_samples = n_samples.to(clips.device, non_blocking=True)
+    if padded:
+        after = torch.arange(length, device=clips.device) >= n_samples.unsqueeze(1)
+        interference = interference.masked_fill(after, 0)
     # float64: a sum of 80 000 squares in float32 is off in the fourth digit of a dB.
     own, other = (part.double().square().sum(dim=1) for part in (clips, interference))
     gain = (own / other / 10 ** (snr_db.double() / 10)).sqrt()
@@ -137,7 +165,7 @@ def mix_batch(clips, interference, snr_db, clip_ids):
     interference /= peak
     # Summed again after scaling, so that the sum holds to the last bit.
     torch.add(target, interference, out=mixture)
-    return Mixture(mixture, target, interference)
+    return Mixture(mixture, target, interference, n_samples)
 
 
 def require_sound(wav, what):

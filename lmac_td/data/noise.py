@@ -5,8 +5,6 @@ same stretch of the same file, a pure function of (clip id, condition, seed), so
 every method is scored on the same mixtures.
 """
 
-import hashlib
-import json
 import logging
 import math
 from pathlib import Path
@@ -16,92 +14,18 @@ import torch
 
 from lmac_td.audio import load_audio, read_mono
 from lmac_td.data.cache import decode_once, decoded_length, load_decoded
+from lmac_td.data.conditions.base import Interference
 from lmac_td.errors import DataError, LoadAudioError
 
 logger = logging.getLogger(__name__)
 
 ENDINGS = (".wav", ".flac")
-WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 # Recordings pause. After so many silent draws the loudest sample is looked for instead.
 _MAX_SILENT_CROPS = 10
 
 
-def wham_split_folder(wham_folder, split):
-    """Find the folder of WHAM! noise that belongs to a split.
-
-    Arguments
-    ---------
-    wham_folder : str or Path
-        Holds ``tr/``, ``cv/`` and ``tt/``.
-    split : str
-        ``"train"``, ``"valid"`` or ``"test"``.
-
-    Returns
-    -------
-    Path
-        The folder, which exists.
-
-    Raises
-    ------
-    DataError
-        It does not exist.
-
-    Example
-    -------
-    >>> import tempfile
-    >>> root = tempfile.TemporaryDirectory()
-    >>> (Path(root.name) / "tt").mkdir()
-    >>> wham_split_folder(root.name, "test").name
-    'tt'
-    """
-    folder = Path(wham_folder) / WHAM_SPLIT_FOLDERS[split]
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}, the noise of the {split} split, is missing: give the folder "
-            "that holds WHAM!'s tr, cv and tt with --wham_folder."
-        )
-    return folder
-
-
-def speech_folder(ljspeech_folder):
-    """Find the folder that holds the utterances of a data set of speech.
-
-    Arguments
-    ---------
-    ljspeech_folder : str or Path
-        Holds ``wavs/``, as LJSpeech does, or the recordings themselves.
-
-    Returns
-    -------
-    Path
-        The folder, which exists.
-
-    Raises
-    ------
-    DataError
-        It does not exist.
-
-    Example
-    -------
-    >>> import tempfile
-    >>> root = tempfile.TemporaryDirectory()
-    >>> speech_folder(root.name) == Path(root.name)
-    True
-    >>> (Path(root.name) / "wavs").mkdir()
-    >>> speech_folder(root.name).name
-    'wavs'
-    """
-    folder = Path(ljspeech_folder)
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}, the folder of speech, is missing: give one in LJSpeech's "
-            "layout with --ljspeech_folder, or leave speech out of --condition."
-        )
-    return folder / "wavs" if (folder / "wavs").is_dir() else folder
-
-
-class NoisePool:
+class NoisePool(Interference):
     """Random or reproducible stretches of the recordings in one folder.
 
     Recordings may be longer or shorter than a clip (of longer ones a stretch is taken,
@@ -213,29 +137,9 @@ class NoisePool:
                 return crop
         return self._loop(read(self._loudest_start(path)))
 
-    def fixed(self, clip_id, condition, seed):
-        """Draw the stretch that belongs to a clip: always the same one.
-
-        Arguments
-        ---------
-        clip_id : str
-            The clip to be mixed with.
-        condition : str
-            The kind of mixture.
-        seed : int or tuple of int
-            Another seed gives another set of mixtures.
-
-        Returns
-        -------
-        torch.Tensor
-            (T,), float32, not silent.
-
-        Raises
-        ------
-        LoadAudioError
-            The recording drawn is corrupt, empty or silent, or holds NaN.
-        """
-        return self.random(fixed_generator(clip_id, condition, seed))
+    def draw(self, clip_id, generator=None):
+        """:meth:`random`, whichever clip it is for."""
+        return self.random(generator)
 
     def _open(self, path):
         """Length of a recording in samples, and a reader: start -> at most (T,)."""
@@ -272,35 +176,6 @@ class NoisePool:
         wav = load_audio(path, self.sample_rate, remedy=self._remedy)
         centred = int(wav.abs().argmax()) - self.n_samples // 2
         return max(0, min(centred, len(wav) - self.n_samples))
-
-
-def fixed_generator(clip_id, condition, seed):
-    """Make the source of chance of one clip in one condition.
-
-    Arguments
-    ---------
-    clip_id : str
-        The clip to be mixed with.
-    condition : str
-        The kind of mixture.
-    seed : int or tuple of int
-        The seed of the whole set of mixtures; in training, and the epoch.
-
-    Returns
-    -------
-    torch.Generator
-        The same in every process and on every machine.
-
-    Example
-    -------
-    >>> a = torch.rand(1, generator=fixed_generator("dog", "in_domain", 0))
-    >>> b = torch.rand(1, generator=fixed_generator("dog", "in_domain", 0))
-    >>> torch.equal(a, b)
-    True
-    """
-    # sha256, because Python salts its own hash of strings anew in every process.
-    digest = hashlib.sha256(json.dumps([clip_id, condition, seed]).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 def _randint(n, generator):

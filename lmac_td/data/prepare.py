@@ -1,18 +1,14 @@
 """One call from settings to data: obtain, check, decode, and mix on demand."""
 
+import dataclasses
 import json
-import math
 from dataclasses import dataclass
-from pathlib import Path
 
-from lmac_td.data import corpus
-from lmac_td.data.datasets import CONDITIONS, TRAINING_CONDITIONS, make_dataset
-from lmac_td.data.download import download_esc50
-from lmac_td.data.esc50 import class_names, prepare_esc50, read_clips
-from lmac_td.data.interference import OtherClasses, WhiteNoise
-from lmac_td.data.mixing import PUBLISHED_SNR_DB
-from lmac_td.data.noise import NoisePool, speech_folder, wham_split_folder
-from lmac_td.errors import DataError, SettingError, require_choice, require_number
+from lmac_td.data.conditions.base import Condition, SplitSetup
+from lmac_td.data.datasets import make_dataset
+from lmac_td.data.manifests import write_manifests
+from lmac_td.data.sources.base import DataSource, read_source
+from lmac_td.errors import SettingError, require_choice, require_number
 
 
 @dataclass(frozen=True)
@@ -24,22 +20,34 @@ class PreparedData:
     manifests : dict of str to Path
         One a split.
     class_names : list of str
-        By class index.
+        Of the data set, by class index.
     folds : dict of str to list of int
         The folds of each split.
-    interference : dict of (str, str) to NoisePool, OtherClasses or WhiteNoise
+    conditions : dict of str to Condition
+        All that the recipe names.
+    training_condition : str
+        The one that a training mixes its clips in.
+    interference : dict of (str, str) to Interference
         By condition and split, for those that were prepared.
-    snr_db : dict of str to float
-        By condition, the ratio that is really used; of all conditions but ``clean``.
     mixing_seed : int
     """
 
     manifests: dict
     class_names: list
     folds: dict
+    conditions: dict
+    training_condition: str
     interference: dict
-    snr_db: dict
     mixing_seed: int
+
+    @property
+    def snr_db(self):
+        """dict of str to float: the ratio of each condition that mixes, dB."""
+        return {
+            name: condition.snr_db
+            for name, condition in self.conditions.items()
+            if condition.snr_db is not None
+        }
 
     def sample_ids(self, split, n_samples):
         """Ids of ``n_samples`` clips spread evenly over the classes of a split."""
@@ -48,52 +56,79 @@ class PreparedData:
         wanted = min(n_samples, len(clip_ids))
         return {clip_ids[i * len(clip_ids) // wanted] for i in range(wanted)}
 
-    def dataset(self, split, condition="in_domain", clean_probability=0.0):
+    def dataset(self, split, condition=None, clean_probability=0.0):
         """The mixtures of a split: drawn anew in ``train``, fixed in the others.
 
         Arguments
         ---------
         split : str
-        condition : str
-            As in :func:`lmac_td.data.datasets.make_dataset`.
+        condition : str, optional
+            One of the recipe's; that of training when left out.
         clean_probability : float
             Only for ``train``.
 
         Returns
         -------
-        DynamicItemDataset
+        EpochSeededDataset
+            See :func:`lmac_td.data.datasets.make_dataset`.
+
+        Raises
+        ------
+        SettingError
+            The condition is unknown, not for this split, or was not prepared.
         """
+        condition = condition or self.training_condition
+        require_choice("condition", condition, tuple(self.conditions))
+        chosen = self.conditions[condition]
+        if split == "train" and not chosen.for_training:
+            raise SettingError(
+                f"condition {condition} is for validation and test: train on "
+                f"{' or '.join(training_conditions(self.conditions))}."
+            )
+        mixes = chosen.snr_db is not None
+        if mixes and (condition, split) not in self.interference:
+            raise SettingError(
+                f"condition {condition} has nothing to mix clips of {split} with: "
+                "prepare it, too."
+            )
         return make_dataset(
             self.manifests[split],
             condition,
-            self.interference.get((condition, split)),
-            snr_db=self.snr_db.get(condition, 0.0),
+            self.interference[condition, split] if mixes else None,
+            snr_db=chosen.snr_db if mixes else 0.0,
             mixing_seed=None if split == "train" else self.mixing_seed,
             clean_probability=clean_probability,
         )
 
 
+def training_conditions(conditions):
+    """Names of the conditions that a training may mix its clips in.
+
+    Arguments
+    ---------
+    conditions : dict of str to Condition
+
+    Returns
+    -------
+    list of str
+    """
+    return [name for name, condition in conditions.items() if condition.for_training]
+
+
 def prepare(
     splits,
-    data_folder,
-    wham_folder,
+    dataset,
+    all_conditions,
     output_folder,
     fold_nums,
-    out_n_neurons,
     sample_rate,
     signal_length_s,
-    snr_db,
     mixing_seed,
     cache_folder,
+    training_condition="in_domain",
     skip_bad_files=False,
-    download=False,
-    generate_corpus=False,
-    conditions=TRAINING_CONDITIONS,
-    ljspeech_folder=None,
-    mixtures_snr_db=5.0,
-    white_noise_snr_db=3.0,
-    speech_snr_db=3.0,
-    snr="paper",
+    n_classes=None,
+    conditions=None,
 ):
     """Prepare the splits that a command needs.
 
@@ -101,40 +136,31 @@ def prepare(
     ---------
     splits : sequence of str
         Of ``train``, ``valid`` and ``test``.
-    data_folder, wham_folder : str or Path
-        In ESC-50's and in WHAM!'s layout; neither is written to.
+    dataset : DataSource
+        Where clips come from; see :mod:`lmac_td.data.sources`.
+    all_conditions : dict of str to Condition
+        What clips can be mixed with, by name; see :mod:`lmac_td.data.conditions`.
     output_folder : str or Path
         Manifests go to its subfolder ``manifest``.
     fold_nums : dict of str to list of int
         Of all three splits. Validation and test may share folds, training none.
-    out_n_neurons : int
-        Classes that the classifier tells apart.
     sample_rate : int
         In Hz.
     signal_length_s : float
         In seconds.
-    snr_db : float
-        Of the clip to WHAM!'s noise, in dB.
     mixing_seed : int
         Of the interference in validation and test.
     cache_folder : str or Path
         Of decoded audio.
+    training_condition : str
+        The condition that a training mixes its clips in.
     skip_bad_files : bool
-    download : bool
-        Fetch ESC-50 if ``data_folder`` does not exist.
-    generate_corpus : bool
-        Make the embedded corpus if ``data_folder`` does not exist.
-    conditions : sequence of str
-        Of :data:`lmac_td.data.datasets.CONDITIONS`, those that are wanted: what only
-        others need is not read. ``train`` has those of training alone.
-    ljspeech_folder : str or Path, optional
-        Any folder in LJSpeech's layout, or of recordings; not written to. Needed by
-        ``speech``. Utterances are cut or looped to the length of a clip.
-    mixtures_snr_db, white_noise_snr_db, speech_snr_db : float
-        Of the clip to the interference, in dB.
-    snr : str
-        ``"paper"``: the three above; ``"published"``: those of the published code,
-        :data:`lmac_td.data.mixing.PUBLISHED_SNR_DB`, in their place.
+    n_classes : int, optional
+        Refuse a data set with another number of classes, for a classifier that is
+        trained on it.
+    conditions : sequence of str, optional
+        Those that are wanted: what only others need is not read. ``train`` gets those
+        of them that are for training. That of training when left out.
 
     Returns
     -------
@@ -148,99 +174,73 @@ def prepare(
     """
     require_number("sample_rate", sample_rate)
     require_number("signal_length_s", signal_length_s)
-    for condition in conditions:
-        require_choice("condition", condition, CONDITIONS)
-    snr_by_condition = _choose_snr(
-        snr, snr_db, mixtures_snr_db, white_noise_snr_db, speech_snr_db
-    )
-    if not _holds_something(data_folder):
-        if generate_corpus:
-            _generate(data_folder, wham_folder)
-        elif download:
-            download_esc50(data_folder)
-    elif generate_corpus and "speech" in conditions:
-        _check_corpus_has_speech(Path(data_folder).parent, ljspeech_folder)
-    names = class_names(read_clips(data_folder))
+    _check_objects(dataset, all_conditions)
+    if "train" in splits:
+        possible = training_conditions(all_conditions)
+        require_choice("training_condition", training_condition, possible)
+    wanted = [training_condition] if conditions is None else conditions
+    for condition in wanted:
+        require_choice("condition", condition, tuple(all_conditions))
+    dataset.obtain()
+    read_source(dataset)  # its mistakes come first
+    setups = {
+        split: SplitSetup(
+            split, sample_rate, signal_length_s, cache_folder, skip_bad_files
+        )
+        for split in splits
+    }
+    chosen = {name: all_conditions[name] for name in wanted}
     # Before clips are decoded, which takes minutes.
-    how = (sample_rate, signal_length_s, cache_folder, skip_bad_files)
-    interference = {}
-    if "in_domain" in conditions:
-        for split in splits:
-            interference["in_domain", split] = NoisePool(
-                wham_split_folder(wham_folder, split), *how
-            )
-    measured = [split for split in splits if split != "train"]
-    if "speech" in conditions and measured:
-        pool = _speech_pool(ljspeech_folder, how)
-        interference |= {("speech", split): pool for split in measured}
-    manifests = prepare_esc50(
-        data_folder,
+    interference = _prepare_conditions(chosen, setups.values(), needs_clips=False)
+    manifests, class_names = write_manifests(
+        dataset,
         output_folder,
         fold_nums,
-        out_n_neurons,
         sample_rate,
         signal_length_s,
         cache_folder,
         skip_bad_files,
         splits,
+        n_classes,
     )
-    for split in measured:
-        if "mixtures" in conditions:
-            interference["mixtures", split] = OtherClasses(manifests[split])
-        if "white_noise" in conditions:
-            n_samples = round(signal_length_s * sample_rate)
-            interference["white_noise", split] = WhiteNoise(n_samples)
+    decoded = [
+        dataclasses.replace(setup, manifest=manifests[split])
+        for split, setup in setups.items()
+    ]
+    interference |= _prepare_conditions(chosen, decoded, needs_clips=True)
     return PreparedData(
-        manifests, names, fold_nums, interference, snr_by_condition, mixing_seed
+        manifests,
+        class_names,
+        fold_nums,
+        dict(all_conditions),
+        training_condition,
+        interference,
+        mixing_seed,
     )
 
 
-def _choose_snr(snr, wham, mixtures, white_noise, speech):
-    """The ratio of each condition, dB."""
-    require_choice("snr", snr, ("paper", "published"))
-    snr_db = {
-        "in_domain": wham,
-        "mixtures": mixtures,
-        "white_noise": white_noise,
-        "speech": speech,
+def _prepare_conditions(conditions, setups, needs_clips):
+    """{(condition, split): interference} of those that need clips, or do not."""
+    return {
+        (name, setup.split): condition.prepare(setup)
+        for setup in setups
+        for name, condition in conditions.items()
+        if condition.needs_clips == needs_clips
+        and (condition.for_training or setup.split != "train")
     }
-    for condition, value in snr_db.items():
-        setting = "wham" if condition == "in_domain" else condition
-        require_number(f"{setting}_snr_db", value, above=-math.inf)
-    return snr_db | PUBLISHED_SNR_DB if snr == "published" else snr_db
 
 
-def _speech_pool(ljspeech_folder, how):
-    if ljspeech_folder is None:
+def _check_objects(dataset, conditions):
+    """Refuse what a recipe names in the place of a data source or a condition."""
+    if not isinstance(dataset, DataSource):
         raise SettingError(
-            "condition speech needs recordings of speech: give a folder in LJSpeech's "
-            "layout with --ljspeech_folder"
+            f"dataset is {dataset!r}: name a class of lmac_td.data.sources, or one of "
+            "your own, as !new:lmac_td.data.sources.esc50.ESC50"
         )
-    return NoisePool(speech_folder(ljspeech_folder), *how, setting="ljspeech_folder")
-
-
-def _holds_something(folder):
-    return Path(folder).is_dir() and any(Path(folder).iterdir())
-
-
-def _generate(data_folder, wham_folder):
-    """The corpus makes ``ESC-50`` and ``wham_noise`` side by side, so ask for that."""
-    root = Path(data_folder).parent
-    if Path(data_folder).name != "ESC-50" or Path(wham_folder) != root / "wham_noise":
-        raise SettingError(
-            "generate_corpus makes FOLDER/ESC-50 and FOLDER/wham_noise: set "
-            f"data_folder and wham_folder so, not to {data_folder} and {wham_folder}"
-        )
-    print(f"Generating the embedded corpus in {root} ...", flush=True)
-    corpus.generate_corpus(root)
-
-
-def _check_corpus_has_speech(root, ljspeech_folder):
-    """Say what to do about a corpus of before there was speech in it."""
-    speech = root / "LJSpeech-1.1"
-    wanted = ljspeech_folder is not None and Path(ljspeech_folder) == speech
-    if wanted and not speech.exists() and (root / corpus.MARKER).exists():
-        raise DataError(
-            f"{root} holds an embedded corpus without speech, of an earlier version: "
-            "remove it, and it is made anew, or give another --ljspeech_folder"
-        )
+    for name, condition in conditions.items():
+        if not isinstance(condition, Condition):
+            raise SettingError(
+                f"condition {name} is {condition!r}: name a class of "
+                "lmac_td.data.conditions, or one of your own, as "
+                "!new:lmac_td.data.conditions.clean.Clean {}"
+            )

@@ -401,14 +401,14 @@ class GradCAM(Attribution):
         decision = logits.decide(x)
         rep = decision.representations[self.place_of_layer(logits.classifier)]
         score = decision.logits[0, target]
-        (gradient,) = torch.autograd.grad(score, rep.values)  # (1, C, time, F)
-        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        weights = rep.gradient(score).mean(dim=(2, 3), keepdim=True)  # (1, C, 1, 1)
         cells = (weights * rep.values).sum(dim=1).relu()  # (1, time, F)
         cells = cells[:, self.cells_of_frames(rep, x.shape[1])]
-        weights = rep.geometry.bins if self.domain == "stft" else rep.geometry.bands
-        if weights is None:
-            weights = even_shares(rep.geometry.frequencies, x.shape[2])
-        return cells @ weights.to(cells)
+        if self.domain == "stft":
+            shares = logits.classifier.frequency_weights(rep.geometry, self.features)
+        else:
+            shares = rep.geometry.bands
+        return cells @ shares.to(cells)
 
     def cells_of_frames(self, rep, n_frames):
         """The cell that is nearest to each frame of the STFT, (n_frames,)."""
@@ -619,19 +619,6 @@ def positive_over_maximum(attribution):
     positive = attribution.clamp(min=0)
     maximum = positive.amax(dim=tuple(range(1, positive.dim())), keepdim=True)
     return positive / maximum.where(maximum > 0, 1.0)
-
-
-def even_shares(n_entries, n_bins):
-    """Bins shared evenly by entries along frequency, in order, (n_entries, n_bins).
-
-    Example
-    -------
-    >>> even_shares(2, 3)
-    tensor([[1., 1., 0.],
-            [0., 0., 1.]])
-    """
-    entries = torch.arange(n_bins) * n_entries // n_bins
-    return nn.functional.one_hot(entries, n_entries).T.float()
 
 
 def backgrounds(n_samples, seed=0):

@@ -68,6 +68,68 @@ def shaped_in_double(*, dims=None, **tensors):
     return [tensor.to(torch.float64) for tensor in tensors.values()], dtype
 
 
+def without_padding(n_valid, *tensors):
+    """Set what lies after the end of each clip to zero: it adds nothing to any sum.
+
+    Arguments
+    ---------
+    n_valid : torch.Tensor | None
+        (B,) samples, or frames, of each clip before padding; None leaves all as it is.
+    *tensors : torch.Tensor
+        (B, T, ...), all of one shape.
+
+    Returns
+    -------
+    list of torch.Tensor
+        Bit for bit the same where nothing is padded.
+
+    Raises
+    ------
+    ValueError
+        There is not one number a clip, from 1 to T.
+
+    Example
+    -------
+    >>> without_padding(torch.tensor([1, 2]), torch.ones(2, 2))
+    [tensor([[1., 0.],
+            [1., 1.]])]
+    """
+    if n_valid is None:
+        return list(tensors)
+    after = beyond(n_valid, tensors[0])
+    return [
+        tensor.masked_fill(after.view(*after.shape, *[1] * (tensor.ndim - 2)), 0)
+        for tensor in tensors
+    ]
+
+
+def beyond(n_valid, tensor):
+    """Mark what lies after the end of each clip, (B, T) boolean, on the device.
+
+    Arguments
+    ---------
+    n_valid : torch.Tensor
+        (B,) samples, or frames, of each clip before padding.
+    tensor : torch.Tensor
+        (B, T, ...).
+
+    Raises
+    ------
+    ValueError
+        There is not one number a clip, from 1 to T.
+    """
+    n_clips, length = tensor.shape[:2]
+    if n_valid.shape != (n_clips,):
+        raise ValueError(
+            f"there must be one valid length a clip, {n_clips}, not a shape of "
+            f"{tuple(n_valid.shape)}."
+        )
+    if not all(1 <= n <= length for n in n_valid.tolist()):
+        raise ValueError(f"valid lengths must be from 1 to {length}, not {n_valid}.")
+    places = torch.arange(length, device=tensor.device)
+    return places >= n_valid.to(tensor.device).unsqueeze(1)
+
+
 def require_finite(**tensors):
     """Refuse NaN and infinity; a GPU is waited for once.
 

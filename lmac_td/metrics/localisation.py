@@ -10,7 +10,7 @@ the scaled sources, so both have a ground truth for every interpreter and every 
 
 import torch
 
-from lmac_td.metrics._tensors import in_double
+from lmac_td.metrics._tensors import beyond, in_double, without_padding
 
 
 def speech_relevance_score(attribution, target_mag, other_mag, percentile, frames=None):
@@ -109,7 +109,7 @@ def _percentile(ordered, percentile):
     return torch.lerp(low, high, position - below)
 
 
-def active_frames(target_mag, range_db=30):
+def active_frames(target_mag, range_db=30, n_frames=None):
     """Find the frames that contain the target.
 
     Those whose energy Σ_f S² is within ``range_db`` of the clip's loudest frame.
@@ -120,6 +120,9 @@ def active_frames(target_mag, range_db=30):
         (B, n, f) magnitude STFT of the target.
     range_db : float
         0 or more.
+    n_frames : torch.Tensor | None
+        (B,) frames of each clip before padding; those after them do not count. None
+        counts all.
 
     Returns
     -------
@@ -134,12 +137,12 @@ def active_frames(target_mag, range_db=30):
     (target,), _ = in_double(dims=("B", "n", "f"), target_mag=target_mag)
     if not range_db >= 0:
         raise ValueError(f"range_db must be 0 or more, not {range_db}.")
-    energy = target.square().sum(dim=2)
+    (energy,) = without_padding(n_frames, target.square().sum(dim=2))
     loudest = energy.amax(dim=1, keepdim=True)
     return (energy >= loudest * 10 ** (-range_db / 10)) & (energy > 0)
 
 
-def temporal_iou(attribution, active):
+def temporal_iou(attribution, active, n_frames=None):
     """Does the interpretation sound when the target sounds?
 
     |E ∩ A| / |E ∪ A| with A the active frames and E as many frames: those in which
@@ -153,6 +156,9 @@ def temporal_iou(attribution, active):
         (B, n, f) log1p|STFT(i)| of the interpretation.
     active : torch.Tensor
         (B, n) boolean, see :func:`active_frames`.
+    n_frames : torch.Tensor | None
+        (B,) frames of each clip before padding; those after them do not count. None
+        counts all.
 
     Returns
     -------
@@ -169,13 +175,19 @@ def temporal_iou(attribution, active):
     (a,), dtype = in_double(dims=("B", "n", "f"), attribution=attribution)
     _check_frames("active", active, a)
     energy = a.abs().expm1().square().sum(dim=2)
+    n_all = a.shape[1]
+    if n_frames is not None:
+        after = beyond(n_frames, a)
+        active = active & ~after
+        energy = energy.masked_fill(after, -1)  # the last ones in the order
+        n_all = n_frames.to(a.device)
     order = energy.sort(dim=1, descending=True, stable=True).indices  # (B, n)
     n_active = active.sum(dim=1)
     places = torch.arange(a.shape[1], device=a.device)
     chosen = places < n_active.unsqueeze(1)  # by place in the order
     both = (chosen & active.gather(1, order)).sum(dim=1).double()
-    iou = (both / (2 * n_active - both)).masked_fill((energy == 0).all(dim=1), 0)
-    nothing_to_find = (n_active == 0) | (n_active == a.shape[1])
+    iou = (both / (2 * n_active - both)).masked_fill((energy <= 0).all(dim=1), 0)
+    nothing_to_find = (n_active == 0) | (n_active == n_all)
     return iou.masked_fill(nothing_to_find, torch.nan).to(dtype)
 
 

@@ -9,7 +9,7 @@ apart.
 
 import torch
 
-from lmac_td.metrics._tensors import in_double
+from lmac_td.metrics._tensors import in_double, without_padding
 
 # Analysis and resynthesis in float32 leave an error of -130 to -150 dB: what lies
 # below this is rounding, and no property of a method. Means over clips stay finite.
@@ -19,7 +19,7 @@ SI_SDR_LIMIT_DB = 120.0
 SILENCE_DB = -100.0
 
 
-def kept_energy_db(wavs, interpretation):
+def kept_energy_db(wavs, interpretation, n_samples=None):
     """Energy of what is kept relative to the input: 10 log10(E_i / E_x).
 
     Arguments
@@ -28,6 +28,9 @@ def kept_energy_db(wavs, interpretation):
         (B, T) mixtures.
     interpretation : torch.Tensor
         (B, T) what is kept of them.
+    n_samples : torch.Tensor | None
+        (B,) samples of each clip before padding; what lies after them does not count.
+        None counts all.
 
     Returns
     -------
@@ -43,11 +46,12 @@ def kept_energy_db(wavs, interpretation):
     tensor([-20., -inf])
     """
     (x, i), dtype = in_double(dims=("B", "T"), wavs=wavs, interpretation=interpretation)
+    x, i = without_padding(n_samples, x, i)
     ratio = i.square().sum(dim=1) / x.square().sum(dim=1)
     return (10 * ratio.log10()).to(dtype)
 
 
-def completeness_db(wavs, interpretation, residual):
+def completeness_db(wavs, interpretation, residual, n_samples=None):
     """Completeness: SI-SDR of interpretation + residual against the input.
 
     High where nothing is invented and nothing lost. No mean is removed. It is blind
@@ -61,6 +65,9 @@ def completeness_db(wavs, interpretation, residual):
         (B, T) what is kept of them.
     residual : torch.Tensor
         (B, T) what is removed.
+    n_samples : torch.Tensor | None
+        (B,) samples of each clip before padding; what lies after them does not count.
+        None counts all.
 
     Returns
     -------
@@ -77,10 +84,10 @@ def completeness_db(wavs, interpretation, residual):
     (x, i, r), dtype = in_double(
         dims=("B", "T"), wavs=wavs, interpretation=interpretation, residual=residual
     )
-    return si_sdr_db(i + r, x).to(dtype)
+    return si_sdr_db(i + r, x, n_samples).to(dtype)
 
 
-def si_sdr_db(estimate, reference):
+def si_sdr_db(estimate, reference, n_samples=None):
     """Scale-invariant signal-to-distortion ratio, higher is better.
 
     10 log10(‖αs‖² / ‖ŝ − αs‖²) with α = ⟨ŝ, s⟩ / ‖s‖². No mean is removed: an
@@ -92,6 +99,9 @@ def si_sdr_db(estimate, reference):
         (B, T) signal ŝ.
     reference : torch.Tensor
         (B, T) signal s.
+    n_samples : torch.Tensor | None
+        (B,) samples of each clip before padding; what lies after them does not count.
+        None counts all.
 
     Returns
     -------
@@ -110,6 +120,7 @@ def si_sdr_db(estimate, reference):
     (estimate, reference), dtype = in_double(
         dims=("B", "T"), estimate=estimate, reference=reference
     )
+    estimate, reference = without_padding(n_samples, estimate, reference)
     energy = reference.square().sum(dim=1, keepdim=True)
     alpha = (estimate * reference).sum(dim=1, keepdim=True) / energy
     target = alpha * reference

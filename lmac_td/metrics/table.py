@@ -174,6 +174,7 @@ class FaithfulnessTable:
         p_kept=None,
         p_removed=None,
         threshold=None,
+        n_samples=None,
     ):
         """Measure one batch of explanations.
 
@@ -209,6 +210,10 @@ class FaithfulnessTable:
         threshold : float | None
             Of tags: Fid-In asks whether the tag is still above it. None for one class
             a clip.
+        n_samples : torch.Tensor | None
+            (B,) samples of each clip before padding: what lies after them does not
+            count in completeness, kept energy, SI-SDR, eta and IoU. None counts
+            all.
 
         Raises
         ------
@@ -225,6 +230,8 @@ class FaithfulnessTable:
         for group in (truth, equal_size):
             if len({tensor is None for tensor in group.values()}) > 1:
                 raise ValueError(f"{' and '.join(group)} must be given together.")
+        if n_samples is not None and min(n_samples.tolist()) == wavs.shape[1]:
+            n_samples = None  # nothing is padded
         _check_batch(clip_ids, explained, labels, p_x, wavs, attribution)
         c = explained.to(p_x.device)
         columns = {
@@ -241,15 +248,21 @@ class FaithfulnessTable:
             "Fid-In": input_fidelity(p_x, p_in, c, threshold),
             **_conciseness(attribution),
             "AD (published)": average_drop_published(p_x, p_in, c),
-            "completeness (dB)": completeness_db(wavs, interpretation, residual),
+            "completeness (dB)": completeness_db(
+                wavs, interpretation, residual, n_samples
+            ),
             # The metric itself says -inf; one such clip would be the mean of all.
-            "kept (dB)": kept_energy_db(wavs, interpretation).clamp(min=SILENCE_DB),
+            "kept (dB)": kept_energy_db(wavs, interpretation, n_samples).clamp(
+                min=SILENCE_DB
+            ),
         }
         if mask is not None:
             columns |= _conciseness(mask, suffix=" (mask)")
             columns["MM"] = mask_mean(mask)
         if target is not None:
-            columns |= _ground_truth(wavs, interpretation, attribution, **truth)
+            columns |= _ground_truth(
+                wavs, interpretation, attribution, n_samples, **truth
+            )
         if p_kept is not None:
             columns |= _equal_size(len(clip_ids), **equal_size)
         columns = _on_host(columns)
@@ -551,29 +564,44 @@ def _on_host(columns):
 
 
 def _ground_truth(
-    wavs, interpretation, attribution, magnitude, target, target_mag, other_mag
+    wavs,
+    interpretation,
+    attribution,
+    n_samples,
+    magnitude,
+    target,
+    target_mag,
+    other_mag,
 ):
     _check_shapes("wavs", wavs, target=target)
     sizes = {"magnitude": magnitude, "target_mag": target_mag, "other_mag": other_mag}
     _check_shapes("attribution", attribution, **sizes)
-    active = active_frames(target_mag)
+    n_frames = _frames_of(n_samples, wavs.shape[1], attribution.shape[1])
+    active = active_frames(target_mag, n_frames=n_frames)
     eta = speech_relevance_at(attribution, target_mag, other_mag, PERCENTILES, active)
-    si_sdr = si_sdr_db(interpretation, target)
+    si_sdr = si_sdr_db(interpretation, target, n_samples)
     gain = kept_gain(attribution.expm1(), magnitude)
     # A map that is zero everywhere points nowhere: left out here as in SPS and COMP.
     silent = ~attribution.flatten(1).any(dim=1)
     iou, si_sdr = (
         values.masked_fill(silent, math.nan)
-        for values in (temporal_iou(attribution, active), si_sdr)
+        for values in (temporal_iou(attribution, active, n_frames), si_sdr)
     )
     return {
         **dict(zip(ETAS, eta, strict=True)),
         "IoU (time)": iou,
         "SI-SDR (dB)": si_sdr,
-        "SI-SDRi (dB)": si_sdr - si_sdr_db(wavs, target),
+        "SI-SDRi (dB)": si_sdr - si_sdr_db(wavs, target, n_samples),
         "target kept (dB)": kept_of_source_db(gain, target_mag),
         "interference kept (dB)": kept_of_source_db(gain, other_mag),
     }
+
+
+def _frames_of(n_samples, length, n_frames):
+    """Frames of clips that begin with some samples: their share, rounded up."""
+    if n_samples is None:
+        return None
+    return (n_samples * n_frames + length - 1) // length
 
 
 def _check_shapes(name, tensor, **others):

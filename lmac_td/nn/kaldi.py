@@ -43,12 +43,7 @@ class KaldiFilterbank(nn.Module):
         self.n_fft = 1 << (self.frame_samples - 1).bit_length()
         window = torch.hann_window(self.frame_samples, periodic=False)
         self.register_buffer("window", window, persistent=False)
-        # The last three would warp frequencies: a factor of 1 leaves them as they are.
-        banks, _ = get_mel_banks(
-            n_mels, self.n_fft, float(sample_rate), LOW_HZ, 0.0, 100.0, -500.0, 1.0
-        )
-        # No filter covers the highest bin.
-        matrix = nn.functional.pad(banks, (0, 1)).T.contiguous()  # (bins, n_mels)
+        matrix = mel_matrix(sample_rate, self.n_fft, n_mels)
         self.register_buffer("matrix", matrix, persistent=False)
 
     def n_frames(self, n_samples):
@@ -78,3 +73,28 @@ class KaldiFilterbank(nn.Module):
             power = spectrum.real.square() + spectrum.imag.square()
             floor = torch.finfo(torch.float32).eps
             return (power @ self.matrix).clamp(min=floor).log()
+
+
+def mel_matrix(sample_rate, n_fft, n_mels):
+    """Kaldi's triangular filters for the bins of an FFT, (bins, n_mels).
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    n_fft : int
+        Points of the FFT.
+    n_mels : int
+        Filters between 20 Hz and half the sample rate.
+
+    Example
+    -------
+    >>> mel_matrix(16000, 512, 128).shape
+    torch.Size([257, 128])
+    """
+    # The last three would warp frequencies: a factor of 1 leaves them as they are.
+    banks, _ = get_mel_banks(
+        n_mels, n_fft, float(sample_rate), LOW_HZ, 0.0, 100.0, -500.0, 1.0
+    )
+    # No filter covers the highest bin.
+    return nn.functional.pad(banks, (0, 1)).T.contiguous()

@@ -7,9 +7,6 @@ import ruamel.yaml
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 
-# What training clips can be, and so what is explained and retrained on.
-MIXTURES = ("in_domain", "clean")
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
@@ -65,17 +62,7 @@ def require_count(name, value, least=1):
         raise SettingError(f"{name} is {value!r}: give --{name} a whole number")
 
 
-def require_mixture(options):
-    """Refuse an option ``sanity_condition`` that training knows nothing of.
-
-    Raises
-    ------
-    SettingError
-    """
-    require_choice("sanity_condition", options.sanity_condition, MIXTURES)
-
-
-def open_explained(argv, usage):
+def open_explained(argv, usage, sanity_condition):
     """Load what a recipe explains by, and the classifier that it explains.
 
     Arguments
@@ -84,6 +71,8 @@ def open_explained(argv, usage):
         The recipe's part of the command line.
     usage : str
         What ``--help`` prints.
+    sanity_condition : str
+        The condition that clips are explained and retrained in: one of training.
 
     Returns
     -------
@@ -96,11 +85,14 @@ def open_explained(argv, usage):
     Raises
     ------
     SettingError
-        If the recipe is for another command, or was trained with other settings.
+        If the recipe is for another command, or was trained with other settings, or
+        the condition is none of training.
     CheckpointError
         If nothing was trained.
     """
     experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
+    possible = experiment.training_conditions()
+    require_choice("sanity_condition", sanity_condition, possible)
     experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
     methods, _ = experiment.interpreters(argv)
     experiment.hparams["features"].to(experiment.device)

@@ -7,7 +7,7 @@ frames, bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
 import torch
 
 from lmac_td import evaluation
-from lmac_td.data.noise import fixed_generator
+from lmac_td.random import seeded_generator
 
 RANDOM, LOUDEST = "random", "loudest first"
 
@@ -59,7 +59,7 @@ def random_importance(magnitude, clip_ids, seed):
     """
     maps = [
         torch.rand(
-            magnitude.shape[1:], generator=fixed_generator(clip_id, "removal", seed)
+            magnitude.shape[1:], generator=seeded_generator(clip_id, "removal", seed)
         )
         for clip_id in clip_ids
     ]

@@ -115,9 +115,9 @@ def fixed_batches(data, split, condition, loader_settings):
         Of PaddedBatch.
     """
     dataset = data.dataset(split, condition)
-    visits = [(index, data.mixing_seed) for index in range(len(dataset))]
+    indices = [(index, data.mixing_seed) for index in range(len(dataset))]
     # Of its own, so that no training in between is changed.
-    own = {"sampler": visits, "generator": torch.Generator()}
+    own = {"sampler": indices, "generator": torch.Generator()}
     return make_dataloader(dataset, **loader_settings | own)
 
 

@@ -270,7 +270,8 @@ def _check_apart(steps):
 
 def _check_mixture(recipe, settings):
     """Refuse before the first training what an evaluation would refuse after it."""
-    conditions = conditions_of(settings.get("condition", "all"))
+    known = compose(ROOT / recipe).get("conditions", {})
+    conditions = conditions_of(settings.get("condition", "all"), known)
     require_choice("snr", settings.get("snr", "paper"), ("paper", "published"))
     for name in EVALUATION_MIXTURES:
         if name.endswith("_db") and name in settings:

@@ -9,7 +9,7 @@ class that the intact classifier decided, are compared with the intact ones. Giv
 settings that the interpreter was trained with. Besides:
 
     --n_clips 16                    test clips, spread over the classes
-    --sanity_condition in_domain    what they are mixed with: in_domain | clean
+    --sanity_condition in_domain    what they are mixed with: a condition of training
     --randomisation_seed 0          of the random weights
     --norm_statistics measured      of randomised batch normalisations: measured (on
                                     these clips) | fresh (mean 0, variance 1)
@@ -34,7 +34,6 @@ from lmac_td.sanity.command import (
     open_explained,
     read_options,
     require_count,
-    require_mixture,
 )
 from lmac_td.sanity.randomisation import (
     ANOTHER_CLIP,
@@ -57,7 +56,6 @@ def check_options(options):
     """Refuse options that cannot work, before anything is loaded."""
     require_count("n_clips", options.n_clips, least=2)  # to compare with another's
     require_count("randomisation_seed", options.randomisation_seed, least=0)
-    require_mixture(options)
     require_choice("norm_statistics", options.norm_statistics, ("measured", "fresh"))
 
 
@@ -116,7 +114,9 @@ def main(argv=None):
     """Randomise the classifier that the recipe's interpreters explain."""
     options, argv = read_options(sys.argv[1:] if argv is None else argv, OPTIONS)
     check_options(options)
-    experiment, methods, classifier = open_explained(argv, __doc__)
+    experiment, methods, classifier = open_explained(
+        argv, __doc__, options.sanity_condition
+    )
     hparams, features = experiment.hparams, experiment.hparams["features"]
     data = experiment.prepare("test", conditions=[options.sanity_condition])
     batches = chosen_batches(data, options, hparams["eval_loader"])

@@ -13,7 +13,7 @@ random. Give the settings that the interpreter was trained with. Besides:
     --roar_epochs 10                of each training, as are
     --roar_lr 0.001  --roar_batch_size 8
     --roar_fill zero                what stands where bins were removed: zero | mean
-    --sanity_condition in_domain    what clips are mixed with: in_domain | clean
+    --sanity_condition in_domain    what clips are mixed with: a condition of training
 
 On the embedded corpus a training takes a minute or less on one core: for a first look
 give --roar_levels "[0.1, 0.5, 0.9]" --repeats 1. Writes roar.md, roar.csv, roar.png
@@ -38,7 +38,6 @@ from lmac_td.sanity.command import (
     open_explained,
     read_options,
     require_count,
-    require_mixture,
 )
 from lmac_td.sanity.rankings import LOUDEST, RANDOM, rankings_of
 from lmac_td.sanity.removal import FILLS, SPLITS, Removal, fixed_batches
@@ -78,14 +77,15 @@ def check_options(options):
         require_count(name, getattr(options, name))
     require_number("roar_lr", options.roar_lr)
     require_choice("roar_fill", options.roar_fill, FILLS)
-    require_mixture(options)
 
 
 def main(argv=None):
     """Remove and retrain for the interpreters that the recipe describes."""
     options, argv = read_options(sys.argv[1:] if argv is None else argv, OPTIONS)
     check_options(options)
-    experiment, methods, classifier = open_explained(argv, __doc__)
+    experiment, methods, classifier = open_explained(
+        argv, __doc__, options.sanity_condition
+    )
     hparams = experiment.hparams
 
     folder = experiment.output_folder / "sanity"

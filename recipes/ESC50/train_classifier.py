@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from lmac_td.checkpoints import load_best, resume_message
 from lmac_td.classifiers.cnn14 import LABELS
-from lmac_td.data.datasets import TRAINING_CONDITIONS, meet_anew
+from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment import open_experiment
@@ -97,12 +97,12 @@ def export(classifier, folder):
         json.dump(classifier.labels, file, indent=1)
 
 
-def test(brain, data, hparams, folder):
-    """Accuracy on each test fold in each condition, printed and saved."""
+def test(brain, data, conditions, hparams, folder):
+    """Accuracy on each test fold in some conditions, printed and saved."""
     manifest = json.loads(data.manifests["test"].read_text(encoding="utf-8"))
     n_classes = len(data.class_names)
     rows, results = [], {}
-    for condition in TRAINING_CONDITIONS:
+    for condition in conditions:
         loader = make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
         )
@@ -141,7 +141,14 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     experiment.check_resumable()
-    data = experiment.prepare("train", "valid", "test", conditions=TRAINING_CONDITIONS)
+    conditions = sorted(experiment.training_conditions())
+    data = experiment.prepare(
+        "train",
+        "valid",
+        "test",
+        conditions=conditions,
+        n_classes=hparams["out_n_neurons"],
+    )
     experiment.create_output_folder()
     experiment.add_tensorboard()
 
@@ -157,7 +164,7 @@ def main(argv=None):
         hparams["epoch_counter"],
         train,
         data.dataset("valid"),
-        train_loader_kwargs=meet_anew(
+        train_loader_kwargs=use_epoch_seeded_sampler(
             brain, train, hparams["train_loader"], hparams["seed"]
         ),
         valid_loader_kwargs=hparams["eval_loader"],
@@ -167,7 +174,7 @@ def main(argv=None):
         hparams["save_folder"],
         f"train it with `python {shlex.join(sys.argv)}`",
     )
-    test(brain, data, hparams, experiment.output_folder)
+    test(brain, data, conditions, hparams, experiment.output_folder)
     hparams["classifier"].labels = tuple(data.class_names)
     export(hparams["classifier"], experiment.output_folder / "classifier")
     experiment.save_settings(experiment.output_folder / "classifier")

@@ -1,0 +1,95 @@
+"""Do two trees of evaluations hold the same scores, clip by clip?
+
+    python -m benchmarks.golden BEFORE AFTER [--tolerance 1e-5]
+
+Both are folders in which ``eval_faithfulness.py`` left evaluations, made from the same
+checkpoints by two versions of the code. Every ``clips.csv`` below BEFORE is compared
+with that of the same place below AFTER. Prints the largest difference of each column,
+and exits with 1 where one is above the tolerance (absolute, or relative for numbers
+above 1) or where rows, clips or columns are missing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lmac_td.metrics.table import markdown_table
+
+KEYS = ["condition", "method", "clip_id", "decided"]
+
+
+def read_options(argv):
+    """The command line."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("before", type=Path)
+    options.add_argument("after", type=Path)
+    options.add_argument("--tolerance", type=float, default=1e-5)
+    return options.parse_args(argv)
+
+
+def differences(before, after):
+    """The largest difference of each column of two tables of scores.
+
+    Arguments
+    ---------
+    before, after : pandas.DataFrame
+        Read from a ``clips.csv``.
+
+    Returns
+    -------
+    dict of str to (float, str)
+        By column: |after - before| / max(1, |before|), and where it is; infinite where
+        a row, or a value of it, is missing on one side.
+    """
+    missing = [name for name in before if name not in after]
+    if missing:
+        return {name: (np.inf, "the column is missing") for name in missing}
+    before, after = (table.set_index(KEYS).sort_index() for table in (before, after))
+    lost = before.index.difference(after.index)
+    if len(lost):
+        return {"clip_id": (np.inf, f"{len(lost)} rows, such as {lost[0]}")}
+    after = after.loc[before.index]
+    found = {}
+    for name in before.columns:
+        one, other = before[name].astype(float), after[name].astype(float)
+        gap = (other - one).abs() / one.abs().clip(lower=1)
+        gap = gap.mask(one.isna() & other.isna(), 0.0).fillna(np.inf)
+        gap = gap.mask(one == other, 0.0)  # infinite ones, too
+        where = gap.idxmax()
+        found[name] = (float(gap.max()), " / ".join(map(str, where[:3])))
+    return found
+
+
+def main(argv=None):
+    """Compare and print; returns the exit code."""
+    options = read_options(sys.argv[1:] if argv is None else argv)
+    paths = sorted(options.before.rglob("clips.csv"))
+    if not paths:
+        print(f"error: {options.before} holds no clips.csv", file=sys.stderr)
+        return 2
+    worst, n_rows = {}, 0
+    for path in paths:
+        place = path.relative_to(options.before)
+        if not (options.after / place).exists():
+            print(f"error: {options.after / place} is missing", file=sys.stderr)
+            return 2
+        before, after = pd.read_csv(path), pd.read_csv(options.after / place)
+        n_rows += len(before)
+        for name, (gap, where) in differences(before, after).items():
+            if gap >= worst.get(name, (-1.0,))[0]:
+                worst[name] = (gap, f"{place.parent}: {where}" if gap else "–")
+    rows = [[name, f"{gap:.1e}", where] for name, (gap, where) in worst.items()]
+    print(markdown_table(["column", "largest difference", "where"], rows))
+    above = [name for name, (gap, _) in worst.items() if gap > options.tolerance]
+    print(
+        f"{n_rows} rows of {len(paths)} evaluations; tolerance {options.tolerance:g}: "
+        + (f"above it in {', '.join(above)}" if above else "all columns within it")
+    )
+    return 1 if above else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The files of a GPU run: one of figures a section, and a summary, ``gpu.md``.
+
+A file of figures is JSON, with the section's tables as text under ``markdown``. The
+summary is made from these files, anew after each figure, so it can be read at any time.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+
+from lmac_td.files import write_atomically
+
+# Figures by section, in the order of the summary.
+SECTIONS = ("rates", "train", "eval", "bf16_training", "gpu_equals_cpu")
+STATUS = "status"
+SUMMARY = "gpu.md"
+LOG = "log.txt"
+DRY_NOTE = (
+    "On the CPU, with tiny widths and nothing compiled; the published way takes clips "
+    "of five seconds, the others of one. These figures say nothing about speed."
+)
+
+
+def clear(folder):
+    """Delete what an earlier run left in a folder, and make the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{name}.json" for name in (STATUS, *SECTIONS)]
+    for name in (*names, SUMMARY, LOG):
+        (folder / name).unlink(missing_ok=True)
+
+
+def read(folder, name):
+    """The figures of a section, or the status -> dict; empty where there are none."""
+    with contextlib.suppress(FileNotFoundError):
+        return json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
+    return {}
+
+
+def write(folder, name, figures):
+    """Write the figures of a section, or the status, and the summary.
+
+    Arguments
+    ---------
+    folder : str or Path
+    name : str
+        Of :data:`SECTIONS`, or :data:`STATUS`.
+    figures : dict
+        Plain values.
+    """
+    folder = Path(folder)
+    with write_atomically(folder / f"{name}.json", "w", encoding="utf-8") as file:
+        json.dump(figures, file, indent=1)
+    with write_atomically(folder / SUMMARY, "w", encoding="utf-8") as file:
+        file.write(summary(folder))
+
+
+def summary(folder):
+    """Markdown of everything that a folder holds so far."""
+    status = read(folder, STATUS)
+    lines = ["# Figures of one GPU", ""]
+    if status.get("dry"):
+        lines = ["# A dry run", "", DRY_NOTE, ""]
+    lines += [f"- {line}" for line in status.get("environment", [])]
+    lines += ["", "| part | status | s | note |", "| --- | --- | ---: | --- |"]
+    for part in status.get("parts", []):
+        note = part["note"].replace("|", "/")
+        lines.append(
+            f"| {part['name']} | {part['status']} | {part['seconds']:.0f} | {note} |"
+        )
+    sections = [read(folder, name).get("markdown", "") for name in SECTIONS]
+    return "\n\n".join(["\n".join(lines), *filter(None, sections)]) + "\n"

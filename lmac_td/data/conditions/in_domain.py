@@ -1,0 +1,80 @@
+"""Ambient noise in WHAM!'s layout: a folder for each split."""
+
+from pathlib import Path
+
+from lmac_td.data.conditions.base import Condition
+from lmac_td.data.noise import NoisePool
+from lmac_td.errors import DataError
+
+WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
+
+
+class InDomain(Condition):
+    """Mixes clips with stretches of the noise that belongs to their split.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Holds ``tr/``, ``cv/`` and ``tt/``; not written to.
+    snr_db : float
+        Power of the clip over that of the noise, dB.
+
+    Example
+    -------
+    >>> InDomain("data/wham_noise", snr_db=0).for_training
+    True
+    """
+
+    for_training = True
+    snr_setting = "wham_snr_db"
+
+    def __init__(self, folder, snr_db):
+        super().__init__(snr_db)
+        self.folder = folder
+
+    def prepare(self, setup):
+        """The noise of a split; see :meth:`Condition.prepare`."""
+        return NoisePool(
+            wham_split_folder(self.folder, setup.split),
+            setup.sample_rate,
+            setup.signal_length_s,
+            setup.cache_folder,
+            setup.skip_bad_files,
+        )
+
+
+def wham_split_folder(wham_folder, split):
+    """Find the folder of WHAM! noise that belongs to a split.
+
+    Arguments
+    ---------
+    wham_folder : str or Path
+        Holds ``tr/``, ``cv/`` and ``tt/``.
+    split : str
+        ``"train"``, ``"valid"`` or ``"test"``.
+
+    Returns
+    -------
+    Path
+        The folder, which exists.
+
+    Raises
+    ------
+    DataError
+        It does not exist.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> root = tempfile.TemporaryDirectory()
+    >>> (Path(root.name) / "tt").mkdir()
+    >>> wham_split_folder(root.name, "test").name
+    'tt'
+    """
+    folder = Path(wham_folder) / WHAM_SPLIT_FOLDERS[split]
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}, the noise of the {split} split, is missing: give the folder "
+            "that holds WHAM!'s tr, cv and tt with --wham_folder."
+        )
+    return folder

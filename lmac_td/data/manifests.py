@@ -1,0 +1,216 @@
+"""From a data source to one manifest a split, each clip decoded once."""
+
+import json
+import logging
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lmac_td.audio import recorded_length
+from lmac_td.data.cache import cached_path, decode_once, decoded_length
+from lmac_td.data.sources.base import read_source
+from lmac_td.errors import DataError, LoadAudioError, SettingError
+from lmac_td.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+# Fewer files than this are decoded before a progress bar could be read.
+_PROGRESS_FROM = 8
+
+
+def write_manifests(
+    source,
+    output_folder,
+    fold_nums,
+    sample_rate,
+    signal_length_s,
+    cache_folder,
+    skip_bad_files=False,
+    splits=None,
+    n_classes=None,
+):
+    """Decode the clips of each split once and write its manifest.
+
+    A manifest is what ``DynamicItemDataset.from_json`` of SpeechBrain reads: for each
+    clip id ``wav`` (the decoded ``.npy`` file), ``path`` (the recording), ``duration``
+    (seconds, as decoded), ``n_samples`` (those of the recording, without the zeros that
+    it is padded with), ``fold``, ``category`` (the name of its class), ``class_index``
+    and the details of the source. Where clips of the source have
+    several labels, ``labels`` are all of a clip's, and category and index are those of
+    the first. Nothing is written into the folder of the source.
+
+    Arguments
+    ---------
+    source : DataSource
+    output_folder : str or Path
+        The manifests go to its subfolder ``manifest``.
+    fold_nums : dict of str to list of int
+        The folds of each split, as in ``{"train": [1, 2, 3], "test": [4]}``.
+    sample_rate : int
+        Hz, after decoding.
+    signal_length_s : float or None
+        Seconds, after decoding; ``None`` keeps each clip's length.
+    cache_folder : str or Path
+        Where decoded clips are kept.
+    skip_bad_files : bool
+        Leave out clips that cannot be used, with a warning, instead of stopping.
+    splits : sequence of str, optional
+        Decode and write only these of ``fold_nums``; all are checked. All by default.
+    n_classes : int, optional
+        Refuse a data set with another number of classes: a classifier is to be trained
+        on it.
+
+    Returns
+    -------
+    manifests : dict of str to Path
+        The manifest of each split.
+    class_names : list of str
+        By class index.
+
+    Raises
+    ------
+    DataError
+        The source is wrong (:func:`~lmac_td.data.sources.base.read_source`), a fold has
+        no clips, the number of classes is another, or too little is left after
+        skipping.
+    SettingError
+        A fold stands in ``train`` and in another split, or a split names none.
+        (``valid`` and ``test`` may share folds: the papers score the fold that chose
+        the checkpoint too.)
+    LoadAudioError
+        A clip cannot be used, and ``skip_bad_files`` is off.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from lmac_td.data.corpus import generate_corpus
+    >>> from lmac_td.data.sources.esc50 import ESC50
+    >>> root = tempfile.TemporaryDirectory()
+    >>> corpus = generate_corpus(
+    ...     f"{root.name}/corpus", clips_per_class_and_fold=1, duration_s=0.5
+    ... )
+    >>> manifests, class_names = write_manifests(
+    ...     ESC50(corpus / "ESC-50"), f"{root.name}/results",
+    ...     {"train": [1], "test": [5]}, sample_rate=16000, signal_length_s=0.5,
+    ...     cache_folder=f"{root.name}/cache",
+    ... )
+    >>> len(json.loads(manifests["test"].read_text())), class_names[0]
+    (10, 'dog')
+    """
+    _check_fold_nums(fold_nums)
+    clips, class_names = read_source(source)
+    # All splits are checked, whichever are wanted: hours may lie between the commands.
+    clips_of = _split_clips(clips, fold_nums, source.listing)
+    splits = {split: clips_of[split] for split in splits or fold_nums}
+    if n_classes is not None and len(class_names) != n_classes:
+        raise DataError(
+            f"{source.listing} has {len(class_names)} classes, but out_n_neurons is "
+            f"{n_classes}: set --out_n_neurons {len(class_names)}, or give another "
+            "data set with --data_folder."
+        )
+    needed = list(dict.fromkeys(clip for split in splits.values() for clip in split))
+    decoded = _decode_clips(
+        needed, sample_rate, signal_length_s, cache_folder, skip_bad_files
+    )
+    _check_what_is_left(splits, decoded)
+
+    several = any(len(clip.labels) > 1 for clip in clips)
+    class_index = {name: i for i, name in enumerate(class_names)}
+    manifests = {}
+    for split, split_clips in splits.items():
+        entries = {
+            clip.clip_id: {
+                **_sound(clip.path, decoded[clip], sample_rate),
+                "fold": clip.fold,
+                **clip.details,
+                "category": clip.labels[0],
+                "class_index": class_index[clip.labels[0]],
+                **({"labels": list(clip.labels)} if several else {}),
+            }
+            for clip in split_clips
+            if clip in decoded
+        }
+        manifests[split] = Path(output_folder) / "manifest" / f"{split}.json"
+        with write_atomically(manifests[split], "w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=1)
+    return manifests, class_names
+
+
+def _sound(path, decoded, sample_rate):
+    """What a manifest says of a recording and its decoded form."""
+    n_samples = decoded_length(decoded)
+    return {
+        "wav": str(decoded),
+        "path": str(path.absolute()),
+        "duration": n_samples / sample_rate,
+        "n_samples": min(n_samples, recorded_length(path, sample_rate)),
+    }
+
+
+def _check_fold_nums(fold_nums):
+    for split, folds in fold_nums.items():
+        setting = f"{split}_fold_nums"
+        if not isinstance(folds, list | tuple) or not folds:
+            raise SettingError(
+                f"{setting} is {folds!r}, not a list of fold numbers: "
+                f"give one such as --{setting} [4]."
+            )
+        for fold in folds:
+            if split != "train" and fold in fold_nums.get("train", []):
+                raise SettingError(
+                    f"fold {fold} stands in both train_fold_nums and {setting}: "
+                    "results on clips that were trained on mean nothing, so take it "
+                    "out of one of them."
+                )
+
+
+def _split_clips(clips, fold_nums, listing):
+    present = sorted({clip.fold for clip in clips})
+    for split, folds in fold_nums.items():
+        for fold in folds:
+            if fold not in present:
+                raise DataError(
+                    f"{listing} has no clips in fold {fold!r} of "
+                    f"{split}_fold_nums: its folds are "
+                    f"{', '.join(map(str, present))}, so set --{split}_fold_nums to "
+                    "some of these."
+                )
+    return {
+        split: [clip for clip in clips if clip.fold in folds]
+        for split, folds in fold_nums.items()
+    }
+
+
+def _decode_clips(clips, sample_rate, signal_length_s, cache_folder, skip_bad_files):
+    """Decode into the cache; returns {clip: .npy file} without the skipped clips."""
+    how = (sample_rate, signal_length_s, cache_folder)
+    n_new = sum(not cached_path(clip.path, *how).exists() for clip in clips)
+    decoded = {}
+    for clip in tqdm(clips, desc="decoding", disable=n_new < _PROGRESS_FROM):
+        try:
+            decoded[clip] = decode_once(clip.path, *how)
+        except LoadAudioError as error:
+            if not skip_bad_files:
+                raise
+            logger.warning("skipped a bad file: %s", error)
+    return decoded
+
+
+def _check_what_is_left(splits, decoded):
+    for split, clips in splits.items():
+        if not any(clip in decoded for clip in clips):
+            raise DataError(
+                f"no usable clip is left in the folds of {split}_fold_nums after "
+                "skipping bad files (skip_bad_files): repair the recordings or choose "
+                "other folds."
+            )
+    needed = [clip for clips in splits.values() for clip in clips]
+    for label in sorted(_labels(needed) - _labels(decoded)):
+        raise DataError(
+            f"no usable clip of class {label!r} is left after skipping bad files "
+            "(skip_bad_files): repair the recordings."
+        )
+
+
+def _labels(clips):
+    return {label for clip in clips for label in clip.labels}

@@ -1,0 +1,115 @@
+"""Any data set that a csv file lists: one row a recording.
+
+The first line names the columns ``path``, ``labels`` and ``fold``; others may stand
+beside them::
+
+    path,labels,fold
+    street/siren_01.wav,siren,1
+    street/both_02.wav,siren;dog,2
+
+A path is absolute or relative to the folder of the csv file. Several labels are
+separated by ``;``.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from lmac_td.data.sources.base import Clip, DataSource, require_recordings
+from lmac_td.data.sources.tables import read_table, whole_number
+from lmac_td.errors import DataError, SettingError
+
+COLUMNS = ("path", "labels", "fold")
+
+
+class CsvManifest(DataSource):
+    """Clips of one or several labels each, listed by a csv file.
+
+    A clip's id is its path in the table without the ending, with ``-`` for ``/``.
+    Class names are all labels in alphabetical order.
+
+    Arguments
+    ---------
+    table : str or Path
+        The csv file.
+    separator : str
+        What stands between the labels of a clip.
+
+    Raises
+    ------
+    SettingError
+        The separator is no text, or empty.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from lmac_td.data.sources.base import read_source
+    >>> root = Path(tempfile.mkdtemp())
+    >>> (root / "street").mkdir()
+    >>> (root / "street" / "a.wav").touch()
+    >>> _ = (root / "clips.csv").write_text(
+    ...     "path,labels,fold\\nstreet/a.wav,siren;dog,1\\n"
+    ... )
+    >>> (clip,), class_names = read_source(CsvManifest(root / "clips.csv"))
+    >>> clip.clip_id, clip.labels, class_names
+    ('street-a', ('siren', 'dog'), ['dog', 'siren'])
+    """
+
+    def __init__(self, table, separator=";"):
+        super().__init__(Path(table).parent)
+        self.table = Path(table)
+        if not isinstance(separator, str) or not separator:
+            raise SettingError(
+                f"separator is {separator!r}: give the text between two labels, such "
+                "as ';'"
+            )
+        self.separator = separator
+
+    @property
+    def listing(self):
+        """The csv file."""
+        return self.table
+
+    def clips(self):
+        """The clips in the file's order; see :meth:`DataSource.clips`."""
+        if not self.table.is_file():
+            raise DataError(
+                f"{self.table} does not exist: give the csv file that lists the clips "
+                "as `table` of dataset."
+            )
+        clips = [self._clip(line, row) for line, row in read_table(self.table, COLUMNS)]
+        require_recordings(
+            clips,
+            {clip.path.parent for clip in clips},
+            self.table,
+            "correct the path, which is relative to the csv file, or remove the row",
+        )
+        return clips
+
+    def _clip(self, line, row):
+        # Not resolved: links may lead to names that mean nothing to the user.
+        path = Path(os.path.normpath(self.folder / row["path"].strip()))
+        labels = tuple(label.strip() for label in row["labels"].split(self.separator))
+        if not all(labels):
+            raise DataError(
+                f"{self.table}, line {line}: labels {row['labels']!r} has an empty "
+                f"label; write names with {self.separator!r} between them alone."
+            )
+        twice = [label for label, count in Counter(labels).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"{self.table}, line {line}: labels {row['labels']!r} has {twice[0]!r} "
+                "twice; write each label once."
+            )
+        return Clip(
+            clip_id=_id_of(row["path"].strip()),
+            path=path,
+            fold=whole_number(self.table, line, row, "fold"),
+            labels=labels,
+        )
+
+
+def _id_of(path):
+    """A path as the table gives it -> an id, the same wherever the data set lies."""
+    path = Path(os.path.normpath(path)).with_suffix("")
+    return "-".join(part for part in path.parts if part not in (path.anchor, ".."))

@@ -1,0 +1,141 @@
+"""ESC-50 and every data set in its layout.
+
+Layout (Piczak, "ESC: Dataset for Environmental Sound Classification", 2015)::
+
+    <folder>/audio/<filename>
+    <folder>/meta/esc50.csv     with columns filename, fold, target, category
+
+ESC-10, which is part of ESC-50, and the embedded corpus share it. Folds keep clips cut
+from one recording together, so a split is always a set of whole folds.
+"""
+
+from pathlib import Path
+
+from lmac_td.data import corpus
+from lmac_td.data.download import download_esc50
+from lmac_td.data.sources.base import Clip, DataSource, require_recordings
+from lmac_td.data.sources.tables import names_by_number, read_table, whole_number
+from lmac_td.errors import DataError, SettingError
+
+COLUMNS = ("filename", "fold", "target", "category")
+
+
+class ESC50(DataSource):
+    """Clips of one label each, in ESC-50's layout.
+
+    The class index is the rank of a target among all targets of the table: equal to it
+    for ESC-50, 0 to 9 for ESC-10. A manifest keeps the target as ``esc50_target``.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Holds ``audio/`` and ``meta/esc50.csv``; not written to where it is not empty.
+    download : bool
+        Fetch ESC-50 where the folder is missing or empty.
+    generate_corpus : bool
+        Make the embedded corpus there instead.
+    wham_folder : str or Path, optional
+        Where the embedded corpus puts its noise: ``wham_noise`` beside the folder.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from lmac_td.data.corpus import generate_corpus
+    >>> from lmac_td.data.sources.base import read_source
+    >>> root = tempfile.TemporaryDirectory()
+    >>> made = generate_corpus(
+    ...     f"{root.name}/corpus", clips_per_class_and_fold=1, duration_s=0.5
+    ... )
+    >>> clips, class_names = read_source(ESC50(made / "ESC-50"))
+    >>> len(clips), clips[0].clip_id, clips[0].labels
+    (50, '1-000000-A-0', ('dog',))
+    """
+
+    def __init__(self, folder, download=False, generate_corpus=False, wham_folder=None):
+        super().__init__(folder)
+        self.download = download
+        self.generate_corpus = generate_corpus
+        self.wham_folder = wham_folder
+
+    @property
+    def listing(self):
+        """The table of clips."""
+        return self.folder / "meta" / "esc50.csv"
+
+    def obtain(self):
+        """Make the embedded corpus, or download ESC-50, where that is asked for.
+
+        Raises
+        ------
+        SettingError
+            The corpus cannot be made in these folders.
+        DownloadError
+            The download failed.
+        """
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            return
+        if self.generate_corpus:
+            self._generate()
+        elif self.download:
+            download_esc50(self.folder)
+
+    def _generate(self):
+        """The corpus makes ``ESC-50`` and ``wham_noise`` side by side."""
+        root = self.folder.parent
+        side_by_side = Path(self.wham_folder or "") == root / "wham_noise"
+        if self.folder.name != "ESC-50" or not side_by_side:
+            raise SettingError(
+                "generate_corpus makes FOLDER/ESC-50 and FOLDER/wham_noise: set "
+                f"data_folder and wham_folder so, not to {self.folder} and "
+                f"{self.wham_folder}"
+            )
+        print(f"Generating the embedded corpus in {root} ...", flush=True)
+        corpus.generate_corpus(root)
+
+    def clips(self):
+        """The clips in the table's order; see :meth:`DataSource.clips`."""
+        self._check_layout()
+        table, audio_folder = self.listing, self.folder / "audio"
+        clips = [
+            Clip(
+                clip_id=Path(row["filename"]).stem,
+                path=audio_folder / row["filename"],
+                fold=whole_number(table, line, row, "fold"),
+                labels=(row["category"],),
+                # Not "target": that is the clean sound of a mixture.
+                details={"esc50_target": whole_number(table, line, row, "target")},
+            )
+            for line, row in read_table(table, COLUMNS)
+        ]
+        self._categories(clips)
+        require_recordings(
+            clips,
+            [audio_folder],
+            table,
+            "complete the data set in data_folder or remove those rows",
+        )
+        return clips
+
+    def class_names(self, clips):
+        """Categories in the order of their targets."""
+        return [name for _, name in sorted(self._categories(clips).items())]
+
+    def _categories(self, clips):
+        pairs = ((clip.details["esc50_target"], clip.labels[0]) for clip in clips)
+        return names_by_number(self.listing, pairs, ("target", "category"))
+
+    def _check_layout(self):
+        if not self.folder.is_dir():
+            raise DataError(
+                f"data_folder {self.folder} does not exist: give the folder that holds "
+                "audio/ and meta/esc50.csv with --data_folder, or fetch ESC-50 with "
+                "--download True."
+            )
+        for needed in (self.folder / "audio", self.listing):
+            if not needed.exists():
+                raise DataError(
+                    f"{needed} is missing: data_folder must hold audio/ and "
+                    "meta/esc50.csv as ESC-50 does; give another one with "
+                    "--data_folder, or fetch ESC-50 into a new folder with --download "
+                    "True."
+                )
