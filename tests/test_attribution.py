@@ -2,27 +2,32 @@
 
 import copy
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from captum.attr import DeepLift
+from captum.attr import DeepLift, LayerGradCam
 from torch import nn
 
-from lmac_td.classifier import Cnn14, FrozenClassifier, MaxPlusMean
-from lmac_td.errors import SettingError
+from lmac_td.classifiers.black_box import BlackBoxClassifier
+from lmac_td.classifiers.cnn14 import Cnn14Classifier, MaxPlusMean
+from lmac_td.classifiers.modules import ModuleClassifier
+from lmac_td.contracts import Classifier
+from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation import decide
 from lmac_td.hparams import load_recipe
 from lmac_td.interpreters.attribution import (
     METHODS,
     Attribution,
+    ClipLogits,
     backgrounds,
     build_attributions,
-    lay_over,
     positive_over_maximum,
 )
 from lmac_td.interpreters.baselines import HalfGain
 from tests.conftest import ROOT, SAMPLE_RATE
+from tests.networks import spectrogram_classifier, waveform_classifier
 
 # Captum warns of hooks, which it removes again.
 pytestmark = pytest.mark.filterwarnings("ignore:Setting")
@@ -53,61 +58,75 @@ def labelled_bursts(n_clips, seed):
 
 
 @pytest.fixture(scope="module")
-def pair(spectral):
+def classifier(spectral):
     """A narrow CNN14 that has learned, in seconds, to tell tones: of random weights
     the representations are faint, and the way from silence to a sound is rough."""
     torch.manual_seed(5)
-    net = Cnn14(mel_bins=80, emb_dim=16, channels=(4, 8, 8, 8, 16), dropout=0.0)
-    head = nn.Linear(16, 10)
-    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], lr=0.01)
+    classifier = narrow(spectral)
+    for module in classifier.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    adam = torch.optim.Adam(classifier.parameters(), lr=0.01)
     for step in range(40):
         wavs, labels = labelled_bursts(16, seed=100 + step)
-        logits = head(net(spectral(wavs).log_mel)[0])
+        logits = classifier.decide(wavs).logits
         adam.zero_grad()
         nn.functional.cross_entropy(logits, labels).backward()
         adam.step()
-    for parameter in (*net.parameters(), *head.parameters()):
+    for parameter in classifier.parameters():
         parameter.grad = None
-    return net.eval(), head
+    return classifier.freeze()
+
+
+def narrow(spectral):
+    return Cnn14Classifier(spectral, 80, (4, 8, 8, 8, 16), 16, 10)
 
 
 @pytest.fixture(scope="module")
-def decided(pair, spectral):
+def decided(classifier, spectral):
     """Three clips, their features, and the classifier's decision."""
     wavs = bursts(3)
-    return wavs, *decide(wavs, spectral, FrozenClassifier(*pair))
+    return wavs, *decide(wavs, spectral, classifier)
 
 
 @pytest.fixture
-def build(pair, spectral):
-    """Build one method, or all of them, for the narrow classifier."""
+def build(spectral):
+    """Build one method, or all of them."""
 
-    def build(*methods, settings=QUICK, pair=pair, **common):
-        common = {
-            "features": spectral,
-            "embedding_model": pair[0],
-            "classifier": pair[1],
-            **common,
-        }
+    def build(*methods, settings=QUICK, **common):
+        common = {"features": spectral, **common}
         rows = build_attributions(list(methods or METHODS), settings=settings, **common)
         return rows if len(methods) != 1 else next(iter(rows.values()))
 
     return build
 
 
+def clip_logits(method, decided, clip):
+    """From what is attributed of one clip to logits."""
+    wavs, features, decision = decided
+    return ClipLogits(
+        decision.classifier,
+        method.features,
+        method.domain,
+        features.stft[clip : clip + 1],
+        wavs.shape[1],
+    )
+
+
 def attributed(method, decided, clip):
     """The attribution of one clip, as ``forward`` asks for it."""
     _, features, decision = decided
-    x = features.magnitude if method.domain == "stft" else features.log_mel
+    x = features.magnitude if method.domain == "stft" else decision.inputs
     x = x[clip : clip + 1].clone().requires_grad_()
-    target = int(decision.predicted[clip])
-    return x.detach(), target, method.attribute(x, target).detach()
+    target = int(decision.target[clip])
+    logits = clip_logits(method, decided, clip)
+    return x.detach(), target, method.attribute(x, target, logits).detach()
 
 
-def literal_logit(pair, spectral, domain, x, target):
-    log_mel = spectral.log_mel(x) if domain == "stft" else x
-    embedding, _ = pair[0](log_mel)
-    return pair[1](embedding)[0, target]
+def literal_logit(classifier, domain, x, target):
+    log_mel = (x @ classifier.mel.matrix).log1p() if domain == "stft" else x
+    embedding, _ = classifier.embedding_model(log_mel)
+    return classifier.classifier(embedding)[0, target]
 
 
 def masks(rows, decided):
@@ -118,23 +137,21 @@ def masks(rows, decided):
 # ---------------------------------------------------------------- no test is vacuous
 
 
-def test_the_classifier_of_these_tests_is_not_faint(pair, decided):
+def test_the_classifier_of_these_tests_is_not_faint(decided):
     _, _, decision = decided
     assert decision.logits.std() > 0.1
     for representation in decision.representations:
-        assert representation.amax() > 0.5
+        assert representation.values.amax() > 0.5
 
 
 # ------------------------------------------------------------------------------ twins
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_saliency_is_the_magnitude_of_the_gradient(
-    build, pair, spectral, decided, domain
-):
+def test_saliency_is_the_magnitude_of_the_gradient(build, classifier, decided, domain):
     x, target, ours = attributed(build("saliency", domain=domain), decided, 1)
     x.requires_grad_()
-    literal_logit(pair, spectral, domain, x, target).backward()
+    literal_logit(classifier, domain, x, target).backward()
     assert x.grad.abs().max() > 0
     torch.testing.assert_close(ours, x.grad.abs())
 
@@ -159,14 +176,14 @@ class LiteralGuidedReLU(nn.Module):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_guided_backprop_masks_negative_gradients_at_every_relu(
-    build, pair, spectral, decided, domain
+    build, classifier, decided, domain
 ):
     x, target, ours = attributed(build("guided_backprop", domain=domain), decided, 0)
-    guided = copy.deepcopy(pair[0])
+    guided = copy.deepcopy(classifier)
     for block in (m for m in guided.modules() if hasattr(m, "relu1")):
         block.relu1, block.relu2 = LiteralGuidedReLU(), LiteralGuidedReLU()
     x.requires_grad_()
-    literal_logit((guided, pair[1]), spectral, domain, x, target).backward()
+    literal_logit(guided, domain, x, target).backward()
     torch.testing.assert_close(ours, x.grad, rtol=1e-4, atol=1e-6 * x.grad.abs().max())
     _, _, plain = attributed(build("saliency", domain=domain), decided, 0)
     assert (ours.abs() - plain).norm() > 0.3 * plain.norm()
@@ -174,16 +191,16 @@ def test_guided_backprop_masks_negative_gradients_at_every_relu(
 
 @pytest.mark.parametrize("layer", ["conv_block6", "conv_block3"])
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_gradcam_equals_its_literal_twin(build, pair, spectral, decided, layer, domain):
+def test_gradcam_equals_its_literal_twin(build, classifier, decided, layer, domain):
     settings = {"gradcam": {"layer": layer}}
     method = build("gradcam", domain=domain, settings=settings)
     _, target, ours = attributed(method, decided, 0)
-    log_mel = decided[1].log_mel[:1].clone().requires_grad_()
-    embedding, reps = pair[0](log_mel)
+    log_mel = decided[2].inputs[:1].clone().requires_grad_()
+    embedding, reps = classifier.embedding_model(log_mel)
     activation, span = {"conv_block6": (reps[0], 32), "conv_block3": (reps[3], 8)}[
         layer
     ]
-    logit = pair[1](embedding)[0, target]
+    logit = classifier.classifier(embedding)[0, target]
     (gradient,) = torch.autograd.grad(logit, activation)
     activation = activation.detach()
     weights = [float(channel.mean()) for channel in gradient[0]]
@@ -199,27 +216,67 @@ def test_gradcam_equals_its_literal_twin(build, pair, spectral, decided, layer, 
             bands[frame, band] = max(value, 0.0)
     assert bands.max() > 0
     if domain == "stft":
-        shares = spectral.bands_of_bins
+        shares = classifier.mel.bands_of_bins
         bands = torch.stack([bands @ shares[:, column] for column in range(513)], dim=1)
     torch.testing.assert_close(ours[0], bands, rtol=1e-4, atol=1e-6)
 
 
+def lay_over(cells, n_frames, n_columns, span):
+    """Nearest upsampling of cells (1, time, frequency), each of span x span entries."""
+    rows = (torch.arange(n_frames) // span).clamp(max=cells.shape[1] - 1)
+    columns = (torch.arange(n_columns) // span).clamp(max=cells.shape[2] - 1)
+    return cells[:, rows][:, :, columns]
+
+
+@pytest.mark.parametrize(("layer", "span"), [("conv_block6", 32), ("conv_block3", 8)])
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_gradcam_equals_captums(build, classifier, decided, layer, span, domain):
+    """Captum's cells, each laid over the frames and bands that were pooled into it."""
+    method = build("gradcam", domain=domain, settings={"gradcam": {"layer": layer}})
+    module = classifier.embedding_model.get_submodule(layer)
+    speaks_for = []
+    for clip in range(3):
+        x, target, ours = attributed(method, decided, clip)
+        logits = clip_logits(method, decided, clip)
+        theirs = LayerGradCam(logits, module).attribute(
+            x.requires_grad_(), target, relu_attributions=True
+        )
+        expected = lay_over(theirs[:, 0].detach(), x.shape[1], 80, span)
+        if domain == "stft":
+            expected = expected @ classifier.mel.bands_of_bins
+        speaks_for.append(bool(expected.max() > 0))
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+    assert any(speaks_for)
+
+
+def test_gradcam_takes_the_deepest_layer_by_default(build, decided):
+    deepest = build("gradcam", settings={"gradcam": {"layer": "conv_block6"}})
+    for ours, expected in zip(
+        attributed(build("gradcam"), decided, 0),
+        attributed(deepest, decided, 0),
+        strict=True,
+    ):
+        assert (
+            ours == expected if isinstance(ours, int) else torch.equal(ours, expected)
+        )
+
+
 def test_gradcam_lights_the_time_and_the_band_of_an_event(build, spectral):
-    """Of a classifier whose cells hear the loudness of their own frames and bands."""
-    net = Cnn14(mel_bins=80, emb_dim=4, channels=(2, 2, 2, 2, 2)).requires_grad_(False)
-    head = nn.Linear(4, 2, bias=False).requires_grad_(False)
-    for kernel in (p for p in net.parameters() if p.dim() == 4):
+    """Of a classifier whose cells are the loudness of their own frames and bands."""
+    classifier = Cnn14Classifier(spectral, 80, (2, 2, 2, 2, 2), 4, 2).freeze()
+    for kernel in (p for p in classifier.parameters() if p.dim() == 4):
         kernel.zero_()
         kernel[:, :, 1, 1] = 1 / kernel.shape[1]
-    head.weight.copy_(torch.tensor([[1.0], [-1.0]]).expand(2, 4))
+    classifier.classifier.bias.zero_()
+    classifier.classifier.weight.copy_(torch.tensor([[1.0], [-1.0]]).expand(2, 4))
     # Frames 70 to 90 are in the third cell of six; 500 Hz is in the first of two.
     wavs = torch.zeros(1, 2 * SAMPLE_RATE)
     first, last = 70 * spectral.hop_samples, 90 * spectral.hop_samples
     time = torch.arange(first, last) / SAMPLE_RATE
     wavs[0, first:last] = torch.sin(2 * torch.pi * 500 * time)
-    features, decision = decide(wavs, spectral, FrozenClassifier(net, head))
+    features, decision = decide(wavs, spectral, classifier)
     for domain, column in (("stft", 32), ("mel", 10)):  # both of 500 Hz
-        method = build("gradcam", pair=(net, head), domain=domain)
+        method = build("gradcam", domain=domain)
         mask = method(wavs, features, decision).mask[0]
         assert (mask[64:96, column] > 0.999).all()
         assert (mask[64:96, -1] < 0.5).all()
@@ -235,16 +292,17 @@ def test_guided_gradcam_is_the_product(build, decided):
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_occlusion_equals_its_literal_twin(build, pair, spectral, decided, domain):
+def test_occlusion_equals_its_literal_twin(build, classifier, decided, domain):
     settings = {"occlusion": {"time_segments": 3, "frequency_segments": 2}}
     method = build("occlusion", domain=domain, settings=settings)
     x, target, ours = attributed(method, decided, 1)
 
     def probability(x):
-        log_mel = spectral.log_mel(x) if domain == "stft" else x
-        return pair[1](pair[0](log_mel)[0]).softmax(-1)[0, target]
+        log_mel = (x @ classifier.mel.matrix).log1p() if domain == "stft" else x
+        embedding, _ = classifier.embedding_model(log_mel)
+        return classifier.classifier(embedding).softmax(-1)[0, target]
 
-    loudest = spectral.bands_of_bins.argmax(dim=0)
+    loudest = classifier.mel.bands_of_bins.argmax(dim=0)
     with torch.no_grad():
         expected = torch.zeros_like(x)
         for rows in (slice(0, 29), slice(29, 58), slice(58, 87)):
@@ -265,14 +323,14 @@ def test_occlusion_equals_its_literal_twin(build, pair, spectral, decided, domai
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_integrated_gradients_are_complete(build, pair, spectral, decided, domain):
+def test_integrated_gradients_are_complete(build, classifier, decided, domain):
     settings = {"integrated_gradients": {"n_steps": 256}}
     method = build("integrated_gradients", domain=domain, settings=settings)
     for clip in range(3):
         x, target, ours = attributed(method, decided, clip)
         with torch.no_grad():
             at_x, at_silence = (
-                literal_logit(pair, spectral, domain, point, target)
+                literal_logit(classifier, domain, point, target)
                 for point in (x, torch.zeros_like(x))
             )
         difference = at_x - at_silence
@@ -281,16 +339,17 @@ def test_integrated_gradients_are_complete(build, pair, spectral, decided, domai
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_deeplift_converges(build, pair, spectral, decided, domain):
+def test_deeplift_converges(build, classifier, spectral, decided, domain):
     """Through the logarithm and the pooling over time, which Captum does not know."""
     method = build("deeplift_shap", domain=domain)
-    sounds = spectral(backgrounds(86 * spectral.hop_samples))
-    references = sounds.magnitude if domain == "stft" else sounds.log_mel
+    references = spectral(backgrounds(86 * spectral.hop_samples)).magnitude
+    if domain == "mel":
+        references = (references @ classifier.mel.matrix).log1p()
     for clip in range(3):
         x, target, ours = attributed(method, decided, clip)
         with torch.no_grad():
-            difference = literal_logit(pair, spectral, domain, x, target) - sum(
-                literal_logit(pair, spectral, domain, reference[None], target) / 4
+            difference = literal_logit(classifier, domain, x, target) - sum(
+                literal_logit(classifier, domain, reference[None], target) / 4
                 for reference in references
             )
         assert difference.abs() > 0.1
@@ -316,30 +375,46 @@ def test_deeplift_divides_a_maximum_by_its_definition():
 def test_smoothgrad_draws_new_noise_for_every_sample(build, decided, domain):
     settings = {"smoothgrad": {"n_samples": 6, "noise_level": 0.1, "batch_size": 4}}
     method = build("smoothgrad", domain=domain, settings=settings)
-    heard = []
-    hook = method.logits.register_forward_pre_hook(lambda _, x: heard.append(x[0]))
+    seen = []
+
+    class Noted(ClipLogits):
+        def forward(self, x):
+            seen.append(x.detach())
+            return super().forward(x)
+
+    logits = Noted(*vars_of(clip_logits(method, decided, 0)))
     x, target, ours = attributed(method, decided, 0)
-    hook.remove()
-    heard = torch.cat(heard).detach()
-    assert len(heard) == 6
+    method.attribute(x.clone().requires_grad_(), target, logits)
+    given = torch.cat(seen)
+    assert len(given) == 6
     for one in range(6):
         for other in range(one):
-            assert (heard[one] - heard[other]).abs().mean() > 0.05 * (x.max() - x.min())
-    noise = heard - x
+            assert (given[one] - given[other]).abs().mean() > 0.05 * (x.max() - x.min())
+    noise = given - x
     expected = 0.1 * (x.max() - x.min())
     assert abs(noise.std() / expected - 1) < 0.02
     gradients = []
-    for sample in heard:  # and their mean is what is returned
+    for sample in given:  # and their mean is what is returned
         sample = sample.clamp(min=0)[None].requires_grad_()
-        logit = method.logits(sample)[0, target]
+        logit = logits(sample)[0, target]
         gradients.append(torch.autograd.grad(logit, sample)[0])
     torch.testing.assert_close(
         ours, torch.cat(gradients).mean(dim=0, keepdim=True).abs(), rtol=1e-3, atol=1e-6
     )
 
 
-def test_noise_below_silence_is_heard_as_silence(build, decided):
-    logits = build("saliency").logits
+def vars_of(logits):
+    return (
+        logits.classifier,
+        logits.features,
+        logits.domain,
+        logits.stft,
+        logits.n_samples,
+    )
+
+
+def test_noise_below_silence_is_taken_for_silence(build, decided):
+    logits = clip_logits(build("saliency"), decided, 0)
     x = decided[1].magnitude[:1]
     torch.testing.assert_close(logits(-x), logits(0 * x))
     assert logits(x - 0.5 * x.max()).isfinite().all()
@@ -394,19 +469,20 @@ def test_no_method_is_another(build, decided, domain):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_randomised_classifier_changes_every_mask_but_no_constant_one(
-    build, pair, spectral, decided, domain
+    build, classifier, spectral, decided, domain
 ):
     wavs, features, decision = decided
-    other = copy.deepcopy(pair)
+    other = copy.deepcopy(classifier)
     torch.manual_seed(11)
-    for parameter in other[0].parameters():
+    for parameter in other.parameters():
         if parameter.dim() == 4:
             nn.init.xavier_uniform_(parameter)
-    other[1].reset_parameters()
+    other.classifier.reset_parameters()
     ours = {**build(domain=domain), "half gain": HalfGain(spectral)}
     before = masks(ours, decided)
-    ours = {**build(domain=domain, pair=other), "half gain": HalfGain(spectral)}
-    after = masks(ours, (wavs, features, decision))  # of the same classes
+    with torch.no_grad():  # of the same classes
+        decision = replace(other(decision.inputs), target=decision.target)
+    after = masks(ours, (wavs, features, decision))
     for name, mask in before.items():
         change = (after[name] - mask).norm() / mask.norm()
         if name == "half gain":
@@ -416,12 +492,14 @@ def test_a_randomised_classifier_changes_every_mask_but_no_constant_one(
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_an_explanation_does_not_depend_on_its_batch(build, pair, spectral, domain):
-    wavs, frozen, rows = bursts(8), FrozenClassifier(*pair), build(domain=domain)
-    whole = masks(rows, (wavs, *decide(wavs, spectral, frozen)))
+def test_an_explanation_does_not_depend_on_its_batch(
+    build, classifier, spectral, domain
+):
+    wavs, rows = bursts(8), build(domain=domain)
+    whole = masks(rows, (wavs, *decide(wavs, spectral, classifier)))
     for size in (1, 3):
         parts = [
-            masks(rows, (part, *decide(part, spectral, frozen)))
+            masks(rows, (part, *decide(part, spectral, classifier)))
             for part in wavs.split(size)
         ]
         for name, mask in whole.items():
@@ -447,63 +525,64 @@ def traces(module):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_no_hook_and_no_gradient_is_left_behind(build, decided, domain):
-    features = decided[1]
+    _, features, decision = decided
+    classifier = decision.classifier
     rows = build(domain=domain)
     for name, method in rows.items():
-        before = traces(method)
+        before = traces(classifier), traces(method)
         with torch.no_grad():
             explanation = method(*decided)
-        assert traces(method) == before, name
-        assert not features.magnitude.requires_grad, name
-        assert not features.log_mel.requires_grad, name
-        assert features.magnitude.grad is None, name
+        assert (traces(classifier), traces(method)) == before, name
+        for given in (features.magnitude, decision.inputs):
+            assert not given.requires_grad, name
+            assert given.grad is None, name
         for field in vars(explanation).values():
             assert not field.requires_grad, name
-        assert not any(p.requires_grad for p in method.train().parameters()), name
+        assert not any(p.requires_grad for p in classifier.parameters()), name
+        # The classifier is the decision's: no method has weights of its own.
+        assert not list(method.parameters()), name
 
 
-@pytest.mark.parametrize("heard", ["spectrogram", "audio"])
-def test_the_classifier_hears_the_masked_magnitude_or_its_sound(
-    build, spectral, decided, heard
+@pytest.mark.parametrize("classifier_input", ["spectrogram", "audio"])
+def test_the_classifier_is_given_the_masked_magnitude_or_its_sound(
+    build, classifier, spectral, decided, classifier_input
 ):
     features = decided[1]
-    explanation = build("saliency", heard=heard)(*decided)
-    masked = spectral.log_mel(explanation.mask * features.magnitude)
-    sound = spectral(explanation.interpretation).log_mel
-    expected = masked if heard == "spectrogram" else sound
-    torch.testing.assert_close(explanation.heard_in, expected, atol=1e-4, rtol=1e-4)
+    explanation = build("saliency", classifier_input=classifier_input)(*decided)
+    masked = classifier.mel(explanation.mask * features.magnitude)
+    sound = classifier.mel(spectral(explanation.interpretation).magnitude)
+    expected = masked if classifier_input == "spectrogram" else sound
+    torch.testing.assert_close(explanation.kept_input, expected, atol=1e-4, rtol=1e-4)
     assert (masked - sound).abs().max() > 1e-2
     both = explanation.interpretation + explanation.residual
     torch.testing.assert_close(both, decided[0], atol=1e-5, rtol=0)
 
 
-def test_on_mel_bands_the_classifier_hears_the_masked_mel(build, spectral, decided):
-    features = decided[1]
+def test_on_mel_bands_the_classifier_is_given_the_masked_mel(build, decided):
     method = build("saliency", domain="mel")
     explanation = method(*decided)
-    expected = (explanation.mask * features.log_mel.expm1()).log1p()
-    torch.testing.assert_close(explanation.heard_in, expected, atol=1e-5, rtol=1e-5)
+    expected = (explanation.mask * decided[2].inputs.expm1()).log1p()
+    torch.testing.assert_close(explanation.kept_input, expected, atol=1e-5, rtol=1e-5)
     assert "no sound of its own" in method.remark
     assert explanation.interpretation.shape == decided[0].shape
 
 
-def test_silence_and_less_than_a_window_are_explained(build, pair, spectral):
-    frozen = FrozenClassifier(*pair)
+def test_silence_and_less_than_a_window_are_explained(build, classifier, spectral):
     for wavs in (torch.zeros(1, 8000), 0.1 * torch.randn(1, 300)):
         for domain in DOMAINS:
             for name, method in build(domain=domain).items():
-                mask = method(wavs, *decide(wavs, spectral, frozen)).mask
+                mask = method(wavs, *decide(wavs, spectral, classifier)).mask
                 assert mask.isfinite().all(), name
                 assert (mask >= 0).all(), name
                 assert (mask <= 1).all(), name
 
 
-def test_without_a_positive_part_nothing_is_kept(build, pair, spectral, decided):
+def test_without_a_positive_part_nothing_is_kept(spectral, decided):
     class Against(Attribution):
-        def attribute(self, x, target):
+        def attribute(self, x, target, logits):
             return -x
 
-    explanation = Against(spectral, *pair)(*decided)
+    explanation = Against(spectral)(*decided)
     assert not explanation.mask.any()
     assert not explanation.interpretation.any()
 
@@ -514,24 +593,260 @@ def test_a_mask_is_the_positive_part_over_its_maximum_of_each_clip():
     assert torch.equal(positive_over_maximum(attribution), expected)
 
 
-def test_cells_lie_over_the_frames_that_they_were_pooled_from():
-    cells = torch.rand(2, 2, 2)
-    laid = lay_over(cells, 87, 80, 32)
-    for frame, row in ((0, 0), (31, 0), (32, 1), (63, 1), (86, 1)):
-        for band, column in ((0, 0), (31, 0), (32, 1), (79, 1)):
-            assert torch.equal(laid[:, frame, band], cells[:, row, column])
+def test_a_cell_stands_for_the_frames_nearest_to_its_centre(build, decided):
+    """Literal: the deepest cells of CNN14, and a grid that is no multiple."""
+    method, hop = build("gradcam"), 186
+    rep = decided[2].representations[0]
+    cells = method.cells_of_frames(rep, 87).tolist()
+    assert cells == [min(frame // 32, 1) for frame in range(87)]
+    geometry = replace(rep.geometry, hop_samples=700.0, offset_samples=333.0)
+    odd = replace(rep, values=torch.zeros(1, 2, 20, 3), geometry=geometry)
+    for frame, cell in enumerate(method.cells_of_frames(odd, 87).tolist()):
+        distances = [abs(frame * hop - (333 + 700 * j)) for j in range(20)]
+        assert distances[cell] == min(distances)
+
+
+# ------------------------------------------------------------------- other classifiers
+
+
+def explained_by(method, classifier, wavs, spectral):
+    method.check(classifier)
+    with torch.no_grad():
+        return method(wavs, *decide(wavs, spectral, classifier))
+
+
+def of_waveforms(**settings):
+    """Whose classes differ by more than their biases."""
+    torch.manual_seed(2)
+    classifier = waveform_classifier(n_classes=4, **settings)
+    for parameter in classifier.parameters():
+        parameter.mul_(3 if parameter.dim() > 1 else 0)
+    return classifier
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_classifiers_of_waveforms_are_explained(build, spectral, name):
+    """Through the sound of |X| and the clip's own phase."""
+    classifier, wavs = of_waveforms(), bursts(2)
+    method = build(name, classifier_input="audio")
+    explanation = explained_by(method, classifier, wavs, spectral)
+    assert explanation.mask.shape == (2, 87, 513)
+    assert explanation.mask.isfinite().all()
+    assert (explanation.mask >= 0).all()
+    assert (explanation.mask.amax(dim=(1, 2)) == 1).any()
+    assert torch.equal(explanation.kept_input, explanation.interpretation)
+    assert torch.equal(explanation.removed_input, explanation.residual)
+    both = explanation.interpretation + explanation.residual
+    torch.testing.assert_close(both, wavs, atol=1e-5, rtol=0)
+
+
+def test_saliency_of_a_classifier_of_waveforms_is_the_gradient_through_the_sound(
+    build, spectral
+):
+    classifier, wavs = of_waveforms(), bursts(2)
+    features, decision = decide(wavs, spectral, classifier)
+    method = build("saliency", classifier_input="audio")
+    _, target, ours = attributed(method, (wavs, features, decision), 1)
+    phase = features.stft[1:] / features.stft[1:].abs()
+    x = features.magnitude[1:].clone().requires_grad_()
+    sound = spectral.istft(x * phase, wavs.shape[1])
+    torch.testing.assert_close(sound, wavs[1:], atol=1e-5, rtol=0)
+    classifier.network(sound)[0, target].backward()
+    assert x.grad.abs().max() > 0
+    torch.testing.assert_close(
+        ours, x.grad.abs(), rtol=1e-3, atol=1e-5 * x.grad.abs().max().item()
+    )
+
+
+@pytest.mark.parametrize("layer", ["relu3", "relu2"])
+def test_gradcam_of_a_layer_that_is_caught_equals_captums(build, spectral, layer):
+    """Each entry along time stands for the frames that are nearest to its centre."""
+    classifier, wavs = of_waveforms(), bursts(2)
+    settings = {"gradcam": {"layer": layer}}
+    method = build("gradcam", classifier_input="audio", settings=settings)
+    decided = wavs, *decide(wavs, spectral, classifier)
+    hop, offset = next(
+        (rep.hop_samples, rep.offset_samples)
+        for rep in classifier.geometry
+        if rep.name == layer
+    )
+    for clip in range(2):
+        x, target, ours = attributed(method, decided, clip)
+        logits = clip_logits(method, decided, clip)
+        theirs = LayerGradCam(logits, classifier.network.get_submodule(layer))
+        cells = theirs.attribute(x.requires_grad_(), target, relu_attributions=True)
+        cells = cells[0, 0].detach()
+        assert cells.max() > 0
+        for frame in range(87):
+            nearest = min(
+                range(len(cells)),
+                key=lambda j: abs(offset + j * hop - frame * spectral.hop_samples),
+            )
+            expected = cells[nearest].expand(513)
+            torch.testing.assert_close(ours[0, frame], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_classifier_of_waveforms_is_given_no_spectrograms(build):
+    with pytest.raises(SettingError, match="--classifier_input audio"):
+        build("saliency").check(waveform_classifier())
+    with pytest.raises(SettingError, match="--domain stft"):
+        build("saliency", domain="mel").check(spectrogram_classifier())
+
+
+class FunctionalReLU(nn.Module):
+    """As many write it: no module that a hook could be put on."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, 32, stride=16)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, wavs):
+        return self.head(torch.relu(self.conv(wavs.unsqueeze(1))).mean(dim=2))
+
+
+@pytest.mark.parametrize("name", ["guided_backprop", "guided_gradcam", "deeplift_shap"])
+def test_functional_activations_are_refused_by_name(build, name):
+    classifier = ModuleClassifier(FunctionalReLU(), SAMPLE_RATE, 3, ["conv"]).freeze()
+    with pytest.raises(
+        SettingError, match=f"{name} would silently miss.*relu"
+    ) as error:
+        build(name, classifier_input="audio").check(classifier)
+    assert "\n" not in str(error.value)
+    build("saliency", classifier_input="audio").check(classifier)
+
+
+def test_methods_that_replace_gradients_take_cnn14(build, classifier):
+    for domain in DOMAINS:
+        for method in build(domain=domain).values():
+            method.check(classifier)
+
+
+class SquareRoot(Classifier):
+    """Its gradient at digital silence is not finite: that of a square root of 0."""
+
+    name = "SquareRoot"
+
+    def __init__(self, slope=1.0):
+        super().__init__()
+        self.sample_rate = SAMPLE_RATE
+        self.labels = ("loud", "quiet")
+        self.slope = slope
+
+    def inputs(self, wavs):
+        return wavs
+
+    def run(self, inputs):
+        blocks = inputs.unfold(1, 1600, 1600)  # (B, 10, 1600)
+        level = self.slope * blocks.square().mean(dim=2).sqrt().sum(dim=1)
+        return torch.stack([level, -level], dim=1), ()
+
+
+@pytest.mark.parametrize("name", ["saliency", "integrated_gradients"])
+def test_gradients_that_are_not_finite_at_silence_are_mended_by_a_dither(
+    build, spectral, name
+):
+    classifier, wavs = SquareRoot().freeze(), bursts(3)
+    wavs[0, :9000] = 0  # digital silence
+    wavs[2, 9000:] = 0
+    method = build(name, classifier_input="audio")
+    assert "dither" not in method.remark
+    explanation = explained_by(method, classifier, wavs, spectral)
+    assert explanation.mask.isfinite().all()
+    assert (explanation.mask.amax(dim=(1, 2)) == 1).all()
+    assert "2 clips were not finite (digital silence)" in method.remark
+    assert "dither of -100 dB" in method.remark
+    assert classifier.dither_db is None  # what is measured is measured without it
+    # The clip without silence is explained as if alone.
+    alone = build(name, classifier_input="audio")
+    mask = explained_by(alone, classifier, wavs[1:2], spectral).mask
+    torch.testing.assert_close(mask, explanation.mask[1:2], atol=1e-5, rtol=0)
+    assert "dither" not in alone.remark
+
+
+def test_gradients_that_no_dither_mends_are_an_error(build, spectral):
+    classifier = SquareRoot(slope=float("inf")).freeze()
+    method = build("saliency", classifier_input="audio")
+    with pytest.raises(DataError, match=r"SquareRoot is not finite.*occlusion"):
+        explained_by(method, classifier, bursts(1), spectral)
+    assert classifier.dither_db is None
+
+
+def loudness(wavs):
+    """A black box: the level of the first half, and of the second."""
+    halves = np.split(wavs, 2, axis=1)
+    return np.stack([10 * np.abs(half).mean(axis=1) for half in halves], axis=1)
+
+
+def test_a_black_box_is_refused_by_every_method_that_needs_gradients(build):
+    classifier = BlackBoxClassifier(loudness, SAMPLE_RATE, 2).freeze()
+    for name, method in build(classifier_input="audio").items():
+        if name == "occlusion":
+            method.check(classifier)
+            continue
+        with pytest.raises(SettingError, match=r"black box.*occlusion") as error:
+            method.check(classifier)
+        assert type(method).__name__ in str(error.value), name
+        assert "\n" not in str(error.value)
+
+
+def test_a_black_box_is_explained_by_occlusion(build, spectral):
+    classifier = BlackBoxClassifier(loudness, SAMPLE_RATE, 2).freeze()
+    time = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
+    tone = 0.5 * torch.sin(2 * torch.pi * 500 * time)
+    wavs = torch.stack([tone * (time < 0.4), tone * (time > 0.6)])
+    explanation = explained_by(
+        build("occlusion", classifier_input="audio"), classifier, wavs, spectral
+    )
+    sounding = explanation.mask * spectral(wavs).magnitude
+    assert explanation.mask.amax(dim=(1, 2)).tolist() == [1, 1]
+    assert sounding[0, :40].sum() > 0.99 * sounding[0].sum()
+    assert sounding[1, 47:].sum() > 0.99 * sounding[1].sum()
+
+
+def test_gradcam_needs_representations(build):
+    classifier = waveform_classifier(representations=[])
+    with pytest.raises(SettingError, match="representations"):
+        build("gradcam", classifier_input="audio").check(classifier)
+
+
+@pytest.mark.parametrize("target", [0, 2])
+def test_the_class_that_is_asked_for_is_explained(build, spectral, target):
+    classifier, wavs = of_waveforms(), bursts(2)
+    features, decision = decide(wavs, spectral, classifier)
+    decision = replace(decision, target=torch.tensor([target, target]))
+    method = build("saliency", classifier_input="audio")
+    mask = method(wavs, features, decision).mask
+    for clip in range(2):
+        _, _, attribution = attributed(method, (wavs, features, decision), clip)
+        assert torch.equal(positive_over_maximum(attribution), mask[clip : clip + 1])
+
+
+def test_occlusion_asks_for_the_probability_of_a_tag(build, spectral):
+    """Sigmoids: the probability is the tag's own, whatever the others are."""
+    classifier = of_waveforms(activation="sigmoid")
+    wavs = bursts(1)
+    features, decision = decide(wavs, spectral, classifier)
+    settings = {"occlusion": {"time_segments": 1, "frequency_segments": 1}}
+    method = build("occlusion", classifier_input="audio", settings=settings)
+    _, target, ours = attributed(method, (wavs, features, decision), 0)
+    with torch.no_grad():
+        of_silence = classifier.network(torch.zeros_like(wavs))[0, target].sigmoid()
+    expected = decision.logits[0, target].sigmoid() - of_silence
+    torch.testing.assert_close(ours, expected.expand_as(ours), rtol=1e-4, atol=1e-6)
 
 
 # -------------------------------------------------------------------------- settings
 
 
-def test_weights_that_are_loaded_later_are_explained(build, decided):
+def test_weights_that_are_loaded_later_are_explained(build, spectral, decided):
     torch.manual_seed(0)
-    pair = Cnn14(80, 16, channels=(4, 8, 8, 8, 16)), nn.Linear(16, 10)
-    method = build("saliency", pair=pair)
-    before = method(*decided).mask
-    pair[1].load_state_dict(nn.Linear(16, 10).state_dict())
-    assert not torch.allclose(method(*decided).mask, before)
+    other = narrow(spectral).freeze()
+    decision = replace(decided[2], classifier=other)
+    method = build("saliency")
+    before = method(*decided[:2], decision).mask
+    other.classifier.load_state_dict(nn.Linear(16, 10).state_dict())
+    assert not torch.allclose(method(*decided[:2], decision).mask, before)
 
 
 @pytest.mark.parametrize(
@@ -539,10 +854,13 @@ def test_weights_that_are_loaded_later_are_explained(build, decided):
     [
         ("saliency", {"domain": "wavelet"}, "--domain"),
         ("saliency", {"mask_domain": "db"}, "--mask_domain"),
-        ("saliency", {"heard": "no"}, "--heard"),
-        ("saliency", {"domain": "mel", "heard": "audio"}, "--heard spectrogram"),
+        ("saliency", {"classifier_input": "no"}, "--classifier_input"),
+        (
+            "saliency",
+            {"domain": "mel", "classifier_input": "audio"},
+            "--classifier_input spectrogram",
+        ),
         ("lime", {}, "--methods"),
-        ("gradcam", {"settings": {"gradcam": {"layer": "fc"}}}, "--gradcam_layer"),
         (
             "smoothgrad",
             {"settings": {"smoothgrad": {"noise_level": -1}}},
@@ -570,6 +888,12 @@ def test_settings_that_cannot_work_are_named(build, method, common, named):
         build(method, **common)
 
 
+def test_a_layer_that_gives_no_representation_is_named(build, classifier):
+    method = build("gradcam", settings={"gradcam": {"layer": "fc"}})
+    with pytest.raises(SettingError, match="--gradcam_layer one of conv_block6"):
+        method.check(classifier)
+
+
 @pytest.mark.parametrize("methods", ["saliency", [], None])
 def test_methods_are_a_list(methods):
     with pytest.raises(SettingError, match="--methods"):
@@ -587,7 +911,6 @@ def test_recipes_build_their_rows(recipe):
     )
     rows = hparams["interpreters"]
     assert list(rows) == ["gradcam (mel)", "occlusion (mel)"]
-    explained = rows["gradcam (mel)"].logits.frozen
-    assert explained.embedding_model is hparams["embedding_model"]
-    assert explained.classifier is hparams["classifier"]
+    for row in rows.values():
+        row.check(hparams["classifier"])
     assert "mel" in hparams["experiment_name"]

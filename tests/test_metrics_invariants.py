@@ -26,7 +26,7 @@ def filled():
                 condition=condition,
                 method=method,
                 clip_ids=[f"clip{i}" for i in range(8)],
-                decided=p_x.argmax(dim=1),
+                explained=p_x.argmax(dim=1),
                 p_x=p_x,
                 p_in=p_in,
                 p_out=p_out,

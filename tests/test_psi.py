@@ -5,12 +5,36 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
-from lmac_td.classifier import Cnn14
+from lmac_td.classifiers.cnn14 import Cnn14, Cnn14Classifier
+from lmac_td.contracts import Geometry
 from lmac_td.errors import SettingError
-from lmac_td.nn.psi import AttentionPooling, Psi, Theta, build_psi
+from lmac_td.features import SpectralFeatures
+from lmac_td.nn.psi import AttentionPooling, Psi, Theta, build_psi, build_theta
+from tests.test_unet import former_fit
 
+HOP = 186
 POOLINGS = (5, 5, 4)  # of the three representations, deepest first
+FEATURES = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+
+
+def geometry_of(channels, mel_bins=80, poolings=POOLINGS):
+    """Of CNN14's blocks, deepest first."""
+    return [
+        Geometry("", c, mel_bins // 2**d, 2**d * HOP, (2**d - 1) / 2 * HOP)
+        for c, d in zip(channels, poolings, strict=True)
+    ]
+
+
+def make_psi(channels, n_components, width, mel_bins=80):
+    return Psi(geometry_of(channels, mel_bins), HOP, n_components, width)
+
+
+def samples(n_frames):
+    """Samples of a clip of as many STFT frames."""
+    return (n_frames - 1) * HOP
 
 
 def zeros(channels, n_frames, mel_bins=80):
@@ -47,13 +71,13 @@ def expected_centre(index, poolings):
 def test_psi_answers_where_the_representation_is(n_frames, level):
     """Exact to 1e-4 of an index inside; the clip's ends cut or hold the response."""
     channels = (2, 2, 2)
-    psi = linear(Psi(channels, 80, n_components=1, width=2))
+    psi = linear(make_psi(channels, n_components=1, width=2))
     index_frames = 2 ** POOLINGS[level]
     last = n_frames // index_frames - 1
     for index in sorted({0, 1, last // 2, last - 1, last} & set(range(last + 1))):
         reps = zeros(channels, n_frames)
         reps[level][:, :, index] = 1
-        h = psi(reps, n_frames)
+        h = psi(reps, samples(n_frames), n_frames)
         assert h.shape == (1, 1, n_frames)
         error = abs(centre(h) - expected_centre(index, POOLINGS[level]))
         bound = 0.4 if index in (0, last) else 1e-4
@@ -64,12 +88,14 @@ def test_psi_answers_where_the_representation_is(n_frames, level):
 def test_a_click_moves_the_activations_where_it_sounds(n_frames, click_at):
     """End to end through a Cnn14; its convolutions may blur, but not displace."""
     classifier = Cnn14(40, 16, channels=(8, 8, 8, 8, 8)).eval().double()
-    psi = Psi((16, 8, 8), 40, n_components=8, width=16).double()
+    psi = make_psi((16, 8, 8), n_components=8, width=16, mel_bins=40).double()
     quiet = torch.full((1, n_frames, 40), 0.1, dtype=torch.float64)
     click = quiet.clone()
     click[:, click_at] += 3
     with torch.no_grad():
-        loud, soft = (psi(classifier(x)[1][:3], n_frames) for x in (click, quiet))
+        loud, soft = (
+            psi(classifier(x)[1], samples(n_frames), n_frames) for x in (click, quiet)
+        )
     strongest = (loud - soft).abs().sum(dim=(0, 1)).argmax().item()
     assert abs(strongest - click_at) < 2 * 16  # two frames of block 4
 
@@ -78,10 +104,10 @@ def test_a_click_moves_the_activations_where_it_sounds(n_frames, click_at):
 @pytest.mark.parametrize("mel_bins", [32, 40, 79, 80])
 def test_any_clip_and_any_mel_bins(n_frames, mel_bins):
     channels = (2, 2, 3, 4, 5)
-    classifier = Cnn14(mel_bins, 6, channels=channels).eval()
-    psi = build_psi(6, channels, mel_bins, torch.rand(513, 7), width=4)
-    _, reps = classifier(torch.rand(2, n_frames, mel_bins))
-    h = psi(reps[:3], n_frames)
+    classifier = Cnn14Classifier(FEATURES, mel_bins, channels, 6, 10).freeze()
+    psi = build_psi(classifier, FEATURES, torch.rand(513, 7), width=4)
+    reps = classifier(torch.rand(2, n_frames, mel_bins)).representations
+    h = psi(reps, samples(n_frames), n_frames)
     assert h.shape == (2, 7, n_frames)
     assert (h >= 0).all()
     h.square().sum().backward()
@@ -90,19 +116,20 @@ def test_any_clip_and_any_mel_bins(n_frames, mel_bins):
 
 
 def test_what_is_shorter_than_the_poolings_is_cut_from_what_cnn14_padded():
-    psi = Psi((2, 2, 2), 80, n_components=3, width=4).double()
+    psi = make_psi((2, 2, 2), n_components=3, width=4).double()
     reps = [torch.rand_like(rep) for rep in zeros((2, 2, 2), 32)]
-    torch.testing.assert_close(psi(reps, 5), psi(reps, 32)[..., :5])
+    short, long = psi(reps, samples(5), 5), psi(reps, samples(32), 32)
+    torch.testing.assert_close(short, long[..., :5])
 
 
 def test_a_clip_alone_gives_what_it_gives_in_a_batch():
-    psi, theta = Psi((8, 8, 4), 80, 6, width=8), Theta(6, 10)
+    psi, theta = make_psi((8, 8, 4), 6, width=8), Theta(6, 10)
     reps = [torch.rand(4, c, 87 // 2**d, 80 // 2**d)
             for c, d in zip((8, 8, 4), POOLINGS, strict=True)]  # fmt: skip
-    h = psi(reps, 87)
+    h = psi(reps, samples(87), 87)
     logits, pooled = theta(h)
     for clip in range(4):
-        alone = psi([rep[clip : clip + 1] for rep in reps], 87)
+        alone = psi([rep[clip : clip + 1] for rep in reps], samples(87), 87)
         torch.testing.assert_close(alone[0], h[clip], atol=1e-5, rtol=1e-5)
         for one, many in zip(theta(alone), (logits, pooled), strict=True):
             torch.testing.assert_close(one[0], many[clip], atol=1e-5, rtol=1e-5)
@@ -112,9 +139,10 @@ def test_every_pattern_sounds_before_training():
     """A ReLU that is shut for every input never opens again."""
     reps = [torch.rand(8, c, 431 // 2**d, 80 // 2**d)
             for c, d in zip((128, 64, 64), POOLINGS, strict=True)]  # fmt: skip
-    h = Psi((128, 64, 64), 80, n_components=100, width=64)(reps, 431)
+    psi = make_psi((128, 64, 64), n_components=100, width=64)
+    h = psi(reps, samples(431), 431)
     assert (h.amax(dim=(0, 2)) > 0).float().mean() > 0.9
-    assert h.std(dim=0).mean() > 0.01  # and hears what it is given
+    assert h.std(dim=0).mean() > 0.01  # and it depends on the input
 
 
 def literal_attention(h, v, w):
@@ -165,7 +193,92 @@ def test_silent_activations_give_silent_logits():
 def test_what_cannot_be_built_is_refused():
     with pytest.raises(SettingError, match="--pooling att or max"):
         Theta(5, 4, pooling="mean")
-    with pytest.raises(SettingError, match="mel_bins"):
-        Psi((2, 2, 2), mel_bins=31)
-    with pytest.raises(SettingError, match="rep_channels"):
-        Psi((2, 2, 2, 2))
+
+    class Bare:
+        name = "Bare"
+        geometry = ()
+
+    with pytest.raises(SettingError, match=r"Bare gives none.*representations"):
+        build_psi(Bare, FEATURES, torch.rand(513, 7), width=4)
+
+
+def test_the_three_deepest_representations_are_decoded():
+    classifier = Cnn14Classifier(FEATURES, 80, (2, 2, 3, 4, 5), 6, 10).freeze()
+    psi = build_psi(classifier, FEATURES, torch.rand(513, 7), width=4)
+    assert [skip.in_channels for skip in psi.skips] == [6, 5, 4]
+    reps = [rep.values for rep in classifier(torch.rand(2, 87, 80)).representations]
+    h = psi(reps, samples(87), 87)
+    torch.testing.assert_close(psi(reps[:3], samples(87), 87), h)
+    theta = build_theta(torch.rand(513, 7), classifier, "att")
+    assert theta(h)[0].shape == (2, 10)
+
+
+class FormerPsi(nn.Module):
+    """Literal: Psi for CNN14 alone, with the keys of its checkpoints."""
+
+    def __init__(self, rep_channels, mel_bins, n_components, width):
+        super().__init__()
+        self.skips = nn.ModuleList(nn.Conv2d(c, width, 1) for c in rep_channels)
+        self.up = nn.ConvTranspose2d(width, width, 4, 2, 1)
+        self.fold = nn.Conv2d(width, width, (1, mel_bins // 16))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose1d(width, width, 4, 2, 1) for _ in range(4)
+        )
+        self.out = nn.Conv1d(width, n_components, 1)
+
+    def forward(self, representations, n_frames):
+        skip6, skip5, skip4 = (
+            F.relu(conv(rep))
+            for conv, rep in zip(self.skips, representations, strict=True)
+        )
+        h = skip6 + skip5  # (B, C, t // 32, mel // 32)
+        h = former_fit(F.relu(self.up(h)), skip4.shape[2:]) + skip4
+        h = F.relu(self.fold(h)).squeeze(3)  # (B, C, t // 16)
+        t = max(n_frames, 16 * representations[2].shape[2])
+        for up, size in zip(self.ups, (t // 8, t // 4, t // 2, t), strict=True):
+            h = former_fit(F.relu(up(h)), (size,))
+        return F.relu(self.out(h))[..., :n_frames]
+
+
+@pytest.mark.parametrize("n_frames", [1, 5, 31, 32, 33, 63, 86, 87, 204, 430, 431])
+@pytest.mark.parametrize("mel_bins", [32, 67, 80])
+def test_former_checkpoints_give_the_same_activations(n_frames, mel_bins):
+    classifier = Cnn14(mel_bins, 6, channels=(2, 2, 3, 4, 5)).eval()
+    _, reps = classifier(torch.randn(2, n_frames, mel_bins))
+    former = FormerPsi((6, 5, 4), mel_bins, n_components=7, width=8)
+    psi = make_psi((6, 5, 4), n_components=7, width=8, mel_bins=mel_bins)
+    assert {"up.weight", "up.bias"} <= former.state_dict().keys()
+    psi.load_state_dict(former.state_dict(), strict=True)
+    with torch.no_grad():
+        expected = former(reps[:3], n_frames)
+        assert expected.amax() > 0.01
+        for n_samples in (samples(n_frames), samples(n_frames) + HOP - 1):
+            h = psi(reps, n_samples, n_frames)
+            torch.testing.assert_close(h, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "grids",
+    [
+        [(6, 12, 1600, 1400), (5, 12, 1600, 1400), (4, 12, 1600, 1400)],
+        [(6, 1, 320, 199.5), (5, 1, 320, 199.5), (4, 1, 320, 199.5)],
+        [(6, 4, 1280, 0), (5, 8, 640, 0), (4, 16, 320, 0)],
+    ],
+    ids=["tokens", "sequence", "strided convolutions"],
+)
+def test_psi_keeps_time_on_any_grid(grids):
+    geometry = [Geometry("", c, f, hop, offset) for c, f, hop, offset in grids]
+    psi = linear(Psi(geometry, HOP, n_components=1, width=2))
+    n_samples, n_frames = 48000, 48000 // HOP + 1
+    sizes = [int((n_samples - g.offset_samples) // g.hop_samples) + 1 for g in geometry]
+    for level, rep in enumerate(geometry):
+        for index in range(2, sizes[level] - 2, 5):
+            reps = [
+                torch.zeros(1, g.channels, size, g.frequencies, dtype=torch.float64)
+                for g, size in zip(geometry, sizes, strict=True)
+            ]
+            reps[level][:, :, index] = 1
+            h = psi(reps, n_samples, n_frames)
+            assert h.shape == (1, 1, n_frames)
+            impulse = rep.offset_samples + index * rep.hop_samples
+            assert abs(centre(h) * HOP - impulse) <= rep.hop_samples

@@ -41,7 +41,7 @@ def test_columns_come_to_the_host_unchanged(dtype):
     p = given["p_x"], given["p_in"]
     wavs, kept = given["wavs"], given["interpretation"]
     for name, expected in {
-        "decided": given["decided"],
+        "decided": given["explained"],
         "label": given["labels"],
         "AD": metrics.average_drop(*p),
         "AG": metrics.average_gain(*p),
@@ -101,7 +101,7 @@ def batch(n_clips=8, seed=0, prefix="clip"):
     return {
         "clip_ids": [f"{prefix}{i}" for i in range(n_clips)],
         "labels": torch.arange(n_clips) % 5,
-        "decided": p_x.argmax(dim=1),
+        "explained": p_x.argmax(dim=1),
         "p_x": p_x,
         "p_in": p_in,
         "p_out": p_out,
@@ -165,15 +165,15 @@ def test_the_table_measures_through_the_public_functions():
         "AD (published)": metrics.average_drop_published(b["p_x"], b["p_in"]),
         "completeness (dB)": metrics.completeness_db(wavs, kept, b["residual"]),
         "kept (dB)": metrics.kept_energy_db(wavs, kept),
-        "p_x": b["p_x"].gather(1, b["decided"][:, None])[:, 0],
-        "p_in": b["p_in"].gather(1, b["decided"][:, None])[:, 0],
-        "p_out": b["p_out"].gather(1, b["decided"][:, None])[:, 0],
+        "p_x": b["p_x"].gather(1, b["explained"][:, None])[:, 0],
+        "p_in": b["p_in"].gather(1, b["explained"][:, None])[:, 0],
+        "p_out": b["p_out"].gather(1, b["explained"][:, None])[:, 0],
     }
     for name, values in want.items():
         assert scores.columns[name] == values.tolist(), name
     assert scores.columns["clip_id"] == b["clip_ids"]
     assert scores.columns["label"] == b["labels"].tolist()
-    assert scores.columns["decided"] == b["decided"].tolist()
+    assert scores.columns["decided"] == b["explained"].tolist()
     assert table.means("c", "m").keys() == {column.metric for column in COLUMNS}
     assert table.means("c", "m")["AD"] == pytest.approx(want["AD"].mean().item())
 
@@ -330,7 +330,9 @@ def test_what_does_not_fit_is_named_and_nothing_is_added():
     for change, message in [
         ({"clip_ids": b["clip_ids"][:7]}, "clips, clip_ids 7"),
         ({"labels": b["labels"][:3]}, "labels has 3"),
-        ({"decided": (b["decided"] + 1) % 5}, "not the argmax of p_x for clip 'clip0'"),
+        ({"explained": b["explained"] + 3}, "explained must hold classes below 5"),
+        ({"explained": b["explained"] - 5}, "explained must hold classes below 5"),
+        ({"explained": b["explained"][:7]}, "explained has 7"),
         ({"clip_ids": ["same"] * 8}, "'same' is scored twice"),
         ({"residual": b["residual"][:, :5]}, "residual and wavs"),
         ({"p_in": torch.log(b["p_in"])}, "apply the softmax"),
@@ -347,13 +349,23 @@ def test_what_does_not_fit_is_named_and_nothing_is_added():
         table.add(**row, mask=b["attribution"], **batch(seed=3, prefix="other"))
 
 
-def test_decided_may_be_either_of_two_equal_probabilities():
-    """Softmax rounds two logits to one probability; evaluation must not stop."""
+def test_the_class_that_is_explained_counts():
+    """Of two equal probabilities the one that is given; of others the one asked for."""
     b = batch(1)
-    b |= {"p_x": torch.tensor([[0.4, 0.4, 0.2, 0, 0]]), "decided": torch.tensor([1])}
+    b |= {"p_x": torch.tensor([[0.4, 0.4, 0.2, 0, 0]])}
     table = FaithfulnessTable()
-    table.add(condition="c", method="m", **b)
-    assert table.rows["c", "m"].columns["decided"] == [0]
+    for c in (0, 1, 2):
+        b |= {"explained": torch.tensor([c])}
+        table.add(condition="c", method=f"m{c}", **b)
+        columns = table.rows["c", f"m{c}"].columns
+        p_x, p_in, p_out = (float(b[name][0, c]) for name in ("p_x", "p_in", "p_out"))
+        assert columns["decided"] == [c]
+        assert columns["p_x"] == [p_x]
+        assert columns["AI"] == [100 * (p_in > p_x)]
+        assert columns["AD"] == pytest.approx([100 * max(0, p_x - p_in) / p_x])
+        assert columns["AG"] == pytest.approx([100 * max(0, p_in - p_x) / (1 - p_x)])
+        assert columns["FF"] == pytest.approx([p_x - p_out])
+        assert columns["Fid-In"] == [float(b["p_in"][0].argmax() == c)]
 
 
 def test_compare_is_paired_by_clip():
@@ -380,6 +392,11 @@ def test_compare_is_paired_by_clip():
     table.add(condition="c", method="otherwise mixed", **batch(seed=4))
     with pytest.raises(SettingError, match="different mixtures"):
         table.compare("c", "better", "otherwise mixed")
+    quieter = b | {"p_x": b["p_x"].clone()}
+    quieter["p_x"][3] *= 0.9  # the same classes of other mixtures
+    table.add(condition="c", method="other level", **quieter)
+    with pytest.raises(SettingError, match=r"different mixtures.*p_x differs by"):
+        table.compare("c", "better", "other level")
     with pytest.raises(SettingError, match=r"no row 'none' of 'c'.*'worse' of 'c'"):
         table.compare("c", "better", "none")
 
@@ -783,7 +800,7 @@ def test_silence_has_neither_si_sdr_nor_onset():
         condition="mixtures",
         method="m",
         clip_ids=list("abcd"),
-        decided=torch.zeros(4, dtype=torch.long),
+        explained=torch.zeros(4, dtype=torch.long),
         p_x=p,
         p_in=p,
         p_out=p,
@@ -802,3 +819,284 @@ def test_silence_has_neither_si_sdr_nor_onset():
     assert np.isnan(scores.values("IoU (time)")[1])
     assert table.means("mixtures", "m")["SI-SDR (dB)"] > 0
     check_invariants(table)
+
+
+# ---------------------------------------------------------------- tags: several a clip
+
+TAGS = [(0, 1), (0, 3), (1, 2), (2, 0), (2, 1), (2, 4), (3, 2), (5, 0)]  # clip, tag
+
+
+def tagged(seed=0):
+    """Explanations of every tag above a threshold: clips 4, 6 and 7 have none."""
+    b = batch(seed=seed)
+    rows = torch.tensor([clip for clip, _ in TAGS])
+    generator = torch.Generator().manual_seed(seed)
+    p_x, p_in, p_out = torch.rand(3, len(TAGS), 5, generator=generator)
+    entries = {
+        name: [value[row] for row in rows] if isinstance(value, list) else value[rows]
+        for name, value in b.items()
+    }
+    of_tags = {
+        "explained": torch.tensor([tag for _, tag in TAGS]),
+        "p_x": 0.5 + 0.5 * p_x,
+        "p_in": p_in,
+        "p_out": p_out,
+        "attribution": torch.rand(len(TAGS), 4, 6, generator=generator),
+        "threshold": 0.5,
+    }
+    return entries | of_tags
+
+
+def tags_of(seed=0, **settings):
+    table = FaithfulnessTable(n_resamples=N_RESAMPLES, **settings)
+    table.add(condition="c", method="m", **tagged(seed))
+    table.add_without_target("c", ["clip4"])
+    table.add_without_target("c", [])
+    table.add_without_target("c", ["clip6", "clip7"])
+    return table
+
+
+def test_a_row_has_one_entry_a_clip_and_tag():
+    table, b = tags_of(), tagged()
+    columns = table.rows["c", "m"].columns
+    assert columns["clip_id"] == [f"clip{clip}" for clip, _ in TAGS]
+    assert columns["decided"] == [tag for _, tag in TAGS]
+    for i, (_, tag) in enumerate(TAGS):
+        p_x, p_in, p_out = (float(b[name][i, tag]) for name in ("p_x", "p_in", "p_out"))
+        assert columns["AI"][i] == 100 * (p_in > p_x)
+        assert columns["AD"][i] == pytest.approx(100 * max(0, p_x - p_in) / p_x)
+        assert columns["AG"][i] == pytest.approx(100 * max(0, p_in - p_x) / (1 - p_x))
+        assert columns["FF"][i] == pytest.approx(p_x - p_out)
+    check_invariants(table)
+    with pytest.raises(ValueError, match="'clip0' is scored twice"):
+        table.add(condition="c", method="m", **tagged())
+
+
+def test_a_tag_stays_where_it_is_still_above_its_threshold():
+    """Fid-In of sigmoids; that of a softmax asks for the largest."""
+    for threshold in (0.3, 0.5, 0.7):
+        b = tagged() | {"threshold": threshold}
+        b["p_in"] = torch.linspace(0, 1, len(TAGS) * 5).view(5, len(TAGS)).T
+        table = FaithfulnessTable()
+        table.add(condition="c", method="m", **b)
+        expected = [
+            float(b["p_in"][i, tag] >= threshold) for i, (_, tag) in enumerate(TAGS)
+        ]
+        assert 0 < sum(expected) < len(expected)
+        assert table.rows["c", "m"].columns["Fid-In"] == expected
+    table.add(condition="c", method="softmax", **(b | {"threshold": None}))
+    expected = [float(b["p_in"][i].argmax() == tag) for i, (_, tag) in enumerate(TAGS)]
+    assert table.rows["c", "softmax"].columns["Fid-In"] == expected
+
+
+def test_a_tag_at_its_threshold_is_above_it():
+    b = part(tagged() | {"threshold": [0.5]}, 0, 1) | {"threshold": 0.5}
+    b["p_in"] = torch.full((1, 5), 0.5)
+    table = FaithfulnessTable()
+    table.add(condition="c", method="m", **b)
+    assert table.rows["c", "m"].columns["Fid-In"] == [1.0]
+
+
+def literal_bootstrap(values, clips, statistic, n_resamples, seed, confidence):
+    """Clips are drawn with replacement; each brings all of its values."""
+    clips_drawn = sorted(
+        {clip for clip, v in zip(clips, values, strict=True) if v == v}
+    )
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(n_resamples):
+        drawn = []
+        for place in generator.integers(0, len(clips_drawn), len(clips_drawn)):
+            drawn += [
+                value
+                for value, clip in zip(values, clips, strict=True)
+                if clip == clips_drawn[place] and value == value
+            ]
+        drawn.sort()
+        middle = len(drawn) // 2
+        if statistic == "mean":
+            found.append(sum(drawn) / len(drawn))
+        elif len(drawn) % 2:
+            found.append(drawn[middle])
+        else:
+            found.append((drawn[middle - 1] + drawn[middle]) / 2)
+    tail = 50 * (1 - confidence)
+    return tuple(np.percentile(found, [tail, 100 - tail]))
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_the_bootstrap_draws_clips_and_not_tags(statistic):
+    generator = np.random.default_rng(3)
+    values = generator.normal(size=len(TAGS))
+    values[2] = math.nan  # the only tag of its clip
+    values[4] = math.nan  # one of three
+    clips = [f"clip{clip}" for clip, _ in TAGS]
+    value, low, high = summarise(
+        values, statistic, confidence=0.9, n_resamples=300, seed=5, clips=clips
+    )
+    assert value == pytest.approx(getattr(np, f"nan{statistic}")(values))
+    want = literal_bootstrap(values, clips, statistic, 300, 5, 0.9)
+    assert (low, high) == pytest.approx(want)
+    assert low < value < high
+    # As if tags were independent, the interval is another.
+    assert (low, high) != pytest.approx(
+        summarise(values, statistic, 0.9, 300, 5)[1:], abs=1e-3
+    )
+
+
+def test_tags_of_one_clip_alone_have_no_interval():
+    value, low, high = summarise([1.0, 2.0, 3.0], clips=["a", "a", "a"])
+    assert value == 2
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert summarise([2.0, 2.0], clips=["a", "a"]) == (2, 2, 2)
+
+
+def test_clips_that_have_one_entry_are_drawn_as_ever():
+    values = np.random.default_rng(0).normal(size=20)
+    clips = [f"clip{i}" for i in range(20)]
+    for statistic in ("mean", "median"):
+        assert summarise(values, statistic, clips=clips) == summarise(values, statistic)
+
+
+def test_every_tag_of_a_clip_counts_alike_in_a_long_bootstrap():
+    """Two kinds of clips: the interval of the mean is that of their shares."""
+    clips = [f"clip{i}" for i in range(300) for _ in range(1 + i % 2)]
+    values = [float(int(clip[4:]) % 2) for clip in clips]
+    value, low, high = summarise(values, clips=clips)
+    assert value == pytest.approx(2 / 3)
+    # The share s of 300 drawn clips that have two tags: 2 s / (1 + s).
+    shares = [0.5 - 1.96 / (2 * 300**0.5), 0.5 + 1.96 / (2 * 300**0.5)]
+    want = [2 * share / (1 + share) for share in shares]
+    assert [low, high] == pytest.approx(want, abs=0.01)
+
+
+def test_tables_of_tags_draw_clips_everywhere(tmp_path):
+    """Markdown, both files and comparisons."""
+    table = tags_of()
+    scores = table.rows["c", "m"]
+    want = summarise(
+        scores.values("AD"), n_resamples=N_RESAMPLES, clips=scores.columns["clip_id"]
+    )
+    assert want != summarise(scores.values("AD"), n_resamples=N_RESAMPLES)
+    table.to_json(tmp_path / "t.json")
+    (row,) = json.loads((tmp_path / "t.json").read_text())["rows"]
+    assert (
+        row["metrics"]["AD"]["mean"],
+        *row["metrics"]["AD"]["mean_interval"],
+    ) == want
+    table.to_csv(tmp_path / "t.csv")
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert tuple(float(line[name]) for name in ("AD", "AD low", "AD high")) == want
+    assert f"[{want[1]:.2f}, {want[2]:.2f}]" in table.to_markdown()
+
+    table.add(condition="c", method="n", **(tagged() | {"p_in": tagged()["p_x"]}))
+    drop = scores.values("AD")  # of n it is 0
+    want = summarise(drop, n_resamples=N_RESAMPLES, clips=scores.columns["clip_id"])
+    assert table.compare("c", "m", "n")["AD"] == want
+    lines = lines_of(comparison_to_markdown(table, "m", "n"))
+    assert lines["AD (%) ↓"][3] == f"[{want[1]:+.2f}, {want[2]:+.2f}]"
+    assert lines["AD (%) ↓"][4] == "5"  # clips
+
+
+def test_comparisons_pair_entries_by_clip_and_tag():
+    b = tagged()
+    order = torch.randperm(len(TAGS))
+    shuffled = {
+        name: [value[i] for i in order]
+        if isinstance(value, list)
+        else value[order]
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in b.items()
+    }
+    table = FaithfulnessTable(n_resamples=N_RESAMPLES)
+    table.add(condition="c", method="m", **b)
+    table.add(condition="c", method="n", **shuffled)
+    for metric, difference in table.compare("c", "m", "n").items():
+        assert difference == pytest.approx((0, 0, 0), abs=1e-9), metric
+    other = b | {"explained": (b["explained"] + 1) % 5}
+    table.add(condition="c", method="other tags", **other)
+    with pytest.raises(SettingError, match="different classes of the same clips"):
+        table.compare("c", "m", "other tags")
+    alone = FaithfulnessTable()
+    alone.add(condition="c", method="m", **other)
+    with pytest.raises(SettingError, match="different classes of the same clips"):
+        table.merge(alone)
+
+
+def test_clips_and_tags_are_counted(tmp_path):
+    table = tags_of()
+    means, *_ = (b for b in table.to_markdown().split("\n\n") if b.startswith("|"))
+    head, _, line = (
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in means.splitlines()
+    )
+    named = dict(zip(head, line, strict=True))
+    assert (named["clips"], named["tags"], named["zero maps"]) == ("5", "8", "0")
+    table.to_json(tmp_path / "t.json")
+    (row,) = json.loads((tmp_path / "t.json").read_text())["rows"]
+    assert (row["n_clips"], row["n_explanations"]) == (5, 8)
+    assert row["metrics"]["AD"]["n"] == 8
+    table.to_csv(tmp_path / "t.csv")
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["clips"] == "5"
+    assert "tags" not in filled().to_markdown()
+
+
+def test_clips_without_a_tag_are_counted_and_named(tmp_path):
+    table = tags_of()
+    note = (
+        "No tag is above its threshold in 3 of 8 clips, which are not scored: "
+        "clip4, clip6, clip7."
+    )
+    assert table.to_markdown().count(note) == 1
+    table.to_json(tmp_path / "t.json")
+    content = json.loads((tmp_path / "t.json").read_text())
+    assert content["without_target"] == {"c": ["clip4", "clip6", "clip7"]}
+    table.add_without_target("c", ["clip6"])  # once more
+    assert table.without_target == {"c": ["clip4", "clip6", "clip7"]}
+    assert "above its threshold" not in filled().to_markdown()
+
+
+def test_a_condition_in_which_no_clip_has_a_tag_is_named():
+    table = tags_of()
+    table.add_without_target("all noise", ["a", "b"])
+    last = table.to_markdown().split("### ")[-1]
+    assert last.startswith("all noise\n")
+    assert "No tag is above its threshold in 2 of 2 clips" in last
+    assert "a, b" in last
+
+
+def test_merged_tables_keep_the_clips_without_a_tag():
+    one, two = tags_of(), tags_of()
+    two.add_without_target("d", ["clip9"])
+    one.merge(two)
+    assert one.without_target == {"c": ["clip4", "clip6", "clip7"], "d": ["clip9"]}
+    two.rows["c", "m"].columns["AD"][4] += 1  # the second tag of clip2
+    value = one.rows["c", "m"].columns["AD"][4]
+    with pytest.raises(SettingError, match="AD of clip 'clip2' is") as error:
+        one.merge(two)
+    assert f"is {value:.6g} and {value + 1:.6g}" in str(error.value)
+
+
+def test_tags_are_read_as_they_were_written(tmp_path):
+    table = tags_of()
+    table.clips_to_csv(tmp_path / "clips.csv")
+    again = FaithfulnessTable.read_clips(
+        tmp_path / "clips.csv", n_resamples=N_RESAMPLES
+    )
+    assert again.rows["c", "m"].columns == table.rows["c", "m"].columns
+    assert again.means("c", "m") == table.means("c", "m")
+
+
+def test_what_is_undefined_is_counted_over_explanations():
+    b = tagged() | sources(len(TAGS))
+    b["target_mag"] = b["target_mag"].clone()
+    b["target_mag"][1] = 0  # of one tag nothing can be found
+    table = FaithfulnessTable(n_resamples=N_RESAMPLES)
+    table.add(condition="c", method="m", **b)
+    text = table.to_markdown()
+    assert "of 8 explanations" in text
+    assert "of 8 clips" not in text

@@ -11,7 +11,7 @@ import numpy as np
 from lmac_td.errors import SettingError
 from lmac_td.metrics._markdown import interval, markdown_table, number
 from lmac_td.metrics.columns import ALL_COLUMNS, metrics_of
-from lmac_td.metrics.scores import places_of, value_of
+from lmac_td.metrics.scores import have_same_clips, places_of, value_of
 
 # Two rows whose p_x of a clip differs by more were not scored on the same mixtures;
 # other devices and batch sizes move it by less.
@@ -46,6 +46,15 @@ def pairs(table, condition, first, second):
             )
     scores, others = (table.rows[condition, method] for method in (first, second))
     order = places_of(scores, others)
+    remedy = (
+        "compare runs with the same data, mixing_seed, snr_db, classifier and target"
+    )
+    if order is None and have_same_clips(scores, others):
+        raise SettingError(
+            f"{first} and {second} explain different classes of the same clips in "
+            f"{condition}: they were scored on different mixtures, by different "
+            f"classifiers or for different targets; {remedy}."
+        )
     if order is None:
         raise SettingError(
             f"{first} and {second} were scored on different clips in {condition}: "
@@ -56,7 +65,7 @@ def pairs(table, condition, first, second):
         raise SettingError(
             f"{first} and {second} were scored on different mixtures, or by different "
             f"classifiers, in {condition}: p_x differs by {difference.max():.3g}; "
-            "compare runs with the same data, mixing_seed, snr_db and classifier."
+            f"{remedy}."
         )
     found = {}
     for metric in metrics_of(scores):
@@ -106,19 +115,20 @@ def comparison_to_markdown(table, first, second):
     sections = []
     for condition in shared:
         lines = []
+        clips = np.asarray(table.rows[condition, first].columns["clip_id"])
         for metric, pair in pairs(table, condition, first, second).items():
             column = headers[metric]
             means = [
                 number(value_of(values, "mean"), column.decimals) for values in pair
             ]
-            difference, low, high = table.summary(minus(*pair))
+            difference, low, high = table.summary(minus(*pair), clips=clips)
             lines.append(
                 [
                     column.header,
                     *means,
                     number(difference, column.decimals, sign="+"),
                     interval(low, high, column.decimals, sign="+"),
-                    str(int((~np.isnan(pair[0])).sum())),
+                    str(len(set(clips[~np.isnan(pair[0])]))),
                     _better(column, low, high, first, second),
                 ]
             )

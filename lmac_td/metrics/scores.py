@@ -75,7 +75,8 @@ def summarise(
         return value, value, value
     how = (statistic, confidence, n_resamples, seed)
     if clips is not None and len(set(clips)) < len(clips):
-        return value, *_clustered_interval(values, np.asarray(clips)[defined], *how)
+        _, clip_of = np.unique(np.asarray(clips)[defined], return_inverse=True)
+        return value, *_clustered_interval(values.tobytes(), clip_of.tobytes(), *how)
     return value, *_interval(values.tobytes(), *how)
 
 
@@ -95,24 +96,44 @@ def _interval(data, statistic, confidence, n_resamples, seed):
     return float(interval.low), float(interval.high)
 
 
-def _clustered_interval(values, clips, statistic, confidence, n_resamples, seed):
+@functools.lru_cache(maxsize=8192)
+def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
     """Interval of values of which some belong to one clip: clips are drawn."""
-    names, clip_of = np.unique(clips, return_inverse=True)
-    if len(names) < 2:
+    values, clip_of = np.frombuffer(data), np.frombuffer(places, dtype=np.int64)
+    n_drawn = clip_of.max() + 1
+    if n_drawn < 2:
         return math.nan, math.nan
-    by_clip = [values[clip_of == clip] for clip in range(len(names))]
-    resampled = stats.bootstrap(
-        (np.arange(len(names)),),
-        lambda drawn: STATISTICS[statistic](
-            np.concatenate([by_clip[i] for i in drawn])
-        ),
-        n_resamples=n_resamples,
-        vectorized=False,
-        confidence_level=confidence,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(resampled.low), float(resampled.high)
+    order = values.argsort(kind="stable")
+    values, clip_of = values[order], clip_of[order]
+    of_weights = {"mean": _weighted_means, "median": _weighted_medians}[statistic]
+    generator = np.random.default_rng(seed)
+    most = max(1, _BOOTSTRAP_ELEMENTS // len(values))
+    found = []
+    for first in range(0, n_resamples, most):
+        size = min(most, n_resamples - first), n_drawn
+        drawn = generator.integers(0, n_drawn, size)
+        # How often each clip was drawn, and so each of its values.
+        flat = (drawn + n_drawn * np.arange(size[0])[:, None]).ravel()
+        counts = np.bincount(flat, minlength=size[0] * n_drawn).reshape(size)
+        found.append(of_weights(values, counts[:, clip_of]))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(np.concatenate(found), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _weighted_means(values, weights):
+    """Means of values (N,) that stand ``weights`` (R, N) times in each resample."""
+    return weights @ values / weights.sum(axis=1)
+
+
+def _weighted_medians(values, weights):
+    """Medians, likewise, of values in ascending order."""
+    last = weights.cumsum(axis=1)  # place after the last copy of each value
+    n = last[:, -1:]
+    lower, upper = (
+        values[(last > place).argmax(axis=1)] for place in ((n - 1) // 2, n // 2)
+    )
+    return (lower + upper) / 2
 
 
 def value_of(values, statistic):
@@ -211,6 +232,11 @@ def read_row(lines):
     return scores
 
 
+def n_clips(scores):
+    """Count the clips; one may have several lines, one a tag."""
+    return len(set(scores.columns["clip_id"]))
+
+
 def zero_maps(scores):
     """Count the maps that are zero everywhere: SPS is NaN for them alone."""
     return int(np.isnan(scores.values("SPS")).sum())
@@ -232,6 +258,9 @@ def left_out(metrics, rows):
     str
         One line, or nothing.
     """
+    rows = list(rows)
+    several = any(n_clips(scores) < len(scores) for scores in rows)
+    unit = "explanations" if several else "clips"
     found = []
     for metric in dict.fromkeys(metrics):
         counts = {}
@@ -242,7 +271,7 @@ def left_out(metrics, rows):
         if counts:
             fewest, most = min(counts), max(counts)
             over = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-            found.append(f"{metric} over {over} of {counts[most]} clips")
+            found.append(f"{metric} over {over} of {counts[most]} {unit}")
     return f"Undefined for the others: {', '.join(found)}.\n" if found else ""
 
 
@@ -254,12 +283,20 @@ def where(condition, scores, name):
 
 
 def places_of(scores, others):
-    """Return where each clip of one row stands in another; None if clips differ."""
+    """Return where each line of one row stands in another, by clip and class.
+
+    None if the rows hold different clips, or explain different classes of them.
+    """
     place = {entry: i for i, entry in enumerate(entries_of(others.columns))}
     own = entries_of(scores.columns)
     if place.keys() != set(own):
         return None
     return [place[entry] for entry in own]
+
+
+def have_same_clips(scores, others):
+    """Whether two rows hold the same clips, whatever classes they explain."""
+    return set(scores.columns["clip_id"]) == set(others.columns["clip_id"])
 
 
 def difference_of(scores, others, tolerance):
@@ -269,13 +306,15 @@ def difference_of(scores, others, tolerance):
         return f"only one has the columns {names}"
     order = places_of(scores, others)
     if order is None:
+        if have_same_clips(scores, others):
+            return "they explain different classes of the same clips"
         return "they hold different clips"
     for name in scores.columns:
         if name in ("clip_id", "label"):
             continue
         one, other = scores.values(name), others.values(name)[order]
         near = np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
-        for clip_id, value in where(~near, scores, name):
-            at = other[scores.columns["clip_id"].index(clip_id)]
-            return f"{name} of clip {clip_id!r} is {value:.6g} and {at:.6g}"
+        for i in np.flatnonzero(~near):
+            clip_id = scores.columns["clip_id"][i]
+            return f"{name} of clip {clip_id!r} is {one[i]:.6g} and {other[i]:.6g}"
     return None

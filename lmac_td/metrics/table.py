@@ -51,6 +51,7 @@ from lmac_td.metrics.scores import (
     ClipScores,
     difference_of,
     left_out,
+    n_clips,
     read_row,
     summarise,
     value_of,
@@ -148,7 +149,8 @@ class FaithfulnessTable:
         clip_ids : list of str
         """
         if clip_ids:
-            self.without_target.setdefault(condition, []).extend(clip_ids)
+            noted = self.without_target.setdefault(condition, [])
+            noted += [clip_id for clip_id in clip_ids if clip_id not in noted]
 
     @torch.no_grad()
     def add(
@@ -336,6 +338,8 @@ class FaithfulnessTable:
             if row not in self.rows:
                 self.rows[row] = ClipScores()
                 self.rows[row].extend(scores.columns)
+        for condition, clip_ids in other.without_target.items():
+            self.add_without_target(condition, clip_ids)
 
     def to_markdown(self):
         """Return one section a condition: its groups, the means above the intervals.
@@ -344,7 +348,8 @@ class FaithfulnessTable:
         methods that do.
         """
         sections = []
-        for condition in dict.fromkeys(condition for condition, _ in self.rows):
+        conditions = [condition for condition, _ in self.rows]
+        for condition in dict.fromkeys([*conditions, *self.without_target]):
             rows = {m: s for (c, m), s in self.rows.items() if c == condition}
             section = [f"### {condition}\n"]
             for group in GROUPS:
@@ -365,6 +370,11 @@ class FaithfulnessTable:
 
     def _group_to_markdown(self, group, columns, rows):
         head = ["method", *(column.header for column in columns)]
+        more = {}
+        if group == FAITHFULNESS:
+            more = {"clips": n_clips, "tags": len, "zero maps": zero_maps}
+            if all(n_clips(scores) == len(scores) for scores in rows.values()):
+                del more["tags"]
         means, intervals = [], []
         for method, scores in rows.items():
             means.append([method])
@@ -373,9 +383,7 @@ class FaithfulnessTable:
                 value, low, high = self._cell(scores, column)
                 means[-1].append(number(value, column.decimals))
                 intervals[-1].append(interval(low, high, column.decimals))
-            if group == FAITHFULNESS:
-                means[-1] += [str(len(scores)), str(zero_maps(scores))]
-        more = ["clips", "zero maps"] if group == FAITHFULNESS else []
+            means[-1] += [str(count(scores)) for count in more.values()]
         note = left_out([column.metric for column in columns], rows.values())
         return (
             markdown_table([*head, *more], means)
@@ -416,7 +424,8 @@ class FaithfulnessTable:
                 {
                     "condition": condition,
                     "method": method,
-                    "n_clips": len(scores),
+                    "n_clips": n_clips(scores),
+                    "n_explanations": len(scores),
                     "zero_maps": zero_maps(scores),
                     "metrics": metrics,
                 }
@@ -475,7 +484,7 @@ class FaithfulnessTable:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(head)
             for (condition, method), scores in self.rows.items():
-                line = [condition, method, len(scores), zero_maps(scores)]
+                line = [condition, method, n_clips(scores), zero_maps(scores)]
                 for column in columns:
                     numbers = self._cell(scores, column)
                     line += ["" if math.isnan(n) else n for n in numbers]
@@ -531,7 +540,7 @@ class FaithfulnessTable:
 
 def _without_target_note(without, rows):
     """Say which clips are not in a table, because they have no tag."""
-    n_scored = max((len(set(scores.columns["clip_id"])) for scores in rows), default=0)
+    n_scored = max(map(n_clips, rows), default=0)
     return (
         f"No tag is above its threshold in {len(without)} of "
         f"{n_scored + len(without)} clips, which are not scored: "
@@ -541,14 +550,14 @@ def _without_target_note(without, rows):
 
 def _check_batch(clip_ids, explained, labels, p_x, wavs, attribution):
     """Raise a ValueError where arguments of :meth:`FaithfulnessTable.add` disagree."""
-    n_clips = len(clip_ids)
+    n_given = len(clip_ids)
     sizes = {"p_x": p_x, "wavs": wavs, "attribution": attribution}
     sizes["explained"] = explained
     if labels is not None:
         sizes["labels"] = labels
     for name, tensor in sizes.items():
-        if len(tensor) != n_clips:
-            raise ValueError(f"{name} has {len(tensor)} clips, clip_ids {n_clips}.")
+        if len(tensor) != n_given:
+            raise ValueError(f"{name} has {len(tensor)} clips, clip_ids {n_given}.")
     if not ((explained >= 0) & (explained < p_x.shape[1])).all():
         raise ValueError(
             f"explained must hold classes below {p_x.shape[1]}, not "
@@ -613,11 +622,11 @@ def _check_shapes(name, tensor, **others):
             )
 
 
-def _equal_size(n_clips, p_kept, p_removed):
+def _equal_size(n_entries, p_kept, p_removed):
     for name, p in (("p_kept", p_kept), ("p_removed", p_removed)):
-        if p.shape != (n_clips, len(SIZES)):
+        if p.shape != (n_entries, len(SIZES)):
             raise ValueError(
-                f"{name} must have shape {(n_clips, len(SIZES))}, a clip and a size "
+                f"{name} must have shape {(n_entries, len(SIZES))}, a clip and a size "
                 f"of {SIZES}, not {tuple(p.shape)}."
             )
     return {

@@ -206,7 +206,8 @@ def _climb(h, rise, deep, shallow, sizes):
     if abs(step - 1) > 1e-6 or abs(start) > 1e-3:
         h = interpolate(h.transpose(2, 3), sizes[0], step, start).transpose(2, 3)
     if abs(h.shape[3] - sizes[1]) > 1:
-        h = interpolate(h, sizes[1], h.shape[3] / sizes[1])
+        step = h.shape[3] / sizes[1]
+        h = interpolate(h, sizes[1], step, (step - 1) / 2)
     return fit(h, sizes)
 
 
@@ -253,11 +254,18 @@ def fit(x, sizes):
 def interpolate(x, n_entries, step, start=0.0):
     """Read x (..., t) at start + m step, m < n_entries: linear, held at its ends.
 
+    With a step of 2 or more, neighbours are averaged first, so that no entry is lost.
+
     Example
     -------
     >>> interpolate(torch.tensor([[0.0, 1.0, 4.0]]), 4, 0.5, 0.5)
     tensor([[0.5000, 1.0000, 2.5000, 4.0000]])
     """
+    if step >= 2:
+        width = 2 * int(step / 2) + 1
+        x = F.avg_pool1d(
+            x.flatten(0, -2), width, 1, width // 2, count_include_pad=False
+        ).view(x.shape)
     last = x.shape[-1] - 1
     position = torch.arange(n_entries, device=x.device, dtype=torch.float64) * step
     position = (position + start).clamp(min=0, max=last)

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import json
 import threading
 
 import pytest
@@ -9,17 +10,29 @@ import torch
 import torch.nn as nn
 from captum.attr import GuidedBackprop, Saliency
 from speechbrain.lobes.models.Cnn14 import Cnn14 as SpeechBrainCnn14
-from speechbrain.lobes.models.ECAPA_TDNN import Classifier as CosineHead
 
-from lmac_td.classifier import Cnn14, Decision, FrozenClassifier, load_classifier
+from lmac_td.classifiers.cnn14 import LABELS, REPRESENTATIONS, Cnn14, Cnn14Classifier
+from lmac_td.contracts import Decision
 from lmac_td.errors import CheckpointError
+from lmac_td.features import LogMel, SpectralFeatures
 
 WIDTHS = (4, 4, 6, 8, 10)
 MELS, EMB_DIM, CLASSES = 32, 12, 5
+FEATURES = SpectralFeatures(16000, n_fft=512, win_length=32, hop_length=16)
 
 
-def small_pair():
-    return Cnn14(MELS, EMB_DIM, channels=WIDTHS), nn.Linear(EMB_DIM, CLASSES)
+def small_net():
+    return Cnn14(MELS, EMB_DIM, channels=WIDTHS)
+
+
+def small(channels=WIDTHS, n_classes=CLASSES):
+    return Cnn14Classifier(FEATURES, MELS, channels, EMB_DIM, n_classes)
+
+
+def loaded(source, savedir, classifier=None):
+    classifier = classifier or small()
+    classifier.load(source, savedir)
+    return classifier.freeze()
 
 
 def randomise(module):
@@ -86,7 +99,7 @@ def test_representations_are_deepest_first_and_halved_by_each_pooling():
 
 
 def test_every_activation_is_a_module_used_once():
-    net = small_pair()[0].eval()
+    net = small_net().eval()
     calls = []
     for name, module in net.named_modules():
         if not list(module.children()):
@@ -100,8 +113,7 @@ def test_every_activation_is_a_module_used_once():
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
 def test_guided_backprop_is_not_the_plain_gradient():
-    embedding_model, classifier = small_pair()
-    model = FrozenClassifier(randomise(embedding_model), classifier)
+    model = randomise(small()).freeze()
 
     class Logits(nn.Module):
         """Captum hooks the modules below the one it is given."""
@@ -134,7 +146,7 @@ def test_settings_that_cannot_work_are_named(arguments, named):
 
 
 def test_a_clip_too_short_for_five_poolings_is_followed_by_silence():
-    net = small_pair()[0].eval()
+    net = small_net().eval()
     short = torch.rand(1, 3, MELS)
     silence = torch.zeros(1, 29, MELS)
     embedding, reps = net(short)
@@ -148,29 +160,94 @@ def test_a_clip_too_short_for_five_poolings_is_followed_by_silence():
 
 
 def test_decision():
-    embedding_model, classifier = small_pair()
-    frozen = FrozenClassifier(embedding_model, classifier)
+    frozen = small().freeze()
     log_mel = torch.randn(3, 40, MELS)
     decision = frozen(log_mel)
-    embedding, reps = embedding_model(log_mel)
-    torch.testing.assert_close(decision.logits, classifier(embedding))
-    torch.testing.assert_close(decision.predicted, decision.logits.argmax(1))
+    embedding, reps = frozen.embedding_model(log_mel)
+    torch.testing.assert_close(decision.logits, frozen.classifier(embedding))
+    torch.testing.assert_close(decision.target, decision.logits.argmax(1))
     torch.testing.assert_close(decision.probabilities, decision.logits.softmax(1))
     for rep, expected in zip(decision.representations, reps, strict=True):
-        torch.testing.assert_close(rep, expected)
+        torch.testing.assert_close(rep.values, expected)
+    assert decision.inputs is log_mel
+    assert decision.classifier is frozen
+
+
+def test_inputs_are_log_mel_of_the_stft_magnitude():
+    classifier, wavs = small().freeze(), torch.randn(2, 5000)
+    magnitude = FEATURES(wavs).magnitude
+    expected = LogMel(16000, 512, MELS)(magnitude)
+    torch.testing.assert_close(classifier.inputs(wavs), expected)
+    torch.testing.assert_close(classifier.inputs_of(wavs), expected)
+    assert torch.equal(classifier.inputs_of(magnitude=magnitude), expected)
+    assert torch.equal(classifier.inputs_of(wavs, magnitude), expected)
+    decision = classifier.decide(wavs)
+    torch.testing.assert_close(decision.logits, classifier(expected).logits)
+
+
+@pytest.mark.parametrize("n_mels", [32, 67, 80])
+def test_geometry_says_where_the_entries_of_each_block_stand(n_mels):
+    """Literal: an entry is centred on the frames, and made of the bands, that were
+    pooled into it; bands that no pooling reaches go with the entry beside them."""
+    classifier = Cnn14Classifier(FEATURES, n_mels, WIDTHS, EMB_DIM, CLASSES)
+    decision = classifier.freeze().decide(torch.randn(1, 40000))
+    hop = FEATURES.hop_samples
+    assert [rep.name for rep in classifier.geometry] == list(REPRESENTATIONS)
+    for geometry, rep, poolings in zip(
+        classifier.geometry, decision.representations, (5, 5, 4, 3), strict=True
+    ):
+        frames = [[frame] for frame in range(3 * 2**poolings)]
+        bands = [[band] for band in range(n_mels)]
+        for _ in range(poolings):
+            frames, bands = (
+                [a + b for a, b in zip(x[::2], x[1::2], strict=False)]
+                for x in (frames, bands)
+            )
+        centres = [hop * sum(entry) / len(entry) for entry in frames]
+        assert geometry.offset_samples == centres[0]
+        assert (
+            geometry.hop_samples == centres[1] - centres[0] == centres[2] - centres[1]
+        )
+        assert rep.geometry is geometry
+        assert rep.values.shape[1] == geometry.channels
+        assert rep.values.shape[3] == geometry.frequencies == len(bands)
+        left_over = range(len(bands) * 2**poolings, n_mels)
+        bands[-1] += left_over
+        expected = torch.zeros(len(bands), n_mels)
+        for entry, members in enumerate(bands):
+            expected[entry, members] = 1
+        assert torch.equal(geometry.bands, expected)
+        of_bins = expected @ classifier.mel.bands_of_bins
+        torch.testing.assert_close(geometry.bins, of_bins)
+        torch.testing.assert_close(geometry.bins.sum(dim=0), torch.ones(257))
+
+
+def test_every_parameter_is_in_one_stage():
+    classifier = small()
+    stages = classifier.stages()
+    blocks = [f"conv_block{block}" for block in range(6, 0, -1)]
+    assert list(stages) == ["logits", *blocks]
+    held = [
+        parameter
+        for modules in stages.values()
+        for module in modules
+        for parameter in module.parameters()
+    ]
+    assert len(held) == len({id(parameter) for parameter in held})
+    assert len(held) == len(list(classifier.parameters()))
 
 
 def test_the_first_class_wins_ties():
-    embedding_model, classifier = small_pair()
-    nn.init.zeros_(classifier.weight)
-    classifier.bias.data = torch.tensor([0.0, 2.0, 1.0, 2.0, 2.0])
-    decision = FrozenClassifier(embedding_model, classifier)(torch.rand(2, 32, MELS))
-    assert decision.predicted.tolist() == [1, 1]
+    classifier = small()
+    nn.init.zeros_(classifier.classifier.weight)
+    classifier.classifier.bias.data = torch.tensor([0.0, 2.0, 1.0, 2.0, 2.0])
+    decision = classifier.freeze()(torch.rand(2, 32, MELS))
+    assert decision.target.tolist() == [1, 1]
     assert isinstance(decision, Decision)
 
 
 def test_several_inputs_in_one_pass():
-    frozen = FrozenClassifier(*small_pair())
+    frozen = small().freeze()
     passes = []
     frozen.embedding_model.register_forward_hook(lambda *_: passes.append(1))
     parts = [torch.randn(batch, 40, MELS) for batch in (2, 1, 3)]
@@ -180,15 +257,8 @@ def test_several_inputs_in_one_pass():
         torch.testing.assert_close(logit, frozen(part).logits)
 
 
-def test_heads_of_speechbrain_are_accepted():
-    head = CosineHead(input_size=EMB_DIM, out_neurons=CLASSES)
-    frozen = FrozenClassifier(small_pair()[0], head)
-    for batch in (1, 3):
-        assert frozen(torch.randn(batch, 40, MELS)).logits.shape == (batch, CLASSES)
-
-
 def test_training_upstream_leaves_the_classifier_untouched():
-    frozen = FrozenClassifier(*small_pair())
+    frozen = small().freeze()
     before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
     upstream = nn.Linear(MELS, MELS)
     whole = nn.ModuleDict({"upstream": upstream, "classifier": frozen}).train()
@@ -216,10 +286,14 @@ def folder(tmp_path):
     """A folder with the two checkpoints of a small classifier."""
     path = tmp_path / "trained"
     path.mkdir()
-    embedding_model, classifier = small_pair()
-    torch.save(randomise(embedding_model).state_dict(), path / "embedding_model.ckpt")
-    torch.save(randomise(classifier).state_dict(), path / "classifier.ckpt")
+    save(randomise(small()), path)
     return path
+
+
+def save(classifier, folder):
+    for name in ("embedding_model", "classifier"):
+        state = classifier.get_submodule(name).state_dict()
+        torch.save(state, folder / f"{name}.ckpt")
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
@@ -282,23 +356,30 @@ def checkpoints_below(savedir):
 
 
 def test_load_from_a_folder(folder, tmp_path):
-    assert_loaded(load_classifier(*small_pair(), folder, tmp_path / "save"), folder)
+    assert_loaded(loaded(folder, tmp_path / "save"), folder)
     assert not (tmp_path / "save").exists()
+
+
+def test_labels_that_stand_beside_the_weights_are_read(folder, tmp_path):
+    assert loaded(folder, tmp_path).labels == ("0", "1", "2", "3", "4")
+    names = ["dog", "rain", "siren", "Türklingel", "sea"]
+    (folder / LABELS).write_text(json.dumps(names), encoding="utf-8")
+    assert loaded(folder, tmp_path).labels == tuple(names)
 
 
 def test_a_folder_that_exists_wins_over_a_hub_id(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "someone").mkdir()
     folder.rename(tmp_path / "someone" / "model")
-    frozen = load_classifier(*small_pair(), "someone/model", tmp_path / "save")
+    frozen = loaded("someone/model", tmp_path / "save")
     assert_loaded(frozen, tmp_path / "someone" / "model")
 
 
 def test_load_from_an_address_once(folder, tmp_path):
     savedir = tmp_path / "save"
     with serve(folder) as (address, handler):
-        assert_loaded(load_classifier(*small_pair(), address, savedir), folder)
-        assert_loaded(load_classifier(*small_pair(), address + "/", savedir), folder)
+        assert_loaded(loaded(address, savedir), folder)
+        assert_loaded(loaded(address + "/", savedir), folder)
         assert len(handler.asked) == 2  # one a file; then they are kept
     names = sorted(path.name for path in checkpoints_below(savedir))
     assert names == ["classifier.ckpt", "embedding_model.ckpt"]
@@ -308,13 +389,10 @@ def test_another_address_is_not_answered_from_what_the_first_left(folder, tmp_pa
     savedir = tmp_path / "save"
     other = tmp_path / "other"
     other.mkdir()
-    for name, module in zip(
-        ("embedding_model", "classifier"), small_pair(), strict=True
-    ):
-        torch.save(module.state_dict(), other / f"{name}.ckpt")
+    save(small(), other)
     with serve(tmp_path) as (address, _):
-        load_classifier(*small_pair(), f"{address}/trained", savedir)
-        frozen = load_classifier(*small_pair(), f"{address}/other", savedir)
+        loaded(f"{address}/trained", savedir)
+        frozen = loaded(f"{address}/other", savedir)
     assert_loaded(frozen, other)
 
 
@@ -325,7 +403,7 @@ def test_a_cut_download_is_not_kept(folder, tmp_path, damage):
         serve(folder, damage) as (address, handler),
         pytest.raises(CheckpointError, match="pretrained_classifier"),
     ):
-        load_classifier(*small_pair(), address, savedir)
+        loaded(address, savedir)
     assert checkpoints_below(savedir) == []
     assert len(handler.asked) == 1
 
@@ -339,10 +417,10 @@ def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch)
     savedir = tmp_path / "save"
     with serve(folder) as (address, _):
         with monkeypatch.context() as patch:
-            patch.setattr("lmac_td.classifier.fetch", interrupted)
+            patch.setattr("lmac_td.classifiers.weights.fetch", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                load_classifier(*small_pair(), address, savedir)
-        assert_loaded(load_classifier(*small_pair(), address, savedir), folder)
+                loaded(address, savedir)
+        assert_loaded(loaded(address, savedir), folder)
 
 
 def test_an_address_that_holds_nothing(tmp_path):
@@ -350,9 +428,9 @@ def test_an_address_that_holds_nothing(tmp_path):
         serve(tmp_path) as (address, _),
         pytest.raises(CheckpointError, match=f"{address}.*local folder"),
     ):
-        load_classifier(*small_pair(), address, tmp_path / "save")
+        loaded(address, tmp_path / "save")
     with pytest.raises(CheckpointError, match="local folder"):  # nobody listens there
-        load_classifier(*small_pair(), address, tmp_path / "save")
+        loaded(address, tmp_path / "save")
     assert checkpoints_below(tmp_path / "save") == []
 
 
@@ -373,21 +451,21 @@ def hub(tmp_path, monkeypatch):
 def test_load_from_a_hub(folder, hub, tmp_path):
     for path in folder.iterdir():
         (hub / path.name).write_bytes(path.read_bytes())
-    frozen = load_classifier(*small_pair(), "someone/model", tmp_path / "save")
+    frozen = loaded("someone/model", tmp_path / "save")
     assert_loaded(frozen, folder)
 
 
 @pytest.mark.parametrize("source", ["someone/model", "nobody/nothing", "no hub id"])
 def test_a_hub_that_does_not_have_it(hub, tmp_path, source):
     with pytest.raises(CheckpointError, match=f"{source}.*local folder"):
-        load_classifier(*small_pair(), source, tmp_path / "save")
+        loaded(source, tmp_path / "save")
     assert checkpoints_below(tmp_path / "save") == []
 
 
 def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=r"nobody/nothing.*local folder"):
-        load_classifier(*small_pair(), "nobody/nothing", tmp_path / "save")
+        loaded("nobody/nothing", tmp_path / "save")
     assert checkpoints_below(tmp_path / "save") == []
 
 
@@ -396,13 +474,12 @@ def test_a_folder_without_checkpoints(folder, tmp_path):
     with pytest.raises(
         CheckpointError, match=r"classifier\.ckpt.*pretrained_classifier.*train_classif"
     ):
-        load_classifier(*small_pair(), folder, tmp_path / "save")
+        loaded(folder, tmp_path / "save")
 
 
 def test_a_checkpoint_of_other_widths(folder, tmp_path):
-    wide = Cnn14(MELS, EMB_DIM, channels=(8, *WIDTHS[1:]))
     with pytest.raises(CheckpointError) as error:
-        load_classifier(wide, nn.Linear(EMB_DIM, CLASSES), folder, tmp_path)
+        loaded(folder, tmp_path, small(channels=(8, *WIDTHS[1:])))
     for word in (
         "embedding_model.ckpt",
         "conv_block1.conv1.weight",
@@ -417,14 +494,15 @@ def test_a_checkpoint_of_other_widths(folder, tmp_path):
     with pytest.raises(
         CheckpointError, match=r"classifier\.ckpt.*\(5, 12\).*\(7, 12\)"
     ):
-        load_classifier(small_pair()[0], nn.Linear(EMB_DIM, 7), folder, tmp_path)
-    head = nn.Linear(EMB_DIM, CLASSES, bias=False)
+        loaded(folder, tmp_path, small(n_classes=7))
+    without_bias = small()
+    without_bias.classifier = nn.Linear(EMB_DIM, CLASSES, bias=False)
     with pytest.raises(CheckpointError, match="bias"):  # more, and fewer, keys
-        load_classifier(small_pair()[0], head, folder, tmp_path)
+        loaded(folder, tmp_path, without_bias)
     torch.save(nn.Linear(EMB_DIM, CLASSES, bias=False).state_dict(), folder / "x")
     (folder / "x").rename(folder / "classifier.ckpt")
     with pytest.raises(CheckpointError, match="no bias"):
-        load_classifier(*small_pair(), folder, tmp_path)
+        loaded(folder, tmp_path)
 
 
 class Unsafe:
@@ -445,12 +523,12 @@ def test_a_corrupt_file(folder, tmp_path, kind, capsys):
         bodies = {"empty": b"", "text": b"<html>404</html>", "cut": whole[:-100]}
         path.write_bytes(bodies[kind])
     with pytest.raises(CheckpointError, match=r"classifier\.ckpt"):
-        load_classifier(*small_pair(), folder, tmp_path)
+        loaded(folder, tmp_path)
     assert path.exists()  # the user's own file is left alone
     assert capsys.readouterr().out == ""
 
 
 def test_a_path_that_does_not_exist_is_no_hub_id(tmp_path):
     with pytest.raises(CheckpointError, match=r"does not exist.*train_classifier\.py"):
-        load_classifier(*small_pair(), "results/cnn14/1234/classifier", tmp_path)
+        loaded("results/cnn14/1234/classifier", tmp_path)
     assert not any(tmp_path.iterdir())
