@@ -7,7 +7,9 @@ Losses, metrics, sounds and figures read these types and nothing else, so a new
 classifier or a new method is one file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -56,10 +58,22 @@ class Representation:
     ----------
     values : Tensor (B, channels, time, frequencies)
     geometry : Geometry
+    output : Tensor or None
+        What the layer itself returned: the logits are a function of it. None where
+        entries of a batch were selected.
+    arrange : callable or None
+        Brings ``output``, or a gradient of its shape, into the order of ``values``.
     """
 
     values: Tensor
     geometry: Geometry
+    output: Tensor | None = None
+    arrange: Callable | None = None
+
+    def gradient_of(self, score):
+        """The gradient of a score () of the same pass, of the shape of ``values``."""
+        (gradient,) = torch.autograd.grad(score, self.output, retain_graph=True)
+        return self.arrange(gradient)
 
     @property
     def hop_samples(self):
@@ -128,7 +142,8 @@ class Decision:
             target=self.target[rows],
             inputs=self.inputs[rows],
             representations=tuple(
-                replace(rep, values=rep.values[rows]) for rep in self.representations
+                replace(rep, values=rep.values[rows], output=None, arrange=None)
+                for rep in self.representations
             ),
         )
 
@@ -219,6 +234,36 @@ class Classifier(nn.Module):
         """
         raise NotImplementedError
 
+    def run_layers(self, inputs):
+        """Inputs (B, ...) to logits (B, C) and what the layers themselves return.
+
+        Gradients of the logits reach these outputs; they do not reach what
+        :meth:`arrange` makes of them. By default both are the same, those of
+        :meth:`run`.
+
+        Returns
+        -------
+        logits : Tensor (B, C)
+        outputs : tuple of Tensor (B, ...)
+            In the order of ``geometry``.
+        """
+        return self.run(inputs)
+
+    def arrange(self, place, inputs, output):
+        """Bring what a layer returns into (B, channels, time, frequencies).
+
+        Arguments
+        ---------
+        place : int
+            Of the layer in ``geometry``.
+        inputs : Tensor (B, ...)
+            That the network was given.
+        output : Tensor (B, ...)
+            Of the layer, or a gradient of its shape: entries are only reordered or
+            left out.
+        """
+        return output
+
     def load(self, source, download_folder):
         """Load trained weights; adapters whose weights come with them do nothing.
 
@@ -307,9 +352,23 @@ class Classifier(nn.Module):
         -------
         Decision
         """
-        logits, values = self.run(inputs)
-        representations = tuple(map(Representation, values, self.geometry))
+        logits, outputs = self.run_layers(inputs)
+        representations = tuple(
+            Representation(
+                self.arrange(place, inputs, output),
+                self.geometry[place],
+                output,
+                partial(self.arrange, place, inputs),
+            )
+            for place, output in enumerate(outputs)
+        )
         return Decision(logits, logits.argmax(dim=1), representations, inputs, self)
+
+    def arranged(self, inputs, outputs):
+        """All outputs of :meth:`run_layers`, as :meth:`run` returns them."""
+        return tuple(
+            self.arrange(place, inputs, output) for place, output in enumerate(outputs)
+        )
 
     def decide(self, wavs):
         """Decide on waveforms (B, T) -> Decision."""

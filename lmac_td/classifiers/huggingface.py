@@ -133,17 +133,23 @@ class HuggingFaceClassifier(Classifier):
             AST: the patches whose frames lie within the clip. wav2vec2 and its
             relatives have one frequency.
         """
+        logits, outputs = self.run_layers(inputs)
+        return logits, self.arranged(inputs, outputs)
+
+    def run_layers(self, inputs):
+        """See the base class."""
         outputs = self.network(
             self.front_end.network_inputs(inputs),
             output_hidden_states=True,
             return_dict=True,
         )
         # The first of the hidden states is what the first layer is given.
-        values = tuple(
-            self.front_end.grid(outputs.hidden_states[layer + 1], inputs)
-            for layer in self.layers
-        )
-        return outputs.logits, values
+        hidden = tuple(outputs.hidden_states[layer + 1] for layer in self.layers)
+        return outputs.logits, hidden
+
+    def arrange(self, place, inputs, output):
+        """See the base class."""
+        return self.front_end.grid(output, inputs)
 
     def stages(self):
         """The head, then the layers from the last to the first, then what is before.

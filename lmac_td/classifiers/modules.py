@@ -181,12 +181,19 @@ class ModuleClassifier(Classifier):
         SettingError
             If the network returns anything but one score a class and clip.
         """
+        logits, outputs = self.run_layers(inputs)
+        return logits, self.arranged(inputs, outputs)
+
+    def run_layers(self, inputs):
+        """See the base class."""
         with record_outputs(self.network, self._layouts) as outputs:
             output = self.network(inputs)
-        values = tuple(
-            to_map(outputs[name][0], layout) for name, layout in self._layouts.items()
-        )
-        return self._logits(output, len(inputs)), values
+        recorded = tuple(outputs[name][0] for name in self._layouts)
+        return self._logits(output, len(inputs)), recorded
+
+    def arrange(self, place, inputs, output):
+        """See the base class."""
+        return to_map(output, list(self._layouts.values())[place])
 
     def _logits(self, output, n_clips):
         scores = self._scores(output)

@@ -136,16 +136,23 @@ class SpeechBrainClassifier(Classifier):
         SettingError
             If the modules return anything but one tensor with one row a clip.
         """
+        logits, outputs = self.run_layers(inputs)
+        return logits, self.arranged(inputs, outputs)
+
+    def run_layers(self, inputs):
+        """See the base class."""
         with record_outputs(self.embedding_model, self._layouts) as outputs:
             embedding = self.embedding_model(inputs, _whole(inputs))
         self._require_batch("embedding_model", embedding, len(inputs))
         scores = self.classifier(embedding)
         self._require_batch("classifier", scores, len(inputs))
         scores = scores.flatten(1)  # (B, 1, C) to (B, C)
-        values = tuple(
-            to_map(outputs[name][0], layout) for name, layout in self._layouts.items()
-        )
-        return scores * self.logit_scale, values
+        recorded = tuple(outputs[name][0] for name in self._layouts)
+        return scores * self.logit_scale, recorded
+
+    def arrange(self, place, inputs, output):
+        """See the base class."""
+        return to_map(output, list(self._layouts.values())[place])
 
     def _require_batch(self, module, output, n_clips):
         """Never unpack: a tensor of two clips would pass for two values."""
