@@ -71,7 +71,7 @@ def test_prepare_gives_on_what_the_conditions_need(opened, tmp_path):
     assert data.snr_db["mixtures"] == -2
 
 
-def test_what_training_does_not_hear_stops_no_resuming(opened):
+def test_settings_that_training_does_not_use_do_not_stop_a_resumed_run(opened):
     trained = opened()
     trained.create_output_folder()
     for settings in (
