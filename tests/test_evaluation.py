@@ -266,8 +266,12 @@ def test_masks_on_the_stft(explained, spectral):
         assert difference < 2e-3, name
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("method", ["lmac_td", "lmac"])
-def test_equal_size_as_one_would_do_it_by_hand(explained, spectral, frozen, method):
+def test_equal_size_as_one_would_do_it_by_hand(
+    explained, spectral, frozen, method, activation
+):
+    frozen.activation = activation
     result = explained[method]
     ours = at_equal_size(result, spectral)
     of_sound = spectral(result.explanation.interpretation).magnitude
@@ -283,10 +287,11 @@ def test_equal_size_as_one_would_do_it_by_hand(explained, spectral, frozen, meth
             top = torch.zeros_like(rank)
             top[order[:n]] = 1
             top = top.view_as(magnitude[clip])
-            for p, part in zip(kept, (top, 1 - top), strict=True):
+            for ours_p, part in zip(kept, (top, 1 - top), strict=True):
                 logits = frozen(frozen.mel((magnitude[clip] * part)[None])).logits
-                expected = logits.softmax(-1)[0, c]
-                torch.testing.assert_close(p, expected, atol=2e-5, rtol=0)
+                p = logits.sigmoid() if activation == "sigmoid" else logits.softmax(-1)
+                expected = p[0, c]
+                torch.testing.assert_close(ours_p, expected, atol=2e-5, rtol=0)
 
 
 def test_a_large_mask_cannot_win_by_keeping_everything(explained, spectral, frozen):
