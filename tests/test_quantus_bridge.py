@@ -218,14 +218,14 @@ def test_the_class_explained_is_the_one_that_quantus_gives(
 ):
     seen = []
 
-    class Listening(Identity):
+    class Noting(Identity):
         def forward(self, wavs, features, decision):
             seen.append((wavs, decision))
             assert not torch.is_grad_enabled()
             return super().forward(wavs, features, decision)
 
     batch = explained(Identity(spectral))
-    maps = explain_func(Listening(spectral), T)(
+    maps = explain_func(Noting(spectral), T)(
         QuantusModel(spectral, classifier),
         as_channels(batch.features.stft),
         np.array([7, 2]),
@@ -394,12 +394,12 @@ def test_imputing_leaves_other_bins_alone():
 def test_road_imputes_shares_of_the_bins(explained, spectral, monkeypatch):
     shares = []
 
-    def listening(arr, indices, **kwargs):
+    def noting(arr, indices, **kwargs):
         got = impute(arr, indices, **kwargs)
         shares.append((got != arr).any(axis=0).mean())
         return got
 
-    monkeypatch.setattr(quantus_bridge, "impute", listening)
+    monkeypatch.setattr(quantus_bridge, "impute", noting)
     interpreter = Heatmap(spectral, torch.rand(2, 26, 513))
     run_quantus(["ROAD"], spectral, explained(interpreter), interpreter)
     assert shares == pytest.approx(2 * [0.05, 0.1, 0.2, 0.4], abs=1e-3)

@@ -8,8 +8,10 @@ from scipy import stats
 from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td import evaluation
+from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
+from lmac_td.errors import SettingError
 from lmac_td.interpreters.attribution import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
@@ -357,6 +359,12 @@ def test_other_classifiers_cascade_in_stages_of_their_own(spectral):
     assert so_far == set(before)
     assert not changed(before, classifier)
     assert torch.equal(classifier.decide(wavs).logits, decision.logits)
+
+
+def test_a_black_box_has_nothing_to_randomise():
+    classifier = BlackBoxClassifier(lambda wavs: wavs[:, :2], 16000, 2).freeze()
+    with pytest.raises(SettingError, match="no weights that could be randomised"):
+        next(cascade(classifier))
 
 
 def test_explanations_of_a_classifier_of_waveforms_are_compared(spectral):
