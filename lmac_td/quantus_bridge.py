@@ -67,7 +67,7 @@ REFUSED = {
     "Sufficiency": _BETWEEN_CLIPS,
     "Focus": "it needs mosaics of several images",
     "IROF": "it needs superpixels of an image",
-    "InputInvariance": "it shifts the bias of a convolution that hears x itself, and "
+    "InputInvariance": "it shifts the bias of a convolution that takes x itself, and "
     "the classifier's first layer takes something else",
     "Infidelity": "its patches must tile the spectrogram without a rest",
     "NonSensitivity": "it can only remove one number at a time, which is one pass of "

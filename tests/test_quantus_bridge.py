@@ -5,7 +5,7 @@ import csv
 import math
 import re
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,10 +13,12 @@ import quantus
 import torch
 
 from lmac_td import quantus_bridge
-from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.classifiers.cnn14 import Cnn14Classifier
+from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import Heard, decide, explain
-from lmac_td.interpreters.base import Interpreter, Sources
+from lmac_td.evaluation import DecidedBatch, decide, explain
+from lmac_td.interpreters.attribution import Saliency
+from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import Identity, Oracle, Zeros
 from lmac_td.metrics import complexity, sparseness
 from lmac_td.quantus_bridge import (
@@ -32,9 +34,25 @@ from lmac_td.quantus_bridge import (
     run_quantus,
     silence,
 )
+from tests.networks import waveform_classifier
 
 T = 4800
 RUNNABLE = sorted(set(METRICS) - set(REFUSED))
+
+
+@dataclass(frozen=True)
+class WithMap(Explanation):
+    """An explanation whose map is not that of its sound."""
+
+    own: torch.Tensor
+
+    @property
+    def attribution(self):
+        return self.own
+
+
+def with_map(explanation, attribution):
+    return WithMap(**vars(explanation), own=attribution)
 
 
 class Heatmap(Interpreter):
@@ -46,37 +64,33 @@ class Heatmap(Interpreter):
 
     def forward(self, wavs, features, decision):
         explanation = Identity(self.features)(wavs, features, decision)
-        return replace(explanation, attribution=self.attribution[: len(wavs)])
+        return with_map(explanation, self.attribution[: len(wavs)])
 
 
 class Gradient(Interpreter):
-    """|dS_c/d|X|| of a classifier of its own, as the attributions of Captum have."""
-
-    def __init__(self, features, classifier):
-        super().__init__(features)
-        self.own = classifier
+    """|dS_c/d|X|| of the classifier that decided, as the attributions of Captum are."""
 
     def forward(self, wavs, features, decision):
+        classifier = decision.classifier
         with torch.enable_grad():
             magnitude = features.magnitude.detach().requires_grad_()
-            logits = self.own(self.features.log_mel(magnitude)).logits
-            of_class = logits.gather(1, decision.predicted.unsqueeze(1)).sum()
+            logits = classifier(classifier.inputs_of(magnitude=magnitude)).logits
+            of_class = logits.gather(1, decision.target.unsqueeze(1)).sum()
             (gradient,) = torch.autograd.grad(of_class, magnitude)
         explanation = Identity(self.features)(wavs, features, decision)
-        return replace(explanation, attribution=gradient.abs())
+        return with_map(explanation, gradient.abs())
 
 
 @pytest.fixture
-def classifier():
-    """Narrow, frozen, and heard through its BatchNorm: its decisions depend on x."""
-    net = Cnn14(mel_bins=80, emb_dim=8, channels=(2, 4, 4, 8, 8))
-    for module in net.modules():
+def classifier(spectral):
+    """Narrow, frozen, and with statistics of something: its decisions depend on x."""
+    classifier = Cnn14Classifier(spectral, 80, (2, 4, 4, 8, 8), 8, 10)
+    for module in classifier.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
-    net(torch.rand(8, 64, 80))  # so that the statistics are those of something
-    head = torch.nn.Linear(8, 10)
-    torch.nn.init.normal_(head.weight, std=1.0)
-    return FrozenClassifier(net, head)
+    classifier(torch.rand(8, 64, 80))
+    torch.nn.init.normal_(classifier.classifier.weight, std=1.0)
+    return classifier.freeze()
 
 
 @pytest.fixture
@@ -91,54 +105,60 @@ def sources(spectral):
 
 
 @pytest.fixture
-def hear(spectral, classifier, sources):
-    """Explain the two mixtures -> Heard."""
+def explained(spectral, classifier, sources):
+    """Explain the two mixtures -> ExplainedBatch."""
 
-    def hear(interpreter, sources=sources, clips=slice(None)):
-        wavs = (sources.target + sources.interference)[clips]
-        features, decision = decide(wavs, spectral, classifier)
+    def explained(interpreter, sources=sources, classifier=classifier):
+        wavs = sources.target + sources.interference
+        decided = DecidedBatch(
+            ["a", "b"],
+            torch.arange(2),
+            wavs,
+            *decide(wavs, spectral, classifier),
+            sources,
+        )
         with torch.no_grad():
-            return explain(wavs, features, decision, interpreter, classifier, sources)
+            return explain(decided, interpreter)
 
-    return hear
+    return explained
 
 
 @pytest.fixture(params=["lmac", "lmac_td"])
 def trained(request, make_lmac, make_lmac_td):
-    """A decoder interpreter that listens to the classifier, as trained ones do."""
+    """A decoder that reads the classifier's representations, as trained ones do."""
     torch.manual_seed(4)
     make = {"lmac": make_lmac, "lmac_td": make_lmac_td}[request.param]
     interpreter = make().eval()
     decoder = interpreter.unet if request.param == "lmac_td" else interpreter.decoder
-    with torch.no_grad():  # as initialised, the narrow decoder hardly hears anything
+    with torch.no_grad():  # as initialised, hardly a signal comes through
         for weight in decoder.parameters():
             if weight.dim() > 1:
                 weight *= 3
     return interpreter
 
 
-def test_sparseness_and_complexity_are_ours(hear, spectral, trained):
-    heard = hear(trained)
-    theirs = run_quantus(["Sparseness", "Complexity"], spectral, heard, trained)
-    maps = heard.explanation.attribution.double()
+def test_sparseness_and_complexity_are_ours(explained, spectral, trained):
+    batch = explained(trained)
+    theirs = run_quantus(["Sparseness", "Complexity"], spectral, batch, trained)
+    maps = batch.explanation.attribution.double()
     np.testing.assert_allclose(theirs["Sparseness"], sparseness(maps), rtol=1e-5)
     np.testing.assert_allclose(theirs["Complexity"], complexity(maps), rtol=1e-5)
 
 
 def test_explained_by_quantus_itself_the_scores_are_the_same(
-    hear, spectral, classifier, sources, trained
+    explained, spectral, classifier, sources, trained
 ):
-    heard = hear(trained)
+    batch = explained(trained)
     model = QuantusModel(spectral, classifier)
     truth = sources.target_magnitude > sources.interference_magnitude
     names = ["Sparseness", "Complexity", "RelevanceMassAccuracy"]
-    ours = run_quantus(names, spectral, heard, trained)
+    ours = run_quantus(names, spectral, batch, trained)
     for name in names:
         for clip in range(2):
             theirs = METRICS[name](disable_warnings=True)(
                 model=model,
-                x_batch=as_channels(heard.features.stft)[clip, None],
-                y_batch=heard.decision.predicted.numpy()[clip, None],
+                x_batch=as_channels(batch.features.stft)[clip, None],
+                y_batch=batch.decision.target.numpy()[clip, None],
                 s_batch=truth[clip, None, None].int().numpy(),
                 explain_func=explain_func(trained, T),
                 channel_first=True,
@@ -146,11 +166,11 @@ def test_explained_by_quantus_itself_the_scores_are_the_same(
             assert theirs == pytest.approx([ours[name][clip]], rel=1e-4)
 
 
-def test_relevance_rank_accuracy_by_hand(hear, spectral, sources):
+def test_relevance_rank_accuracy_by_hand(explained, spectral, sources):
     attribution = torch.rand(sources.target_magnitude.shape)
     interpreter = Heatmap(spectral, attribution)
     name = "RelevanceRankAccuracy"
-    (got,) = run_quantus([name], spectral, hear(interpreter), interpreter).values()
+    (got,) = run_quantus([name], spectral, explained(interpreter), interpreter).values()
     for clip in range(2):
         target = sources.target_magnitude[clip].flatten().tolist()
         other = sources.interference_magnitude[clip].flatten().tolist()
@@ -161,11 +181,11 @@ def test_relevance_rank_accuracy_by_hand(hear, spectral, sources):
         assert got[clip] == pytest.approx(hits / len(ideal), abs=1e-12)
 
 
-def test_pixel_flipping_by_hand(hear, spectral, classifier, sources):
+def test_pixel_flipping_by_hand(explained, spectral, classifier, sources):
     attribution = torch.rand(sources.target_magnitude.shape)
     interpreter = Heatmap(spectral, attribution)
-    heard = hear(interpreter)
-    (got,) = run_quantus(["PixelFlipping"], spectral, heard, interpreter).values()
+    batch = explained(interpreter)
+    (got,) = run_quantus(["PixelFlipping"], spectral, batch, interpreter).values()
     n_bins = attribution[0].numel()
     steps = max(n for n in range(1, 33) if n_bins % n == 0)
     assert steps > 10
@@ -173,51 +193,53 @@ def test_pixel_flipping_by_hand(hear, spectral, classifier, sources):
         ranking = attribution[clip].flatten().argsort(descending=True)
         curve = []
         for step in range(1, 2 * steps + 1):
-            magnitude = heard.features.magnitude[clip].flatten().clone()
+            magnitude = batch.features.magnitude[clip].flatten().clone()
             gone = math.ceil(step * n_bins / (2 * steps))
             magnitude[ranking[:gone]] = 0
-            log_mel = spectral.log_mel(magnitude.reshape_as(attribution[clip]))
+            log_mel = classifier.mel(magnitude.reshape_as(attribution[clip]))
             p = classifier(log_mel.unsqueeze(0)).probabilities[0]
-            curve.append(p[heard.decision.predicted[clip]].item())
+            curve.append(p[batch.decision.target[clip]].item())
         assert max(curve) - min(curve) > 0.01
         assert got[clip] == pytest.approx(sum(curve) / len(curve), abs=1e-5)
 
 
-def test_the_model_decides_as_the_classifier(hear, spectral, classifier):
-    heard = hear(Identity(spectral))
-    x = torch.from_numpy(as_channels(heard.features.stft)).requires_grad_()
+def test_the_model_decides_as_the_classifier(explained, spectral, classifier):
+    batch = explained(Identity(spectral))
+    x = torch.from_numpy(as_channels(batch.features.stft)).requires_grad_()
     logits = QuantusModel(spectral, classifier).train()(x)
-    torch.testing.assert_close(logits, heard.decision.logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits, batch.decision.logits, rtol=1e-5, atol=1e-5)
     logits.sum().backward()
     assert torch.isfinite(x.grad).all()
     assert x.grad.abs().max() > 0
 
 
-def test_the_class_explained_is_the_one_that_quantus_gives(spectral, classifier, hear):
+def test_the_class_explained_is_the_one_that_quantus_gives(
+    spectral, classifier, explained
+):
     seen = []
 
-    class Listening(Identity):
+    class Noting(Identity):
         def forward(self, wavs, features, decision):
             seen.append((wavs, decision))
             assert not torch.is_grad_enabled()
             return super().forward(wavs, features, decision)
 
-    heard = hear(Identity(spectral))
-    maps = explain_func(Listening(spectral), T)(
+    batch = explained(Identity(spectral))
+    maps = explain_func(Noting(spectral), T)(
         QuantusModel(spectral, classifier),
-        as_channels(heard.features.stft),
+        as_channels(batch.features.stft),
         np.array([7, 2]),
         device="cpu",
     )
     wavs, decision = seen.pop()
-    assert decision.predicted.tolist() == [7, 2]
-    torch.testing.assert_close(wavs, heard.wavs, rtol=0, atol=1e-5)
-    want = heard.explanation.attribution.unsqueeze(1).double()
+    assert decision.target.tolist() == [7, 2]
+    torch.testing.assert_close(wavs, batch.wavs, rtol=0, atol=1e-5)
+    want = batch.explanation.attribution.unsqueeze(1).double()
     np.testing.assert_allclose(maps, want, atol=1e-5)
     for mine, theirs in zip(
-        decision.representations, heard.decision.representations, strict=True
+        decision.representations, batch.decision.representations, strict=True
     ):
-        torch.testing.assert_close(mine, theirs)
+        torch.testing.assert_close(mine.values, theirs.values)
 
 
 def randomised(model):
@@ -228,9 +250,11 @@ def randomised(model):
     return other
 
 
-def test_another_model_changes_the_explanation(hear, spectral, classifier, trained):
+def test_another_model_changes_the_explanation(
+    explained, spectral, classifier, trained
+):
     model = QuantusModel(spectral, classifier)
-    x = as_channels(hear(trained).features.stft)
+    x = as_channels(explained(trained).features.stft)
     ask = explain_func(trained, T)
     first, again, other = (
         ask(one, x, np.array([0, 1])) for one in (model, model, randomised(model))
@@ -239,25 +263,30 @@ def test_another_model_changes_the_explanation(hear, spectral, classifier, train
     assert np.abs(first - other).max() > 1e-4
 
 
-def test_a_classifier_of_its_own_follows_the_model(hear, spectral, classifier):
-    interpreter = Gradient(spectral, classifier)
+def test_a_method_that_asks_the_classifier_asks_that_of_the_model(
+    explained, spectral, classifier
+):
+    interpreter = Gradient(spectral)
     model = QuantusModel(spectral, classifier)
     other = randomised(model)
-    x, y = as_channels(hear(interpreter).features.stft), np.array([0, 1])
+    x, y = as_channels(explained(interpreter).features.stft), np.array([0, 1])
     state = copy.deepcopy(classifier.state_dict())
     first, followed, after = (
         explain_func(interpreter, T)(m, x, y) for m in (model, other, model)
     )
-    want = explain_func(Gradient(spectral, other.classifier), T)(other, x, y)
-    np.testing.assert_allclose(followed, want, rtol=1e-5, atol=1e-9)
+    magnitude = torch.from_numpy(x).square().sum(dim=1).sqrt().requires_grad_()
+    logits = other.classifier(other.classifier.mel(magnitude)).logits
+    logits[torch.arange(2), torch.from_numpy(y)].sum().backward()
+    want = magnitude.grad.abs().unsqueeze(1)
+    np.testing.assert_allclose(followed, want, rtol=1e-3, atol=1e-6 * want.max())
     assert np.abs(first - followed).max() > 1e-3 * np.abs(first).max()
     np.testing.assert_array_equal(first, after)
     assert all(torch.equal(state[k], v) for k, v in classifier.state_dict().items())
 
 
-def test_weights_come_back_when_the_interpreter_fails(hear, spectral, classifier):
-    interpreter = Gradient(spectral, classifier)
-    x = as_channels(hear(interpreter).features.stft)
+def test_weights_stay_when_the_interpreter_fails(explained, spectral, classifier):
+    interpreter = Gradient(spectral)
+    x = as_channels(explained(interpreter).features.stft)
     other = randomised(QuantusModel(spectral, classifier))
     state = copy.deepcopy(classifier.state_dict())
     with pytest.raises(RuntimeError):
@@ -265,61 +294,69 @@ def test_weights_come_back_when_the_interpreter_fails(hear, spectral, classifier
     assert all(torch.equal(state[k], v) for k, v in classifier.state_dict().items())
 
 
+def tensors_of(part):
+    """The tensors of a part of an explained batch, its representations' among them."""
+    values = [part] if torch.is_tensor(part) else list(vars(part).values())
+    values += [rep.values for v in values if isinstance(v, tuple) for rep in v]
+    tensors = [value for value in values if torch.is_tensor(value)]
+    assert tensors
+    return tensors
+
+
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_every_metric_runs_and_changes_nothing(name, hear, spectral, make_lmac):
+def test_every_metric_runs_and_changes_nothing(name, explained, spectral, make_lmac):
     interpreter = make_lmac().eval()
-    heard = hear(interpreter)
-    before = copy.deepcopy(heard)
+    batch = explained(interpreter)
+    before = {
+        part: copy.deepcopy(tensors_of(getattr(batch, part)))
+        for part in ("wavs", "features", "decision", "explanation", "sources")
+    }
     np.random.seed(5)
     torch.manual_seed(5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (values,) = run_quantus([name], spectral, heard, interpreter).values()
+        (values,) = run_quantus([name], spectral, batch, interpreter).values()
     after = np.random.rand(), torch.rand(1).item()
     np.random.seed(5)
     torch.manual_seed(5)
     assert after == (np.random.rand(), torch.rand(1).item())
     assert len(values) == 2
     assert np.isfinite(values).all()
-    for part in ("wavs", "features", "decision", "explanation", "sources"):
-        now, then = getattr(heard, part), getattr(before, part)
-        now = [now] if torch.is_tensor(now) else vars(now).values()
-        then = [then] if torch.is_tensor(then) else vars(then).values()
-        for a, b in zip(now, then, strict=True):
-            assert not torch.is_tensor(a) or torch.equal(a, b)
+    for part, then in before.items():
+        for a, b in zip(tensors_of(getattr(batch, part)), then, strict=True):
+            assert torch.equal(a, b), part
     # The same alone: no draw and no maximum is shared with the clip before it.
-    alone = Heard(
-        heard.wavs[1:],
-        *decide(heard.wavs[1:], spectral, heard.classifier),
-        replace(heard.explanation, attribution=heard.explanation.attribution[1:]),
-        heard.classifier,
-        Sources(*(part[1:] for part in vars(heard.sources).values())),
+    alone = ExplainedBatch(
+        batch.wavs[1:],
+        *decide(batch.wavs[1:], spectral, batch.classifier),
+        replace(batch.explanation, magnitude=batch.explanation.magnitude[1:]),
+        sources=Sources(*(part[1:] for part in vars(batch.sources).values())),
     )
     (value,) = run_quantus([name], spectral, alone, interpreter)[name]
     assert value == pytest.approx(values[1], rel=1e-2, abs=1e-5)
 
 
-def test_the_truth_points_at_the_truth(hear, spectral, sources):
+def test_the_truth_points_at_the_truth(explained, spectral, sources):
     louder = sources.target_magnitude - sources.interference_magnitude
     k = louder[0].numel() // 20
     share = (louder > 0).flatten(1).sum(dim=1).clamp(max=k) / k
     for sign, value in ((1, 1.0), (-1, 0.0)):
         interpreter = Heatmap(spectral, (sign * louder).exp())
         names = ["AUC", "PointingGame", "TopKIntersection"]
-        scores = run_quantus(names, spectral, hear(interpreter), interpreter)
+        scores = run_quantus(names, spectral, explained(interpreter), interpreter)
         assert scores["AUC"] == pytest.approx([value] * 2, abs=1e-6)
         assert scores["PointingGame"] == [value] * 2
         assert scores["TopKIntersection"] == pytest.approx((value * share).tolist())
 
 
-def test_regions_are_the_patches_of_selectivity(hear, spectral, make_lmac):
+def test_regions_are_the_patches_of_selectivity(explained, spectral, make_lmac):
     """The one says how far the probability drops, the other what is left of it."""
     interpreter = make_lmac().eval()
-    heard = hear(interpreter)
+    batch = explained(interpreter)
     scores = run_quantus(
-        ["RegionPerturbation", "Selectivity"], spectral, heard, interpreter
+        ["RegionPerturbation", "Selectivity"], spectral, batch, interpreter
     )
-    p = heard.decision.probabilities.max(dim=1).values
+    p = batch.decision.probabilities.max(dim=1).values
     left = p.numpy() - scores["RegionPerturbation"]
     np.testing.assert_allclose(left, scores["Selectivity"], atol=1e-5)
     assert np.abs(scores["RegionPerturbation"]).max() > 1e-3
@@ -354,22 +391,22 @@ def test_imputing_leaves_other_bins_alone():
     np.testing.assert_allclose(got[:, 1, 3], (patch * weights).sum(axis=(1, 2)))
 
 
-def test_road_imputes_shares_of_the_bins(hear, spectral, monkeypatch):
+def test_road_imputes_shares_of_the_bins(explained, spectral, monkeypatch):
     shares = []
 
-    def listening(arr, indices, **kwargs):
+    def noting(arr, indices, **kwargs):
         got = impute(arr, indices, **kwargs)
         shares.append((got != arr).any(axis=0).mean())
         return got
 
-    monkeypatch.setattr(quantus_bridge, "impute", listening)
+    monkeypatch.setattr(quantus_bridge, "impute", noting)
     interpreter = Heatmap(spectral, torch.rand(2, 26, 513))
-    run_quantus(["ROAD"], spectral, hear(interpreter), interpreter)
+    run_quantus(["ROAD"], spectral, explained(interpreter), interpreter)
     assert shares == pytest.approx(2 * [0.05, 0.1, 0.2, 0.4], abs=1e-3)
 
 
-def test_constant_maps_have_no_value_and_are_counted(hear, spectral):
-    shape = (2, *hear(Identity(spectral)).features.magnitude.shape[1:])
+def test_constant_maps_have_no_value_and_are_counted(explained, spectral):
+    shape = (2, *explained(Identity(spectral)).features.magnitude.shape[1:])
     maps = torch.rand(shape)
     maps[0] = 0.25
     scores = QuantusScores(["Sparseness", "MPRT"], spectral)
@@ -377,7 +414,7 @@ def test_constant_maps_have_no_value_and_are_counted(hear, spectral):
         ("zeros", Zeros(spectral)),
         ("half", Heatmap(spectral, maps)),
     ):
-        scores.add("noisy", name, ["a", "b"], hear(interpreter), interpreter)
+        scores.add("noisy", name, ["a", "b"], explained(interpreter), interpreter)
     assert np.isnan(scores.rows["noisy", "zeros"].values("Sparseness")).all()
     sps = scores.rows["noisy", "half"].values("Sparseness")
     assert np.isnan(sps[0])
@@ -391,7 +428,7 @@ def test_constant_maps_have_no_value_and_are_counted(hear, spectral):
     assert cells[2:4] == ["2", "1"]
 
 
-def test_localisation_needs_something_mixed_in(hear, spectral, sources):
+def test_localisation_needs_something_mixed_in(explained, spectral, sources):
     interpreter = Identity(spectral)
     names = ["RelevanceRankAccuracy", "Complexity"]
     scores = QuantusScores(names, spectral)
@@ -399,9 +436,11 @@ def test_localisation_needs_something_mixed_in(hear, spectral, sources):
     silent = torch.zeros_like(padded)
     magnitudes = (spectral(part).magnitude for part in (padded, silent))
     clean = Sources(padded, silent, *magnitudes)
-    scores.add("noisy", "identity", ["a", "b"], hear(interpreter), interpreter)
-    scores.add("clean", "identity", ["a", "b"], hear(interpreter, clean), interpreter)
-    unknown = replace(hear(interpreter), sources=None)
+    scores.add("noisy", "identity", ["a", "b"], explained(interpreter), interpreter)
+    scores.add(
+        "clean", "identity", ["a", "b"], explained(interpreter, clean), interpreter
+    )
+    unknown = replace(explained(interpreter), sources=None)
     scores.add("alone", "identity", ["a", "b"], unknown, interpreter)
     noisy, clean, alone = scores.to_markdown().split("### ")[1:]
     assert "RelevanceRankAccuracy ↑" in noisy
@@ -417,26 +456,28 @@ def test_localisation_needs_something_mixed_in(hear, spectral, sources):
     )
 
 
-def test_the_oracle_is_asked_again_only_with_its_sources(hear, spectral, classifier):
+def test_the_oracle_is_asked_again_only_with_its_sources(
+    explained, spectral, classifier
+):
     oracle = Oracle(spectral)
-    heard = hear(oracle)
+    batch = explained(oracle)
     with pytest.raises(SettingError, match="Oracle is told what a mixture is made of"):
         explain_func(oracle)
     names = ["MPRT", "Sparseness"]
-    with_them = run_quantus(names, spectral, heard, oracle)
+    with_them = run_quantus(names, spectral, batch, oracle)
     assert with_them["MPRT"] == pytest.approx([1, 1])  # it reads no classifier
-    without = run_quantus(names, spectral, replace(heard, sources=None), oracle)
+    without = run_quantus(names, spectral, replace(batch, sources=None), oracle)
     assert np.isnan(without["MPRT"]).all()
     assert without["Sparseness"] == with_them["Sparseness"]
 
 
-def test_the_table_and_its_file(hear, spectral, tmp_path):
+def test_the_table_and_its_file(explained, spectral, tmp_path):
     interpreter = Identity(spectral)
     scores = QuantusScores(["Sparseness", "Completeness", "AUC"], spectral)
-    heard = hear(interpreter)
-    scores.add("noisy", "identity", ["a", "b"], heard, interpreter)
+    batch = explained(interpreter)
+    scores.add("noisy", "identity", ["a", "b"], batch, interpreter)
     with pytest.raises(ValueError, match="scored twice"):
-        scores.add("noisy", "identity", ["a", "b"], heard, interpreter)
+        scores.add("noisy", "identity", ["a", "b"], batch, interpreter)
     path = tmp_path / "folder" / "quantus.csv"
     scores.to_csv(path)
     with open(path, encoding="utf-8", newline="") as file:
@@ -503,17 +544,45 @@ def test_every_metric_of_quantus_is_known():
     assert len(METRICS) == len(listed)
 
 
-def test_quantus_finds_every_map_monotonous(hear, spectral, classifier):
+def test_quantus_finds_every_map_monotonous(explained, spectral, classifier):
     """Why Monotonicity is refused."""
-    heard = hear(Identity(spectral))
+    batch = explained(Identity(spectral))
     for attribution in (torch.rand(2, 1, 26, 513), -torch.rand(2, 1, 26, 513)):
         scores = quantus.Monotonicity(
             features_in_step=513 * 13, disable_warnings=True, perturb_baseline=0.0
         )(
             model=QuantusModel(spectral, classifier),
-            x_batch=as_channels(heard.features.stft),
-            y_batch=heard.decision.predicted.numpy(),
+            x_batch=as_channels(batch.features.stft),
+            y_batch=batch.decision.target.numpy(),
             a_batch=attribution.abs().numpy(),
             channel_first=True,
         )
         assert scores == [True, True]
+
+
+def test_a_classifier_of_waveforms_is_given_the_sound(explained, spectral):
+    torch.manual_seed(0)
+    classifier = waveform_classifier(n_classes=4)
+    interpreter = Saliency(spectral, classifier_input="audio")
+    batch = explained(interpreter, classifier=classifier)
+    x = torch.from_numpy(as_channels(batch.features.stft)).requires_grad_()
+    model = QuantusModel(spectral, classifier)
+    logits = model(x)
+    length = spectral.hop_samples * (batch.features.stft.shape[1] - 1)
+    expected = classifier.decide(spectral.istft(batch.features.stft, length)).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+    logits.sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert x.grad.abs().max() > 0
+    names = ["Sparseness", "PixelFlipping", "MPRT", "RelevanceRankAccuracy"]
+    for name, values in run_quantus(names, spectral, batch, interpreter).items():
+        assert np.isfinite(values).all(), name
+
+
+def test_sigmoids_are_refused(explained, spectral):
+    """Quantus takes a softmax of logits."""
+    classifier = waveform_classifier(n_classes=4, activation="sigmoid")
+    interpreter = Identity(spectral)
+    batch = explained(interpreter, classifier=classifier)
+    with pytest.raises(SettingError, match="sigmoids: leave --quantus out"):
+        run_quantus(["Sparseness"], spectral, batch, interpreter)

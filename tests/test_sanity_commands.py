@@ -7,9 +7,9 @@ import runpy
 import pytest
 import torch
 
-from lmac_td.sanity.randomisation import ROWS
 from tests.conftest import ROOT, write_tiny_recipes
 from tests.test_commands import CLASSIFIER, TRAIN, refused, run
+from tests.test_sanity_randomisation import ROWS
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_randomise_a_trained_interpreter(trained):
 
 
 def test_randomise_what_needs_no_training(trained):
-    """Attributions hold the classifier's own modules: randomising reaches them."""
+    """Attributions ask the classifier that decided: randomising reaches them."""
     settings = {"n_clips": 2, "sanity_condition": "clean"}
     run(RANDOMISE, trained / "baselines.yaml", **settings)
     folder = trained / "results" / "baselines_stft" / "sanity"
@@ -146,22 +146,22 @@ def test_every_cell_is_of_its_own_clips(trained, tmp_path):
             (c["ranking"], c["level"]) for c in json.loads(path.read_text())["cells"]
         ]
         return {
-            key: [clips.log_mel for clips in splits]
+            key: [clips.inputs for clips in splits]
             for key, splits in zip(keys, seen, strict=True)
         }
 
     zero, mean = cells("zero"), cells("mean")
     whole = zero["nothing removed", 0.0]
-    assert len({log_mel.sum().item() for log_mel in whole}) == 3
-    for place, log_mel in enumerate(whole):
-        assert torch.equal(mean["nothing removed", 0.0][place], log_mel)
+    assert len({inputs.sum().item() for inputs in whole}) == 3
+    for place, inputs in enumerate(whole):
+        assert torch.equal(mean["nothing removed", 0.0][place], inputs)
         half = [
             zero[name, 0.5][place] for name in ("gradcam", "random", "loudest first")
         ]
         assert len({x.sum().item() for x in half}) == 3
         for x in half:
-            assert (x <= log_mel).all()
-            assert 0 < x.sum() < log_mel.sum()
+            assert (x <= inputs).all()
+            assert 0 < x.sum() < inputs.sum()
         assert half[2].sum() < min(x.sum() for x in half[:2])
         for name in ("gradcam", "random", "loudest first"):
             assert not zero[name, 1.0][place].any()
@@ -190,6 +190,13 @@ def test_every_cell_is_of_its_own_clips(trained, tmp_path):
 def test_mistakes_are_refused(tiny_recipes, script, settings, words):
     assert words in refused(script, tiny_recipes / "lmac.yaml", **settings)
     assert not (tiny_recipes / "results").exists()
+
+
+@pytest.mark.parametrize("script", [RANDOMISE, ROAR])
+def test_a_method_that_cannot_explain_the_classifier_is_refused(trained, script):
+    settings = {"methods": "[gradcam]", "gradcam_layer": "fc"}
+    said = refused(script, trained / "baselines.yaml", **settings)
+    assert "--gradcam_layer one of conv_block6" in said
 
 
 def test_other_recipes_and_untrained_ones_are_refused(tiny_recipes):

@@ -8,23 +8,19 @@ from scipy import stats
 from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td import evaluation
-from lmac_td.classifier import Cnn14, ConvBlock, FrozenClassifier
+from lmac_td.classifiers.black_box import BlackBoxClassifier
+from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
+from lmac_td.errors import SettingError
+from lmac_td.interpreters.attribution import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
-from lmac_td.nn.unet import build_mask_unet
-from lmac_td.sanity.cascade import (
-    STAGES,
-    cascade,
-    measure_statistics,
-    modules_of,
-    reinitialise,
-)
+from lmac_td.nn.decoders import build_mask_unet
+from lmac_td.sanity.cascade import cascade, measure_statistics, reinitialise
 from lmac_td.sanity.randomisation import (
     ANOTHER_CLIP,
     INTACT,
     RANDOM_MASK,
-    ROWS,
     Comparison,
     stages_to_markdown,
     summarise_stages,
@@ -36,13 +32,19 @@ from lmac_td.sanity.similarity import (
     rank_correlation,
     structural_similarity,
 )
+from tests.networks import waveform_classifier
+
+STAGES = (
+    "logits", "conv_block6", "conv_block5", "conv_block4", "conv_block3",
+    "conv_block2", "conv_block1",
+)  # fmt: skip
+ROWS = (INTACT, *STAGES, ANOTHER_CLIP, RANDOM_MASK)
 
 
-def make_trained():
+def make_trained(spectral):
     """A narrow classifier with nothing in it as a constructor would leave it."""
     torch.manual_seed(0)
-    net = Cnn14(mel_bins=80, emb_dim=8, channels=(2, 4, 4, 8, 8))
-    classifier = FrozenClassifier(net, torch.nn.Linear(8, 10))
+    classifier = Cnn14Classifier(spectral, 80, (2, 4, 4, 8, 8), 8, 10).freeze()
     state = {
         name: value + 0.1 + 0.5 * torch.rand_like(value)
         if value.is_floating_point()
@@ -54,8 +56,8 @@ def make_trained():
 
 
 @pytest.fixture
-def trained():
-    return make_trained()
+def trained(spectral):
+    return make_trained(spectral)
 
 
 @pytest.fixture
@@ -80,6 +82,7 @@ def batches_of(n_batches=2, size=2, n_samples=8000):
             "clip": torch.randn(n_samples) / 6,
             "interference": torch.zeros(n_samples),
             "snr_db": CLEAN_DB,
+            "class_index": i,
         }
         for i in range(n_batches * size)
     ]
@@ -87,11 +90,9 @@ def batches_of(n_batches=2, size=2, n_samples=8000):
 
 
 def test_every_block_is_a_stage_once_the_logits_first(trained):
-    assert STAGES == (
-        "logits", "conv_block6", "conv_block5", "conv_block4", "conv_block3",
-        "conv_block2", "conv_block1",
-    )  # fmt: skip
-    randomised = [m for stage in STAGES for m in modules_of(stage, trained)]
+    stages = trained.stages()
+    assert tuple(stages) == STAGES
+    randomised = [module for modules in stages.values() for module in modules]
     held = [p for module in randomised for p in module.parameters()]
     assert len(held) == len({id(p) for p in held}) == len(list(trained.parameters()))
 
@@ -175,9 +176,15 @@ def test_measured_statistics_keep_a_signal_at_its_level(trained, log_mel):
         with contextlib.closing(cascade(trained, **settings)) as stages:
             for stage in stages:
                 if stage == STAGES[-1]:
-                    return trained(log_mel).representations[0].square().mean().sqrt()
+                    return (
+                        trained(log_mel)
+                        .representations[0]
+                        .values.square()
+                        .mean()
+                        .sqrt()
+                    )
 
-    assert level(log_mels=[log_mel[:1], log_mel[1:]]) > 0.2
+    assert level(inputs=[log_mel[:1], log_mel[1:]]) > 0.2
     assert level() < 0.1
 
 
@@ -235,18 +242,15 @@ def test_constant_maps_have_no_order():
 @pytest.fixture(scope="module")
 def explained(spectral):
     """The records of a random L-MAC and of maps that ask no classifier."""
-    trained = make_trained()
-    decoder = build_mask_unet(
-        "aligned", "stft", emb_dim=8, cnn14_channels=(2, 4, 4, 8, 8), mel_bins=80,
-        n_fft=1024, channels=(4, 4, 4, 4),
-    )  # fmt: skip
+    trained = make_trained(spectral)
+    decoder = build_mask_unet("aligned", "stft", trained, spectral, (4, 4, 4, 4))
     interpreters = {
         "lmac": LMAC(spectral, decoder).eval(),
         "half gain": HalfGain(spectral),
         "identity": Identity(spectral),
     }
     comparison = Comparison(interpreters, batches_of(), spectral, trained)
-    for stage in cascade(trained, log_mels=comparison.log_mels):
+    for stage in cascade(trained, inputs=comparison.inputs):
         comparison.add(stage)
     return comparison
 
@@ -301,7 +305,7 @@ def test_the_class_stays_that_of_the_intact_classifier(trained, spectral):
     intact, *others = asked.seen
     assert len(others) == len(STAGES)
     for decision in others:
-        assert torch.equal(decision.predicted, intact.predicted)
+        assert torch.equal(decision.target, intact.target)
         assert not torch.equal(decision.logits, intact.logits)
     for record in comparison.records:
         if record["stage"] == INTACT:
@@ -318,14 +322,67 @@ def test_the_attribution_is_for_the_most_part_the_input(explained):
 
 
 def test_masks_and_attributions_are_compared_on_their_own_scales(trained, spectral):
-    wavs, *_ = mixtures_of(batches_of(n_batches=1)[0], "cpu")
-    features, decision = evaluation.decide(wavs, spectral, trained)
-    heard = evaluation.explain(wavs, features, decision, HalfGain(spectral), trained)
-    mask, attribution, loudest = maps_of(heard)
+    batch = batches_of(n_batches=1)[0]
+    decided = evaluation.decide_batch(
+        batch, mixtures_of(batch, "cpu"), spectral, trained, with_sources=False
+    )
+    explained = evaluation.explain(decided, HalfGain(spectral))
+    mask, attribution, loudest = maps_of(explained)
     assert mask.unique().tolist() == [0.5]
-    assert torch.equal(attribution, heard.explanation.attribution)
-    assert torch.equal(loudest, features.magnitude.amax(dim=(1, 2)).log1p())
+    assert torch.equal(attribution, explained.explanation.attribution)
+    magnitude = decided.features.magnitude
+    assert torch.equal(loudest, magnitude.amax(dim=(1, 2)).log1p())
     other = (mask.flip(1), attribution.flip(1), loudest)
     scores = compare_maps((mask, attribution, loudest), other)
     assert scores["SSIM"].tolist() == pytest.approx([1, 1])
     assert scores["SSIM (attribution)"].max() < 0.99
+
+
+def test_other_classifiers_cascade_in_stages_of_their_own(spectral):
+    """Every parameter is randomised once, the last layers first, and returns."""
+    torch.manual_seed(0)
+    classifier = waveform_classifier(n_classes=4)
+    stages = classifier.stages()
+    assert list(stages) == ["head", "conv3", "conv2", "conv1"]
+    wavs = torch.randn(2, 8000) / 6
+    before, decision = copy_of(classifier), classifier.decide(wavs)
+    so_far = set()
+    for stage in cascade(classifier, inputs=[wavs]):
+        so_far |= {name for name in before if f".{stage}." in name}
+        assert changed(before, classifier) == so_far
+        now = classifier.decide(wavs)
+        assert not torch.equal(now.logits, decision.logits)
+        moved = not torch.equal(
+            now.representations[0].values, decision.representations[0].values
+        )
+        assert moved == (stage != "head")
+    assert so_far == set(before)
+    assert not changed(before, classifier)
+    assert torch.equal(classifier.decide(wavs).logits, decision.logits)
+
+
+def test_a_black_box_has_nothing_to_randomise():
+    classifier = BlackBoxClassifier(lambda wavs: wavs[:, :2], 16000, 2).freeze()
+    with pytest.raises(SettingError, match="no weights that could be randomised"):
+        next(cascade(classifier))
+
+
+def test_explanations_of_a_classifier_of_waveforms_are_compared(spectral):
+    torch.manual_seed(0)
+    classifier = waveform_classifier(n_classes=4)
+    methods = {
+        "saliency": Saliency(spectral, classifier_input="audio"),
+        "half gain": HalfGain(spectral),
+    }
+    comparison = Comparison(methods, batches_of(), spectral, classifier)
+    for stage in cascade(classifier, inputs=comparison.inputs):
+        comparison.add(stage)
+    stages = [INTACT, "head", "conv3", "conv2", "conv1"]
+    assert list(comparison.sounds["saliency"]) == stages
+    summary = summarise_stages(comparison.records)
+    assert list(summary["saliency"]) == [*stages, ANOTHER_CLIP, RANDOM_MASK]
+    for record in comparison.records:
+        if record["stage"] == INTACT:
+            assert record["rank correlation"] == 1
+        elif record["method"] == "saliency" and record["stage"] == "conv1":
+            assert record["rank correlation"] < 0.9

@@ -9,10 +9,11 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td import evaluation
-from lmac_td.classifier import Cnn14, FrozenClassifier
+from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import DataError, SettingError
+from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
@@ -25,8 +26,9 @@ from lmac_td.sanity.removal import (
     remains,
     removed_bins,
 )
-from lmac_td.sanity.retraining import Classifier, Clips, hits_of, retrain
+from lmac_td.sanity.retraining import Clips, NewClassifier, hits_of, retrain
 from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
+from tests.networks import spectrogram_classifier, waveform_classifier
 
 
 def literal_removal(importance, magnitude, level, fill):
@@ -44,14 +46,14 @@ def literal_removal(importance, magnitude, level, fill):
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 1.0])
-def test_the_most_important_bins_are_replaced(spectral, level):
+def test_the_most_important_bins_are_replaced(frozen, level):
     importance, magnitude = torch.rand(2, 2, 10, 513)
     fill = torch.rand(513)
     (removed,) = removed_bins(importance, [level])
-    found = remains(magnitude, removed, fill, spectral)
+    found = remains(magnitude, removed, fill, frozen)
     for i in range(2):
         left = literal_removal(importance[i], magnitude[i], level, fill)
-        assert torch.allclose(found[i], spectral.log_mel(left[None])[0], atol=1e-6)
+        assert torch.allclose(found[i], (left @ frozen.mel.matrix).log1p(), atol=1e-6)
 
 
 def test_levels_are_shares_of_the_bins_and_nested():
@@ -89,18 +91,20 @@ def test_random_maps_differ_by_clip_and_not_by_batch():
 def test_every_method_ranks_by_its_own_mask(spectral, frozen, wavs):
     """An STFT mask as it is; for the others what they leave of |X|, at most all."""
     mask = RandomMask(spectral)
-    rankings = rankings_of({"mask": mask, "sound": FirstHalf(spectral)}, frozen, seed=1)
+    rankings = rankings_of({"mask": mask, "sound": FirstHalf(spectral)}, seed=1)
     assert list(rankings) == ["mask", "sound", "random", "loudest first"]
-    heard = evaluation.decide(wavs, spectral, frozen)
-    found = {
-        name: rank(wavs, *heard, ["a", "b", "c", "d"])
-        for name, rank in rankings.items()
-    }
-    assert torch.equal(found["mask"], mask(wavs, *heard).mask)
+    features, decision = evaluation.decide(wavs, spectral, frozen)
+    decided = evaluation.DecidedBatch(
+        list("abcd"), torch.arange(4), wavs, features, decision
+    )
+    found = {name: rank(decided) for name, rank in rankings.items()}
+    assert torch.equal(found["mask"], mask(wavs, features, decision).mask)
     frames = found["sound"].shape[1]
     assert (found["sound"][:, : frames // 2 - 3] > 0.99).all()
     assert (found["sound"][:, frames // 2 + 4 :] == 0).all()
-    assert torch.equal(found["loudest first"], heard[0].magnitude)
+    assert torch.equal(found["loudest first"], features.magnitude)
+    expected = random_importance(features.magnitude, list("abcd"), seed=1)
+    assert torch.equal(found["random"], expected)
 
 
 class FirstHalf(Interpreter):
@@ -108,7 +112,9 @@ class FirstHalf(Interpreter):
 
     def forward(self, wavs, features, decision):
         mask = (torch.arange(wavs.shape[1]) < wavs.shape[1] // 2).float()
-        return self.explain_audio(mask * wavs, (1 - mask) * wavs, mask.expand_as(wavs))
+        return self.explain_audio(
+            mask * wavs, (1 - mask) * wavs, mask.expand_as(wavs), decision
+        )
 
 
 def test_the_mean_is_over_frames_and_clips():
@@ -157,12 +163,12 @@ def test_of_every_split_a_level_leaves_what_a_ranking_puts_last(
         for split, m in magnitude.items()
     }
 
-    def rank(wavs, features, decision, clip_ids):
-        heard, decided = evaluation.decide(wavs, spectral, frozen)
-        assert torch.equal(features.magnitude, heard.magnitude)
-        assert torch.equal(decision.logits, decided.logits)
+    def rank(decided):
+        features, decision = evaluation.decide(decided.wavs, spectral, frozen)
+        assert torch.equal(features.magnitude, decided.features.magnitude)
+        assert torch.equal(decision.logits, decided.decision.logits)
         maps = []
-        for wav, clip_id in zip(wavs, clip_ids, strict=True):
+        for wav, clip_id in zip(decided.wavs, decided.clip_ids, strict=True):
             split, place = clip_id[:-1], int(clip_id[-1])
             assert torch.equal(wav, mixtures[split][place])
             maps.append(importance[split][place])
@@ -184,13 +190,13 @@ def test_of_every_split_a_level_leaves_what_a_ranking_puts_last(
                 ]
             )
             found = clips[level][split]
-            expected = (1 + left @ spectral.mel_matrix).log()
-            torch.testing.assert_close(found.log_mel, expected, atol=1e-5, rtol=1e-4)
+            expected = (1 + left @ frozen.mel.matrix).log()
+            torch.testing.assert_close(found.inputs, expected, atol=1e-5, rtol=1e-4)
             assert found.label.tolist() == labels
-        whole = clips[0.0][split].log_mel
-        assert torch.equal(whole, spectral(mixtures[split]).log_mel)
+        whole = clips[0.0][split].inputs
+        assert torch.equal(whole, frozen.inputs(mixtures[split]))
         for level in (0.3, 0.9):
-            assert (clips[level][split].log_mel - whole).abs().max() > 0.1
+            assert (clips[level][split].inputs - whole).abs().max() > 0.1
 
 
 def test_mixtures_are_the_same_at_every_visit(data_settings):
@@ -238,8 +244,12 @@ def known_bins():
 @pytest.fixture(scope="module")
 def narrow():
     torch.manual_seed(0)
-    net = Cnn14(mel_bins=32, emb_dim=16, channels=(8, 8, 16, 16, 16), dropout=0.0)
-    return FrozenClassifier(net, torch.nn.Linear(16, 4))
+    features = SpectralFeatures(16000, 512, 32, 16)
+    classifier = Cnn14Classifier(features, 32, (8, 8, 16, 16, 16), 16, 4)
+    for module in classifier.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return classifier.freeze()
 
 
 def accuracy_without(removed, known_bins, narrow):
@@ -282,7 +292,8 @@ def test_retraining_begins_anew_and_repeats(known_bins, narrow):
     )
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(first[name], same[name]) for name in first)
-    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+    head = "network.classifier.weight"
+    assert not torch.equal(first[head], other[head])
     for name, value in narrow.state_dict().items():
         assert torch.equal(value, before[name])
     assert not any(p.requires_grad for p in narrow.parameters())
@@ -290,10 +301,14 @@ def test_retraining_begins_anew_and_repeats(known_bins, narrow):
 
 def test_a_new_classifier_has_nothing_of_the_old(narrow):
     torch.manual_seed(1)
-    new = Classifier(narrow).state_dict()
+    new = NewClassifier(narrow)
+    state = new.state_dict()
     for name, value in narrow.state_dict().items():
         if name.endswith(("conv1.weight", "conv2.weight", "classifier.weight")):
-            assert not torch.equal(new[name], value), name
+            assert not torch.equal(state[f"network.{name}"], value), name
+    assert all(parameter.requires_grad for parameter in new.parameters())
+    assert all(module.training for module in new.train().modules())
+    assert not any(module.training for module in narrow.train().modules())
 
 
 def test_the_epoch_of_the_lowest_validation_loss_is_kept(known_bins, narrow):
@@ -305,10 +320,34 @@ def test_the_epoch_of_the_lowest_validation_loss_is_kept(known_bins, narrow):
     def loss(epochs):
         model = retrain(narrow, train, valid, seed=0, epochs=epochs, lr=0.01)
         with torch.no_grad():
-            logits = model(valid.log_mel)
+            logits = model(valid.inputs)
         return torch.nn.functional.cross_entropy(logits, valid.label).item()
 
     assert loss(5) <= loss(1) * 1.2
+
+
+def test_a_classifier_of_waveforms_is_refused(spectral):
+    """There is no spectrogram without some bins that it could be retrained on."""
+    with pytest.raises(SettingError, match="takes waveforms"):
+        Removal(dict, spectral, waveform_classifier())
+
+
+def test_another_architecture_is_retrained(spectral):
+    """Whatever takes spectrograms: here images of |STFT|^0.5."""
+    classifier = spectrogram_classifier(n_classes=2)
+    features = classifier.spectrogram
+    label = torch.arange(16) % 2
+    wavs = 0.1 * torch.randn(16, 8000) * (1 + 9 * label).unsqueeze(1)
+    inputs = classifier.inputs_of(wavs)
+    (nothing,) = removed_bins(features(wavs).magnitude, [0.0])
+    fill = torch.zeros(257)
+    same = remains(features(wavs).magnitude, nothing, fill, classifier)
+    torch.testing.assert_close(same, inputs)
+    clips = Clips(inputs, label)
+    before = {k: v.clone() for k, v in classifier.state_dict().items()}
+    model = retrain(classifier, clips, clips, seed=0, epochs=4, lr=0.01)
+    assert hits_of(model, clips).float().mean() > 0.8
+    assert all(torch.equal(before[k], v) for k, v in classifier.state_dict().items())
 
 
 def test_cells_are_kept_and_summed_up(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lmac_td.metrics.curves import SIZES
 
 PERCENTILES = (99.9, 99, 98)
-# Ends the name of a row that scores the sounds of a method heard as spectrograms.
+# Ends the name of a row that scores the sounds of a method that masks spectrograms.
 AS_AUDIO = ", as audio"
 FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE = "faithfulness", "ground truth", "equal size"
 GROUPS = (FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE)

@@ -202,8 +202,8 @@ def published_rows(dataset, condition, method, domain="stft"):
     method : str
         Name of our row, such as ``lmac_td_alpha0.75``, ``lmac_finetune4_small``,
         ``saliency`` or ``saliency (mel)``. Without an alpha, every alpha's row is
-        given; L2I's names hold no threshold, so all of them are given. What is heard
-        "as audio" has no rows: the papers' masks are heard as spectrograms.
+        given; L2I's names hold no threshold, so all of them are given. A row "as
+        audio" has none: the papers give the classifier masked spectrograms.
     domain : str
         ``stft`` or ``mel``, where the name of the row does not say it.
 

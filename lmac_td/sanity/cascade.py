@@ -21,6 +21,8 @@ import contextlib
 import torch
 from torch import nn
 
+from lmac_td.errors import SettingError
+
 
 def reinitialise(module):
     """Give all layers of a module the weights and statistics of a new one, in place.
@@ -99,7 +101,17 @@ def cascade(classifier, seed=0, inputs=None):
     ------
     str
         The stage that has just been randomised, of ``classifier.stages()``.
+
+    Raises
+    ------
+    SettingError
+        If the classifier has no weights, as a black box.
     """
+    if not classifier.stages():
+        raise SettingError(
+            f"{classifier.name} has no weights that could be randomised: choose a "
+            "classifier that is a network"
+        )
     norms = []
     with restored(classifier):
         stages = classifier.stages()

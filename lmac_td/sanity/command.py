@@ -85,8 +85,8 @@ def open_explained(argv, usage, sanity_condition):
     Raises
     ------
     SettingError
-        If the recipe is for another command, or was trained with other settings, or
-        the condition is none of training.
+        If the recipe is for another command, or was trained with other settings, the
+        condition is none of training, or a method cannot explain the classifier.
     CheckpointError
         If nothing was trained.
     """
@@ -96,4 +96,7 @@ def open_explained(argv, usage, sanity_condition):
     experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
     methods, _ = experiment.interpreters(argv)
     experiment.hparams["features"].to(experiment.device)
-    return experiment, methods, experiment.load_classifier().to(experiment.device)
+    classifier = experiment.load_classifier().to(experiment.device)
+    for interpreter in methods.values():
+        interpreter.check(classifier)
+    return experiment, methods, classifier

@@ -3,7 +3,7 @@
 What every stage says of a clip, for the class that the intact classifier decided, is
 compared with what the intact one said. How low can similarity be? That of the masks of
 two different clips is the mark to read it against: a method whose explanation of a clip
-resembles that of any other clip cannot depend much on what the classifier hears in it.
+resembles that of any other clip cannot depend much on what the classifier finds in it.
 """
 
 from dataclasses import replace
