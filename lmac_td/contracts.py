@@ -96,7 +96,7 @@ class Representation:
             Of the same pass.
         """
         source = self.values if self.layer is None else self.layer.output
-        (gradient,) = torch.autograd.grad(score, source)
+        (gradient,) = torch.autograd.grad(score, source, retain_graph=True)
         return gradient if self.layer is None else self.layer.as_map(gradient)
 
     @property

@@ -15,7 +15,7 @@ from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.data.loading import on_the_cpu
-from lmac_td.data.prepare import training_conditions
+from lmac_td.data.prepare import check_named_objects, training_conditions
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -37,7 +37,8 @@ RUN_SETTINGS = {
 }  # fmt: skip
 # Settings that an evaluation may choose anew.
 MIXTURE_SETTINGS = {
-    "data_folder", "dataset", "wham_folder", "wham_snr_db", "mixing_seed",
+    "data_folder", "dataset", "wham_folder", "wham_snr_db", "training mixtures",
+    "mixing_seed",
 }  # fmt: skip
 # Settings that name a folder with something that was trained before.
 PRETRAINED_SETTINGS = (
@@ -88,7 +89,11 @@ class Experiment:
             for name, value in self.hparams.items()
             if isinstance(value, (bool, int, float, str, list, type(None)))
         }
+        # Of objects, what tells them apart.
         plain["dataset"] = self.hparams["dataset"].identity
+        training = self.hparams["conditions"].get(self.hparams["training_condition"])
+        if training is not None:
+            plain["training mixtures"] = training.identity
         return plain | {
             f"content of {name}": content_of(self.hparams[name])
             for name in PRETRAINED_SETTINGS
@@ -174,9 +179,11 @@ class Experiment:
                     "or give another --output_folder)"
                 )
             if name not in ignored and now != trained:
+                is_object = name in ("dataset", "training mixtures")
+                remedy = "name it in the recipe" if is_object else f"give --{name}"
                 raise SettingError(
                     f"{self.output_folder} was trained with {name} {trained!r}, not "
-                    f"{now!r}: give --{name} as it was, or another --output_folder"
+                    f"{now!r}: {remedy} as it was, or another --output_folder"
                 )
 
     def check_unseen(self):
@@ -420,6 +427,7 @@ def open_experiment(argv, usage, needs):
             "train_nmf.py, hparams/baselines*.yaml to eval_faithfulness.py alone, the "
             "others to train_interpreter.py and eval_faithfulness.py"
         )
+    check_named_objects(experiment.hparams["dataset"], experiment.hparams["conditions"])
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(experiment.hparams):
             experiment.hparams[name] = on_the_cpu(

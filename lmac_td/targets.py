@@ -61,9 +61,10 @@ class TargetChoice:
         if is_number and 0 <= target < classifier.n_classes:
             return target
         some = ", ".join(classifier.labels[:5])
+        more = ", ..." if classifier.n_classes > 5 else ""
         raise SettingError(
             f"target is {target!r}: give --target auto, decided, tags, a number below "
-            f"{classifier.n_classes} or a class of {classifier.name} ({some}, ...)"
+            f"{classifier.n_classes} or a class of {classifier.name} ({some}{more})"
         )
 
     def choose(self, decision, at_least_one=False):

@@ -176,7 +176,7 @@ class ConstantLogit(torch.nn.Module):
         self.n_bins = n_bins
 
     def forward(self, representations, n_frames, **_):
-        return self.logit.expand(len(representations[0]), self.n_bins, n_frames)
+        return self.logit.expand(len(representations[0].values), self.n_bins, n_frames)
 
 
 def with_constant_mask(interpreter, value):

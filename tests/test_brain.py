@@ -6,14 +6,17 @@ import dataclasses
 import pytest
 import speechbrain as sb
 import torch
+from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from lmac_td.brain import InterpreterBrain
 from lmac_td.checkpoints import WholeCheckpointer
+from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
 from lmac_td.hparams import load_recipe
 from lmac_td.objectives import GuidedMaskingLoss, MaskingLoss
+from lmac_td.targets import TargetChoice
 from tests.conftest import ROOT, WaitsForTheGpu
 
 
@@ -56,6 +59,7 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
             opt_class=opt_class,
             hparams={
                 "objective": loss or MaskingLoss(),
+                "targets": TargetChoice(),
                 "lr_annealing": annealing,
                 "train_logger": ListLogger(),
                 "interpret_period": 0,
@@ -225,17 +229,17 @@ def test_a_training_step_asks_for_no_number(fit, data, monkeypatch):
     assert asked == [1, 0] * (len(asked) // 2)
 
 
-def test_the_target_is_that_of_the_mixture_that_is_heard(fit, monkeypatch):
-    heard = []
+def test_the_target_is_that_of_the_mixture_that_is_explained(fit, monkeypatch):
+    ratios = []
 
     class Keeping(MaskingLoss):
         def forward(self, explained, target):
             other = explained.wavs - target
-            heard.append(target.square().sum(1) / other.square().sum(1))
+            ratios.append(target.square().sum(1) / other.square().sum(1))
             return super().forward(explained, target)
 
     fit(1, loss=Keeping())
-    ratio = torch.cat(heard)
+    ratio = torch.cat(ratios)
     assert len(ratio) == 20
     torch.testing.assert_close(ratio, torch.ones(20), atol=1e-3, rtol=0)  # 0 dB
 
@@ -286,8 +290,8 @@ def test_gradients_that_are_not_finite_are_left_out(
     """SpeechBrain's --skip_nonfinite_grads, by the fused optimiser."""
 
     class Broken(MaskingLoss):
-        def forward(self, heard, target):
-            terms = super().forward(heard, target)
+        def forward(self, explained, target):
+            terms = super().forward(explained, target)
             nothing = (terms.loss - terms.loss.detach()).abs().sqrt()  # its slope: NaN
             return dataclasses.replace(terms, loss=terms.loss + nothing)
 
@@ -300,3 +304,78 @@ def test_gradients_that_are_not_finite_are_left_out(
     assert train["loss"] == pytest.approx(train["loss"])
     for name, value in interpreter.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+class Recording(MaskingLoss):
+    """Remembers what it was given in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, explained, target):
+        if torch.is_grad_enabled():
+            self.batches.append((explained, target))
+        return super().forward(explained, target)
+
+
+@pytest.fixture
+def tagger(frozen, spectral, data):
+    """The classifier with sigmoids: some training clips have no tag, some several."""
+    frozen.activation = "sigmoid"
+    frozen.classifier.weight *= 3000  # its embeddings are faint
+    (batch,) = make_dataloader(data.dataset("train"), batch_size=10)
+    mixture = mixtures_of(batch, "cpu").mixture
+    # Logits that differ by clip and not only by class.
+    frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
+    strongest = frozen.decide(mixture).probabilities.amax(dim=1)
+    frozen.threshold = float(strongest.sort().values[2:4].mean())
+    return frozen
+
+
+def test_tags_are_trained_on_and_a_clip_without_one_is_explained_for_its_strongest(
+    fit, tagger, make_lmac_td
+):
+    loss, interpreter = Recording(), make_lmac_td()
+    before = copy.deepcopy(tagger.state_dict())
+    untrained = copy.deepcopy(interpreter.state_dict())
+    brain = fit(1, loss=loss, interpreter=interpreter)
+
+    n_tags = []  # of each clip
+    for explained, target in loss.batches:
+        chosen = {}
+        p = explained.decision.probabilities
+        for row, tag in zip(p, explained.decision.target.tolist(), strict=True):
+            chosen.setdefault(tuple(row.tolist()), []).append(tag)
+        for row, tags in chosen.items():
+            above = [c for c, value in enumerate(row) if value >= tagger.threshold]
+            assert tags == (above or [row.index(max(row))])
+            n_tags.append(len(above))
+        # The clean target is that of the entry's own mixture, at 0 dB.
+        other = explained.wavs - target
+        ratio = target.square().sum(1) / other.square().sum(1)
+        torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-3, rtol=0)
+    assert len(n_tags) == 10
+    assert min(n_tags) == 0
+    assert max(n_tags) > 1
+
+    ((_, train, valid),) = brain.hparams.train_logger.lines
+    assert train["loss"] == pytest.approx(train["loss"])  # not NaN
+    expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
+    assert valid["loss"] == pytest.approx(expected, rel=1e-4)
+    for name, value in tagger.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert any(
+        not torch.equal(value, untrained[name])
+        for name, value in interpreter.state_dict().items()
+    )
+
+
+def test_samples_of_tags_are_saved_by_tag(fit, tagger, data, tmp_path):
+    fit(1, interpret_period=1)
+    names = [path.name for path in (tmp_path / "samples/epoch_001").iterdir()]
+    stems = {name.removesuffix("_input.wav") for name in names if "_input" in name}
+    assert len(names) == 4 * len(stems)
+    clips = {stem.rsplit("_", 1)[0] for stem in stems}
+    assert clips == set(data.sample_ids("valid", 3))
+    assert {int(stem.rsplit("_", 1)[1]) for stem in stems} <= set(range(10))

@@ -8,11 +8,11 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 from torch._inductor import config as inductor
 
-from lmac_td import evaluation
 from lmac_td.compilation import compile_networks, networks_to_compile
 from lmac_td.errors import SettingError
 from lmac_td.nn.sepformer import MaskNet
 from lmac_td.objectives import MaskingLoss
+from tests.batches import decided_batch, explained_batch
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +45,8 @@ def traced(monkeypatch):
 
 def step(interpreter, classifier, spectral, wavs):
     """Loss and gradients of a training step."""
-    features, decision = evaluation.decide(wavs, spectral, classifier)
-    heard = evaluation.explain(wavs, features, decision, interpreter, classifier)
-    loss = MaskingLoss()(heard, wavs).loss.mean()
+    decided = decided_batch(wavs, spectral, classifier)
+    loss = MaskingLoss()(explained_batch(interpreter, decided), wavs).loss.mean()
     learned = [p for p in interpreter.parameters() if p.requires_grad]
     return [loss.detach(), *torch.autograd.grad(loss, learned, allow_unused=True)]
 
@@ -77,10 +76,10 @@ def test_a_compiled_step_is_the_step(
 def test_networks_are_those_that_are_learned(make_lmac_td, make_lmac, frozen):
     run_opts = RunOptions(compile=True)
     networks = networks_to_compile(make_lmac_td(), frozen, run_opts)
-    assert list(networks) == ["embedding_model", "unet", "masknet"]
+    assert list(networks) == ["embedding_model", "classifier", "unet", "masknet"]
     assert networks["embedding_model"] is frozen.embedding_model
     networks = networks_to_compile(make_lmac(), frozen, run_opts)
-    assert list(networks) == ["embedding_model", "decoder"]
+    assert list(networks) == ["embedding_model", "classifier", "decoder"]
     assert networks_to_compile(make_lmac(), frozen, RunOptions()) == {}
 
 
@@ -92,7 +91,10 @@ def test_some_networks_are_chosen(make_lmac_td, frozen):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"compile_module_keys": ["interpreter"]}, "embedding_model, unet, masknet"),
+        (
+            {"compile_module_keys": ["interpreter"]},
+            "embedding_model, classifier, unet, masknet",
+        ),
         ({"jit": True}, "--compile"),
     ],
 )
@@ -125,11 +127,11 @@ def test_generated_code_gives_the_same(make_lmac_td, frozen, monkeypatch):
     monkeypatch.setattr(inductor, "compile_threads", 1)
     monkeypatch.setattr(inductor, "cpp_cache_precompile_headers", False)
     interpreter = make_lmac_td()
-    unet, weight = interpreter.unet, interpreter.unet.up4.weight
+    unet, weight = interpreter.unet, interpreter.unet.rises[0][0].weight
     _, reps = frozen.embedding_model(torch.rand(2, 127, 80))
 
     def answer():
-        h = unet(reps, 127, 301, 186, 8)
+        h = unet(reps, 127 * 186, 301, 8)
         return h, torch.autograd.grad(h.square().sum(), weight)[0]
 
     plain = answer()

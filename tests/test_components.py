@@ -3,15 +3,16 @@
 import json
 import math
 import statistics
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lmac_td.components import ComponentTable, rank_of_class
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import decide, explain
+from lmac_td.evaluation import decide
 from lmac_td.random import seeded_generator
+from tests.batches import decided_batch, explained_batch
 from tests.conftest import SAMPLE_RATE
 from tests.test_commands import run
 from tests.test_l2i import build_l2i
@@ -21,34 +22,33 @@ THRESHOLDS = (-0.5, 0.1, 0.6)
 
 @pytest.fixture
 def clips():
-    """Six clips of noise, and their names."""
+    """Six clips of noise, and their names, as ``decided_batch`` gives them."""
     gain = torch.tensor([1.0, 0.3, 0.05, 0.8, 0.5, 0.1]).unsqueeze(1)
     return list("abcdef"), 0.25 * gain * torch.randn(6, SAMPLE_RATE // 2)
 
 
 @pytest.fixture
 def frozen(frozen):
-    """The shared one, but sure of itself: its head amplifies what it hardly hears."""
+    """The shared one, but sure of itself: its head amplifies faint embeddings."""
     frozen.classifier.weight *= 30000
     return frozen
 
 
 @pytest.fixture(params=["log1p", "magnitude"])
-def model(request, spectral):
-    return build_l2i(spectral, mask_domain=request.param)
+def model(request, spectral, frozen):
+    return build_l2i(spectral, frozen, mask_domain=request.param)
 
 
 @pytest.fixture
 def measure(clips, spectral, frozen, model):
     """Fill a table, some clips at a time, in any order."""
-    names, wavs = clips
+    whole = decided_batch(clips[1], spectral, frozen)
 
     def run(batches, **settings):
         table = ComponentTable(**{"thresholds": THRESHOLDS, "seed": 3, **settings})
         for rows in batches:
-            batch = SimpleNamespace(id=[names[row] for row in rows])
-            decided = wavs[rows], *decide(wavs[rows], spectral, frozen)
-            table.add("clean", batch, explain(*decided, model, frozen), model)
+            decided = whole.select(torch.tensor(rows))
+            table.add("clean", decided, explained_batch(model, decided), model)
         return table
 
     return run
@@ -61,11 +61,11 @@ def by_clip(table):
     return {clip: dict(zip(columns, row, strict=True)) for clip, *row in rows}
 
 
-def literal_scores(name, wav, spectral, frozen, model, tau, task):
+def literal_scores(name, wav, spectral, frozen, model, tau):
     """Eq. 6 for one clip and threshold, component by component, and its baseline."""
     features, decision = decide(wav[None], spectral, frozen)
     explanation = model(wav[None], features, decision)
-    c = int(decision.predicted)
+    c = int(decision.target)
     x, phase = features.magnitude[0], features.stft[0].angle()
     if model.mask_domain == "log1p":
         x = x.log1p()
@@ -79,32 +79,35 @@ def literal_scores(name, wav, spectral, frozen, model, tau, task):
     by_chance = [k for k in range(len(h)) if order[k] < len(relevant)]
 
     def probability(logits):
-        p = logits.sigmoid() if task == "multilabel" else logits.softmax(dim=1)
+        p = (
+            logits.sigmoid()
+            if frozen.activation == "sigmoid"
+            else logits.softmax(dim=1)
+        )
         return p[0, c].item()
 
     def ff(removed):
         x_2 = (x - sum((x_l[k] for k in removed), torch.zeros_like(x))).clamp(min=0)
         x_2 = x_2.expm1() if model.mask_domain == "log1p" else x_2
         wav_2 = spectral.istft(torch.polar(x_2, phase)[None], len(wav))
-        after = frozen(spectral(wav_2).log_mel).logits
+        after = frozen.decide(wav_2).logits
         return probability(decision.logits) - probability(after)
 
     return len(relevant), ff(relevant), ff(by_chance)
 
 
-@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_equals_its_literal_twin(measure, clips, spectral, frozen, model, task):
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_equals_its_literal_twin(measure, clips, spectral, frozen, model, activation):
     names, wavs = clips
-    table = measure([[0, 1, 2, 3, 4, 5]], task=task)
+    frozen.activation = activation
+    table = measure([[0, 1, 2, 3, 4, 5]])
     scores, numbers = by_clip(table), table.summary()["clean"]
     n_removed, largest = set(), 0.0
     for tau, row in zip(THRESHOLDS, numbers["removal"], strict=True):
         expected = []
         with torch.no_grad():
             for name, wav in zip(names, wavs, strict=True):
-                expected.append(
-                    literal_scores(name, wav, spectral, frozen, model, tau, task)
-                )
+                expected.append(literal_scores(name, wav, spectral, frozen, model, tau))
                 n, ff, random_ff = expected[-1]
                 assert scores[name][f"removed {tau}"] == n
                 assert scores[name][f"FF {tau}"] == pytest.approx(ff, abs=1e-4)
@@ -128,12 +131,12 @@ def test_top_k_fidelity_equals_its_literal_twin(
     measure, clips, spectral, frozen, model
 ):
     _, wavs = clips
-    fidelity = measure([range(6)]).summary()["clean"]["fidelity (%)"]
+    fidelity = measure([list(range(6))]).summary()["clean"]["fidelity (%)"]
     features, decision = decide(wavs, spectral, frozen)
     logits = model(wavs, features, decision).class_logits.tolist()
     for k in (1, 3, 5):
         hits = 0
-        for row, c in zip(logits, decision.predicted.tolist(), strict=True):
+        for row, c in zip(logits, decision.target.tolist(), strict=True):
             best = sorted(range(len(row)), key=lambda j, row=row: -row[j])[:k]
             hits += c in best
         assert fidelity[f"top-{k}"]["mean"] == pytest.approx(100 * hits / 6)
@@ -172,12 +175,12 @@ def test_removing_nothing_changes_nothing_and_removing_all_leaves_silence(
 ):
     for value in (-1.0, 1.0):
         model.relevance = lambda z, c, value=value: torch.full_like(z, value)
-        table = measure([range(6)])
+        table = measure([list(range(6))])
         for name, wav in zip(*clips, strict=True):
-            features, decision = decide(wav[None], spectral, frozen)
-            c = int(decision.predicted)
+            _, decision = decide(wav[None], spectral, frozen)
+            c = int(decision.target)
             p = decision.probabilities[0, c].item()
-            silent = frozen(torch.zeros_like(features.log_mel)).probabilities[0, c]
+            silent = frozen(torch.zeros_like(decision.inputs)).probabilities[0, c]
             expected = p - silent.item() if value == 1 else 0.0
             for kind in ("FF", "random FF"):
                 score = by_clip(table)[name][f"{kind} 0.6"]
@@ -189,8 +192,33 @@ def test_a_clip_is_measured_once(measure):
         measure([[0, 1], [1]])
 
 
+def test_a_clip_is_measured_once_a_tag(clips, spectral, frozen, model):
+    frozen.activation = "sigmoid"
+    decided = decided_batch(clips[1], spectral, frozen)
+    rows, tags = torch.tensor([0, 0, 2]), torch.tensor([1, 4, 4])
+
+    def part(places):
+        decision = replace(decided.decision.select(rows[places]), target=tags[places])
+        return decided.select(rows[places], decision)
+
+    table = ComponentTable(thresholds=THRESHOLDS)
+    both = part([0, 1, 2])
+    table.add("clean", both, explained_batch(model, both), model)
+    columns = table.scores["clean"].columns
+    assert columns["clip_id"] == ["a", "a", "c"]
+    assert columns["decided"] == [1, 4, 4]
+    for place in range(3):  # as of the tag alone
+        alone, single = ComponentTable(thresholds=THRESHOLDS), part([place])
+        alone.add("clean", single, explained_batch(model, single), model)
+        for name, (value,) in alone.scores["clean"].columns.items():
+            assert columns[name][place] == pytest.approx(value, abs=1e-5), name
+    again = part([1])
+    with pytest.raises(ValueError, match="twice"):
+        table.add("clean", again, explained_batch(model, again), model)
+
+
 def test_is_written_as_markdown_and_as_json(measure, tmp_path):
-    table = measure([range(6)])
+    table = measure([list(range(6))])
     numbers = table.summary()["clean"]
     path = tmp_path / "new" / "own_table.json"
     table.to_json(path)
@@ -223,11 +251,6 @@ def test_is_written_as_markdown_and_as_json(measure, tmp_path):
 def test_a_threshold_that_removes_nothing_is_refused(value):
     with pytest.raises(SettingError, match="give thresholds a number"):
         ComponentTable(thresholds=[0.1, value])
-
-
-def test_an_unknown_task_is_refused():
-    with pytest.raises(SettingError, match="--task"):
-        ComponentTable(task="regression")
 
 
 @pytest.mark.slow

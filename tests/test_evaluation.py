@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,21 +10,14 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
-from lmac_td.evaluation import (
-    at_equal_size,
-    decide,
-    evaluate,
-    explain,
-    on_the_stft,
-    rows_of,
-    take_apart,
-)
+from lmac_td.evaluation import at_equal_size, evaluate, explain, rows_of, stft_mask
 from lmac_td.evaluation import score as score_batch
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.metrics.columns import P_KEPT, P_REMOVED, metrics_of
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
+from tests.batches import decided_batch, explained_batch
 from tests.conftest import CONDITIONS, N_CLASSES, SAMPLE_RATE, with_constant_mask
 
 
@@ -49,7 +41,7 @@ def models(make_lmac_td, make_lmac):
 def score(data, spectral, frozen, models):
     """Score the untrained interpreters beside the baselines."""
 
-    def run(batch_size=8, on_heard=None):
+    def run(batch_size=8, on_batch=None):
         table = FaithfulnessTable(n_resamples=50)
         for condition in ("clean", "in_domain"):
             evaluate(
@@ -59,7 +51,7 @@ def score(data, spectral, frozen, models):
                 make_dataloader(data.dataset("test", condition), batch_size=batch_size),
                 spectral,
                 frozen,
-                on_heard=on_heard,
+                on_batch=on_batch,
                 progress=False,
             )
         return table
@@ -120,11 +112,11 @@ def test_a_constant_mask_gives_exactly_that_row(score, models, value, row):
 def test_masks_on_the_stft_have_columns_of_their_own(score, spectral, frozen, models):
     means = {}
 
-    def keep(condition, method, batch, heard):
-        mask = heard.explanation.mask.mean(dim=(1, 2))
+    def keep(condition, method, decided, explained):
+        mask = explained.explanation.mask.mean(dim=(1, 2))
         means.setdefault((condition, method), []).append(mask)
 
-    table = score(on_heard=keep)
+    table = score(on_batch=keep)
     for method in ("lmac", "lmac, as audio", "lmac_log1p", "random mask"):
         expected = torch.cat(means["clean", method.removesuffix(", as audio")]).mean()
         mean = table.means("clean", method)["MM"]
@@ -136,14 +128,14 @@ def test_masks_on_the_stft_have_columns_of_their_own(score, spectral, frozen, mo
 def test_a_spectrogram_mask_is_also_scored_as_the_sound_it_makes(
     data, spectral, frozen, models
 ):
-    """The row "as audio" is that of the same method with heard: audio."""
-    as_heard = models["lmac"]
+    """The row "as audio" is that of the same method with classifier_input: audio."""
+    model = models["lmac"]
     table = FaithfulnessTable(n_resamples=50)
     loader = make_dataloader(data.dataset("test", "in_domain"), batch_size=8)
     arguments = loader, spectral, frozen
-    evaluate(table, "x", {"lmac": as_heard}, *arguments, progress=False)
-    as_heard.heard = "audio"
-    evaluate(table, "x", {"audio": as_heard}, *arguments, progress=False)
+    evaluate(table, "x", {"lmac": model}, *arguments, progress=False)
+    model.classifier_input = "audio"
+    evaluate(table, "x", {"audio": model}, *arguments, progress=False)
     ours = table.means("x", "lmac, as audio")
     for metric, expected in table.means("x", "audio").items():
         assert ours[metric] == pytest.approx(expected, rel=1e-4, abs=1e-5), metric
@@ -152,12 +144,7 @@ def test_a_spectrogram_mask_is_also_scored_as_the_sound_it_makes(
 
 def test_scores_do_not_depend_on_the_batch_size(data, models, spectral, frozen):
     """To 1e-6, of percentages and decibels to 1e-6 of what a hundred of them are."""
-    attributions = build_attributions(
-        ["saliency", "gradcam"],
-        features=spectral,
-        embedding_model=frozen.embedding_model,
-        classifier=frozen.classifier,
-    )
+    attributions = build_attributions(["saliency", "gradcam"], features=spectral)
     methods = {**models, **attributions, **reference_interpreters(spectral)}
     tables = {}
     for batch_size in (1, 3, 8):
@@ -189,15 +176,15 @@ def test_scores_do_not_depend_on_the_batch_size(data, models, spectral, frozen):
                 )
 
 
-def hear(data, interpreters, spectral, frozen, batch_size, reverse=False):
+def digests_of(data, interpreters, spectral, frozen, batch_size, reverse=False):
     """Hashes of the mixtures, by condition and clip, that each method was given."""
-    heard = {}
+    digests = {}
 
-    def keep(condition, method, batch, result):
-        for clip_id, wav in zip(batch.id, result.wavs, strict=True):
+    def keep(condition, method, decided, explained):
+        for clip_id, wav in zip(decided.clip_ids, explained.wavs, strict=True):
             key = condition, clip_id
             digest = hashlib.sha256(wav.numpy().tobytes()).hexdigest()
-            heard.setdefault(key, set()).add(digest)
+            digests.setdefault(key, set()).add(digest)
             methods.setdefault(key, []).append(method)
 
     methods = {}
@@ -212,24 +199,24 @@ def hear(data, interpreters, spectral, frozen, batch_size, reverse=False):
             make_dataloader(dataset, batch_size=batch_size),
             spectral,
             frozen,
-            on_heard=keep,
+            on_batch=keep,
             progress=False,
         )
     assert all(given == list(interpreters) for given in methods.values())
-    return heard
+    return digests
 
 
-def test_every_method_hears_bit_identical_mixtures(data, models, spectral, frozen):
+def test_every_method_is_given_bit_identical_mixtures(data, models, spectral, frozen):
     """Across methods, orders of methods, clips and conditions, and batch sizes."""
     methods = {"lmac_td": models["lmac_td"], **reference_interpreters(spectral)}
     backwards = dict(reversed(methods.items()))
-    first = hear(data, methods, spectral, frozen, 8)
+    first = digests_of(data, methods, spectral, frozen, 8)
     assert len(first) == 10 * len(CONDITIONS)
     assert all(len(digests) == 1 for digests in first.values())
     # Ten clips in five conditions are fifty mixtures.
     assert len(set().union(*first.values())) == len(first)
-    assert hear(data, backwards, spectral, frozen, 3, reverse=True) == first
-    assert hear(data, {"zeros": methods["zeros"]}, spectral, frozen, 1) == first
+    assert digests_of(data, backwards, spectral, frozen, 3, reverse=True) == first
+    assert digests_of(data, {"zeros": methods["zeros"]}, spectral, frozen, 1) == first
 
 
 def test_the_truth_is_known_where_something_was_mixed_in(data, score, spectral):
@@ -256,38 +243,42 @@ def test_the_oracle_keeps_everything_of_a_clip_alone(score):
 
 
 @pytest.fixture
-def heard(models, spectral, frozen, wavs):
+def explained(models, spectral, frozen, wavs):
     """Batches that LMAC-TD and L-MAC explained."""
-    features, decision = decide(wavs, spectral, frozen)
+    decided = decided_batch(wavs, spectral, frozen)
     with torch.no_grad():
         return {
-            name: explain(wavs, features, decision, models[name], frozen)
+            name: explained_batch(models[name], decided)
             for name in ("lmac_td", "lmac", "lmac_mel")
         }
 
 
-def test_masks_on_the_stft(heard, spectral):
+def test_masks_on_the_stft(explained, spectral):
     """A mask of the STFT itself; otherwise what is left of each bin, at most all."""
-    lmac = heard["lmac"]
-    assert on_the_stft(lmac) is lmac.explanation.mask
+    lmac = explained["lmac"]
+    assert stft_mask(lmac) is lmac.explanation.mask
     for name in ("lmac_td", "lmac_mel"):
-        result = heard[name]
+        result = explained[name]
         left = spectral(result.explanation.interpretation).magnitude
         expected = (left / result.features.magnitude).clamp(max=1)
         loud = result.features.magnitude > 1e-3
-        difference = (on_the_stft(result) - expected)[loud].abs().max()
+        difference = (stft_mask(result) - expected)[loud].abs().max()
         assert difference < 2e-3, name
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("method", ["lmac_td", "lmac"])
-def test_equal_size_as_one_would_do_it_by_hand(heard, spectral, frozen, method):
-    result = heard[method]
+def test_equal_size_as_one_would_do_it_by_hand(
+    explained, spectral, frozen, method, activation
+):
+    frozen.activation = activation
+    result = explained[method]
     ours = at_equal_size(result, spectral)
-    heard_of = spectral(result.explanation.interpretation).magnitude
+    of_sound = spectral(result.explanation.interpretation).magnitude
     magnitude = result.features.magnitude
     for clip in range(len(magnitude)):
-        c = int(result.decision.predicted[clip])
-        rank = heard_of[clip].flatten()
+        c = int(result.decision.target[clip])
+        rank = of_sound[clip].flatten()
         energy = magnitude[clip].double().square().flatten()
         for i, size in enumerate(SIZES):
             kept = ours["p_kept"][clip, i], ours["p_removed"][clip, i]
@@ -296,43 +287,42 @@ def test_equal_size_as_one_would_do_it_by_hand(heard, spectral, frozen, method):
             top = torch.zeros_like(rank)
             top[order[:n]] = 1
             top = top.view_as(magnitude[clip])
-            for p, part in zip(kept, (top, 1 - top), strict=True):
-                logits = frozen(spectral.log_mel((magnitude[clip] * part)[None])).logits
-                expected = logits.softmax(-1)[0, c]
-                torch.testing.assert_close(p, expected, atol=2e-5, rtol=0)
+            for ours_p, part in zip(kept, (top, 1 - top), strict=True):
+                logits = frozen(frozen.mel((magnitude[clip] * part)[None])).logits
+                p = logits.sigmoid() if activation == "sigmoid" else logits.softmax(-1)
+                expected = p[0, c]
+                torch.testing.assert_close(ours_p, expected, atol=2e-5, rtol=0)
 
 
-def test_a_large_mask_cannot_win_by_keeping_everything(heard, spectral, frozen):
+def test_a_large_mask_cannot_win_by_keeping_everything(explained, spectral, frozen):
     """Half of an interpretation is cut as the whole; identity takes the loudest."""
-    result = heard["lmac"]
+    result = explained["lmac"]
     explanation = result.explanation
-    quieter = torch.log1p(explanation.attribution.expm1() / 2)
-    half = replace(result, explanation=replace(explanation, attribution=quieter))
+    quieter = replace(explanation, magnitude=explanation.magnitude / 2)
+    half = replace(result, explanation=quieter)
     for name, p in at_equal_size(result, spectral).items():
         torch.testing.assert_close(
             at_equal_size(half, spectral)[name], p, atol=1e-4, rtol=0
         )
     magnitude = result.features.magnitude
-    loudest = torch.log1p(magnitude)
-    identity = replace(result, explanation=replace(explanation, attribution=loudest))
+    whole = replace(explanation, magnitude=magnitude)
+    identity = replace(result, explanation=whole)
     ours = at_equal_size(identity, spectral)["p_kept"][:, 0]
     for clip, x in enumerate(magnitude):
         energy = x.double().square().flatten().sort(descending=True).values
         n = int((energy.cumsum(0) < SIZES[0] * energy.sum()).sum())
         kept = x * (x.double().square() >= energy[n])
-        p = frozen(spectral.log_mel(kept[None])).probabilities
-        c = result.decision.predicted[clip]
+        p = frozen(frozen.mel(kept[None])).probabilities
+        c = result.decision.target[clip]
         torch.testing.assert_close(ours[clip], p[0, c], atol=1e-5, rtol=0)
 
 
 def test_only_the_oracle_sees_the_sources(models, spectral, frozen, wavs):
-    features, decision = decide(wavs, spectral, frozen)
-    sources = take_apart(0.5 * wavs, 0.5 * wavs, spectral)
+    decided = decided_batch(wavs, spectral, frozen, (0.5 * wavs, 0.5 * wavs))
     interpreters = {**models, **reference_interpreters(spectral)}
     assert [n for n, i in interpreters.items() if i.needs_sources] == ["oracle"]
     for interpreter in interpreters.values():
-        seen = explain(wavs, features, decision, interpreter, frozen, sources)
-        assert seen.sources is sources
+        assert explain(decided, interpreter).sources is decided.sources
 
 
 def test_names_of_rows(models, spectral):
@@ -342,17 +332,16 @@ def test_names_of_rows(models, spectral):
 
 def test_rounding_is_no_increase(spectral, frozen):
     """PROTOCOL decision 10: what differs by float jitter is a tie, not AI 100."""
-    wavs = 0.1 * torch.randn(3, SAMPLE_RATE)
-    features, decision = decide(wavs, spectral, frozen)
+    decided = decided_batch(0.1 * torch.randn(3, SAMPLE_RATE), spectral, frozen)
     identity = reference_interpreters(spectral)["identity"]
-    heard = explain(wavs, features, decision, identity, frozen)
-    jitter = 2e-7 * torch.nn.functional.one_hot(decision.predicted, N_CLASSES)
+    explained = explained_batch(identity, decided)
+    decision = decided.decision
+    jitter = 2e-7 * torch.nn.functional.one_hot(decision.target, N_CLASSES)
     for factor, increase in ((1, 0.0), (1e5, 100.0)):
         louder = (decision.logits.double() + factor * jitter).float()
-        answers = SimpleNamespace(classify=lambda *_, y=louder: (y, y))
+        answered = replace(explained, kept_logits=louder, removed_logits=louder)
         table = FaithfulnessTable()
-        batch = SimpleNamespace(id=["a", "b", "c"], class_index=torch.zeros(3))
-        score_batch(table, "x", "m", batch, replace(heard, classifier=answers))
+        score_batch(table, "x", "m", decided, answered)
         assert table.means("x", "m")["AI"] == increase
 
 

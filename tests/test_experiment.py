@@ -71,7 +71,7 @@ def test_prepare_gives_on_what_the_conditions_need(opened, tmp_path):
     assert data.snr_db["mixtures"] == -2
 
 
-def test_what_training_does_not_hear_stops_no_resuming(opened):
+def test_settings_that_training_does_not_use_do_not_stop_a_resumed_run(opened):
     trained = opened()
     trained.create_output_folder()
     for settings in (
@@ -84,6 +84,26 @@ def test_what_training_does_not_hear_stops_no_resuming(opened):
     with pytest.raises(SettingError, match="wham_snr_db"):
         opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS)
     opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+
+
+def test_a_training_goes_on_with_the_same_mixtures_alone(opened, tiny_recipes):
+    """Whatever the condition is made of, settings or numbers in the recipe."""
+    recipe = tiny_recipes / "lmac_td.yaml"
+    text = recipe.read_text()
+    noise = "!new:lmac_td.data.conditions.in_domain.InDomain {folder: x, snr_db: %d}"
+    trained = None
+    for snr_db in (3, 3, 5):
+        recipe.write_text(
+            f"{text}training_condition: own\nconditions: {{own: {noise % snr_db}}}\n"
+        )
+        if trained is None:
+            trained = opened()
+            trained.create_output_folder()
+        elif snr_db == 3:
+            opened().check_trained_as(RUN_SETTINGS)
+    with pytest.raises(SettingError, match=r"snr_db=3.*snr_db=5.*in the recipe as"):
+        opened().check_trained_as(RUN_SETTINGS)
+    opened().check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
 
 
 def test_the_whole_recipe_is_kept_with_the_results(opened):

@@ -10,6 +10,13 @@ from lmac_td.hparams import compose, compose_text, load_recipe, parse_arguments
 from tests.conftest import ROOT
 
 RECIPES = sorted((ROOT / "hparams").glob("*.yaml"))
+OVERLAYS = sorted((ROOT / "hparams" / "classifiers").glob("*.yaml"))
+# What a recipe gives for each placeholder of an overlay.
+PLACEHOLDERS = {
+    "huggingface": "pretrained_classifier: ast\n",
+    "modules": "network: !new:torch.nn.Identity\nlabels: [dog, rain]\n",
+    "speechbrain": "pretrained_classifier: ecapa\n",
+}
 # What reads a key by name outside the yaml itself.
 READERS = [
     *ROOT.glob("*.py"),
@@ -90,10 +97,27 @@ def test_a_malformed_command_line_is_refused(arguments):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_every_key_is_read_by_something(recipe):
+    assert_read(compose(recipe), recipe)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+@pytest.mark.parametrize("method", ["lmac_td", "lmac", "l2i", "baselines"])
+def test_every_key_of_a_classifiers_overlay_is_read(method, overlay, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        f"extends: [{ROOT}/hparams/{method}.yaml, {overlay}]\n"
+        f"{PLACEHOLDERS[overlay.stem]}"
+    )
+    text = compose_text(recipe)
+    assert "!PLACEHOLDER" not in text
+    assert_read(ruamel.yaml.YAML().load(overlay.read_text()), recipe)
+
+
+def assert_read(keys, recipe):
     """A key is read by a reference in the recipe, or by name in the code."""
     text = compose_text(recipe)
     code = "\n".join(path.read_text() for path in READERS)
-    for key in ruamel.yaml.YAML().load(text):
+    for key in keys:
         if key.startswith("__"):
             continue
         by_reference = re.search(rf"!ref.*<{key}[\]>\[]", text)
@@ -111,4 +135,5 @@ def test_recipes_say_only_what_differs(recipe):
         inherited.update(compose(recipe.parent / base))
     for key, value in own.items():
         if not hasattr(value, "tag"):
-            assert inherited.get(key) != value, f"{recipe.name} repeats {key}: {value}"
+            repeated = key in inherited and inherited[key] == value
+            assert not repeated, f"{recipe.name} repeats {key}: {value}"

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from lmac_td.contracts import Explanation
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import decide, explain, take_apart
-from lmac_td.interpreters.base import Explanation
+from lmac_td.evaluation import analyse_sources, decide
 from lmac_td.interpreters.baselines import Oracle, reference_interpreters
 from lmac_td.metrics import completeness_db, kept_energy_db
+from tests.batches import decided_batch, explained_batch
 from tests.conftest import with_constant_mask
 
 
@@ -24,8 +25,8 @@ def masking(make_lmac_td, make_lmac):
         "lmac_td": make_lmac_td().eval(),
         "lmac": make_lmac(),
         "lmac log1p": make_lmac(mask_domain="log1p"),
-        "lmac audio": make_lmac(heard="audio"),
-        "lmac log1p audio": make_lmac(mask_domain="log1p", heard="audio"),
+        "lmac audio": make_lmac(classifier_input="audio"),
+        "lmac log1p audio": make_lmac(mask_domain="log1p", classifier_input="audio"),
         "lmac mel": make_lmac("mel"),
         "lmac mel log1p": make_lmac("mel", mask_domain="log1p"),
     }
@@ -38,22 +39,23 @@ def interpreters(masking, spectral):
 
 def explained(interpreter, wavs, features, decision):
     """The Explanation of mixtures whose target is what is above zero."""
-    positive, negative = wavs.clamp(min=0), wavs.clamp(max=0)
-    sources = take_apart(positive, negative, interpreter.features)
-    return explain(wavs, features, decision, interpreter, None, sources).explanation
+    given = {}
+    if interpreter.needs_sources:
+        positive, negative = wavs.clamp(min=0), wavs.clamp(max=0)
+        given["sources"] = analyse_sources(positive, negative, interpreter.features)
+    return interpreter(wavs, features, decision, **given)
 
 
 def literal_lmac_td(model, wavs, features, decision):
     """Eq. 2-5, one line an equation, one clip at a time."""
     kept, removed = [], []
     for clip in range(len(wavs)):
-        reps = [rep[clip : clip + 1] for rep in decision.representations]
+        reps = [rep.values[clip : clip + 1] for rep in decision.representations]
         h_e = model.filterbank.encode(wavs[clip : clip + 1])
         h_d = model.unet(
             reps,
-            n_stft_frames=features.log_mel.shape[1],
+            n_samples=wavs.shape[1],
             n_frames=h_e.shape[2],
-            samples_per_stft_frame=186,
             samples_per_frame=4,
         )
         m = model.masknet(model.alpha * h_d + (1 - model.alpha) * h_e)
@@ -71,25 +73,25 @@ def test_lmac_td_equals_its_literal_twin(decided, make_lmac_td, alpha):
     torch.testing.assert_close(explanation.residual, removed, atol=1e-5, rtol=1e-4)
 
 
-def test_every_interpreter_keeps_the_contract(decided, spectral, interpreters):
-    wavs, features, _ = decided
+def test_every_interpreter_keeps_the_contract(decided, spectral, frozen, interpreters):
+    wavs, features, decision = decided
     for name, interpreter in interpreters.items():
         explanation = explained(interpreter, *decided)
         assert isinstance(explanation, Explanation), name
         assert explanation.interpretation.shape == wavs.shape, name
         assert explanation.residual.shape == wavs.shape, name
-        assert explanation.heard_in.shape == features.log_mel.shape, name
-        assert explanation.heard_out.shape == features.log_mel.shape, name
+        assert explanation.kept_input.shape == decision.inputs.shape, name
+        assert explanation.removed_input.shape == decision.inputs.shape, name
         assert explanation.attribution.shape == features.magnitude.shape, name
         assert (explanation.attribution >= 0).all(), name
         assert (explanation.mask >= 0).all(), name
         assert (explanation.mask <= 1).all(), name
-        if interpreter.heard == "audio":
-            # What the classifier hears is what a person hears.
-            heard = spectral(explanation.interpretation).log_mel
-            torch.testing.assert_close(explanation.heard_in, heard)
-            heard = spectral(explanation.residual).log_mel
-            torch.testing.assert_close(explanation.heard_out, heard)
+        if interpreter.classifier_input == "audio":
+            # The classifier is given what a person listens to.
+            kept = frozen.inputs_of(explanation.interpretation)
+            torch.testing.assert_close(explanation.kept_input, kept)
+            removed = frozen.inputs_of(explanation.residual)
+            torch.testing.assert_close(explanation.removed_input, removed)
         attribution = torch.log1p(spectral.stft(explanation.interpretation).abs())
         torch.testing.assert_close(explanation.attribution, attribution)
 
@@ -116,7 +118,7 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
         for clip in range(len(wavs)):
             alone = wavs[clip : clip + 1]
             single = explained(interpreter, alone, *decide(alone, spectral, frozen))
-            for field in ("interpretation", "residual", "heard_in", "mask"):
+            for field in ("interpretation", "residual", "kept_input", "mask"):
                 torch.testing.assert_close(
                     getattr(single, field)[0],
                     getattr(batch, field)[clip],
@@ -130,18 +132,18 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
     ("value", "row"), [(1.0, "identity"), (0.0, "zeros"), (0.5, "half gain")]
 )
 def test_constant_masks_give_the_rows_that_explain_nothing(
-    decided, frozen, masking, interpreters, value, row
+    wavs, spectral, frozen, masking, interpreters, value, row
 ):
-    wavs, features, decision = decided
-    theirs = explain(wavs, features, decision, interpreters[row], frozen)
+    decided = decided_batch(wavs, spectral, frozen)
+    theirs = explained_batch(interpreters[row], decided)
     for name, interpreter in masking.items():
         if row == "half gain" and "log1p" in name:
             continue
         model = with_constant_mask(interpreter, value)
-        ours = explain(wavs, features, decision, model, frozen)
+        ours = explained_batch(model, decided)
         for p, q in (
-            (ours.logits_in, theirs.logits_in),
-            (ours.logits_out, theirs.logits_out),
+            (ours.kept_logits, theirs.kept_logits),
+            (ours.removed_logits, theirs.removed_logits),
         ):
             # PROTOCOL's tie: probabilities that differ by no more than 1e-6.
             assert (p.softmax(-1) - q.softmax(-1)).abs().max() <= 1e-6, name
@@ -174,7 +176,7 @@ def test_silence_is_explained_by_silence(spectral, frozen, interpreters):
     decided = wavs, *decide(wavs, spectral, frozen)
     for name, interpreter in interpreters.items():
         explanation = explained(interpreter, *decided)
-        for field in ("interpretation", "residual", "heard_in", "attribution"):
+        for field in ("interpretation", "residual", "kept_input", "attribution"):
             assert not getattr(explanation, field).any(), (name, field)
         explanation.mask.sum().backward() if explanation.mask.requires_grad else None
         assert explanation.mask.isfinite().all(), name
@@ -188,8 +190,10 @@ def test_a_clip_shorter_than_one_window_is_explained(spectral, frozen, interpret
     for name, interpreter in interpreters.items():
         explanation = explained(interpreter, wavs, features, decision)
         assert explanation.interpretation.shape == wavs.shape, name
-        assert explanation.heard_in.shape == features.log_mel.shape, name
-        for logits in frozen.classify(explanation.heard_in, explanation.heard_out):
+        assert explanation.kept_input.shape == decision.inputs.shape, name
+        for logits in frozen.classify(
+            explanation.kept_input, explanation.removed_input
+        ):
             assert logits.isfinite().all(), name
         if "log1p" not in name:
             sum_of_both = explanation.interpretation + explanation.residual
@@ -223,11 +227,11 @@ def test_the_oracle_is_the_ideal_ratio_mask_of_the_sources(decided, spectral):
 def test_the_oracle_keeps_all_of_a_clean_clip_and_nothing_of_noise(decided, spectral):
     wavs, features, decision = decided
     oracle, silence = Oracle(spectral), torch.zeros_like(wavs)
-    sources = take_apart(wavs, silence, spectral)
+    sources = analyse_sources(wavs, silence, spectral)
     explanation = oracle(wavs, features, decision, sources=sources)
     assert torch.equal(explanation.interpretation, wavs)
-    assert torch.equal(explanation.heard_in, features.log_mel)
-    sources = take_apart(silence, wavs, spectral)
+    assert torch.equal(explanation.kept_input, decision.inputs)
+    sources = analyse_sources(silence, wavs, spectral)
     explanation = oracle(wavs, features, decision, sources=sources)
     assert not explanation.interpretation.any()
 
@@ -238,7 +242,7 @@ def test_only_the_oracle_is_shown_the_sources(spectral):
     assert list(reference_interpreters(spectral))[-1] == "oracle"
 
 
-def test_alpha_0_does_not_run_the_unet_and_alpha_1_hears_only_the_classifier(
+def test_alpha_0_does_not_run_the_unet_and_alpha_1_uses_only_the_classifier(
     decided, make_lmac_td
 ):
     model = make_lmac_td(alpha=0)

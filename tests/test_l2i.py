@@ -14,10 +14,10 @@ from speechbrain.utils.epoch_loop import EpochCounter
 
 from lmac_td.brain import InterpreterBrain
 from lmac_td.checkpoints import WholeCheckpointer
+from lmac_td.contracts import Explanation
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import as_audio, decide, evaluate, explain
-from lmac_td.interpreters.base import Explanation
+from lmac_td.evaluation import as_audio, decide, evaluate
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I, soft_mask
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
@@ -25,6 +25,8 @@ from lmac_td.nn.psi import Psi, Theta
 from lmac_td.nn.sparse_nmf import sparse_nmf
 from lmac_td.objectives import L2ILoss
 from lmac_td.report.samples import save_samples
+from lmac_td.targets import TargetChoice
+from tests.batches import decided_batch, explained_batch
 from tests.conftest import N_CLASSES, SAMPLE_RATE
 
 K = 6
@@ -35,13 +37,13 @@ def random_dictionary(n_components=K):
     return w / w.norm(dim=0)
 
 
-def build_l2i(spectral, dictionary=None, pooling="att", **settings):
+def build_l2i(spectral, classifier, dictionary=None, pooling="att", **settings):
     """A very narrow L2I for the ``frozen`` classifier."""
     w = random_dictionary() if dictionary is None else dictionary
-    psi = Psi((8, 8, 8), 80, n_components=w.shape[1], width=8)
+    psi = Psi(classifier.geometry, spectral.hop_samples, w.shape[1], width=8)
     theta = Theta(w.shape[1], N_CLASSES, pooling)
     with torch.no_grad():  # so that something sounds, and speaks for every class
-        for skip in psi.skips:  # what the untrained classifier hears is faint
+        for skip in psi.skips:  # untrained representations are faint
             skip.weight *= 100
         psi.out.bias += 0.1
         theta.linear.weight[:, ::2].abs_()
@@ -49,16 +51,21 @@ def build_l2i(spectral, dictionary=None, pooling="att", **settings):
 
 
 @pytest.fixture
-def make_l2i(spectral):
+def make_l2i(spectral, frozen):
     def make(**settings):
-        return build_l2i(spectral, **settings)
+        return build_l2i(spectral, frozen, **settings)
 
     return make
 
 
 @pytest.fixture
-def decided(wavs, spectral, frozen):
-    return wavs, *decide(wavs, spectral, frozen)
+def batch(wavs, spectral, frozen):
+    return decided_batch(wavs, spectral, frozen)
+
+
+@pytest.fixture
+def decided(batch):
+    return batch.wavs, batch.features, batch.decision
 
 
 def select(model, everything):
@@ -112,19 +119,20 @@ def test_equals_its_literal_twin(
     wavs, spectral, frozen, make_l2i, mask_domain, pooling
 ):
     wavs = wavs[:2, :6000]
-    features, decision = decide(wavs, spectral, frozen)
+    batch = decided_batch(wavs, spectral, frozen)
+    features, decision = batch.features, batch.decision
     model = make_l2i(
         pooling=pooling, mask_domain=mask_domain, relevance_threshold=0.1,
         export_components=True,
     )  # fmt: skip
-    heard = explain(wavs, features, decision, model, frozen)
-    explanation = heard.explanation
+    explained = explained_batch(model, batch)
+    explanation = explained.explanation
     assert 0 < explanation.selected.float().mean() < 1
     for clip in range(len(wavs)):
         h, w = explanation.activations[clip], model.dictionary
         torch.testing.assert_close(explanation.reconstruction[clip], (w @ h).T)
         z = model.theta.pool(h[None])[0].tolist()
-        c = int(decision.predicted[clip])
+        c = int(decision.target[clip])
         relevance = literal_relevance(z, model.theta.linear.weight.tolist(), c)
         assert explanation.relevance[clip].tolist() == pytest.approx(
             relevance, abs=1e-6
@@ -141,7 +149,7 @@ def test_equals_its_literal_twin(
         by_relevance = sorted(
             zip(chosen, x_k, strict=True), key=lambda kx: -relevance[kx[0]]
         )
-        parts = model.parts(heard, clip)
+        parts = model.parts(explained, clip)
         assert list(parts) == [
             f"component_{k:03d}_r{relevance[k]:.2f}" for k, _ in by_relevance
         ]
@@ -161,7 +169,7 @@ def test_what_is_removed_is_x_less_what_is_selected(decided, spectral, make_l2i)
     torch.testing.assert_close(explanation.residual, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_keeps_the_contract(decided, spectral, make_l2i):
+def test_keeps_the_contract(decided, spectral, frozen, make_l2i):
     wavs, features, _ = decided
     for settings in ({}, {"pooling": "max"}, {"mask_domain": "magnitude"}):
         explanation = make_l2i(**settings)(*decided)
@@ -173,29 +181,29 @@ def test_keeps_the_contract(decided, spectral, make_l2i):
         assert explanation.mask.max() <= 1
         assert explanation.mask.std() > 1e-3
         assert (explanation.activations >= 0).all()
-        heard = spectral(explanation.interpretation)
-        torch.testing.assert_close(explanation.heard_in, heard.log_mel)
-        torch.testing.assert_close(
-            explanation.attribution, torch.log1p(heard.magnitude)
-        )
-        heard = spectral(explanation.residual)
-        torch.testing.assert_close(explanation.heard_out, heard.log_mel)
+        kept = frozen.inputs_of(explanation.interpretation)
+        torch.testing.assert_close(explanation.kept_input, kept)
+        magnitude = spectral(explanation.interpretation).magnitude
+        torch.testing.assert_close(explanation.attribution, torch.log1p(magnitude))
+        removed = frozen.inputs_of(explanation.residual)
+        torch.testing.assert_close(explanation.removed_input, removed)
         if "mask_domain" in settings:
             both = explanation.interpretation + explanation.residual
             torch.testing.assert_close(both, wavs, atol=1e-5, rtol=0)
 
 
-def test_heard_as_spectrogram(decided, spectral, frozen, make_l2i):
-    features = decided[1]
-    model = make_l2i(heard="spectrogram")
-    heard = explain(*decided, model, frozen)
-    magnitude = (heard.explanation.mask * features.magnitude.log1p()).expm1()
+def test_the_classifier_may_be_given_spectrograms(batch, spectral, frozen, make_l2i):
+    model = make_l2i(classifier_input="spectrogram")
+    explained = explained_batch(model, batch)
+    explanation, features = explained.explanation, batch.features
+    magnitude = (explanation.mask * features.magnitude.log1p()).expm1()
     torch.testing.assert_close(
-        heard.explanation.heard_in, spectral.log_mel(magnitude), atol=1e-5, rtol=1e-4
+        explanation.kept_input, frozen.mel(magnitude), atol=1e-5, rtol=1e-4
     )
-    sounds = as_audio(heard, spectral).explanation
-    model.heard = "audio"
-    torch.testing.assert_close(sounds.heard_in, model(*decided).heard_in)
+    sounds = as_audio(explained, spectral).explanation
+    model.classifier_input = "audio"
+    expected = model(batch.wavs, features, batch.decision).kept_input
+    torch.testing.assert_close(sounds.kept_input, expected)
 
 
 def test_a_clip_alone_gives_what_it_gives_in_a_batch(
@@ -252,13 +260,14 @@ def score(data_settings, spectral, frozen):
     return run
 
 
-@pytest.mark.parametrize("heard", ["audio", "spectrogram"])
+@pytest.mark.parametrize("classifier_input", ["audio", "spectrogram"])
 @pytest.mark.parametrize("mask_domain", ["log1p", "magnitude"])
 @pytest.mark.parametrize(("everything", "row"), [(True, "identity"), (False, "zeros")])
 def test_all_and_no_patterns_give_the_rows_that_explain_nothing(
-    score, make_l2i, mask_domain, heard, everything, row
+    score, make_l2i, mask_domain, classifier_input, everything, row
 ):
-    table = score(select(make_l2i(mask_domain=mask_domain, heard=heard), everything))
+    model = make_l2i(mask_domain=mask_domain, classifier_input=classifier_input)
+    table = score(select(model, everything))
     for condition in ("clean", "in_domain"):
         ours = table.means(condition, "l2i")
         for metric, expected in table.means(condition, row).items():
@@ -284,41 +293,43 @@ def test_threshold_minus_1_takes_all_that_speak_for_the_class(decided, make_l2i)
 
 def test_silence_is_explained_by_silence(spectral, frozen, make_l2i):
     wavs = torch.zeros(2, SAMPLE_RATE)
-    heard = explain(wavs, *decide(wavs, spectral, frozen), make_l2i(), frozen)
-    assert not heard.explanation.interpretation.any()
-    assert not heard.explanation.residual.any()
-    assert not heard.explanation.attribution.any()
-    terms = L2ILoss()(heard, None)
+    explained = explained_batch(make_l2i(), decided_batch(wavs, spectral, frozen))
+    assert not explained.explanation.interpretation.any()
+    assert not explained.explanation.residual.any()
+    assert not explained.explanation.attribution.any()
+    terms = L2ILoss()(explained, None)
     terms.loss.mean().backward()
-    for name, value in vars(heard.explanation).items():
+    for name, value in vars(explained.explanation).items():
         assert value.isfinite().all(), name
 
 
-def test_activations_that_are_all_zero_are_relevant_to_nothing(
-    decided, frozen, make_l2i
-):
+def test_activations_that_are_all_zero_are_relevant_to_nothing(batch, make_l2i):
     model = make_l2i(export_components=True)
     torch.nn.init.constant_(model.psi.out.weight, 0.0)
     torch.nn.init.constant_(model.psi.out.bias, -1.0)
-    heard = explain(*decided, model, frozen)
-    assert not heard.explanation.relevance.any()
-    assert not heard.explanation.selected.any()
-    assert not heard.explanation.interpretation.any()
-    assert model.parts(heard, 0) == {}
+    explained = explained_batch(model, batch)
+    assert not explained.explanation.relevance.any()
+    assert not explained.explanation.selected.any()
+    assert not explained.explanation.interpretation.any()
+    assert model.parts(explained, 0) == {}
 
 
 @pytest.mark.parametrize("n_samples", [300, 5000])
 def test_a_short_clip_is_explained(spectral, frozen, make_l2i, n_samples):
     """300 samples are less than a window, 5000 give fewer frames than CNN14 pools."""
     wavs = 0.1 * torch.randn(2, n_samples)
-    features, decision = decide(wavs, spectral, frozen)
+    batch = decided_batch(wavs, spectral, frozen)
     model = make_l2i(export_components=True, relevance_threshold=0)
-    heard = explain(wavs, features, decision, model, frozen)
-    assert heard.explanation.interpretation.shape == wavs.shape
-    assert heard.explanation.activations.shape == (2, K, features.log_mel.shape[1])
-    assert heard.logits_in.isfinite().all()
-    assert L2ILoss()(heard, None).loss.isfinite().all()
-    for sound in model.parts(heard, 0).values():
+    explained = explained_batch(model, batch)
+    assert explained.explanation.interpretation.shape == wavs.shape
+    assert explained.explanation.activations.shape == (
+        2,
+        K,
+        batch.features.magnitude.shape[1],
+    )
+    assert explained.kept_logits.isfinite().all()
+    assert L2ILoss()(explained, None).loss.isfinite().all()
+    for sound in model.parts(explained, 0).values():
         assert sound.shape == (n_samples,)
 
 
@@ -329,49 +340,46 @@ def test_a_sound_that_the_dictionary_never_saw(spectral, frozen, make_l2i):
     frames = torch.log1p(spectral(low).magnitude).flatten(0, 1).T
     w, _, _ = sparse_nmf(frames, 3, sparsity=0.1, n_iterations=30, seed=0)
     high = 0.5 * torch.sin(2 * math.pi * 5000 * seconds)[None]
-    features, decision = decide(high, spectral, frozen)
-    heard = explain(high, features, decision, make_l2i(dictionary=w), frozen)
-    for name, value in vars(heard.explanation).items():
+    batch = decided_batch(high, spectral, frozen)
+    explained = explained_batch(make_l2i(dictionary=w), batch)
+    for name, value in vars(explained.explanation).items():
         assert value.isfinite().all(), name
-    assert heard.explanation.mask.min() >= 0
-    assert heard.explanation.mask.max() <= 1
-    assert heard.logits_in.isfinite().all()
-    assert L2ILoss()(heard, None).loss.isfinite().all()
+    assert explained.explanation.mask.min() >= 0
+    assert explained.explanation.mask.max() <= 1
+    assert explained.kept_logits.isfinite().all()
+    assert L2ILoss()(explained, None).loss.isfinite().all()
 
 
-def test_parts_add_up_to_the_interpretation(decided, frozen, make_l2i):
+def test_parts_add_up_to_the_interpretation(batch, make_l2i):
     settings = {"mask_domain": "magnitude", "relevance_threshold": 0}
     model = make_l2i(export_components=True, **settings)
-    heard = explain(*decided, model, frozen)
+    explained = explained_batch(model, batch)
     several = 0
     for clip in range(4):
-        parts = model.parts(heard, clip)
-        assert len(parts) == heard.explanation.selected[clip].sum()
+        parts = model.parts(explained, clip)
+        assert len(parts) == explained.explanation.selected[clip].sum()
         several += len(parts) > 1
         if parts:
             torch.testing.assert_close(
                 sum(parts.values()),
-                heard.explanation.interpretation[clip],
+                explained.explanation.interpretation[clip],
                 atol=1e-5,
                 rtol=0,
             )
     assert several
-    assert make_l2i(**settings).parts(heard, 0) == {}
+    assert make_l2i(**settings).parts(explained, 0) == {}
 
 
-def test_parts_are_saved_beside_the_interpretation(
-    decided, spectral, frozen, make_l2i, tmp_path
-):
+def test_parts_are_saved_beside_the_interpretation(batch, spectral, make_l2i, tmp_path):
     model = make_l2i(export_components=True)
-    heard = explain(*decided, model, frozen)
-    batch = SimpleNamespace(id=["a", "b", "c", "d"], class_index=[0, 1, 2, 3])
+    explained = explained_batch(model, batch)
     names = [str(n) for n in range(N_CLASSES)]
-    save = (tmp_path, batch, heard, spectral, names, {"b"})
+    save = (tmp_path, batch, explained, spectral, names, {"b"})
     save_samples(*save)
     without = {path.name for path in tmp_path.iterdir()}
     assert without == {"b.png", "b_input.wav", "b_interpretation.wav", "b_residual.wav"}
     save_samples(*save, parts=model.parts)
-    parts = model.parts(heard, 1)
+    parts = model.parts(explained, 1)
     assert parts
     written = {path.name for path in tmp_path.iterdir()} - without
     assert written == {f"b_{name}.wav" for name in parts}
@@ -381,11 +389,11 @@ def test_parts_are_saved_beside_the_interpretation(
         torch.testing.assert_close(torch.from_numpy(wav), sound, atol=1e-4, rtol=0)
 
 
-def test_gradients_reach_psi_and_theta_and_nothing_else(decided, frozen, make_l2i):
+def test_gradients_reach_psi_and_theta_and_nothing_else(batch, frozen, make_l2i):
     for pooling in ("att", "max"):
         model = make_l2i(pooling=pooling)
-        heard = explain(*decided, model, frozen)
-        L2ILoss()(heard, None).loss.mean().backward()
+        explained = explained_batch(model, batch)
+        L2ILoss()(explained, None).loss.mean().backward()
         for name, parameter in model.named_parameters():
             assert name.startswith(("psi.", "theta.")), name
             assert parameter.grad.abs().sum() > 0, name
@@ -417,6 +425,7 @@ def test_training_changes_psi_and_theta_alone(
         opt_class=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
         hparams={
             "objective": L2ILoss(),
+            "targets": TargetChoice(),
             "lr_annealing": annealing,
             "train_logger": SimpleNamespace(log_stats=lambda *line: lines.append(line)),
             "interpret_period": 0,
@@ -463,14 +472,14 @@ def test_a_threshold_that_selects_nothing_is_refused(make_l2i, value):
 def test_other_settings_are_refused(make_l2i):
     with pytest.raises(SettingError, match="--mask_domain log1p or magnitude"):
         make_l2i(mask_domain="power")
-    with pytest.raises(SettingError, match="--heard audio or spectrogram"):
-        make_l2i(heard="both")
+    with pytest.raises(SettingError, match="--classifier_input audio or spectrogram"):
+        make_l2i(classifier_input="both")
     with pytest.raises(SettingError, match="nmf_dictionary has patterns of 257 bins"):
         make_l2i(dictionary=torch.rand(257, K))
 
 
 def test_an_explanation_is_replaced_as_any_other(decided, make_l2i):
     explanation = make_l2i()(*decided)
-    other = dataclasses.replace(explanation, heard_in=explanation.heard_out)
+    other = dataclasses.replace(explanation, kept_input=explanation.removed_input)
     assert type(other) is type(explanation)
     assert other.relevance is explanation.relevance

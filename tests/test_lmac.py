@@ -7,17 +7,25 @@ import pytest
 import torch
 from speechbrain.lobes.models.Cnn14 import CNN14PSI, CNN14PSI_stft
 
+from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import decide
-from lmac_td.features import SpectralFeatures
+from lmac_td.features import LogMel, SpectralFeatures
 from lmac_td.interpreters.lmac import LMAC
-from lmac_td.nn.unet import build_mask_unet
+from lmac_td.nn.decoders import build_mask_unet
 
 
 @pytest.fixture
 def decided(wavs, spectral, frozen):
     wavs = wavs[:2, :6000]
     return wavs, *decide(wavs, spectral, frozen)
+
+
+def build_for_cnn14(geometry, domain, emb_dim, channels, n_mels=80, n_fft=1024):
+    """L-MAC's decoder for a CNN14 of these widths."""
+    features = SpectralFeatures(16000, n_fft, 23.2199, 11.6099)
+    classifier = Cnn14Classifier(features, n_mels, channels, emb_dim, n_classes=10)
+    return build_mask_unet(geometry, domain, classifier, features, None)
 
 
 def literal_masked(stft, mask, domain):
@@ -36,57 +44,61 @@ def literal_masked(stft, mask, domain):
     return torch.tensor(out, dtype=torch.complex64)
 
 
-def literal_log_mel(magnitude, spectral):
+def literal_log_mel(magnitude, mel_matrix):
     """log(1 + sum_f mel_bf |X|_f)."""
-    return (1 + magnitude @ spectral.mel_matrix).log()
+    return (1 + magnitude @ mel_matrix).log()
 
 
 @pytest.mark.parametrize("mask_domain", ["magnitude", "log1p"])
-def test_stft_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_domain):
+def test_stft_mask_equals_its_literal_twin(
+    decided, spectral, frozen, make_lmac, mask_domain
+):
     wavs, features, _ = decided
     explanation = make_lmac(mask_domain=mask_domain)(*decided)
     assert explanation.mask.std() > 1e-3  # no constant mask
     for clip in range(len(wavs)):
         mask = explanation.mask[clip].detach()
-        for m, sound, heard in (
-            (mask, explanation.interpretation, explanation.heard_in),
-            (1 - mask, explanation.residual, explanation.heard_out),
+        for m, sound, given in (
+            (mask, explanation.interpretation, explanation.kept_input),
+            (1 - mask, explanation.residual, explanation.removed_input),
         ):
             stft = literal_masked(features.stft[clip], m, mask_domain)
             expected = spectral.istft(stft[None], wavs.shape[1])[0]
             torch.testing.assert_close(sound[clip], expected, atol=1e-5, rtol=1e-4)
-            expected = literal_log_mel(stft.abs(), spectral)
-            torch.testing.assert_close(heard[clip], expected, atol=1e-5, rtol=1e-4)
+            expected = literal_log_mel(stft.abs(), frozen.mel.matrix)
+            torch.testing.assert_close(given[clip], expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("mask_domain", ["magnitude", "log1p"])
-def test_mel_mask_equals_its_literal_twin(decided, spectral, make_lmac, mask_domain):
-    _, features, _ = decided
+def test_mel_mask_equals_its_literal_twin(decided, frozen, make_lmac, mask_domain):
+    _, features, decision = decided
     explanation = make_lmac("mel", mask_domain=mask_domain)(*decided)
-    assert explanation.mask.shape == features.log_mel.shape
-    mel = features.magnitude @ spectral.mel_matrix
-    for m, heard in (
-        (explanation.mask, explanation.heard_in),
-        (1 - explanation.mask, explanation.heard_out),
+    assert explanation.mask.shape == decision.inputs.shape
+    mel = features.magnitude @ frozen.mel.matrix
+    for m, given in (
+        (explanation.mask, explanation.kept_input),
+        (1 - explanation.mask, explanation.removed_input),
     ):
         if mask_domain == "magnitude":
             expected = (1 + m * mel).log()
         else:
             expected = m * (1 + mel).log()
-        torch.testing.assert_close(heard, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_mel_mask_is_heard_on_the_bins_of_its_bands(decided, spectral, make_lmac):
-    """Its stand-in sound: a bin is masked by the mean of the bands that hear it."""
+def test_a_mel_mask_sounds_on_the_bins_of_its_bands(
+    decided, spectral, frozen, make_lmac
+):
+    """Its stand-in sound: a bin is masked by the mean of the bands that cover it."""
     wavs, features, _ = decided
     explanation = make_lmac("mel")(*decided)
-    mel, bins = spectral.mel_matrix, 513
+    mel, bins = frozen.mel.matrix, 513
     gain = torch.zeros_like(features.magnitude)
-    heard = [f for f in range(bins) if mel[f].sum() > 0]
-    for f in heard:
+    covered = [f for f in range(bins) if mel[f].sum() > 0]
+    for f in covered:
         gain[..., f] = explanation.mask @ mel[f] / mel[f].sum()
-    for f in set(range(bins)) - set(heard):
-        nearest = min(heard, key=lambda g, f=f: abs(f - g))
+    for f in set(range(bins)) - set(covered):
+        nearest = min(covered, key=lambda g, f=f: abs(f - g))
         gain[..., f] = gain[..., nearest]
     expected = spectral.istft(gain * features.stft, wavs.shape[1])
     torch.testing.assert_close(
@@ -96,36 +108,36 @@ def test_a_mel_mask_is_heard_on_the_bins_of_its_bands(decided, spectral, make_lm
     assert not make_lmac().remark
 
 
-@pytest.mark.parametrize("heard", ["spectrogram", "audio"])
+@pytest.mark.parametrize("classifier_input", ["spectrogram", "audio"])
 def test_a_mask_next_to_zero_has_a_finite_gradient(
-    decided, spectral, frozen, make_lmac, heard
+    decided, spectral, frozen, make_lmac, classifier_input
 ):
     """A training was lost to it: M X below float32's normal numbers."""
     wavs = 1e-5 * decided[0]
-    features, _ = decide(wavs, spectral, frozen)
-    model = make_lmac(heard=heard)
+    features, decision = decide(wavs, spectral, frozen)
+    model = make_lmac(classifier_input=classifier_input)
     logits = torch.full_like(features.magnitude, -86.0).requires_grad_()  # M = 4e-38
-    explanation = model.explain_mask(logits.sigmoid(), wavs, features)
-    heard_sum = explanation.heard_in.sum() + explanation.attribution.sum()
-    heard_sum.backward()
+    explanation = model.explain_mask(logits.sigmoid(), wavs, features, decision)
+    (explanation.kept_input.sum() + explanation.attribution.sum()).backward()
     assert logits.grad.isfinite().all()
 
 
-def test_bins_take_their_gain_from_the_bands_that_hear_them():
+def test_bins_take_their_gain_from_the_bands_that_cover_them():
     for n_mels in (32, 80, 200):  # 200: gaps, and filters that meet no bin
-        bands = SpectralFeatures(16000, 1024, 23.2, 11.6, n_mels).bands_of_bins
+        bands = LogMel(16000, 1024, n_mels).bands_of_bins
         assert bands.shape == (n_mels, 513)
         assert bands.isfinite().all()
         assert (bands >= 0).all()
         torch.testing.assert_close(bands.sum(dim=0), torch.ones(513))
 
 
-def test_the_decoder_does_not_hear_how_strong_a_representation_is():
-    unet = build_mask_unet("aligned", "stft", 8, (2, 4, 4, 8, 8), 80, 1024, (4,) * 4)
+def test_the_decoder_does_not_depend_on_how_strong_a_representation_is(
+    spectral, frozen
+):
+    unet = build_mask_unet("aligned", "stft", frozen, spectral, (4,) * 4)
     reps = [torch.rand(2, c, 100 // p, 80 // p)
             for c, p in ((8, 32), (8, 32), (8, 16), (4, 8))]  # fmt: skip
-    sizes = {"n_stft_frames": 100, "n_frames": 100, "samples_per_stft_frame": 186,
-             "samples_per_frame": 186}  # fmt: skip
+    sizes = {"n_samples": 99 * 186, "n_frames": 100, "samples_per_frame": 186}
     expected = unet(reps, **sizes)
     louder = unet([10 * rep for rep in reps], **sizes)
     torch.testing.assert_close(louder, expected, atol=1e-3, rtol=1e-3)
@@ -144,7 +156,7 @@ def test_the_mask_comes_from_the_representations_alone(decided, make_lmac):
 )
 def test_published_decoder_takes_speechbrains_weights(domain, theirs):
     theirs = theirs(32)
-    ours = build_mask_unet("published", domain, 32, (1, 2, 4, 8, 16), 80, 1024, None)
+    ours = build_for_cnn14("published", domain, 32, (1, 2, 4, 8, 16))
     ours.load_state_dict(theirs.state_dict(), strict=True)
     reps = [
         torch.rand(2, 32 // d, 431 // p, 80 // p)
@@ -159,13 +171,11 @@ def test_published_decoder_takes_speechbrains_weights(domain, theirs):
     torch.testing.assert_close(out[..., n_frames:], out[..., 424:425].expand(-1, -1, 6))
 
 
-def test_published_decoder_explains(decided, spectral, frozen, wavs):
-    decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
-    reps = [torch.rand(1, 8 // d, 431 // p, 80 // p)
-            for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]  # fmt: skip
+def test_published_decoder_explains(spectral):
+    classifier = Cnn14Classifier(spectral, 80, (1, 1, 1, 2, 4), 8, n_classes=10)
+    decoder = build_mask_unet("published", "stft", classifier, spectral, None)
     wav = 0.1 * torch.randn(1, 80000)
-    features, decision = decide(wav, spectral, frozen)
-    decision.representations = reps
+    features, decision = decide(wav, spectral, classifier.freeze())
     explanation = LMAC(spectral, decoder)(wav, features, decision)
     assert explanation.mask.shape == features.magnitude.shape
 
@@ -175,8 +185,11 @@ def test_published_decoder_explains(decided, spectral, frozen, wavs):
     [
         ({"domain": "stfd"}, "--domain stft or mel"),
         ({"mask_domain": "power"}, "--mask_domain magnitude or log1p"),
-        ({"heard": "both"}, "--heard spectrogram or audio"),
-        ({"domain": "mel", "heard": "audio"}, "--heard spectrogram"),
+        ({"classifier_input": "both"}, "--classifier_input spectrogram or audio"),
+        (
+            {"domain": "mel", "classifier_input": "audio"},
+            "--classifier_input spectrogram",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_named(spectral, settings, words):
@@ -187,16 +200,16 @@ def test_settings_that_cannot_work_are_named(spectral, settings, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("wide", "stft", 32, (1, 2, 4, 8, 16), 80, 1024, None), "--geometry"),
-        (("published", "both", 32, (1, 2, 4, 8, 16), 80, 1024, None), "--domain"),
-        (("published", "stft", 32, (1, 2, 4, 8, 8), 80, 1024, None), "halve"),
-        (("published", "stft", 32, (1, 2, 4, 8, 16), 64, 1024, None), "n_mels 64"),
-        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512, None), "n_fft 512"),
+        (("wide", "stft", 32, (1, 2, 4, 8, 16)), "--geometry"),
+        (("published", "both", 32, (1, 2, 4, 8, 16)), "--domain"),
+        (("published", "stft", 32, (1, 2, 4, 8, 8)), "halve"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 64), "n_mels 64"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512), "n_fft 512"),
     ],
 )
 def test_decoders_that_cannot_be_built_are_named(arguments, words):
     with pytest.raises(SettingError, match=words):
-        build_mask_unet(*arguments)
+        build_for_cnn14(*arguments)
 
 
 def test_published_decoder_says_so_when_something_else_fails(monkeypatch):
@@ -204,13 +217,13 @@ def test_published_decoder_says_so_when_something_else_fails(monkeypatch):
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(CNN14PSI_stft, "forward", out_of_memory)
-    decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
+    decoder = build_for_cnn14("published", "stft", 8, (1, 1, 1, 2, 4))
     with pytest.raises(RuntimeError, match="out of memory"):
         decoder([], n_frames=40)
 
 
 def test_published_decoder_refuses_a_length_it_was_not_made_for():
-    decoder = build_mask_unet("published", "stft", 8, (1, 1, 1, 2, 4), 80, 1024, None)
+    decoder = build_for_cnn14("published", "stft", 8, (1, 1, 1, 2, 4))
     reps = [torch.rand(1, 8 // d, max(1, 48 // p), 80 // p)
             for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]  # fmt: skip
     with pytest.raises(SettingError, match="geometry: aligned"):

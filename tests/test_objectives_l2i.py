@@ -7,19 +7,20 @@ import pytest
 import torch
 
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import decide, explain
+from lmac_td.evaluation import explain
 from lmac_td.objectives import L2ILoss
+from tests.batches import decided_batch
 from tests.test_l2i import build_l2i
 
 
 @pytest.fixture
-def model(spectral):
-    return build_l2i(spectral)
+def model(spectral, frozen):
+    return build_l2i(spectral, frozen)
 
 
 @pytest.fixture
-def heard(wavs, spectral, frozen, model):
-    return explain(wavs, *decide(wavs, spectral, frozen), model, frozen)
+def explained(wavs, spectral, frozen, model):
+    return explain(decided_batch(wavs, spectral, frozen), model)
 
 
 def sigmoid(x):
@@ -39,19 +40,19 @@ def literal_fidelity(f, theta, task):
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_equals_its_literal_twin(heard, spectral, model, task):
-    terms = L2ILoss(nmf_w=10, reg_w_l1=0.8, task=task)(heard, None)
+def test_equals_its_literal_twin(explained, spectral, model, task):
+    terms = L2ILoss(nmf_w=10, reg_w_l1=0.8, task=task)(explained, None)
     w = model.dictionary
-    for clip in range(len(heard.wavs)):
-        h = heard.explanation.activations[clip]
-        x = torch.log(1 + spectral.stft(heard.wavs[clip : clip + 1]).abs())[0].T
+    for clip in range(len(explained.wavs)):
+        h = explained.explanation.activations[clip]
+        x = torch.log(1 + spectral.stft(explained.wavs[clip : clip + 1]).abs())[0].T
         nmf = sum((a - b) ** 2 for a, b in zip(
             x.flatten().tolist(), (w @ h).flatten().tolist(), strict=True
         )) / x.numel()  # fmt: skip
         l1 = sum(map(abs, h.flatten().tolist())) / h.numel()
         fidelity = literal_fidelity(
-            heard.decision.logits[clip].tolist(),
-            heard.explanation.class_logits[clip].tolist(),
+            explained.decision.logits[clip].tolist(),
+            explained.explanation.class_logits[clip].tolist(),
             task,
         )
         expected = {"fidelity": fidelity, "nmf": nmf, "l1": l1}
@@ -62,31 +63,41 @@ def test_equals_its_literal_twin(heard, spectral, model, task):
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_fidelity_is_least_where_theta_answers_as_the_classifier(heard, task):
+def test_fidelity_is_least_where_theta_answers_as_the_classifier(explained, task):
     loss = L2ILoss(task=task)
 
     def fidelity(class_logits):
-        explanation = replace(heard.explanation, class_logits=class_logits)
-        return loss(replace(heard, explanation=explanation), None).parts["fidelity"]
+        explanation = replace(explained.explanation, class_logits=class_logits)
+        return loss(replace(explained, explanation=explanation), None).parts["fidelity"]
 
-    logits = heard.decision.logits
+    logits = explained.decision.logits
     assert (fidelity(logits) < fidelity(logits + torch.randn_like(logits))).all()
 
 
-def test_the_classifier_is_not_run(heard):
-    class Mute:
-        def classify(self, *log_mels):
-            raise AssertionError("the loss ran the classifier")
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_task_is_that_of_the_classifier(explained, frozen, activation):
+    frozen.activation = activation
+    task = "multiclass" if activation == "softmax" else "multilabel"
+    terms, expected = L2ILoss()(explained, None), L2ILoss(task=task)(explained, None)
+    torch.testing.assert_close(terms.loss, expected.loss, rtol=0, atol=0)
 
-    L2ILoss()(replace(heard, classifier=Mute()), None)
+
+def test_the_classifier_is_not_run(explained, frozen, monkeypatch):
+    def run(inputs):
+        raise AssertionError("the loss ran the classifier")
+
+    monkeypatch.setattr(frozen, "run", run)
+    assert not L2ILoss.needs_answers
+    assert explained.kept_logits is None
+    L2ILoss()(explained, None)
 
 
 def test_means_depend_neither_on_batch_nor_on_length(spectral, frozen, model):
     tone = 0.3 * torch.sin(2 * math.pi * 440 * torch.arange(64000) / 16000)[None]
 
     def parts(wavs):
-        heard = explain(wavs, *decide(wavs, spectral, frozen), model, frozen)
-        return L2ILoss()(heard, None).parts
+        explained = explain(decided_batch(wavs, spectral, frozen), model)
+        return L2ILoss()(explained, None).parts
 
     one, long = parts(tone[:, :32000]), parts(tone)
     four = parts(tone[:, :32000].expand(4, -1))
@@ -96,5 +107,5 @@ def test_means_depend_neither_on_batch_nor_on_length(spectral, frozen, model):
 
 
 def test_an_unknown_task_is_refused():
-    with pytest.raises(SettingError, match="--task multiclass or multilabel"):
+    with pytest.raises(SettingError, match="--task auto, multiclass or multilabel"):
         L2ILoss(task="regression")

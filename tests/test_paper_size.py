@@ -8,11 +8,11 @@ from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.allocator import give_freed_memory_back
 from lmac_td.brain import InterpreterBrain, modules_of
-from lmac_td.classifier import FrozenClassifier
 from lmac_td.data.mixing import mixtures_of
-from lmac_td.evaluation import decide, explain, score
+from lmac_td.evaluation import decide_batch, score
 from lmac_td.hparams import load_recipe
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
+from tests.batches import explained_batch
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def ready_to_train(hparams, classifier):
 )
 def test_one_training_step_and_one_evaluation_batch(recipe, n_clips, n_frames):
     hparams = load_recipe(ROOT / "hparams" / recipe)
-    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    classifier = hparams["classifier"].freeze()
     interpreter = hparams["interpreter"]
     brain = ready_to_train(hparams, classifier)
     before = [p.detach().clone() for p in interpreter.masknet.parameters()]
@@ -79,11 +79,11 @@ def test_one_training_step_and_one_evaluation_batch(recipe, n_clips, n_frames):
     batch = batch_of(n_clips)
     table = FaithfulnessTable()
     with torch.no_grad():
-        wavs, *_ = mixtures_of(batch, "cpu")
-        features, decision = decide(wavs, hparams["features"], classifier)
-        heard = explain(wavs, features, decision, interpreter.eval(), classifier)
-    assert heard.explanation.mask.shape == (n_clips, 256, n_frames)
-    score(table, "noise", "lmac_td", batch, heard)
+        mixture = mixtures_of(batch, "cpu")
+        decided = decide_batch(batch, mixture, hparams["features"], classifier, False)
+        explained = explained_batch(interpreter.eval(), decided)
+    assert explained.explanation.mask.shape == (n_clips, 256, n_frames)
+    score(table, "noise", "lmac_td", decided, explained)
     check_invariants(table)
     assert table.means("noise", "lmac_td")["completeness (dB)"] > 80
 
@@ -115,7 +115,7 @@ def test_the_other_methods_take_one_training_step(method, tmp_path):
     settings = f"nmf_dictionary: {tmp_path}\n" if method == "l2i" else ""
     hparams = load_recipe(ROOT / "hparams" / f"{method}.yaml", settings)
     interpreter = hparams["interpreter"]
-    classifier = FrozenClassifier(hparams["embedding_model"], hparams["classifier"])
+    classifier = hparams["classifier"].freeze()
     brain = ready_to_train(hparams, classifier)
     before = [p.detach().clone() for p in interpreter.parameters()]
     assert torch.isfinite(brain.fit_batch(batch_of(1)))

@@ -11,20 +11,23 @@ from lmac_td.interpreters.l2i import L2I
 from lmac_td.metrics.table import FaithfulnessTable, check_invariants
 from lmac_td.nn.psi import Psi, Theta
 from lmac_td.objectives import GuidedMaskingLoss, L2ILoss, MaskingLoss
+from tests.batches import decided_batch, explained_batch
 
-SOUNDS = ("interpretation", "residual", "heard_in", "heard_out", "attribution", "mask")
+SOUNDS = (
+    "interpretation", "residual", "kept_input", "removed_input", "attribution", "mask"
+)  # fmt: skip
 
 
 @pytest.fixture
-def make(make_lmac_td, make_lmac, spectral):
+def make(make_lmac_td, make_lmac, spectral, frozen):
     """Build a method by name, with its objective."""
 
     def build(name):
         if name == "lmac_td":
             return make_lmac_td(), MaskingLoss()
         if name == "l2i":
-            psi, theta = Psi((8, 8, 8), 80, 6, width=4), Theta(6, 10)
-            return L2I(spectral, torch.rand(513, 6), psi, theta), L2ILoss()
+            psi = Psi(frozen.geometry, spectral.hop_samples, 6, width=4)
+            return L2I(spectral, torch.rand(513, 6), psi, Theta(6, 10)), L2ILoss()
         if name == "lmac_finetune":
             return make_lmac(), GuidedMaskingLoss(spectral, cct=0.0, regulariser="mask")
         domain = "mel" if name == "lmac_mel" else "stft"
@@ -43,13 +46,15 @@ def test_in_bf16_networks_alone_are_computed(make, name, spectral, frozen, wavs)
     results = []
     for enabled in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            features, decision = evaluation.decide(wavs, spectral, frozen)
-            heard = evaluation.explain(wavs, features, decision, interpreter, frozen)
-            terms = objective(heard, 0.5 * wavs)
+            decided = decided_batch(wavs, spectral, frozen)
+            explained = explained_batch(interpreter, decided)
+            terms = objective(explained, 0.5 * wavs)
+        features, decision = decided.features, decided.decision
         for field in SOUNDS:
-            assert getattr(heard.explanation, field).dtype == torch.float32, field
+            assert getattr(explained.explanation, field).dtype == torch.float32, field
         assert features.stft.dtype == torch.complex64
-        assert features.log_mel.dtype == torch.float32
+        assert features.magnitude.dtype == torch.float32
+        assert decision.inputs.dtype == torch.float32
         for part, value in {"loss": terms.loss, **terms.parts}.items():
             assert value.dtype == torch.float32, part
         interpreter.zero_grad(set_to_none=True)
@@ -59,7 +64,7 @@ def test_in_bf16_networks_alone_are_computed(make, name, spectral, frozen, wavs)
             if parameter.grad is not None:
                 assert parameter.grad.dtype == torch.float32, key
                 assert parameter.grad.isfinite().all(), key
-        results.append((heard, terms, decision))
+        results.append((explained, terms, decision))
     (plain, _, exact), (half, terms, rounded) = results
     assert exact.logits.dtype == torch.float32
     assert rounded.logits.dtype == torch.bfloat16
@@ -79,20 +84,19 @@ def test_in_bf16_networks_alone_are_computed(make, name, spectral, frozen, wavs)
 def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make):
     """Interpreters and attributions are computed in bf16, the classifier never."""
     data = prepare(["test"], conditions=["in_domain"], **data_settings)
-    attributions = build_attributions(
-        ["saliency", "gradcam"],
-        features=spectral,
-        embedding_model=frozen.embedding_model,
-        classifier=frozen.classifier,
-    )
+    attributions = build_attributions(["saliency", "gradcam"], features=spectral)
     # L2I masks by thresholds, and may well select other patterns.
     methods = {name: make(name)[0].eval() for name in ("lmac_td", "lmac", "lmac_mel")}
     tables, masks = [], []
 
-    def keep(condition, row, batch, heard):
-        logits = heard.decision.logits, heard.logits_in, heard.logits_out
+    def keep(condition, row, decided, explained):
+        logits = (
+            explained.decision.logits,
+            explained.kept_logits,
+            explained.removed_logits,
+        )
         assert {tensor.dtype for tensor in logits} == {torch.float32}
-        masks[-1].append(heard.explanation.mask)
+        masks[-1].append(explained.explanation.mask)
 
     for precision in ("fp32", "bf16"):
         tables.append(FaithfulnessTable(n_resamples=50))
@@ -104,7 +108,7 @@ def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make
             make_dataloader(data.dataset("test", "in_domain"), batch_size=8),
             spectral,
             frozen,
-            on_heard=keep,
+            on_batch=keep,
             progress=False,
             precision=precision,
         )
@@ -119,22 +123,18 @@ def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make
 def test_scores_are_computed_alike_under_autocast(make_lmac_td, spectral, frozen, wavs):
     """Of the same explanation, and the same answers to it."""
 
-    class Batch:
-        id = ("a", "b", "c", "d")
-        class_index = (0, 1, 2, 3)
-
     with torch.no_grad():
-        features, decision = evaluation.decide(wavs, spectral, frozen)
-        sources = evaluation.take_apart(0.7 * wavs, 0.3 * wavs, spectral)
-        heard = evaluation.explain(
-            wavs, features, decision, make_lmac_td(), frozen, sources
-        )
-        assert heard.logits_in.dtype == torch.float32
-        equal_size = evaluation.at_equal_size(heard, spectral)
+        sources = 0.7 * wavs, 0.3 * wavs
+        decided = decided_batch(wavs, spectral, frozen, sources)
+        explained = explained_batch(make_lmac_td(), decided)
+        assert explained.kept_logits.dtype == torch.float32
+        equal_size = evaluation.at_equal_size(explained, spectral)
         table = FaithfulnessTable()
         for row, enabled in (("plain", False), ("half", True)):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-                evaluation.score(table, "white_noise", row, Batch, heard, equal_size)
+                evaluation.score(
+                    table, "white_noise", row, decided, explained, equal_size
+                )
     plain, half = (table.rows["white_noise", row].columns for row in ("plain", "half"))
     assert plain.keys() == half.keys()
     for name, values in plain.items():

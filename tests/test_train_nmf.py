@@ -121,7 +121,7 @@ def test_frames_are_the_log_magnitudes_of_the_clips_without_silence():
     clips = clips / clips.abs().amax(dim=1, keepdim=True)
     alone = {"interference": torch.zeros(SAMPLE_RATE), "snr_db": CLEAN_DB}
     batch = PaddedBatch([{"id": "", "clip": clip} | alone for clip in clips])
-    features = SpectralFeatures(*SPECTRA, n_mels=80)
+    features = SpectralFeatures(*SPECTRA)
     magnitude = features(clips).magnitude.log1p()
     frames, n_silent = collect_frames(features, [batch], "cpu")
     assert frames.shape == (513, 2 * 87 - n_silent)

@@ -3,8 +3,8 @@
 The ratio is one of powers over the clip, 10 log10(E_s / E_n) dB. Zeros that a short
 recording is padded with are no part of it: nothing is mixed with them. A loader's
 batches carry clips and interference as they were decoded; they are mixed a batch at a
-time where they are heard, on a GPU if there is one. The scaled sources are returned
-beside the mixture: they are the ground truth that explanations are measured against.
+time on the device that computes. The scaled sources are returned beside the mixture:
+they are the ground truth that explanations are measured against.
 """
 
 import math
@@ -176,7 +176,7 @@ def require_sound(wav, what):
     wav : torch.Tensor
         (T,).
     what : str
-        Of whom it is.
+        What it is, for the error.
 
     Raises
     ------

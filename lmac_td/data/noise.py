@@ -1,6 +1,6 @@
 """Interference drawn from a folder of recordings: noise, as WHAM!'s, or speech.
 
-A training clip meets new noise each time; a validation or test clip always meets the
+A training clip gets new noise in each epoch; a validation or test clip always gets the
 same stretch of the same file, a pure function of (clip id, condition, seed), so that
 every method is scored on the same mixtures.
 """

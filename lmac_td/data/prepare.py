@@ -174,7 +174,7 @@ def prepare(
     """
     require_number("sample_rate", sample_rate)
     require_number("signal_length_s", signal_length_s)
-    _check_objects(dataset, all_conditions)
+    check_named_objects(dataset, all_conditions)
     if "train" in splits:
         possible = training_conditions(all_conditions)
         require_choice("training_condition", training_condition, possible)
@@ -230,8 +230,20 @@ def _prepare_conditions(conditions, setups, needs_clips):
     }
 
 
-def _check_objects(dataset, conditions):
-    """Refuse what a recipe names in the place of a data source or a condition."""
+def check_named_objects(dataset, conditions):
+    """Refuse what a recipe names in the place of a data source or a condition.
+
+    Arguments
+    ---------
+    dataset : object
+        To be a DataSource.
+    conditions : dict of str to object
+        To be Conditions.
+
+    Raises
+    ------
+    SettingError
+    """
     if not isinstance(dataset, DataSource):
         raise SettingError(
             f"dataset is {dataset!r}: name a class of lmac_td.data.sources, or one of "

@@ -151,11 +151,11 @@ class Attribution(Interpreter):
 
     def check(self, classifier):
         """See :meth:`Interpreter.check`."""
+        if self.domain == "mel":
+            require_mel(classifier)
         super().check(classifier)
         if self.needs_gradients:
             require_gradients(classifier, type(self).__name__)
-        if self.domain == "mel":
-            require_mel(classifier)
         if self.rules is not None:
             require_module_activations(classifier, self.features, self.rules)
 
@@ -362,8 +362,10 @@ class GradCAM(Attribution):
     Arguments
     ---------
     layer : str, optional
-        One of the classifier's representations, by name; the deepest, which is the
-        customary one, by default.
+        One of the classifier's representations, by name. By default the deepest, which
+        is the customary one, or, where the score of a clip does not depend on that, the
+        next one: what a transformer's last layer makes of patches is not read by a head
+        that reads its class token alone.
 
     The others are those of :class:`Attribution`.
     """
@@ -376,32 +378,41 @@ class GradCAM(Attribution):
         """See :meth:`Interpreter.check`."""
         super().check(classifier)
         require_representations(classifier, type(self).__name__)
-        self.place_of_layer(classifier)
+        self.layers_of(classifier.geometry)
 
-    def place_of_layer(self, classifier):
-        """The place of the layer among the classifier's representations.
+    def layers_of(self, geometry):
+        """Places of the layers that may be weighed, the first choice first.
+
+        Arguments
+        ---------
+        geometry : sequence of Geometry
+            Of the classifier's representations.
 
         Raises
         ------
         SettingError
             If there is no such representation.
         """
-        names = [rep.name for rep in classifier.geometry]
+        names = [representation.name for representation in geometry]
         if self.layer is None:
-            return 0
+            return range(len(names))
         if self.layer not in names:
             raise SettingError(
                 f"gradcam_layer is {self.layer!r}: give --gradcam_layer one of "
                 f"{', '.join(names)}"
             )
-        return names.index(self.layer)
+        return [names.index(self.layer)]
 
     def attribute(self, x, target, logits):
         """See :class:`Attribution`."""
         decision = logits.decide(x)
-        rep = decision.representations[self.place_of_layer(logits.classifier)]
         score = decision.logits[0, target]
-        weights = rep.gradient(score).mean(dim=(2, 3), keepdim=True)  # (1, C, 1, 1)
+        for place in self.layers_of(logits.classifier.geometry):
+            rep = decision.representations[place]
+            gradient = rep.gradient(score)  # (1, C, time, F)
+            if gradient.any():
+                break
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
         cells = (weights * rep.values).sum(dim=1).relu()  # (1, time, F)
         cells = cells[:, self.cells_of_frames(rep, x.shape[1])]
         if self.domain == "stft":

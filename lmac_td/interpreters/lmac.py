@@ -62,11 +62,11 @@ class LMAC(Interpreter):
 
     def check(self, classifier):
         """See :meth:`Interpreter.check`."""
+        if self.domain == "mel":
+            require_mel(classifier)
         super().check(classifier)
         require_gradients(classifier, "L-MAC")
         require_representations(classifier, "L-MAC")
-        if self.domain == "mel":
-            require_mel(classifier)
 
     def forward(self, wavs, features, decision):
         """Explain a batch.

@@ -38,7 +38,7 @@ class PublishedUNet(nn.Module):
     torch.Size([1, 256, 10001])
     """
 
-    def __init__(self, dim=2048, out_channels=256):
+    def __init__(self, dim, out_channels=256):
         super().__init__()
         self.out_channels = out_channels
         half, quarter, eighth, sixteenth = dim // 2, dim // 4, dim // 8, dim // 16

@@ -33,7 +33,9 @@ def reinitialise(module):
     Arguments
     ---------
     module : nn.Module
-        Whose layers are torch's, or have a method ``initialise``.
+        Parameters of a layer that cannot be reset (it has neither ``reset_parameters``
+        nor ``initialise``), such as the position embeddings of a transformer, are
+        shuffled: they keep their distribution and lose what was learned.
 
     Example
     -------
@@ -47,10 +49,21 @@ def reinitialise(module):
     """
     for part in module.children():
         reinitialise(part)
-    if hasattr(module, "reset_parameters"):
-        module.reset_parameters()
-    if hasattr(module, "initialise"):
-        module.initialise()
+    can_reset = [
+        name for name in ("reset_parameters", "initialise") if hasattr(module, name)
+    ]
+    for name in can_reset:
+        getattr(module, name)()
+    if not can_reset:
+        for parameter in module.parameters(recurse=False):
+            shuffle(parameter)
+
+
+@torch.no_grad()
+def shuffle(parameter):
+    """Permute the entries of a parameter at random, in place."""
+    order = torch.randperm(parameter.numel()).to(parameter.device)
+    parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 Hooker et al. (https://arxiv.org/abs/1806.10758), section 3: in every clip of training,
 validation and test the t most important inputs are replaced by a value that says
 nothing. What is removed here are bins of the STFT magnitude (L-MAC, section 3.4), a
-share of their *number*, and the classifier is given the log-mel of what remains.
+share of their *number*, and the classifier is given the spectrogram of what remains.
 
 What says nothing? Hooker et al. take the mean over the data set of each channel
 (``mean``: of each frequency's magnitude, over the training clips). A magnitude of 0

@@ -65,8 +65,9 @@ class Cells:
             raise DataError(
                 f"{self.path} holds no finished cells of this test: delete it"
             ) from error
-        for name in self.settings | kept:
-            before, now = kept.get(name), self.settings.get(name)
+        # Settings that were not there yet are not compared.
+        for name, before in kept.items():
+            now = self.settings.get(name)
             if before != now:
                 raise SettingError(
                     f"{self.path} was made with {name} {before!r}, not {now!r}: give "

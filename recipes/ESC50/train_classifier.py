@@ -97,6 +97,15 @@ def export(classifier, folder):
         json.dump(classifier.labels, file, indent=1)
 
 
+def tested_conditions(hparams):
+    """Names of the conditions that it is tested in: that of training, and none."""
+    return sorted(
+        name
+        for name, condition in hparams["conditions"].items()
+        if name == hparams["training_condition"] or condition.snr_db is None
+    )
+
+
 def test(brain, data, conditions, hparams, folder):
     """Accuracy on each test fold in some conditions, printed and saved."""
     manifest = json.loads(data.manifests["test"].read_text(encoding="utf-8"))
@@ -141,7 +150,7 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs="clean_probability")
     hparams = experiment.hparams
     experiment.check_resumable()
-    conditions = sorted(experiment.training_conditions())
+    conditions = tested_conditions(hparams)
     data = experiment.prepare(
         "train",
         "valid",

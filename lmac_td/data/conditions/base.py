@@ -140,6 +140,17 @@ class Condition:
         require_number(self.snr_setting, snr_db, above=-math.inf)
         self.snr_db = snr_db
 
+    @property
+    def identity(self):
+        """One line that tells this condition from others; kept with what is trained."""
+        plain = (bool, int, float, str, Path, list, type(None))
+        values = ", ".join(
+            f"{name}={value}"
+            for name, value in sorted(vars(self).items())
+            if isinstance(value, plain)
+        )
+        return f"{type(self).__module__}.{type(self).__qualname__}({values})"
+
     def prepare(self, setup):
         """Read or check what the clips of a split are to be mixed with.
 
