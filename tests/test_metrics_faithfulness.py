@@ -216,3 +216,54 @@ def test_settle_ties_counts_the_tolerance_itself_as_a_tie():
     step = 2**-10  # exact in binary, so the difference is the tolerance
     p_in = p_x + torch.tensor([[step, -step]])
     assert torch.equal(metrics.settle_ties(p_x, p_in, tolerance=step), p_x)
+
+
+def of_tags(seed, n_clips=40, n_classes=6):
+    """Sigmoids: they do not add up to one."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(n_clips, n_classes, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("metric", PAIRS, ids=lambda f: f.__name__)
+def test_the_class_that_is_asked_for_equals_the_equation(metric):
+    """Whatever class the classifier decided on: softmax or sigmoids."""
+    for p_x, p_y in (
+        (probabilities(seed=1), probabilities(seed=2)),
+        (of_tags(1), of_tags(2)),
+    ):
+        target = torch.arange(40) % 6
+        slow = [
+            SLOW[metric.__name__](x, y, c)
+            for x, y, c in zip(p_x.tolist(), p_y.tolist(), target.tolist(), strict=True)
+        ]
+        got = metric(p_x, p_y, target)
+        np.testing.assert_allclose(got.numpy(), slow, rtol=1e-6, atol=1e-9)
+        decided = p_x.argmax(dim=1)
+        assert torch.equal(metric(p_x, p_y, decided), metric(p_x, p_y))
+        for wrong in (target[:3], target.unsqueeze(1)):
+            with pytest.raises(ValueError, match=r"target must have shape \(40,\)"):
+                metric(p_x, p_y, wrong)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+def test_a_tag_stays_if_it_is_still_above_its_threshold(threshold):
+    p_x, p_in = of_tags(1), of_tags(2)
+    p_in[0] = threshold
+    target = torch.arange(40) % 6
+    slow = [
+        float(row[c] >= threshold)
+        for row, c in zip(p_in.tolist(), target.tolist(), strict=True)
+    ]
+    got = metrics.input_fidelity(p_x, p_in, target, threshold)
+    assert got.tolist() == slow
+    assert slow[0] == 1
+    assert 0 < sum(slow) < 40
+
+
+def test_of_a_tag_that_is_sure_or_impossible_nothing_can_be_gained_or_lost():
+    p_x = torch.tensor([[1.0, 0.0, 1.0]])
+    p_in = torch.tensor([[0.5, 0.5, 1.0]])
+    for c, drop, gain in ((0, 50.0, 0.0), (1, 0.0, 50.0), (2, 0.0, 0.0)):
+        target = torch.tensor([c])
+        assert metrics.average_drop(p_x, p_in, target).item() == drop
+        assert metrics.average_gain(p_x, p_in, target).item() == gain
