@@ -213,10 +213,10 @@ def fit_to_length(wav, n_samples):
     return F.pad(wav, (0, n_samples - wav.shape[-1]))
 
 
-def save_audio(path, wav, sample_rate):
+def save_audio(path, wav, sample_rate, bits=16):
     """Write a waveform to a wav file, whole or not at all.
 
-    16-bit PCM, unless the peak passes 1: such a wave is kept as it is, in 32-bit
+    PCM, unless the peak passes 1: such a wave is kept as it is, in 32-bit
     float, because clipping or scaling it would change what was asked to be saved.
 
     Arguments
@@ -227,6 +227,8 @@ def save_audio(path, wav, sample_rate):
         (T,) or (channels, T).
     sample_rate : int
         Hz.
+    bits : int
+        Of each sample in PCM, 16 or 24.
 
     Returns
     -------
@@ -244,7 +246,7 @@ def save_audio(path, wav, sample_rate):
     """
     samples = wav.detach().cpu().float().numpy().T  # (T,) or (T, channels)
     peak = np.abs(samples).max(initial=0.0)
-    subtype = "PCM_16" if peak <= 1 + _PCM_16_TOLERANCE else "FLOAT"
+    subtype = f"PCM_{bits}" if peak <= 1 + _PCM_16_TOLERANCE else "FLOAT"
     with write_atomically(path) as file:
         soundfile.write(file, samples, sample_rate, format="WAV", subtype=subtype)
     return Path(path)

@@ -471,24 +471,24 @@ def read_settings(folder):
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {RENAMED.get(name, name): value for name, value in settings.items()}
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):  # a file of weights has none
         return {}
 
 
 def content_of(folder):
-    """A fingerprint of what was trained into a folder; training anew changes it.
+    """The fingerprint of what was trained, another one when it is trained again.
 
     Arguments
     ---------
     folder : str
-        Of a classifier, a dictionary or an interpreter, or a file of weights.
+        Of a classifier, a dictionary or an interpreter; or a file of weights.
 
     Returns
     -------
     str or None
         None where there is nothing on this disk.
     """
-    best = find_best(Path(folder) / "save")
+    best = None if Path(folder).is_file() else find_best(Path(folder) / "save")
     files = [
         *([Path(folder)] if Path(folder).is_file() else []),
         *(

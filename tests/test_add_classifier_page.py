@@ -1,7 +1,11 @@
 """What docs/add_classifier.md asks a reader to write runs as it says."""
 
+import os
 import re
 import runpy
+import shlex
+import subprocess
+import sys
 
 import pytest
 import ruamel.yaml
@@ -67,13 +71,59 @@ def test_the_recipe_replaces_the_classifier_of_the_demo(scratch):
     assert recipe["alpha"] == compose(ROOT / "hparams" / "lmac_td_demo.yaml")["alpha"]
 
 
+# So that a reader's minute is a test's second.
+TINY = "--signal_length_s 1 --n_samples 1 --condition in_domain --noprogressbar"
+SETTINGS = {
+    "my_recipe.yaml": f"{TINY} --number_of_epochs 1 --masknet_channels 8",
+    "my_black_box.yaml": TINY,
+}
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run_in_the_scratch_folder(scratch, corpus):
+    page = (ROOT / "docs" / PAGE).read_text()
+    commands = re.findall(r"^    ((?:PYTHONPATH=\. )?python .*)$", page, re.MULTILINE)
+    assert len(commands) == 4
+    data = f"--data_folder {corpus}/ESC-50 --wham_folder {corpus}/wham_noise"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    said = []
+    for command in commands:
+        command = command.replace("/path/to/lmac-td", str(ROOT))
+        command = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
+        recipe = command.split()[-1]
+        if recipe in SETTINGS:
+            command += f" {data} {SETTINGS[recipe]}"
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=scratch,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        said.append(done.stdout)
+    _, trained, measured, black_box = said
+    assert "Trained: results/demo/my_classifier" in trained
+    assert "\n| my_classifier " in measured
+    assert "classifier: MyNetwork" in measured
+    assert "\n| occlusion " in black_box
+    assert "classifier: scores" in black_box
+    evaluation = scratch / "results" / "demo" / "my_classifier" / "evaluation_in_domain"
+    assert (evaluation / "clips.csv").is_file()
+    assert list((evaluation / "samples").rglob("*_interpretation.wav"))
+
+
 def test_twenty_lines_are_few_lines(scratch):
     for name in ("my_classifier.py", "my_recipe.yaml"):
         assert len((scratch / name).read_text().splitlines()) <= 26
 
 
 def test_every_setting_that_the_page_names_exists():
-    known = set(compose(OVERLAY)) | set(compose(ROOT / "hparams" / "lmac.yaml"))
+    recipes = (ROOT / "hparams" / f"{name}.yaml" for name in ("lmac", "baselines"))
+    known = set(compose(OVERLAY)).union(*map(compose, recipes))
     for block in blocks(PAGE, "yaml"):
         assert set(ruamel.yaml.YAML().load(block)) <= known | {"extends"}
     page = (ROOT / "docs" / PAGE).read_text()
@@ -109,6 +159,7 @@ def test_the_front_end_of_the_page_takes_the_recipes_spectrogram(scratch):
 
 def test_the_black_box_of_the_page_is_built_by_its_yaml(scratch):
     (block,) = [b for b in blocks(PAGE, "yaml") if "BlackBox" in b]
+    block = block[block.index("\nclassifier: ") :]
     classifier = build(scratch, f"network: null\nlabels: 2\n{block}").freeze()
     seconds = torch.arange(16000) / 16000
     tones = torch.stack([(6.2832 * hz * seconds).sin() for hz in (500, 6000)])

@@ -168,6 +168,13 @@ def test_save_keeps_the_level(tmp_path, peak, subtype):
     np.testing.assert_allclose(load_audio(path, 8000), wav, atol=2**-15)
 
 
+def test_24_bits_round_less(tmp_path):
+    wav = torch.rand(2000) - 0.5
+    path = save_audio(tmp_path / "a.wav", wav, 8000, bits=24)
+    assert soundfile.info(path).subtype == "PCM_24"
+    np.testing.assert_allclose(load_audio(path, 8000), wav, atol=2**-23)
+
+
 def test_save_channels_and_grad(tmp_path):
     wav = (torch.rand(2, 100) * 0.5).requires_grad_()
     path = save_audio(tmp_path / "a.wav", wav, 8000)

@@ -43,8 +43,8 @@ N_CLASSES = 5
 CLASSIFIERS = ["cnn14", "spectrogram_cnn", "waveform_cnn", "ast", "wav2vec2"]
 ACTIVATIONS = ["softmax", "sigmoid"]
 LEARNED = ["lmac_td", "lmac", "l2i"]
-# Attributions that replace the gradients of modules, and would miss steps here: the
-# ReLU of ImageCnn works in place and is used twice, transformers call functions.
+# Attributions that replace the gradients of modules and would miss steps: the ReLU
+# of ImageCnn works in place and is used twice, transformers call functions.
 REFUSED = {
     "cnn14": set(),
     "spectrogram_cnn": {"guided_backprop", "guided_gradcam", "deeplift_shap"},

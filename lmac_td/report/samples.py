@@ -8,6 +8,8 @@ import torch
 from lmac_td.audio import save_audio
 from lmac_td.report.figures import spectrogram_figure
 
+BITS = 24  # of the samples of a sound
+
 
 def save_samples(
     folder, decided, explained, spectral_features, class_names, clip_ids, parts=None
@@ -19,7 +21,8 @@ def save_samples(
     of the class that is explained. Of a classifier of tags, the tag stands in the
     names, too: ``<clip>_<tag>_input.wav``. The three sounds keep their common scale, so
     that input = interpretation + residual holds on disk, too, where the method is
-    complete.
+    complete. They have 24 bits: after the rounding to 16, classifiers that take the
+    logarithm of a spectrogram give digital silence other probabilities.
 
     Arguments
     ---------
@@ -63,11 +66,11 @@ def save_samples(
         for name, wav, magnitude, logit in zip(
             names, sounds.cpu(), magnitudes, logits, strict=True
         ):
-            save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate)
+            save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate, BITS)
             p = float(classifier.probabilities(logit[row].detach())[target])
             panels[f"{name}, p = {p:.2f}"] = magnitude
         for name, wav in parts(explained, row).items() if parts else ():
-            save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate)
+            save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate, BITS)
         spectrogram_figure(
             folder / f"{stem}.png",
             panels,
