@@ -161,8 +161,8 @@ def test_full_width_is_far_cheaper_than_the_published_one():
             for c, d in zip((2048, 1024, 512, 256), POOLINGS, strict=True)
         ]
         aligned = AlignedUNet(geometry_of((2048, 1024, 512, 256)), HOP)
-        published = PublishedUNet()
-        plain = PlainUNet()
+        published = PublishedUNet(dim=2048)
+        plain = PlainUNet(dim=2048)
     gflops = {}
     for unet, frames in (
         (aligned, (80000, 10001, STRIDE)),
