@@ -17,6 +17,7 @@ import torch
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.l2i import require_threshold, soft_mask
 from lmac_td.metrics.faithfulness import of_class
+from lmac_td.metrics.scores import n_clips
 from lmac_td.metrics.table import ClipScores, markdown_table, summarise
 from lmac_td.random import seeded_generator
 
@@ -111,26 +112,29 @@ class ComponentTable:
         dict
             Each number with its 95 % bootstrap interval over clips, where it has one.
         """
+        return {c: self._summary_of(scores) for c, scores in self.scores.items()}
+
+    def _summary_of(self, scores):
+        clips = scores.columns["clip_id"]
+
+        def number(values, statistic):
+            return _number(values, statistic, clips)
+
         return {
-            condition: {
-                "n_clips": len(scores),
-                "fidelity (%)": {
-                    f"top-{k}": _number(100.0 * (scores.values("rank") < k), "mean")
-                    for k in TOP_K
-                },
-                "removal": [
-                    {
-                        "tau": tau,
-                        "FF": _number(scores.values(f"FF {tau}"), "median"),
-                        "random FF": _number(
-                            scores.values(f"random FF {tau}"), "median"
-                        ),
-                        "removed": _number(scores.values(f"removed {tau}"), "mean"),
-                    }
-                    for tau in self.thresholds
-                ],
-            }
-            for condition, scores in self.scores.items()
+            "n_clips": n_clips(scores),
+            "fidelity (%)": {
+                f"top-{k}": number(100.0 * (scores.values("rank") < k), "mean")
+                for k in TOP_K
+            },
+            "removal": [
+                {
+                    "tau": tau,
+                    "FF": number(scores.values(f"FF {tau}"), "median"),
+                    "random FF": number(scores.values(f"random FF {tau}"), "median"),
+                    "removed": number(scores.values(f"removed {tau}"), "mean"),
+                }
+                for tau in self.thresholds
+            ],
         }
 
     def to_markdown(self):
@@ -220,8 +224,8 @@ def rank_of_class(logits, c):
     return ((logits > own) | ((logits == own) & earlier)).sum(dim=1)
 
 
-def _number(values, statistic):
-    """A statistic over clips; its interval is null where there is none."""
-    value, low, high = summarise(values, statistic)
+def _number(values, statistic, clips):
+    """A statistic, and its interval over clips; null where there is none."""
+    value, low, high = summarise(values, statistic, clips=clips)
     interval = [None if math.isnan(end) else end for end in (low, high)]
     return {statistic: value, "interval": interval}

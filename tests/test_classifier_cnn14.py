@@ -367,6 +367,13 @@ def test_labels_that_stand_beside_the_weights_are_read(folder, tmp_path):
     assert loaded(folder, tmp_path).labels == tuple(names)
 
 
+@pytest.mark.parametrize("content", ["{", '["dog"]', "[1, 2, 3, 4, 5]", '"dog"'])
+def test_labels_that_do_not_fit_are_refused(folder, tmp_path, content):
+    (folder / LABELS).write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"labels\.json holds no list of 5 names"):
+        loaded(folder, tmp_path)
+
+
 def test_a_folder_that_exists_wins_over_a_hub_id(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "someone").mkdir()

@@ -267,3 +267,11 @@ def test_of_a_tag_that_is_sure_or_impossible_nothing_can_be_gained_or_lost():
         target = torch.tensor([c])
         assert metrics.average_drop(p_x, p_in, target).item() == drop
         assert metrics.average_gain(p_x, p_in, target).item() == gain
+
+
+def test_a_tag_exactly_at_its_threshold_is_still_there():
+    """Tags are decided in float32, where 0.7 is not the 0.7 of float64."""
+    p = torch.tensor([[0.7]])
+    assert (p >= 0.7).all()
+    target = torch.tensor([0])
+    assert input_fidelity(p, p, target, threshold=0.7).tolist() == [1]

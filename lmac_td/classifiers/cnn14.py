@@ -16,7 +16,7 @@ import torch.nn as nn
 
 from lmac_td.classifiers.weights import load_weights, locate
 from lmac_td.contracts import Classifier, Geometry
-from lmac_td.errors import SettingError
+from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import LogMel
 
 # Poolings by two, along time and mel, before each representation, and its layer.
@@ -287,7 +287,20 @@ class Cnn14Classifier(Classifier):
             load_weights(self.get_submodule(name), path, source)
         labels = Path(source) / LABELS
         if labels.is_file():
-            self.labels = tuple(json.loads(labels.read_text(encoding="utf-8")))
+            self.labels = self._read_labels(labels)
+
+    def _read_labels(self, path):
+        try:
+            labels = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            labels = None
+        are_names = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
+        if not are_names or len(labels) != self.n_classes:
+            raise CheckpointError(
+                f"{path} holds no list of {self.n_classes} names: give the names of the "
+                "classes, or delete it and classes are numbered"
+            )
+        return tuple(labels)
 
     def stages(self):
         """The head, then the blocks from the sixth to the first.

@@ -225,10 +225,13 @@ def input_fidelity(p_x, p_in, target=None, threshold=None):
     >>> input_fidelity(p_x, p_in, target=torch.tensor([1]), threshold=0.5)
     tensor([1.])
     """
+    precision = p_in.dtype
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
     c = _classes(p_x, target)
     if threshold is not None:
-        return (of_class(p_in, c) >= threshold).to(dtype)
+        # In the precision in which tags are decided: at the threshold is above it.
+        least = torch.tensor(threshold, dtype=precision).double()
+        return (of_class(p_in, c) >= least.to(p_in.device)).to(dtype)
     return (p_in.argmax(dim=1) == c).to(dtype)
 
 
