@@ -274,4 +274,4 @@ def test_a_tag_exactly_at_its_threshold_is_still_there():
     p = torch.tensor([[0.7]])
     assert (p >= 0.7).all()
     target = torch.tensor([0])
-    assert input_fidelity(p, p, target, threshold=0.7).tolist() == [1]
+    assert metrics.input_fidelity(p, p, target, threshold=0.7).tolist() == [1]
