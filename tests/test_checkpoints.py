@@ -13,7 +13,7 @@ from lmac_td.errors import CheckpointError
 
 
 class Interrupting(torch.nn.Linear):
-    """Is interrupted while it is being saved, if told so."""
+    """Is interrupted while it is being saved, where the test asks for it."""
 
     interrupt = False
 
