@@ -297,8 +297,8 @@ class Cnn14Classifier(Classifier):
         are_names = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
         if not are_names or len(labels) != self.n_classes:
             raise CheckpointError(
-                f"{path} holds no list of {self.n_classes} names: give the names of the "
-                "classes, or delete it and classes are numbered"
+                f"{path} holds no list of {self.n_classes} names: give the names of "
+                "the classes, or delete it and classes are numbered"
             )
         return tuple(labels)
 
