@@ -1,10 +1,11 @@
-"""docs/add_data.md, run as it is written, on synthetic sounds and narrow models."""
+"""docs/add_your_own.md, run as it is written, on synthetic sounds and narrow models."""
 
 import csv
 import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -15,7 +16,7 @@ from lmac_td.hparams import compose
 from tests.conftest import ROOT
 from tests.test_commands import refused, run
 
-PAGE = (ROOT / "docs" / "add_data.md").read_text()
+PAGE = (ROOT / "docs" / "add_your_own.md").read_text()
 FILES = dict(re.findall(r"`scratch/([\w.]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = re.findall(r"^    PYTHONPATH=scratch python (.*)$", PAGE, re.MULTILINE)
 
@@ -47,13 +48,14 @@ def write_files(scratch, replaced=()):
 def scratch(tiny_recipes, monkeypatch):
     """The page's files, on the tiny recipes in the place of the small ones."""
     monkeypatch.syspath_prepend(tiny_recipes / "scratch")
-    for module in ("my_conditions", "my_sources"):
+    for module in ("my_conditions", "my_sources", "my_network"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     return write_files(
         tiny_recipes / "scratch",
         [
             ("../hparams/cnn14_small.yaml", tiny_recipes / "cnn14.yaml"),
             ("../hparams/lmac_td_small.yaml", tiny_recipes / "lmac_td.yaml"),
+            ("../hparams/classifiers", ROOT / "hparams" / "classifiers"),
             ("results/my_classifier/1234", tiny_recipes / "results" / "my_classifier"),
             ("scratch/", f"{tiny_recipes}/scratch/"),
         ],
@@ -70,7 +72,7 @@ def test_the_recipes_compose_beside_hparams(tmp_path):
     """As they stand there, with nothing replaced."""
     shutil.copytree(ROOT / "hparams", tmp_path / "hparams")
     scratch = write_files(tmp_path / "scratch")
-    for name in ("my_classifier", "my_interpreter", "my_folders"):
+    for name in ("my_classifier", "my_interpreter", "my_explanation", "my_folders"):
         recipe = compose(scratch / f"{name}.yaml")
         assert list(recipe["conditions"])[-2:] == ["clean", "hum"]
         assert recipe["training_condition"] == "hum"
@@ -79,7 +81,7 @@ def test_the_recipes_compose_beside_hparams(tmp_path):
 @pytest.mark.slow
 def test_the_page_as_written(scratch):
     results = scratch.parent / "results"
-    classifier, training, evaluation, other_clips = COMMANDS
+    classifier, training, evaluation, *own_network, other_clips = COMMANDS
     said = run_line(classifier, scratch)
     assert "| hum | 3 | 2 |" in said
     assert "| clean | 3 | 2 |" in said
@@ -99,6 +101,13 @@ def test_the_page_as_written(scratch):
     said = refused("eval_faithfulness.py", recipe, condition="clean",
                    train_fold_nums="[2]", test_fold_nums="[1]")  # fmt: skip
     assert "fold" in said
+
+    subprocess.run([sys.executable, scratch / "my_network.py"], check=True)
+    for line in own_network:
+        said = run_line(line, scratch)
+    assert "| my_explanation " in said
+    table = json.loads((results / "my_explanation/evaluation/table.json").read_text())
+    assert table["settings"]["classifier"] == "MyNetwork"
 
     said = run_line(other_clips, scratch)
     assert "| my_interpreter " in said
