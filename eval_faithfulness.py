@@ -133,7 +133,8 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+    # Any class may be asked for, whatever was explained in training.
+    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS | {"target"})
     methods, epoch = experiment.interpreters(argv)
     features = hparams["features"].to(device)
     quantus, own = quantus_scores(options.quantus, features), hparams["own_table"]

@@ -278,7 +278,7 @@ def test_a_table_that_cannot_be_right_is_refused(trained, monkeypatch):
     before = sorted(folder.rglob("*"))
     table = (folder / "evaluation_clean" / "table.json").read_text()
     monkeypatch.setattr(
-        "lmac_td.metrics.table.average_gain", lambda p_x, p_in: 100 + 0 * p_x[:, 0]
+        "lmac_td.metrics.table.average_gain", lambda p_x, *_: 100 + 0 * p_x[:, 0]
     )
     with pytest.raises(InvariantError, match=r"row 'lmac_td_alpha0\.75' of 'clean'"):
         run(EVALUATE, recipe, **settings)
@@ -378,7 +378,7 @@ def test_faster_or_with_less_memory(trained, monkeypatch):
     options = ["--compile", "--precision", "bf16", "--eval_precision", "bf16"]
     run(TRAIN, recipe, *options, checkpoint_activations=True, number_of_epochs=1,
         **settings)  # fmt: skip
-    assert networks == ["Cnn14", "AlignedUNet", "MaskNet"]
+    assert networks == ["Cnn14", "Linear", "AlignedUNet", "MaskNet"]
     (checkpoint,) = (trained / "results" / "lmac_td_alpha0.3" / "save").iterdir()
     weights = torch.load(checkpoint / "interpreter.ckpt")
     assert not any("_orig_mod" in key for key in weights)
