@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 from tests.networks import WaveformCnn
 from tests.test_classifier_huggingface import AST, config_of, extractor_of, network_of
 from tests.test_commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
+from tests.test_readme import path_of
 
 pytestmark = pytest.mark.slow
 
@@ -154,6 +155,27 @@ def test_a_network_of_ones_own(written, workplace):
             p = network(torch.from_numpy(wav).unsqueeze(0)).softmax(dim=1)[0]
         assert int(row["decided"]) == int(p.argmax())
         assert float(row["p_x"]) == pytest.approx(float(p.max()), abs=1e-3)
+
+
+def test_the_readmes_ast(workplace, corpus, monkeypatch):
+    """The recipe that README shows, on the tiny corpus, by narrow networks."""
+    monkeypatch.chdir(workplace)
+    recipe = path_of("my_ast.yaml", workplace)
+    assert len(recipe.read_text().splitlines()) <= 15
+    recipe.write_text(recipe.read_text().replace("path/to/my_ast", "ast"))
+    tiny = recipe_of("huggingface", workplace, corpus).splitlines()
+    kept = [
+        line
+        for line in tiny
+        if not line.startswith(("extends", "experiment_name", "pretrained_classifier"))
+    ]
+    (workplace / "tiny.yaml").write_text(
+        "extends: my_ast.yaml\n" + "\n".join(kept) + "\n"
+    )
+    run(TRAIN, "tiny.yaml")
+    said = run(EVALUATE, "tiny.yaml").stdout
+    assert said.count("\n| my_ast ") == 2 * 3 + 2 * 2
+    assert "classifier: ASTForAudioClassification" in said
 
 
 def check_against_the_pipeline(folder, method, classifier, tagged):

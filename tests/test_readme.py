@@ -39,6 +39,20 @@ def commands(program):
     return found
 
 
+def path_of(recipe, folder):
+    """A recipe of the repository, or one that a README shows, written into a folder."""
+    if (ROOT / recipe).exists():
+        return ROOT / recipe
+    pattern = rf"`{re.escape(recipe)}`:\n\n```yaml\n(.*?)```"
+    (text,) = (
+        found
+        for readme in READMES
+        for found in re.findall(pattern, readme.read_text(), re.DOTALL)
+    )
+    (folder / recipe).write_text(text.replace("hparams/", f"{ROOT}/hparams/"))
+    return folder / recipe
+
+
 @pytest.mark.parametrize("line", sorted(set(commands("python -m"))))
 def test_benchmarks(line, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -49,7 +63,7 @@ def test_benchmarks(line, monkeypatch):
 @pytest.mark.parametrize(
     "line", sorted(set(commands("python")) - set(commands("python -m")))
 )
-def test_python_commands(line):
+def test_python_commands(line, tmp_path):
     _, script, *arguments = shlex.split(line)
     assert (ROOT / script).is_file()
     recipes = [part for part in arguments if part.endswith(".yaml")]
@@ -58,7 +72,7 @@ def test_python_commands(line):
         entries = read_benchmark(ROOT / recipes[0])
         recipes = [e["recipe"] for e in entries["prepare"] + entries["methods"]]
     for recipe in recipes:
-        settings |= set(compose(ROOT / recipe))
+        settings |= set(compose(path_of(recipe, tmp_path)))
     for argument in arguments:
         if argument.startswith("--"):
             name = argument.removeprefix("--")
