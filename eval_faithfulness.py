@@ -69,7 +69,7 @@ def quantus_scores(names, features):
 def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
     """How the table's numbers were made."""
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
-    precision = experiment.run_opts.eval_precision
+    precision, dither = experiment.run_opts.eval_precision, classifier.dither_db
     return {
         "test_fold_nums": data.folds["test"],
         "checkpoint chosen on fold": None if epoch is None else data.folds["valid"],
@@ -81,6 +81,7 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
         "methods": list(methods),
         "classifier_input": {name: m.classifier_input for name, m in methods.items()},
         "classifier": classifier.name,
+        **({} if dither is None else {"classifier dither (dB)": dither}),
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
