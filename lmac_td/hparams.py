@@ -162,7 +162,9 @@ def load_recipe(recipe, overrides=""):
         return load_hyperpyyaml(_dump(tree), overrides or None)
     except SettingError:
         raise
-    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+    except (
+        ValueError, TypeError, ArithmeticError, RuntimeError, AttributeError,
+    ) as error:  # fmt: skip
         # Constructors check their own arguments; HyperPyYAML adds its own lines.
         problem = " ".join(str(error).split())
         raise SettingError(f"{recipe} cannot be built: {problem}") from error
