@@ -273,7 +273,11 @@ def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
         ("huggingface", {"activation": "relu"}, "--activation auto, softmax or"),
         ("huggingface", {"tag_threshold": 2}, "--tag_threshold"),
         ("modules", {"representations": "[relu7]"}, "these can be named: relu3"),
-        ("modules", {"pretrained_classifier": "nowhere.pt"}, "nowhere.pt is not a file"),
+        (
+            "modules",
+            {"pretrained_classifier": "nowhere.pt"},
+            "nowhere.pt is not a file",
+        ),
         ("modules", {"labels": 7}, "give as many labels as it has classes"),
         ("modules", {"network": "none"}, "network is a str"),
     ],

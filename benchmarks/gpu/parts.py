@@ -276,7 +276,7 @@ def measure_size(piece, n_clips, scale):
 
 
 def is_out_of_memory(error):
-    """Whether a GPU's memory is full; compilers, cuBLAS and cuDNN differ in their words."""
+    """Whether a GPU's memory is full; the messages of compilers and cuDNN differ."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     return "out of memory" in str(error) or "STATUS_ALLOC_FAILED" in str(error)

@@ -250,7 +250,7 @@ def _not_finite(classifier, what):
     return SettingError(
         f"{classifier.name}: its gradients at digital silence are not finite, and "
         f"dither of {classifier.dither_db} dB does not change that: clamp the "
-        "arguments of square roots, logarithms and divisions to a small constant or more"
+        "arguments of square roots, logarithms and divisors to a small positive number"
     )
 
 
@@ -265,7 +265,7 @@ def _check_clip_by_clip(classifier, noise, pausing, first_logits):
         if not torch.equal(one, other):
             raise SettingError(
                 f"{name}: two calls with the same clip give different outputs: set it "
-                "to evaluation mode, without dropout, random crops or a state that is kept"
+                "to evaluation mode, without dropout, random crops or a kept state"
             )
     outputs = [("logits", logits, first_logits), ("logits", logits, in_batch[1])]
     for geometry, alone, batch in zip(
@@ -293,7 +293,8 @@ def _check_inputs_of_spectrogram(classifier, wavs):
     if not _agree(given, expected):
         raise SettingError(
             f"{classifier.name}: inputs_of_spectrogram() of |STFT| differs from "
-            "inputs() of the sound: call the first in the second, or set spectrogram to None"
+            "inputs() of the sound: call the first in the second, or set spectrogram "
+            "to None"
         )
 
 

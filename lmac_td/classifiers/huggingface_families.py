@@ -225,8 +225,8 @@ def require_family(model_type, source):
     lmac_td.errors.SettingError: pretrained_classifier: some/model is of the family \
 whisper, which is not supported: it takes the log-mel spectrograms of \
 WhisperFeatureExtractor, which is not rebuilt as a differentiable function; give \
-a model of audio-spectrogram-transformer, data2vec-audio, hubert, sew, sew-d, unispeech, \
-unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
+a model of audio-spectrogram-transformer, data2vec-audio, hubert, sew, sew-d, \
+unispeech, unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
     """
     if model_type in FAMILIES:
         return FAMILIES[model_type]

@@ -158,8 +158,9 @@ def _add_skip(x, skip):
     """Add a skip, which must have the shape of x."""
     if x.shape != skip.shape:
         raise SettingError(
-            f"the skips of the published U-Net have different shapes, "
-            f"{tuple(x.shape[2:])} and {tuple(skip.shape[2:])}, for a clip of this length: use geometry: aligned"
+            "the skips of the published U-Net have different shapes, "
+            f"{tuple(x.shape[2:])} and {tuple(skip.shape[2:])}, for a clip of this "
+            "length: use geometry: aligned"
         )
     return x + skip
 
