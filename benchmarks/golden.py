@@ -1,4 +1,4 @@
-"""Do two trees of evaluations hold the same scores, clip by clip?
+"""Compare the scores of two trees of evaluations, clip by clip.
 
     python -m benchmarks.golden BEFORE AFTER [--tolerance 1e-5]
 

@@ -1,8 +1,8 @@
 """What every classifier and every explanation must offer to the rest of the package.
 
 A :class:`Classifier` turns waveforms into its own inputs, and inputs into a
-:class:`Decision` with :class:`Representation` s that say where they stand in time and
-frequency. An interpreter turns waveforms and a decision into an :class:`Explanation`.
+:class:`Decision` with :class:`Representation` s, whose positions in time and frequency
+are known. An interpreter turns waveforms and a decision into an :class:`Explanation`.
 Losses, metrics, sounds and figures read these types and nothing else, so a new
 classifier or a new method is one file.
 """
@@ -20,12 +20,12 @@ ACTIVATIONS = ("softmax", "sigmoid")
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the entries of a representation stand; decoders are planned from it.
+    """Positions of a representation's entries; decoders are planned from them.
 
     Attributes
     ----------
     name : str
-        Of the layer that gives the representation.
+        Name of the layer that returns the representation.
     channels : int
     frequencies : int
         Entries along frequency; 1 for a sequence.
@@ -51,12 +51,12 @@ class Geometry:
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What a layer returned, where that is not (B, channels, time, frequencies) itself.
+    """A layer's output that is not already (B, channels, time, frequencies).
 
     Attributes
     ----------
     output : Tensor
-        As the next layer takes it, so that the logits have a gradient to it.
+        The tensor that the next layer takes, so that the logits depend on it.
     as_map : callable
         The linear function, such as a permutation, that gives (B, channels, time,
         frequencies).
@@ -73,14 +73,15 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class Representation:
-    """What one layer of a classifier makes of a batch of B clips.
+    """The output of one layer of a classifier for a batch of B clips.
 
     Attributes
     ----------
     values : Tensor (B, channels, time, frequencies)
     geometry : Geometry
     layer : LayerOutput, optional
-        What ``values`` are a view of; None where the next layer takes them as they are.
+        The output that ``values`` are a view of; None if the next layer takes
+        ``values`` itself.
     """
 
     values: Tensor
@@ -93,7 +94,7 @@ class Representation:
         Arguments
         ---------
         score : Tensor ()
-            Of the same pass.
+            A score of the same forward pass.
         """
         source = self.values if self.layer is None else self.layer.output
         (gradient,) = torch.autograd.grad(score, source, retain_graph=True)
@@ -112,7 +113,7 @@ class Representation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a classifier decided on a batch of B clips, and from what.
+    """A classifier's decision on a batch of B clips, and what it is based on.
 
     Attributes
     ----------
@@ -125,7 +126,8 @@ class Decision:
     inputs : Tensor (B, ...)
         What the classifier was given.
     classifier : Classifier
-        That decided. A method that must ask it again (gradients, search) does so here.
+        The classifier that decided. A method that must run it again (gradients,
+        search) finds it here.
 
     Example
     -------
@@ -145,7 +147,7 @@ class Decision:
 
     @property
     def probabilities(self):
-        """(B, C), of the classifier's own activation, applied once, in float32."""
+        """(B, C), by the classifier's own activation, applied once, in float32."""
         return self.classifier.probabilities(self.logits)
 
     def select(self, rows):
@@ -176,14 +178,14 @@ class Classifier(nn.Module):
     """Base of every classifier that can be explained.
 
     A subclass sets the attributes below and implements :meth:`inputs` and :meth:`run`.
-    Once :meth:`freeze` was called nothing changes it any more: no parameter takes a
-    gradient, and ``train()`` leaves it in evaluation mode, so that the statistics of
-    BatchNorm stand still. Gradients still flow through it to the waveform.
+    After :meth:`freeze` it does not change: no parameter takes a gradient, and
+    ``train()`` leaves it in evaluation mode, so the statistics of BatchNorm are fixed.
+    Gradients still flow through it to the waveform.
 
     Attributes
     ----------
     name : str
-        For messages.
+        Used in messages.
     sample_rate : int
         Hz.
     labels : tuple of str
@@ -191,20 +193,21 @@ class Classifier(nn.Module):
     activation : str
         ``softmax`` (one class a clip) or ``sigmoid`` (tags).
     threshold : float
-        Of sigmoids: a tag with a higher or equal probability is decided.
+        For sigmoids: a tag is decided if its probability is at least this.
     geometry : tuple of Geometry
-        Of the representations, deepest first.
+        One for each representation, deepest first.
     spectrogram : SpectralFeatures or None
-        Where the inputs are a function of |STFT|: the STFT that they are a function of.
+        The STFT, if the inputs are a function of its magnitude.
     mel : LogMel or None
-        Where the inputs are log(1 + mel), the filters.
+        The mel filters, if the inputs are log(1 + mel).
     differentiable : bool
         Whether gradients reach the waveform; False for a black box.
     batch_limit : int or None
         The most clips that :meth:`classify` gives the network at once; None for any.
     dither_db : float or None
-        Level of seeded white noise, dB of full scale, that is added to every sound
-        before the network takes it: where gradients at digital silence are not finite.
+        Level of the seeded white noise, dB of full scale, that is added to every sound
+        before the network takes it. It is needed if gradients at digital silence are
+        not finite.
     """
 
     name = "the classifier"
@@ -232,8 +235,8 @@ class Classifier(nn.Module):
     def inputs(self, wavs):
         """Waveforms (B, T) to what the network takes, (B, ...).
 
-        Differentiable, deterministic, each clip for itself, with a fixed rule for
-        length.
+        It is differentiable and deterministic, computes each clip independently, and
+        has a fixed rule for the length.
         """
         raise NotImplementedError
 
@@ -243,10 +246,10 @@ class Classifier(nn.Module):
         Raises
         ------
         SettingError
-            If the inputs are no function of |STFT|.
+            If the inputs are not a function of |STFT|.
         """
         raise SettingError(
-            f"{self.name} takes waveforms and no spectrograms: give "
+            f"{self.name} takes waveforms, not spectrograms: give "
             "--classifier_input audio, or another classifier"
         )
 
@@ -262,7 +265,7 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     def frequency_weights(self, geometry, features):
-        """How much the entries along frequency contribute to each bin of an STFT.
+        """How much each entry along frequency contributes to each bin of an STFT.
 
         Arguments
         ---------
@@ -282,7 +285,7 @@ class Classifier(nn.Module):
         return even_shares(geometry.frequencies, features.n_bins)
 
     def load(self, source, download_folder):
-        """Load trained weights; adapters whose weights come with them do nothing.
+        """Load trained weights; adapters that are built with weights do nothing.
 
         Arguments
         ---------
@@ -298,8 +301,8 @@ class Classifier(nn.Module):
         Returns
         -------
         dict of str to list of nn.Module
-            Every parameter is in one of them. By default the modules of the first
-            level that has several, the last one first.
+            Every parameter is in one group. By default the groups are the modules of
+            the first level that has several, the last one first.
         """
         parent = self
         while True:
@@ -313,7 +316,7 @@ class Classifier(nn.Module):
             (parent,) = children.values()
         return {name: [children[name]] for name in reversed(children)}
 
-    # What everybody calls.
+    # What the rest of the package calls.
 
     @property
     def takes_spectrograms(self):
@@ -321,15 +324,15 @@ class Classifier(nn.Module):
         return self.spectrogram is not None
 
     def inputs_of(self, wavs=None, magnitude=None):
-        """What the network is given for sounds, in float32.
+        """The network's inputs for sounds, in float32.
 
         Arguments
         ---------
         wavs : Tensor (B, T), optional
-            May be left out where the classifier takes spectrograms.
+            Not needed if the classifier takes spectrograms and ``magnitude`` is given.
         magnitude : Tensor (B, frames, bins), optional
-            |STFT| by ``self.spectrogram``, where it is known already: no signal is
-            analysed twice. Used only where the classifier takes spectrograms.
+            |STFT| by ``self.spectrogram``, if it is known already, so that no signal is
+            analysed twice. Used only if the classifier takes spectrograms.
 
         Returns
         -------
@@ -351,14 +354,14 @@ class Classifier(nn.Module):
         return wavs + 10 ** (self.dither_db / 20) * noise
 
     def _floored(self, magnitude):
-        """What dither is in a magnitude: nothing below the mean that noise has."""
+        """Dither of a magnitude: a floor at the RMS magnitude of the noise."""
         if self.dither_db is None:
             return magnitude
         energy = self.spectrogram.window.square().sum()
         return magnitude.clamp(min=float(10 ** (self.dither_db / 20) * energy.sqrt()))
 
     def forward(self, inputs):
-        """Decide.
+        """Decide on inputs.
 
         Arguments
         ---------
@@ -408,7 +411,7 @@ class Classifier(nn.Module):
         return logits.sigmoid()
 
     def freeze(self):
-        """Let nothing change the classifier from now on; returns it."""
+        """Freeze the parameters and evaluation mode; returns the classifier."""
         self.requires_grad_(False)
         self.frozen = True
         return self.eval()
@@ -419,7 +422,16 @@ class Classifier(nn.Module):
 
 
 def even_shares(n_entries, n_bins):
-    """Bins shared evenly by entries along frequency, in order, (n_entries, n_bins).
+    """Share bins evenly among entries along frequency, in order.
+
+    Arguments
+    ---------
+    n_entries, n_bins : int
+
+    Returns
+    -------
+    Tensor (n_entries, n_bins)
+        1 where a bin belongs to an entry, else 0.
 
     Example
     -------
@@ -433,7 +445,7 @@ def even_shares(n_entries, n_bins):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What an interpreter says about a batch of B clips of T samples.
+    """An interpreter's explanation of a batch of B clips of T samples.
 
     Attributes
     ----------
@@ -466,7 +478,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a batch of mixtures is made of; only the oracle may see it.
+    """The sources of a batch of mixtures; only the oracle may use them.
 
     Attributes
     ----------
@@ -484,7 +496,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class ExplainedBatch:
-    """One method's explanation of a batch, and the classifier's answers to it.
+    """One method's explanation of a batch, and the classifier's logits for it.
 
     Attributes
     ----------
@@ -496,10 +508,10 @@ class ExplainedBatch:
         On the mixtures.
     explanation : Explanation
     kept_logits, removed_logits : Tensor (B, C) or None
-        The classifier's, for what is kept and for what is removed; None where nobody
-        needs them, as in the training of L2I.
+        The classifier's, for what is kept and for what is removed; None if they are
+        not needed, as in the training of L2I.
     sources : Sources or None
-        What the mixtures are made of, to measure by.
+        The sources of the mixtures, for the metrics.
     """
 
     wavs: Tensor

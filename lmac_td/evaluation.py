@@ -155,7 +155,7 @@ def choose_targets(decided, targets, at_least_one=False):
     -------
     DecidedBatch
     without_target : list of str
-        Ids of the clips that have no entry: none of their tags is above its threshold.
+        Ids of the clips that have no entry: none of their tags reaches its threshold.
     """
     rows, decision = targets.choose(decided.decision, at_least_one)
     if rows is None:

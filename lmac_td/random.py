@@ -1,4 +1,4 @@
-"""Seeded sources of chance that depend on names, not on the order of draws."""
+"""Seeded random generators that depend on names, not on the order of draws."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import torch
 
 
 def seeded_generator(clip_id, purpose, seed):
-    """Make the source of chance of one clip for one purpose.
+    """Make the random generator of one clip for one purpose.
 
     Arguments
     ---------
@@ -30,6 +30,6 @@ def seeded_generator(clip_id, purpose, seed):
     >>> torch.equal(a, b)
     True
     """
-    # sha256, because Python salts its own hash of strings anew in every process.
+    # sha256, because Python's own hash of a string differs between processes.
     digest = hashlib.sha256(json.dumps([clip_id, purpose, seed]).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))

@@ -1,8 +1,8 @@
-"""Which class of a clip is explained: the decided one, one that is asked for, or tags.
+"""Choose the class of a clip that is explained: the decided one, a given one, or tags.
 
 A softmax classifier decides on one class a clip. A classifier of sigmoids decides on
-every tag whose probability reaches its threshold: then a clip has one explanation a
-tag, and none where no tag reaches it.
+every tag whose probability reaches its threshold: a clip then has one explanation
+for each such tag, and none if no tag reaches it.
 """
 
 from dataclasses import replace
@@ -18,10 +18,10 @@ class TargetChoice:
     Arguments
     ---------
     target : str or int
-        ``auto``: the decided class of a softmax, every tag above its threshold of
-        sigmoids. ``decided``: the class of the highest probability. ``tags``: every tag
-        above its threshold. Otherwise the name or the number of one class, which is
-        then explained in every clip.
+        ``auto``: ``decided`` for a softmax, ``tags`` for sigmoids. ``decided``: the
+        class of the highest probability. ``tags``: every tag that reaches its
+        threshold. Otherwise the name or the number of one class, which is then
+        explained in every clip.
 
     Example
     -------
@@ -39,6 +39,10 @@ class TargetChoice:
 
     def of(self, classifier):
         """``decided``, ``tags`` or the number of a class, for one classifier.
+
+        Arguments
+        ---------
+        classifier : Classifier
 
         Raises
         ------
@@ -68,20 +72,20 @@ class TargetChoice:
         )
 
     def choose(self, decision, at_least_one=False):
-        """What is explained of each clip.
+        """Choose the classes that are explained of each clip.
 
         Arguments
         ---------
         decision : Decision
             On B clips.
         at_least_one : bool
-            Whether a clip without a tag above its threshold is explained for its
+            Whether a clip in which no tag reaches its threshold is explained for its
             strongest tag, as in training, where every clip counts.
 
         Returns
         -------
         rows : Tensor (N,), int64, or None
-            The clip of each entry; None where every clip has one entry, in order.
+            The clip of each entry; None if every clip has one entry, in order.
         decision : Decision
             Of N entries, with their targets.
         """

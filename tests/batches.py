@@ -28,5 +28,5 @@ def decided_batch(wavs, spectral, classifier, sources=None):
 
 
 def explained_batch(interpreter, decided):
-    """What an interpreter makes of a decided batch, and the classifier's answers."""
+    """The explanation of a decided batch, with the classifier's logits for it."""
     return answer(explain(decided, interpreter))

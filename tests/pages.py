@@ -19,7 +19,7 @@ def blocks(page, language):
 def write_files(page, folder):
     """Write the blocks that begin with ``# name.py`` or ``# name.yaml``.
 
-    The clone of the repository is put in the place of ``/path/to/lmac-td``.
+    The repository's own path replaces ``/path/to/lmac-td``.
 
     Returns
     -------

@@ -71,7 +71,7 @@ def test_the_recipe_replaces_the_classifier_of_the_demo(scratch):
     assert recipe["alpha"] == compose(ROOT / "hparams" / "lmac_td_demo.yaml")["alpha"]
 
 
-# So that a reader's minute is a test's second.
+# Small sizes, so that the test takes seconds.
 TINY = "--signal_length_s 1 --n_samples 1 --condition in_domain --noprogressbar"
 SETTINGS = {
     "my_recipe.yaml": f"{TINY} --number_of_epochs 1 --masknet_channels 8",

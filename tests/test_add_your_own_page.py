@@ -46,7 +46,7 @@ def write_files(scratch, replaced=()):
 
 @pytest.fixture
 def scratch(tiny_recipes, monkeypatch):
-    """The page's files, on the tiny recipes in the place of the small ones."""
+    """The page's files, with the tiny recipes instead of the small ones."""
     monkeypatch.syspath_prepend(tiny_recipes / "scratch")
     for module in ("my_conditions", "my_sources", "my_network"):
         monkeypatch.delitem(sys.modules, module, raising=False)

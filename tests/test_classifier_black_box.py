@@ -89,8 +89,8 @@ def test_probabilities_out_come_back_as_they_were(activation):
         (np.zeros((2, 4)), {}, r"returns \(2, 4\) for 2 clips and 3 labels"),
         (np.zeros(3), {}, r"returns \(3,\) for 2 clips"),
         (np.full((2, 3), np.nan), {}, "are not finite"),
-        ({"scores": 1}, {}, "returns a dict: let it return an array"),
-        ([[1, 2, 3], [1, 2]], {}, "returns a list: let it return an array"),
+        ({"scores": 1}, {}, "returns a dict: return an array"),
+        ([[1, 2, 3], [1, 2]], {}, "returns a list: return an array"),
         (np.full((2, 3), 1.5), {"probabilities_out": True}, "outside of 0 to 1"),
     ],
 )

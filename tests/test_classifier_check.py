@@ -136,7 +136,7 @@ def test_a_black_box_needs_no_gradients():
     assert check(BlackBox()) == []
 
 
-# What a classifier says of itself.
+# The attributes of a classifier.
 
 
 def test_another_sample_rate_is_refused():
@@ -344,7 +344,7 @@ def test_an_embedding_that_is_unpacked_along_the_batch_axis_is_refused():
     assert logits.shape == (2, 3)  # silently wrong: both are the first clip's
     assert torch.equal(logits[0], logits[1])
     sentence = refusal(classifier)
-    assert "can take two clips and not one (ValueError: not enough values" in sentence
+    assert "can take two clips but not one (ValueError: not enough values" in sentence
     assert "unpack, squeeze or reshape nothing along the batch axis" in sentence
 
 
@@ -353,7 +353,7 @@ def test_dropout_that_stays_on_is_refused():
         def run(self, inputs):
             return super().run(nn.functional.dropout(inputs, 0.1, training=True))
 
-    assert "two calls with the same clip do not agree" in refusal(Noisy())
+    assert "two calls with the same clip give different outputs" in refusal(Noisy())
 
 
 def test_a_tiny_difference_between_two_calls_is_refused():

@@ -203,7 +203,7 @@ def check_against_the_pipeline(folder, method, classifier, tagged):
                 where = condition, stem, sound
                 assert float(row[column]) == pytest.approx(p[label], abs=1e-3), where
                 probabilities.append(p[label])
-    # They are not all alike, or nothing was compared.
+    # They differ, or nothing was compared.
     assert max(probabilities) - min(probabilities) > 0.1
 
 
@@ -302,7 +302,11 @@ def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
         ("huggingface", {"activation": "relu"}, "--activation auto, softmax or"),
         ("huggingface", {"tag_threshold": 2}, "--tag_threshold"),
         ("modules", {"representations": "[relu7]"}, "these can be named: relu3"),
-        ("modules", {"pretrained_classifier": "nowhere.pt"}, "nowhere.pt is no file"),
+        (
+            "modules",
+            {"pretrained_classifier": "nowhere.pt"},
+            "nowhere.pt is not a file",
+        ),
         ("modules", {"labels": 7}, "give as many labels as it has classes"),
         ("modules", {"network": "none"}, "network is a str"),
     ],

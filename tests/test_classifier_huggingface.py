@@ -600,7 +600,7 @@ def test_families_with_another_front_end_are_refused_before_weights(tmp_path, fa
 def test_a_model_that_classifies_no_audio_is_refused(tmp_path):
     transformers.BertConfig().save_pretrained(tmp_path)
     message = sentence(tmp_path, SettingError)
-    assert "bert, which is not supported: it is no audio classifier" in message
+    assert "bert, which is not supported: it is not an audio classifier" in message
 
 
 def test_every_audio_classifier_of_transformers_is_supported_or_refused():
@@ -727,7 +727,7 @@ def test_model_and_feature_extractor_of_different_models(folders, tmp_path):
 )
 def test_a_regression_is_refused(copied, changes):
     rewrite(copied / "config.json", **changes)
-    assert "no choice between classes" in sentence(copied, SettingError)
+    assert "not a choice of classes" in sentence(copied, SettingError)
 
 
 def test_classes_that_are_not_numbered_from_zero(copied):
@@ -768,7 +768,7 @@ def test_importing_the_adapter_does_not_import_transformers():
 def test_it_takes_waveforms_and_no_spectrograms(folders):
     classifier = HuggingFaceClassifier(folders("wav2vec2"))
     assert not classifier.takes_spectrograms
-    with pytest.raises(SettingError, match="takes waveforms and no spectrograms"):
+    with pytest.raises(SettingError, match="takes waveforms, not spectrograms"):
         classifier.inputs_of_spectrogram(torch.zeros(1, 10, 513))
 
 
@@ -811,7 +811,7 @@ def test_a_hub_that_cannot_be_reached(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "error: pretrained_classifier: some/model is no folder and could not be "
+        "error: pretrained_classifier: some/model is not a folder and could not be "
         "fetched from the Hugging Face hub (ConnectError); check the name and the "
         "network, or give a folder that save_pretrained wrote\n"
     )
@@ -820,7 +820,7 @@ def test_a_hub_that_cannot_be_reached(tmp_path):
 @pytest.mark.parametrize("source", ["no/such/folder", "https://huggingface.co/a/b"])
 def test_what_is_neither_a_folder_nor_an_id(source):
     message = sentence(source)
-    assert f"{source} is no folder and could not be fetched" in message
+    assert f"{source} is not a folder and could not be fetched" in message
 
 
 @pytest.fixture

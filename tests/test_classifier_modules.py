@@ -369,9 +369,13 @@ class TestRefusedRepresentations:
     @pytest.mark.parametrize(
         ("network", "name", "reason"),
         [
-            (WaveformCnn(3), "conv9", r"conv9 .* is no module .* named: conv"),
+            (
+                WaveformCnn(3),
+                "conv9",
+                r"conv9 .* is not one of its modules; .* named: conv",
+            ),
             (WaveformCnn(3), "head", r"returns \(2, 3\): 3 or 4 axes are needed"),
-            (Sequence(), "recur", "recur of Sequence returns a tuple, no tensor"),
+            (Sequence(), "recur", "recur of Sequence returns a tuple, not a tensor"),
         ],
     )
     def test_a_layer_that_gives_no_map(self, network, name, reason):
@@ -611,7 +615,9 @@ class TestWeights:
         assert path.exists()
 
     def test_a_missing_file_is_named_with_its_setting(self, tmp_path):
-        with pytest.raises(CheckpointError, match=r"weights: .*missing.pt is no file"):
+        with pytest.raises(
+            CheckpointError, match=r"weights: .*missing.pt is not a file"
+        ):
             classify(WaveformCnn(3), weights=tmp_path / "missing.pt")
         with pytest.raises(CheckpointError, match=r"pretrained_classifier: missing.pt"):
             classify(WaveformCnn(3)).load("missing.pt", "downloads")

@@ -263,7 +263,7 @@ def test_only_what_the_conditions_need_is_read(settings, corpus, tmp_path):
         )
 
 
-def test_training_hears_no_other_condition(settings, corpus):
+def test_training_uses_no_other_condition(settings, corpus):
     # Nor are its recordings looked for.
     settings["all_conditions"] = conditions_on(corpus, ljspeech_folder="nowhere")
     data = prepare(["train"], conditions=CONDITIONS, **settings)

@@ -133,9 +133,9 @@ def change_street(**cells):
     ("damage", "words"),
     [
         (lambda folder: (folder / "metadata" / "UrbanSound8K.csv").unlink(),
-         ["UrbanSound8K.csv is missing", "--data_folder"]),
+         ["UrbanSound8K.csv is missing", "`folder` of dataset"]),
         (lambda folder: (folder / "audio").rename(folder / "sound"),
-         ["audio is missing", "--data_folder"]),
+         ["audio is missing", "`folder` of dataset"]),
         (lambda folder: (folder / "audio/fold2/1000-8-0-0.wav").unlink(),
          ["fold2/1000-8-0-0.wav", "missing (1 of 9"]),
         (change_street(fold=4), ["fold4/1000-8-0-0.wav", "missing (1 of 9"]),

@@ -49,8 +49,8 @@ def test_a_part_that_fails_is_recorded_and_the_others_run(quick, tmp_path, capsy
     quick(first="pass", second="print('on'); raise ValueError('a | b')", last=write)
     assert runner.main([str(tmp_path)]) == 1
     status = status_of(tmp_path)
-    told = {name: part["status"] for name, part in status.items()}
-    assert told == {"first": "done", "second": "failed", "last": "done"}
+    found = {name: part["status"] for name, part in status.items()}
+    assert found == {"first": "done", "second": "failed", "last": "done"}
     assert status["second"]["note"] == "ValueError: a | b (exit code 1)"
     assert (tmp_path / "last").exists()
     assert "| second | failed |" in (tmp_path / "gpu.md").read_text()
@@ -132,10 +132,10 @@ def test_pip_leaves_pytorch_alone(monkeypatch):
     calls = []
     monkeypatch.setattr(environment, "_pip", lambda given, _: calls.append(given))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.99.0+cu130")
-    told = environment.install_packages(
+    result = environment.install_packages(
         ["torchaudio", "soxr"], environment.requirements(), 60
     )
-    assert told == "installed by pip: torchaudio, soxr"
+    assert result == "installed by pip: torchaudio, soxr"
     audio, others = calls
     assert audio == ["--no-deps", "torchaudio==2.99.0"]
     assert others[0] == "--constraint"
@@ -144,8 +144,8 @@ def test_pip_leaves_pytorch_alone(monkeypatch):
 
 def test_pip_that_fails_is_told(monkeypatch):
     monkeypatch.setattr(environment, "_pip", lambda *_: "no index")
-    told = environment.install_packages(["soxr"], environment.requirements(), 60)
-    assert told == "pip install failed: no index"
+    result = environment.install_packages(["soxr"], environment.requirements(), 60)
+    assert result == "pip install failed: no index"
 
 
 class Piece:
@@ -236,10 +236,10 @@ def test_a_dry_run_writes_every_figure(tmp_path):
     assert rates["float32"] > 0
     for work in ("train", "eval"):
         rows = figures.read(tmp_path, work)["rows"]
-        told = [(row["mode"], row["batch_size"]) for row in rows]
+        found = [(row["mode"], row["batch_size"]) for row in rows]
         modes = ("published", "float32", "tf32", "bf16")
         both = [(mode, n) for mode in modes for n in (1, 2)]
-        assert told == [*both, ("bf16_compile", 2)]
+        assert found == [*both, ("bf16_compile", 2)]
         assert all(min(row["seconds"]) > 0 and row["peak_gb"] > 0 for row in rows)
     training = figures.read(tmp_path, "bf16_training")
     assert {name: len(v) for name, v in training["losses"].items()} == {

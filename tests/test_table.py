@@ -1048,7 +1048,7 @@ def test_clips_and_tags_are_counted(tmp_path):
 def test_clips_without_a_tag_are_counted_and_named(tmp_path):
     table = tags_of()
     note = (
-        "No tag is above its threshold in 3 of 8 clips, which are not scored: "
+        "No tag reaches its threshold in 3 of 8 clips, which are not scored: "
         "clip4, clip6, clip7."
     )
     assert table.to_markdown().count(note) == 1
@@ -1057,7 +1057,7 @@ def test_clips_without_a_tag_are_counted_and_named(tmp_path):
     assert content["without_target"] == {"c": ["clip4", "clip6", "clip7"]}
     table.add_without_target("c", ["clip6"])  # once more
     assert table.without_target == {"c": ["clip4", "clip6", "clip7"]}
-    assert "above its threshold" not in filled().to_markdown()
+    assert "reaches its threshold" not in filled().to_markdown()
 
 
 def test_a_condition_in_which_no_clip_has_a_tag_is_named():
@@ -1065,7 +1065,7 @@ def test_a_condition_in_which_no_clip_has_a_tag_is_named():
     table.add_without_target("all noise", ["a", "b"])
     last = table.to_markdown().split("### ")[-1]
     assert last.startswith("all noise\n")
-    assert "No tag is above its threshold in 2 of 2 clips" in last
+    assert "No tag reaches its threshold in 2 of 2 clips" in last
     assert "a, b" in last
 
 

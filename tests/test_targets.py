@@ -269,7 +269,7 @@ def test_tags_are_scored_by_their_sigmoids(
 
     without = [name for name, (those, _) in tags.items() if not those]
     assert table.without_target == {"x": without}
-    note = "No tag is above its threshold in 1 of 4 clips, which are not scored: "
+    note = "No tag reaches its threshold in 1 of 4 clips, which are not scored: "
     assert f"{note}{without[0]}." in table.to_markdown()
 
     for method, interpreter in methods.items():

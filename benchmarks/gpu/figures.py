@@ -1,7 +1,7 @@
 """The files of a GPU run: one of figures a section, and a summary, ``gpu.md``.
 
 A file of figures is JSON, with the section's tables as text under ``markdown``. The
-summary is made from these files, anew after each figure, so it can be read at any time.
+summary is made again from these files after each figure, so it can be read at any time.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ DRY_NOTE = (
 
 
 def clear(folder):
-    """Delete what an earlier run left in a folder, and make the folder."""
+    """Make a folder, and delete what an earlier run left in it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{name}.json" for name in (STATUS, *SECTIONS)]

@@ -154,8 +154,8 @@ def rates(run):
     """Measure how fast the machine multiplies matrices in each arithmetic."""
     set_up_process()
     measured = matrix_rates(run.scale.device)
-    told = [[name, f"{rate / 1e3:.3g}"] for name, rate in measured.items()]
-    table = markdown_table(["matrix product", "TFLOP/s"], told)
+    rows = [[name, f"{rate / 1e3:.3g}"] for name, rate in measured.items()]
+    table = markdown_table(["matrix product", "TFLOP/s"], rows)
     text = f"## Matrix rate\n\n{machine(run.scale.device)}\n\n{table}"
     figures.write(run.folder, "rates", {"gflop_per_s": measured, "markdown": text})
 
@@ -276,7 +276,7 @@ def measure_size(piece, n_clips, scale):
 
 
 def is_out_of_memory(error):
-    """Whether a GPU's memory is full; compilers, cuBLAS and cuDNN word it otherwise."""
+    """Whether a GPU's memory is full; the messages of compilers and cuDNN differ."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     return "out of memory" in str(error) or "STATUS_ALLOC_FAILED" in str(error)
@@ -300,13 +300,13 @@ def speed_markdown(work, rows, run):
         for r in rows
         if r["mode"] == "published" and fits(r)
     }
-    told = [speed_row(row, rate, gflop, published) for row in rows]
+    cells = [speed_row(row, rate, gflop, published) for row in rows]
     title, unit = TITLES[work]
     columns = [
         unit, "clips", "s", "first call (s)", "clips/s", "times as fast",
         "peak memory (GB)", "GFLOP", "of matrix rate (%)",
     ]  # fmt: skip
-    return f"## {title}\n\n{markdown_table(columns, told)}"
+    return f"## {title}\n\n{markdown_table(columns, cells)}"
 
 
 def speed_row(row, rate, gflop, published):

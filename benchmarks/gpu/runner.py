@@ -74,7 +74,7 @@ def read_options(argv):
         "folder",
         nargs="?",
         default=os.environ.get("OUT") or environment.ROOT / "results" / "gpu",
-        help="that the figures are written to",
+        help="folder that the figures are written to",
     )
     options.add_argument(
         "--dry", action="store_true", help="on the CPU, with tiny widths and clips"
@@ -90,7 +90,7 @@ def read_options(argv):
     names = [part.name for part in PARTS]
     options.add_argument(
         "--parts", nargs="+", default=names, choices=names, metavar="NAME",
-        help="that are run",
+        help="parts to run",
     )  # fmt: skip
     return options.parse_args(argv)
 
@@ -151,8 +151,8 @@ def run_part(part, folder, status, end, dry):
         record["status"], record["note"] = process(part.name, folder, limit, dry)
     record["seconds"] = time.monotonic() - begin
     figures.write(folder, figures.STATUS, status)
-    told = ": ".join(filter(None, [record["status"], record["note"]]))
-    say(f"{part.name} {told} ({record['seconds']:.0f} s)")
+    result = ": ".join(filter(None, [record["status"], record["note"]]))
+    say(f"{part.name} {result} ({record['seconds']:.0f} s)")
 
 
 def command(name, folder, until, dry):

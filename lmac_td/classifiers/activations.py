@@ -67,7 +67,7 @@ RULES = {
 def functional_activations(
     classifier, features, method, modules_with_rules=(), n_samples=None
 ):
-    """Find what a method of modules would miss in a classifier.
+    """Find the non-linear steps of a classifier that a method would miss.
 
     Only what depends on the input counts: from |STFT| on where the classifier takes
     spectrograms, else from the waveform on.
@@ -81,15 +81,15 @@ def functional_activations(
     method : str
         One of :data:`RULES`.
     modules_with_rules : sequence of type
-        Of modules for which rules were registered besides Captum's own.
+        Types of modules for which rules were registered besides Captum's own.
     n_samples : int, optional
         Length of the probe; one second by default.
 
     Returns
     -------
     dict of str to str
-        By name of the module in which it happens, in the order of the pass: what would
-        be missed. Empty if the method can be used.
+        What would be missed, by the name of the module in which it happens, in the
+        order of the pass. Empty if the method can be used.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def _device(features):
 
 
 class _Probe(TorchFunctionMode):
-    """Notes which functions are called in which module of a classifier."""
+    """Records which functions are called in which module of a classifier."""
 
     def __init__(self, classifier, has_rule, extra):
         super().__init__()
@@ -244,7 +244,7 @@ def _is_non_linear(name, args, kwargs):
         return _dependent((args, kwargs)) > 1
     if name in QUOTIENTS:
         return _dependent((args[1:], kwargs)) > 0
-    if name == "instance_norm":  # linear where it has statistics of its own
+    if name == "instance_norm":  # linear if it uses running statistics
         return kwargs.get("use_input_stats", True) and _dependent(args) > 0
     return (name in ACTIVATION_FUNCTIONS or name in OTHER_NON_LINEAR) and _dependent(
         (args, kwargs)

@@ -10,17 +10,17 @@ from lmac_td.errors import SettingError, require_choice, require_number
 
 
 class BlackBoxClassifier(Classifier):
-    """A classifier that can only be asked.
+    """A classifier that is a function from waveforms to scores.
 
-    It has neither gradients nor representations: methods that perturb the sound and ask
-    again explain it, the others refuse it.
+    It has neither gradients nor representations. Methods that perturb the sound and
+    call the function again explain it; the others refuse it.
 
     Arguments
     ---------
     function : callable
         Waveforms (B, T), a numpy array of float32 that it may overwrite, to scores
         (B, C): logits, or see ``probabilities_out``. Called on the CPU. Equal sounds
-        must have equal scores, whatever stands beside them in the batch.
+        must have equal scores, whatever else is in the batch.
     sample_rate : int
         Hz of the waveforms.
     labels : sequence of str, int, or str or Path
@@ -28,7 +28,7 @@ class BlackBoxClassifier(Classifier):
     activation : str
         ``softmax`` (one class a clip) or ``sigmoid`` (tags).
     threshold : float
-        Of sigmoids: a tag with a higher or equal probability is decided.
+        For sigmoids: a tag is decided if its probability is at least this.
     probabilities_out : bool
         Whether the scores are probabilities of that activation.
 
@@ -113,23 +113,23 @@ class BlackBoxClassifier(Classifier):
             scores = np.array(scores, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise SettingError(
-                f"{self.name} returns a {type(scores).__name__}: let it return an "
+                f"{self.name} returns a {type(scores).__name__}: return an "
                 f"array ({n_clips}, {self.n_classes}) of numbers"
             ) from error
         if scores.shape != (n_clips, self.n_classes):
             raise SettingError(
                 f"{self.name} returns {scores.shape} for {n_clips} clips and "
-                f"{self.n_classes} labels: let it return "
+                f"{self.n_classes} labels: return "
                 f"({n_clips}, {self.n_classes}), one score a class and clip"
             )
         if not np.isfinite(scores).all():
             raise SettingError(
-                f"{self.name} returns scores that are not finite: let it return finite "
-                "logits, or probabilities with probabilities_out"
+                f"{self.name} returns scores that are not finite: return finite "
+                "logits, or probabilities with probabilities_out: True"
             )
         if self.probabilities_out and not ((scores >= 0) & (scores <= 1)).all():
             raise SettingError(
-                f"{self.name} returns scores outside of 0 to 1: they are no "
-                "probabilities; leave probabilities_out out"
+                f"{self.name} returns scores outside of 0 to 1, which are not "
+                "probabilities: set probabilities_out to False"
             )
         return scores

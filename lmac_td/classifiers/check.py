@@ -1,9 +1,9 @@
-"""The check of a classifier at loading: what does not fit is refused by name.
+"""Check a classifier when it is loaded, and refuse one that breaks its contract.
 
 A classifier that breaks the contract of :class:`lmac_td.contracts.Classifier` gives
-wrong explanations without an error: a model that returns one tensor, unpacked into two
-values, hands one clip's embedding to another. So every classifier is probed once, on
-noise and on digital silence: four passes of one or two clips, and one backward pass.
+wrong explanations without an error. For example, a tensor of two clips that is unpacked
+into two values mixes the clips. So every classifier is probed once, on noise and on
+digital silence: four passes of one or two clips, and one backward pass.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from torch import Tensor
 from lmac_td.contracts import ACTIVATIONS, LayerOutput
 from lmac_td.errors import CheckpointError, SettingError, UserError
 
-# Of what a clip gives alone: by how much a batch may differ.
+# Largest relative difference of a clip in a batch from the same clip alone.
 TOLERANCE = 1e-3
 # dB of full scale: added to every sound where gradients at silence are not finite.
 DITHER_DB = -100
@@ -84,7 +84,7 @@ def _noise(n_samples, device):
     return noise.to(device)
 
 
-# What a classifier says of itself.
+# The attributes of a classifier.
 
 
 def _check_declared(classifier):
@@ -168,7 +168,7 @@ def _check_frozen(classifier):
         )
 
 
-# What it makes of noise and silence.
+# Its outputs for noise and silence.
 
 
 def _check_silence(classifier, pausing):
@@ -190,7 +190,7 @@ def _check_silence(classifier, pausing):
     note = (
         f"{classifier.name}: its {not_finite} at digital silence are not finite; "
         f"seeded noise at {DITHER_DB} dB of full scale is added to every sound that it "
-        "is given, with which they are finite."
+        "is given, which makes them finite."
     )
     return logits, gradients, [note]
 
@@ -213,12 +213,12 @@ def _check_gradients(classifier, gradients):
     if gradients is not None and not gradients[0].any():
         raise SettingError(
             f"{classifier.name}: its gradients with respect to noise are all zero: "
-            f"give logits without rounding or a hard decision, {_OR_BLACK_BOX}"
+            f"return logits without rounding or a hard decision, {_OR_BLACK_BOX}"
         )
 
 
 def _gradients(classifier, logits, wavs):
-    """Of a fixed random projection of the logits: a plain sum of them may be fixed."""
+    """Gradients of a random projection of the logits, whose sum may be constant."""
     generator = torch.Generator().manual_seed(1)
     weights = torch.randn(logits.shape[1], generator=generator).to(logits)
     gradients = None
@@ -249,13 +249,13 @@ def _not_finite(classifier, what):
         )
     return SettingError(
         f"{classifier.name}: its gradients at digital silence are not finite, and "
-        f"dither of {classifier.dither_db} dB does not change that: keep what stands "
-        "under a square root, a logarithm or a division above a small constant"
+        f"dither of {classifier.dither_db} dB does not change that: clamp the "
+        "arguments of square roots, logarithms and divisors to a small positive number"
     )
 
 
 def _check_clip_by_clip(classifier, noise, pausing, first_logits):
-    """One clip gives the same alone, twice, and in either place of a batch of two."""
+    """A clip gives the same alone, twice, and at both places of a batch of two."""
     name = classifier.name
     with torch.no_grad():
         in_batch, values_in_batch = _run(classifier, torch.stack([noise, pausing]))
@@ -264,8 +264,8 @@ def _check_clip_by_clip(classifier, noise, pausing, first_logits):
     for one, other in zip((logits, *values), (again, *values_again), strict=True):
         if not torch.equal(one, other):
             raise SettingError(
-                f"{name}: two calls with the same clip do not agree: set it to "
-                "evaluation mode, without dropout, random crops or a state that is kept"
+                f"{name}: two calls with the same clip give different outputs: set it "
+                "to evaluation mode, without dropout, random crops or a kept state"
             )
     outputs = [("logits", logits, first_logits), ("logits", logits, in_batch[1])]
     for geometry, alone, batch in zip(
@@ -275,9 +275,9 @@ def _check_clip_by_clip(classifier, noise, pausing, first_logits):
     for what, alone, beside in outputs:
         if not _agree(beside, alone[0]):
             raise SettingError(
-                f"{name}: the {what} of a clip in a batch of two are not those of the "
-                "clip alone: let each clip be computed for itself, and unpack or "
-                "reshape nothing along the batch axis"
+                f"{name}: the {what} of a clip in a batch of two differ from those of "
+                "the clip alone: compute each clip independently, and do not unpack or "
+                "reshape the batch axis"
             )
 
 
@@ -292,8 +292,9 @@ def _check_inputs_of_spectrogram(classifier, wavs):
         given = classifier.inputs_of_spectrogram(magnitude)
     if not _agree(given, expected):
         raise SettingError(
-            f"{classifier.name}: inputs_of_spectrogram() of |STFT| is not inputs() of "
-            "the sound: make the second call the first, or set spectrogram to None"
+            f"{classifier.name}: inputs_of_spectrogram() of |STFT| differs from "
+            "inputs() of the sound: call the first in the second, or set spectrogram "
+            "to None"
         )
 
 
@@ -303,7 +304,7 @@ def _agree(found, expected):
     )
 
 
-# One pass, and the shapes that it must return.
+# One pass, and the shapes of what it returns.
 
 
 def _run(classifier, wavs):
@@ -312,8 +313,8 @@ def _run(classifier, wavs):
     what = f"{name} cannot take {wavs.shape[1]} samples of {len(wavs)} clips"
     remedy = "check signal_length_s, and inputs() and run() of the classifier"
     if len(wavs) == 1:  # two clips were possible
-        what = f"{name} can take two clips and not one"
-        remedy = "unpack, squeeze or reshape nothing along the batch axis"
+        what = f"{name} can take two clips but not one"
+        remedy = "do not unpack, squeeze or reshape the batch axis"
     with _as_setting_error(what, remedy):
         outputs = classifier.run(classifier.inputs_of(wavs))
     is_pair = isinstance(outputs, tuple) and len(outputs) == 2
@@ -342,7 +343,7 @@ def _check_representations(classifier, values, n_clips):
     if len(values) != len(classifier.geometry):
         raise SettingError(
             f"{name}: run() returns {len(values)} representations, and geometry "
-            f"describes {len(classifier.geometry)}: describe each that is returned"
+            f"describes {len(classifier.geometry)}: describe each of them in geometry"
         )
     for geometry, value in zip(classifier.geometry, values, strict=True):
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value)
@@ -362,7 +363,7 @@ def _check_representations(classifier, values, n_clips):
 
 @contextlib.contextmanager
 def _as_setting_error(what, remedy):
-    """Turn what a network raises into a sentence; a sentence stays as it is."""
+    """Turn an error of a network into one sentence; a UserError stays as it is."""
     try:
         yield
     except UserError:

@@ -69,7 +69,7 @@ class ConvBlock(nn.Module):
         self.initialise()
 
     def initialise(self):
-        """Draw the weights of both convolutions anew."""
+        """Draw new weights for both convolutions."""
         nn.init.xavier_uniform_(self.conv1.weight)
         nn.init.xavier_uniform_(self.conv2.weight)
 
@@ -143,7 +143,8 @@ class Cnn14(nn.Module):
             raise SettingError(f"channels: CNN14 has five widths, not {len(channels)}")
         if mel_bins < 32:
             raise SettingError(
-                f"mel_bins: CNN14 halves them five times, {mel_bins} < 32"
+                f"mel_bins is {mel_bins}, but CNN14 halves it five times: give at "
+                "least 32"
             )
         self.return_reps = return_reps
         self.norm0 = _NORMS[norm_type](mel_bins)
@@ -204,7 +205,7 @@ class Cnn14Classifier(Classifier):
     n_classes : int
         Classes C.
     labels : sequence of str, optional
-        Their names; :meth:`load` reads those that a training left beside the weights.
+        Their names; :meth:`load` reads those that a training saved beside the weights.
         Numbers by default.
 
     Example
@@ -239,8 +240,8 @@ class Cnn14Classifier(Classifier):
         """Average pooling: entry j of a layer is centred on its 2^poolings frames."""
         span = 2**poolings
         n_mels = self.mel.n_mels
-        # Pooling drops the last bands where they are too few; they go with the entry
-        # beside them.
+        # Pooling drops the last bands if they do not fill an entry: they are assigned
+        # to the last entry.
         entries = (torch.arange(n_mels) // span).clamp(max=n_mels // span - 1)
         bands = nn.functional.one_hot(entries).T.float()  # (frequencies, n_mels)
         return Geometry(
@@ -297,8 +298,8 @@ class Cnn14Classifier(Classifier):
         are_names = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
         if not are_names or len(labels) != self.n_classes:
             raise CheckpointError(
-                f"{path} holds no list of {self.n_classes} names: give the names of "
-                "the classes, or delete it and classes are numbered"
+                f"{path} holds no list of {self.n_classes} names: write the class "
+                "names into it, or delete it to name the classes by numbers"
             )
         return tuple(labels)
 

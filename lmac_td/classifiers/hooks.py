@@ -1,4 +1,4 @@
-"""Catch what the modules of a network return, by their names."""
+"""Record the outputs of a network's modules, by their names."""
 
 import contextlib
 import difflib
@@ -25,7 +25,7 @@ def record_outputs(network, names):
     Yields
     ------
     dict of str to list
-        What each returned, one entry a call.
+        The outputs of each module, one entry for each call.
 
     Example
     -------
@@ -52,7 +52,7 @@ def _record(calls, module, inputs, output):
 
 
 def check_layers(network, names, run):
-    """Refuse names of modules that give no representation.
+    """Refuse modules whose output cannot be a representation.
 
     Arguments
     ---------
@@ -65,13 +65,14 @@ def check_layers(network, names, run):
     Raises
     ------
     SettingError
-        If there is no such module, or it is not called exactly once, or what it returns
-        is no tensor with a batch and an axis of time, or a later layer overwrites that.
+        If there is no such module, if it is not called exactly once, if its output is
+        not a tensor with a batch axis and a time axis, or if a later layer overwrites
+        the output.
     """
     problems = _problems(network, run)
     usable = [name for name, problem in problems.items() if problem is None]
     for name in names:
-        problem = problems.get(name, "is no module of it")
+        problem = problems.get(name, "is not one of its modules")
         if problem is not None:
             raise SettingError(
                 f"representations: {name} of {type(network).__name__} {problem}; "
@@ -80,7 +81,7 @@ def check_layers(network, names, run):
 
 
 def _problems(network, run):
-    """What is wrong with each module as a representation; None where nothing is."""
+    """The problem of each module as a representation; None if it has none."""
     names = [name for name, _ in network.named_modules() if name]
     calls = {name: [] for name in names}
     handles = [
@@ -112,7 +113,7 @@ def _problem(calls, n_clips):
         return f"is called {len(calls)} times in a pass"
     ((output, version),) = calls
     if not isinstance(output, torch.Tensor):
-        return f"returns a {type(output).__name__}, no tensor"
+        return f"returns a {type(output).__name__}, not a tensor"
     shape = tuple(output.shape)
     if output.dim() not in (3, 4):
         return f"returns {shape}: 3 or 4 axes are needed, among them time"
@@ -126,8 +127,8 @@ def _problem(calls, n_clips):
 def _offer(name, usable):
     if not usable:
         return (
-            "none of its modules can be named: pass what you want to show through an "
-            "nn.Identity of its own in forward, and name that"
+            "none of its modules can be named: in forward, pass the tensor that you "
+            "want through an nn.Identity of its own, and name that"
         )
     near = difflib.get_close_matches(name, usable, n=3, cutoff=0.4)
     names = list(dict.fromkeys(near + usable))

@@ -107,7 +107,7 @@ class HuggingFaceClassifier(Classifier):
         self.freeze()
 
     def inputs(self, wavs):
-        """Waveforms (B, T) to what the family's feature extractor makes of each.
+        """Waveforms (B, T) to the features of the family's feature extractor.
 
         Returns
         -------
@@ -137,7 +137,7 @@ class HuggingFaceClassifier(Classifier):
         -------
         logits : Tensor (B, C)
         values : tuple of Tensor (B, channels, time, frequencies)
-            AST: the patches whose frames lie within the clip. wav2vec2 and its
+            For AST, the patches whose frames lie within the clip. wav2vec2 and its
             relatives have one frequency.
         """
         outputs = self.network(
@@ -164,7 +164,7 @@ class HuggingFaceClassifier(Classifier):
         return geometry.bands @ bands_of_bins(matrix)
 
     def stages(self):
-        """The head, then the layers from the last to the first, then what is before.
+        """The head, then the layers from the last to the first, then the embeddings.
 
         Returns
         -------
@@ -184,7 +184,7 @@ class HuggingFaceClassifier(Classifier):
 
 
 def _activation(config, activation, source):
-    """``softmax`` or ``sigmoid``, as the pipeline chooses where nobody else does."""
+    """``softmax`` or ``sigmoid``; for ``auto``, the choice of the pipeline."""
     if activation == "auto":
         several = config.problem_type == "multi_label_classification"
         activation = "sigmoid" if several else "softmax"
@@ -193,7 +193,7 @@ def _activation(config, activation, source):
     ):
         raise SettingError(
             f"pretrained_classifier: {source} has {config.num_labels} output and "
-            f"problem_type {config.problem_type}, which is no choice between classes: "
+            f"problem_type {config.problem_type}, which is not a choice of classes: "
             "give --pretrained_classifier a model with classes, or, for one tag, "
             "--activation sigmoid"
         )

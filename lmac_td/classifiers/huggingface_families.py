@@ -1,8 +1,9 @@
 """What differs between the families of audio classifiers in ``transformers``.
 
-A family says what its network takes, as a differentiable function of waveforms that
-equals the family's feature extractor, and where the hidden states of its layers stand
-in time and frequency. Families whose extractor is not rebuilt here are refused.
+A family computes the inputs of its network, by a differentiable function of waveforms
+that equals the family's feature extractor. It also gives the positions of its layers'
+hidden states in time and frequency. Families whose extractor is not rebuilt here are
+refused.
 """
 
 import torch
@@ -16,9 +17,9 @@ from lmac_td.nn.kaldi import KaldiFilterbank
 class SpectrogramPatches(nn.Module):
     """AST: patches of a normalised Kaldi filterbank, as ``ASTFeatureExtractor``.
 
-    The network takes ``max_length`` frames. What the extractor pads with is no part of
-    the inputs: :meth:`network_inputs` adds it, so that the inputs show how long a clip
-    is, and the grid of patches is cut where the clip ends.
+    The network takes ``max_length`` frames. The extractor's padding is not part of the
+    inputs: :meth:`network_inputs` adds it. So the inputs show how long a clip is, and
+    the grid of patches is cut where the clip ends.
 
     Arguments
     ---------
@@ -93,7 +94,7 @@ class SpectrogramPatches(nn.Module):
         centres = entries * self.frequency_stride + (self.patch - 1) / 2
         distance = (torch.arange(self.n_mels) - centres).abs()
         covered = distance <= (self.patch - 1) / 2
-        # Bands that no patch covers go with the patch beside them.
+        # Bands that no patch covers are assigned to the nearest patch.
         nearest = distance == distance.min(dim=0, keepdim=True).values
         bands = torch.where(covered.any(dim=0), covered, nearest).float()
         return bands / bands.sum(dim=0)
@@ -101,8 +102,8 @@ class SpectrogramPatches(nn.Module):
     def grid(self, hidden, inputs):
         """Hidden states (B, tokens, channels) to (B, channels, time, frequencies).
 
-        Patches stand one frequency after the other. Those of the first frames are kept:
-        all whose frames lie within the clip, and at least one.
+        Patches are ordered by frequency, then by time. Those whose frames lie within
+        the clip are kept, and at least the first.
         """
         patches = hidden[:, self.special_tokens :].unflatten(1, (self.frequencies, -1))
         time = max(1, (inputs.shape[1] - self.patch) // self.time_stride + 1)
@@ -198,7 +199,7 @@ REFUSED = {
 
 
 def require_family(model_type, source):
-    """The family of a model.
+    """Return the family of a model.
 
     Arguments
     ---------
@@ -223,15 +224,17 @@ def require_family(model_type, source):
     Traceback (most recent call last):
     lmac_td.errors.SettingError: pretrained_classifier: some/model is of the family \
 whisper, which is not supported: it takes the log-mel spectrograms of \
-WhisperFeatureExtractor, which have no differentiable twin here; give a model \
-of audio-spectrogram-transformer, data2vec-audio, hubert, sew, sew-d, unispeech, \
-unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
+WhisperFeatureExtractor, which is not rebuilt as a differentiable function; give \
+a model of audio-spectrogram-transformer, data2vec-audio, hubert, sew, sew-d, \
+unispeech, unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
     """
     if model_type in FAMILIES:
         return FAMILIES[model_type]
-    reason = "it is no audio classifier of transformers"
+    reason = "it is not an audio classifier of transformers"
     if model_type in REFUSED:
-        reason = f"{REFUSED[model_type]}, which have no differentiable twin here"
+        reason = (
+            f"{REFUSED[model_type]}, which is not rebuilt as a differentiable function"
+        )
     raise SettingError(
         f"pretrained_classifier: {source} is of the family {model_type}, which is not "
         f"supported: {reason}; give a model of {', '.join(FAMILIES)}"
@@ -239,7 +242,7 @@ unispeech-sat, wav2vec2, wav2vec2-conformer, wavlm
 
 
 def front_end(config, extractor, source):
-    """The family's front end for one model.
+    """Build the front end of one model.
 
     Arguments
     ---------
@@ -259,7 +262,7 @@ def front_end(config, extractor, source):
     if found != family.extractor:
         raise SettingError(
             f"pretrained_classifier: {source} has the feature extractor {found}, which "
-            f"is not supported: a {config.model_type} is supported with "
-            f"{family.extractor} alone"
+            f"is not supported: save a {family.extractor} beside the "
+            f"{config.model_type}"
         )
     return family(config, extractor)

@@ -19,12 +19,12 @@ from lmac_td.errors import CheckpointError, SettingError
 
 CONFIG = "config.json"
 EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
-# Of one file or of several; safetensors are taken where a model has both.
+# One file or several; safetensors are used if a model has both formats.
 WEIGHTS = (
     ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
 )
-# What SpecAugment puts in the place of frames that it masks, in training alone.
+# SpecAugment replaces masked frames by it, in training only.
 UNUSED = "masked_spec_embed"
 
 
@@ -83,7 +83,7 @@ class PretrainedFiles:
         return Path(self.source).is_dir()
 
     def fetch(self, patterns):
-        """The folder that holds the files of these names, after a download if needed.
+        """Return the folder that holds these files, after a download if needed.
 
         Arguments
         ---------
@@ -107,8 +107,8 @@ class PretrainedFiles:
             folder = huggingface_hub.snapshot_download(**request, local_files_only=True)
         except (OSError, ValueError, HTTPError) as error:
             raise CheckpointError(
-                f"pretrained_classifier: {self.source} is no folder and could not be "
-                "fetched from the Hugging Face hub "
+                f"pretrained_classifier: {self.source} is not a folder and could not "
+                "be fetched from the Hugging Face hub "
                 f"({type(error.__cause__ or error).__name__}); check the name and the "
                 "network, or give a folder that save_pretrained wrote"
             ) from error

@@ -1,4 +1,4 @@
-"""The names of a classifier's classes, however they are given."""
+"""Read the names of a classifier's classes from a list, a number or a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from lmac_td.errors import SettingError
 
 
 def read_labels(labels):
-    """Names of the classes.
+    """Read the names of the classes.
 
     Arguments
     ---------

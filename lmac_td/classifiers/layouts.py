@@ -1,4 +1,4 @@
-"""Where the outputs of a layer stand in time and frequency, measured on noise.
+"""Measure the positions of a layer's outputs in time and frequency, on noise.
 
 The axis of time is the one that grows with the length of the sound. The hop is the
 number of samples between two lengths at which one more entry appears: a chain of
@@ -14,14 +14,14 @@ from lmac_td.contracts import Geometry, even_shares
 from lmac_td.errors import SettingError
 
 AXES = ("channels", "time", "frequency")
-# Of 4 and of 3 axes, by the axis that grows with the length of the sound.
+# Layouts of 4 and of 3 axes, by the axis that grows with the length of the sound.
 MAPS = {2: "channels time frequency", 3: "channels frequency time"}
 SEQUENCES = {1: "time channels", 2: "channels time"}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What is given about a layer whose output is a representation.
+    """What the user gives about a layer whose output is a representation.
 
     Arguments
     ---------
@@ -38,7 +38,7 @@ class Layer:
     Raises
     ------
     SettingError
-        If the layout is none, or a number is out of its range.
+        If the layout is not one of these, or a number is out of its range.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Layer:
 
 
 def read_layers(representations):
-    """What is given about each representation.
+    """Read what the user gives about each representation.
 
     Arguments
     ---------
     representations : str, sequence of str, dict of str to dict, or None
-        Names of modules, or names and arguments of :class:`Layer`; none by None.
+        Names of modules, or names and arguments of :class:`Layer`; None for none.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def read_layers(representations):
 
 
 def to_map(values, layout):
-    """Bring what a layer returns into the order of a representation.
+    """Bring a layer's output into the order of axes of a representation.
 
     Arguments
     ---------
@@ -136,13 +136,13 @@ def to_map(values, layout):
 
 
 def locate_layer(layer, shape_of, lengths, unit):
-    """Measure where the entries of a layer stand.
+    """Measure the positions of a layer's entries.
 
     Arguments
     ---------
     layer : Layer
     shape_of : callable
-        A number of samples to the shape (B, ...) of what the layer returns for them.
+        Maps a number of samples to the shape (B, ...) of the layer's output for them.
     lengths : (int, int)
         A short and a long sound, samples, multiples of ``unit``; equal where the
         network takes clips of one length only.
@@ -220,13 +220,13 @@ def _measured_layout(name, short, long):
         return MAPS[2]
     raise SettingError(
         f"representations: {name} returns {tuple(short)}, and its axis of time cannot "
-        "be told from its size: give its layout, such as `channels time frequency` or "
+        "be found by its size: give its layout, such as `channels time frequency` or "
         "`time channels`"
     )
 
 
 class _NotRegularError(Exception):
-    """The entries of a layer do not appear one a hop."""
+    """The entries of a layer are not evenly spaced."""
 
 
 def _measured_hop(entries, lengths, unit):
@@ -235,7 +235,7 @@ def _measured_hop(entries, lengths, unit):
     Arguments
     ---------
     entries : callable
-        Samples to entries along time; does not fall.
+        Maps samples to entries along time; non-decreasing.
     lengths : (int, int)
     unit : int
     """
@@ -258,7 +258,7 @@ def _measured_hop(entries, lengths, unit):
 
 
 def _shortest(entries, count, low, high, unit):
-    """The shortest sound with so many entries, by bisection; that of ``low`` is not."""
+    """The shortest sound with ``count`` entries, by bisection; ``low`` has fewer."""
     step = unit
     while low + step < high and entries(low + step) < count:
         step *= 2  # short sounds cost less than halving the whole span

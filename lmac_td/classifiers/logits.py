@@ -1,4 +1,4 @@
-"""Logits of what networks return instead: probabilities, or one score a frame."""
+"""Turn probabilities, or one score per frame, into logits of a clip."""
 
 # Probabilities are kept this far from 0 and 1, so that logits are finite.
 SMALLEST_PROBABILITY = 1e-6
@@ -34,7 +34,7 @@ def logits_of_probabilities(probabilities, activation):
 
 
 def mean_of_top_frames(logits, top_frames):
-    """The mean of each class's highest frames: a clip's logits from a logit a frame.
+    """Average each class's highest frames: logits of frames to logits of clips.
 
     Gradients reach those frames alone, so a network that scores frames is explained
     where it fires, and not by the frames in which it finds nothing.
@@ -43,7 +43,7 @@ def mean_of_top_frames(logits, top_frames):
     ---------
     logits : Tensor (B, frames, C)
     top_frames : int
-        How many frames; all of them where a clip has fewer.
+        How many frames; all of them if a clip has fewer.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Any network of PyTorch: waveforms or spectrograms in, one score a class out.
 
-Representations are what modules of the network return, caught by forward hooks on their
-names; where they stand in time and frequency is measured on noise.
+Representations are outputs of the network's modules, recorded by forward hooks on their
+names. Their positions in time and frequency are measured on noise.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from lmac_td.errors import (
 )
 from lmac_td.features import LogMel
 
-# Where a file of weights belongs to another network.
+# What to do if a file of weights belongs to another network.
 REMEDY = "build the network as it was trained"
 
 
@@ -43,17 +43,17 @@ class ModuleClassifier(Classifier):
     labels : sequence of str, int, or str or Path
         Names of the classes, their number, or a text file with one name a line.
     representations : sequence of str, or dict of str to dict
-        Names of modules, deepest first; none by default. A dictionary gives what is not
-        to be measured: ``{layout, hop_samples, offset_samples}``, see
+        Names of modules, deepest first; none by default. A dictionary gives settings in
+        place of measurements: ``{layout, hop_samples, offset_samples}``, see
         :class:`~lmac_td.classifiers.layouts.Layer`. By default the layout and the hop
         are measured, and entry 0 is centred on the span of one hop that it covers: on
         sample (hop - 1) / 2, or on the middle of its frames of ``features`` (0 where
         an entry is one frame).
     activation : str
-        That the logits are meant for: ``softmax`` (one class a clip) or ``sigmoid``
+        What the logits are meant for: ``softmax`` (one class a clip) or ``sigmoid``
         (tags).
     threshold : float
-        Of sigmoids: a tag with a higher or equal probability is decided.
+        For sigmoids: a tag is decided if its probability is at least this.
     front_end : callable, optional
         What comes before the network, such as a module. With ``features`` it takes
         |STFT| (B, frames, bins), else waveforms (B, T). None: the network takes
@@ -63,18 +63,18 @@ class ModuleClassifier(Classifier):
     features : SpectralFeatures, optional
         The STFT whose magnitude ``front_end`` takes.
     output : str or int, optional
-        Where the network returns several things: the key, attribute or index of the
+        If the network returns several things: the key, attribute or index of the
         scores.
     top_frames : int, optional
-        Where the scores are (B, frames, C): a class's logit is the mean of so many of
-        its highest frames.
+        If the scores are (B, frames, C): the number of frames, the highest of a class,
+        whose mean is the class's logit.
     weights : str or Path, optional
         A state dict of the network, by ``torch.save`` or in safetensors.
     probabilities_out : bool
         Whether the network applies the activation itself.
     clip_samples : int, optional
-        Where the network takes clips of one length only: that length. Shorter clips are
-        followed by silence. The hops of representations must then be given.
+        If the network takes clips of one length only: that length, in samples. Shorter
+        clips are padded with silence. The hops of representations must then be given.
     dither_db : float, optional
         See :class:`~lmac_td.contracts.Classifier`; -100 for networks whose gradient is
         not finite at digital silence.
@@ -82,7 +82,7 @@ class ModuleClassifier(Classifier):
     Raises
     ------
     SettingError
-        If settings do not fit together, or a representation cannot be had.
+        If settings contradict each other, or a module gives no representation.
     CheckpointError
         If ``weights`` is missing, damaged, or belongs to another network.
 
@@ -144,14 +144,14 @@ class ModuleClassifier(Classifier):
         if layers:
             self._measure(layers)
 
-    # What it takes.
+    # Inputs.
 
     def inputs(self, wavs):
         """(B, T) to what the network takes."""
         if self.takes_spectrograms:
             return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
         if self.clip_samples is not None:
-            wavs = self._followed_by_silence(wavs, self.clip_samples, "samples")
+            wavs = self._padded(wavs, self.clip_samples, "samples")
         return wavs if self.front_end is None else self.front_end(wavs)
 
     def inputs_of_spectrogram(self, magnitude):
@@ -160,10 +160,10 @@ class ModuleClassifier(Classifier):
             return super().inputs_of_spectrogram(magnitude)
         if self.clip_samples is not None:
             n_frames = self.spectrogram.n_frames(self.clip_samples)
-            magnitude = self._followed_by_silence(magnitude.mT, n_frames, "frames").mT
+            magnitude = self._padded(magnitude.mT, n_frames, "frames").mT
         return self.front_end(magnitude)
 
-    def _followed_by_silence(self, x, length, unit):
+    def _padded(self, x, length, unit):
         missing = length - x.shape[-1]
         if missing < 0:
             raise SettingError(
@@ -172,7 +172,7 @@ class ModuleClassifier(Classifier):
             )
         return nn.functional.pad(x, (0, missing))
 
-    # What it answers.
+    # Outputs.
 
     def run(self, inputs):
         """Inputs to logits and representations; see the base class.
@@ -215,7 +215,7 @@ class ModuleClassifier(Classifier):
         if isinstance(output, torch.Tensor):
             if self.output is None:
                 return output
-            # Indexed, it would give away its first clip.
+            # Indexing it would return its first clip.
             raise SettingError(
                 f"output is {self.output!r}, but {self.name} returns one tensor "
                 f"{tuple(output.shape)}: leave output out"
@@ -257,12 +257,12 @@ class ModuleClassifier(Classifier):
     def _load(self, path, setting):
         if not path.is_file():
             raise CheckpointError(
-                f"{setting}: {path} is no file: give the state dict of {self.name}, by "
-                "torch.save or in safetensors"
+                f"{setting}: {path} is not a file: give the state dict of {self.name}, "
+                "by torch.save or in safetensors"
             )
         load_weights(self.network, path, path, REMEDY)
 
-    # Where its representations stand.
+    # Positions of its representations.
 
     def _measure(self, layers):
         probe = Probe(self, self.network, self.clip_samples)

@@ -1,4 +1,4 @@
-"""Run a network on seeded noise of several lengths, to see what its layers return."""
+"""Run a network on seeded noise of several lengths to measure its layers' outputs."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ LENGTHS_S = (1, 3)
 
 
 class Probe:
-    """Asks a classifier where the entries of its network's layers stand.
+    """Measures the positions of the outputs of a network's layers.
 
     Parameters, buffers, modes and the global random state stay as they are.
 
@@ -23,14 +23,14 @@ class Probe:
     network : nn.Module
         The part of it whose modules are named.
     clip_samples : int or None
-        The one length that it takes, if there is only one.
+        The length of clips, if the network takes only one.
     """
 
     def __init__(self, classifier, network, clip_samples):
         self.classifier = classifier
         self.network = network
         features = classifier.spectrogram
-        # Between two frames nothing changes: lengths are varied by whole frames.
+        # A part of a frame changes nothing: lengths differ by whole frames.
         self.unit = 1 if features is None else features.hop_samples
         self.lengths = tuple(
             clip_samples
@@ -56,12 +56,12 @@ class Probe:
         Raises
         ------
         SettingError
-            If a layer gives no representation, or the network cannot take noise.
+            If a layer gives no representation, or the network fails on noise.
         """
         names = [layer.name for layer in layers]
         with _evaluating(self.network):
             check_layers(
-                self.network, names, lambda: self._ask(self.noise[:, : self.lengths[0]])
+                self.network, names, lambda: self._run(self.noise[:, : self.lengths[0]])
             )
             return [
                 locate_layer(
@@ -74,16 +74,16 @@ class Probe:
             ]
 
     def _shapes(self, length, names):
-        """What each layer returns for one clip of a length: its name to a shape."""
+        """The shape of each layer's output for one clip, by the layer's name."""
         if length not in self._known:
             with record_outputs(self.network, names) as outputs:
-                self._ask(self.noise[:1, :length])
+                self._run(self.noise[:1, :length])
             self._known[length] = {
                 name: tuple(calls[0].shape) for name, calls in outputs.items()
             }
         return self._known[length]
 
-    def _ask(self, wavs):
+    def _run(self, wavs):
         """Run the network on sounds (B, T); returns B."""
         try:
             inputs = self.classifier.inputs_of(wavs.to(_device(self.network)))

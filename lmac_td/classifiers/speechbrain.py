@@ -38,7 +38,7 @@ class SpeechBrainClassifier(Classifier):
     of ``compute_features`` that it covers, of which the first is centred on sample 0,
     as SpeechBrain's STFT does by default; elsewhere give ``offset_samples``. The random
     noise of 1e-5 to 9e-5 that x-vectors add to their mean over time, in evaluation too,
-    is replaced by its middle, so that two calls agree.
+    is replaced by its midpoint, so that two calls agree.
 
     Arguments
     ---------
@@ -65,8 +65,8 @@ class SpeechBrainClassifier(Classifier):
     CheckpointError
         If the source is missing, cannot be fetched or cannot be loaded.
     SettingError
-        If it is no EncoderClassifier, its normalisation mixes clips, or a
-        representation cannot be had.
+        If it is not an EncoderClassifier, its normalisation mixes clips, or a module
+        gives no representation.
 
     Example
     -------
@@ -117,7 +117,7 @@ class SpeechBrainClassifier(Classifier):
         self.labels = labels_of(encoder, self._count_classes())
         self._measure(representations)
 
-    # What it takes, and what it answers.
+    # Inputs and outputs.
 
     def inputs(self, wavs):
         """(B, T) to normalised features (B, frames, F)."""
@@ -149,7 +149,7 @@ class SpeechBrainClassifier(Classifier):
         return scores * self.logit_scale, values
 
     def _require_batch(self, module, output, n_clips):
-        """Never unpack: a tensor of two clips would pass for two values."""
+        """Never unpack the output: a tensor of two clips would pass for two values."""
         is_tensor = isinstance(output, torch.Tensor)
         shape = tuple(output.shape) if is_tensor else f"a {type(output).__name__}"
         if is_tensor and shape in ((n_clips, shape[-1]), (n_clips, 1, shape[-1])):
@@ -187,7 +187,7 @@ class SpeechBrainClassifier(Classifier):
         except Exception as error:
             raise SettingError(
                 f"{self.name} cannot take {self.sample_rate} samples of noise "
-                f"({reason(error)}): check that its modules fit into each other"
+                f"({reason(error)}): check that its modules fit together"
             ) from error
         return logits.shape[1]
 
@@ -238,7 +238,7 @@ class SpeechBrainClassifier(Classifier):
 
 
 def _centred_on_frames(geometry, frame_hop, offset_samples):
-    """Entry 0 stands on the middle of its frames, the first of which on sample 0."""
+    """Centre entry 0 on the middle of its frames; the first is centred on sample 0."""
     if offset_samples is None:
         offset_samples = max(0.0, (geometry.hop_samples - frame_hop) / 2)
     return replace(geometry, offset_samples=offset_samples)
@@ -261,7 +261,7 @@ def _middle_of_noise(level, shape, device):
 
 
 def _block_names(model):
-    """The entries of its list ``blocks``, of single layers the normalisations."""
+    """Names of its ``blocks``; of blocks that are single layers, the normalisations."""
     if not isinstance(getattr(model, "blocks", None), torch.nn.ModuleList):
         return [name for name, _ in model.named_children()]
     blocks = {f"blocks.{name}": block for name, block in model.blocks.named_children()}
@@ -270,6 +270,6 @@ def _block_names(model):
 
 
 def _shape_of_one(calls):
-    """The shape that a module returns; () where it is no tensor, or not of one call."""
+    """The shape of a module's output; () unless it is one tensor of one call."""
     is_one = len(calls) == 1 and isinstance(calls[0], torch.Tensor)
     return tuple(calls[0].shape) if is_one else ()

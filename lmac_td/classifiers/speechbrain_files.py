@@ -1,4 +1,4 @@
-"""Load SpeechBrain's ``EncoderClassifier``, and read what it says of itself."""
+"""Load SpeechBrain's ``EncoderClassifier``, its sample rate and its labels."""
 
 import re
 from pathlib import Path
@@ -65,7 +65,7 @@ def open_encoder(source, savedir=None, run_opts=None):
 
 
 def reason(error):
-    """Class and beginning of an error, for a sentence."""
+    """The class and the first 200 characters of an error, for a message."""
     message = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 

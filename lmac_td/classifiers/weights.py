@@ -82,7 +82,7 @@ def _download(filename, source, path):
     os.replace(partial, path)
 
 
-# What to set where a file belongs to another CNN14.
+# What to set if a file belongs to another CNN14.
 CNN14_REMEDY = (
     "set cnn14_channels, emb_dim, n_mels and out_n_neurons as when "
     "pretrained_classifier was trained"
@@ -124,11 +124,14 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
         if not Path(source).exists():
             path.unlink(missing_ok=True)  # so that the next run fetches it again
         raise CheckpointError(
-            f"{path} is corrupt or no checkpoint of weights: fetch or train the "
+            f"{path} is corrupt or is not a checkpoint of weights: fetch or train the "
             "pretrained_classifier again"
         ) from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, no state dict")
+        raise CheckpointError(
+            f"{path} holds a {type(state).__name__}, not a state dict: save the "
+            "weights by torch.save(network.state_dict(), path)"
+        )
     difference = first_difference(module.state_dict(), state)
     if difference:
         raise CheckpointError(
@@ -138,12 +141,12 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
 
 
 def first_difference(expected, found):
-    """Say where two state dicts part, or return None."""
+    """Describe the first difference of two state dicts, or return None."""
     for key, tensor in expected.items():
         if key not in found:
             return f"it has no {key}"
         if not isinstance(found[key], torch.Tensor):
-            return f"its {key} is a {type(found[key]).__name__}, no tensor"
+            return f"its {key} is a {type(found[key]).__name__}, not a tensor"
         if found[key].shape != tensor.shape:
             return (
                 f"its {key} is {tuple(found[key].shape)}, the settings ask for "

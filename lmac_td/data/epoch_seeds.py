@@ -1,4 +1,4 @@
-"""Shuffle and draw a training split by seed and epoch alone.
+"""Shuffle and draw a training split; seed and epoch alone decide how.
 
 The sampler passes (seed, epoch) to the dataset with each index. What a clip is mixed
 with is then drawn by the clip, the seed and the epoch: neither the number of workers
@@ -38,9 +38,8 @@ class EpochSeededDataset(DynamicItemDataset):
 class EpochSeededSampler(ReproducibleRandomSampler):
     """Shuffles a training split, and adds the seed of the epoch to each index.
 
-    Arguments
-    ---------
-    As of ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
+    The arguments are those of
+    ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""From a data source to one manifest a split, each clip decoded once."""
+"""Write one manifest for each split of a data source; decode each clip once."""
 
 import json
 import logging
@@ -35,9 +35,9 @@ def write_manifests(
     clip id ``wav`` (the decoded ``.npy`` file), ``path`` (the recording), ``duration``
     (seconds, as decoded), ``n_samples`` (those of the recording, without the zeros that
     it is padded with), ``fold``, ``category`` (the name of its class), ``class_index``
-    and the details of the source. Where clips of the source have
-    several labels, ``labels`` are all of a clip's, and category and index are those of
-    the first. Nothing is written into the folder of the source.
+    and the details of the source. If clips of the source have several labels,
+    ``labels`` are all of a clip's, and category and index are those of the first.
+    Nothing is written into the folder of the source.
 
     Arguments
     ---------
@@ -57,8 +57,8 @@ def write_manifests(
     splits : sequence of str, optional
         Decode and write only these of ``fold_nums``; all are checked. All by default.
     n_classes : int, optional
-        Refuse a data set with another number of classes: a classifier is to be trained
-        on it.
+        Refuse a data set with another number of classes. For a classifier that is
+        trained on it.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def write_manifests(
         no clips, the number of classes is another, or too little is left after
         skipping.
     SettingError
-        A fold stands in ``train`` and in another split, or a split names none.
+        A fold is in ``train`` and in another split, or a split names none.
         (``valid`` and ``test`` may share folds: the papers score the fold that chose
         the checkpoint too.)
     LoadAudioError
@@ -105,8 +105,8 @@ def write_manifests(
     if n_classes is not None and len(class_names) != n_classes:
         raise DataError(
             f"{source.listing} has {len(class_names)} classes, but out_n_neurons is "
-            f"{n_classes}: set --out_n_neurons {len(class_names)}, or give another "
-            "data set with --data_folder."
+            f"{n_classes}: set --out_n_neurons {len(class_names)}, or name another "
+            "data set in dataset."
         )
     needed = list(dict.fromkeys(clip for split in splits.values() for clip in split))
     decoded = _decode_clips(
@@ -137,7 +137,7 @@ def write_manifests(
 
 
 def _sound(path, decoded, sample_rate):
-    """What a manifest says of a recording and its decoded form."""
+    """A manifest's entries about a recording and its decoded form."""
     n_samples = decoded_length(decoded)
     return {
         "wav": str(decoded),
@@ -158,7 +158,7 @@ def _check_fold_nums(fold_nums):
         for fold in folds:
             if split != "train" and fold in fold_nums.get("train", []):
                 raise SettingError(
-                    f"fold {fold} stands in both train_fold_nums and {setting}: "
+                    f"fold {fold} is in both train_fold_nums and {setting}: "
                     "results on clips that were trained on mean nothing, so take it "
                     "out of one of them."
                 )

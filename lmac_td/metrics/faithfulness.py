@@ -199,7 +199,7 @@ def faithfulness(p_x, p_out, target=None):
 def input_fidelity(p_x, p_in, target=None, threshold=None):
     """Input Fidelity (Fid-In): 1[argmax p_in = c], higher is better.
 
-    Of tags, 1[p_in,c >= threshold]: the tag is still above its threshold.
+    For tags, 1[p_in,c >= threshold]: the tag still reaches its threshold.
 
     Arguments
     ---------
@@ -210,7 +210,7 @@ def input_fidelity(p_x, p_in, target=None, threshold=None):
     target : torch.Tensor | None
         (B,) classes c; by default argmax p_x.
     threshold : float | None
-        Of tags, in (0, 1); None for one class a clip.
+        For tags, in (0, 1); None for one class a clip.
 
     Returns
     -------
@@ -229,7 +229,7 @@ def input_fidelity(p_x, p_in, target=None, threshold=None):
     (p_x, p_in), dtype = _probabilities(p_x=p_x, p_in=p_in)
     c = _classes(p_x, target)
     if threshold is not None:
-        # In the precision in which tags are decided: at the threshold is above it.
+        # In the precision in which tags are decided; p equal to the threshold counts.
         least = torch.tensor(threshold, dtype=precision).double()
         return (of_class(p_in, c) >= least.to(p_in.device)).to(dtype)
     return (p_in.argmax(dim=1) == c).to(dtype)

@@ -100,7 +100,7 @@ class FaithfulnessTable:
     rows : dict of (str, str) to ClipScores
         By condition and method, in the order in which they first came.
     without_target : dict of str to list of str
-        By condition, ids of the clips that have no tag above its threshold.
+        By condition, ids of the clips in which no tag reaches its threshold.
 
     Example
     -------
@@ -141,7 +141,7 @@ class FaithfulnessTable:
         self.without_target = {}
 
     def add_without_target(self, condition, clip_ids):
-        """Note clips that have no tag above its threshold, and so no score.
+        """Note clips in which no tag reaches its threshold, and which have no score.
 
         Arguments
         ---------
@@ -210,7 +210,7 @@ class FaithfulnessTable:
             cut to each of :data:`~lmac_td.metrics.curves.SIZES`, and those bins are
             kept, or removed; both or none.
         threshold : float | None
-            Of tags: Fid-In asks whether the tag is still above it. None for one class
+            For tags: Fid-In asks whether the tag still reaches it. None for one class
             a clip.
         n_samples : torch.Tensor | None
             (B,) samples of each clip before padding: what lies after them does not
@@ -539,10 +539,10 @@ class FaithfulnessTable:
 
 
 def _without_target_note(without, rows):
-    """Say which clips are not in a table, because they have no tag."""
+    """Name the clips that are not in a table, because they have no tag."""
     n_scored = max(map(n_clips, rows), default=0)
     return (
-        f"No tag is above its threshold in {len(without)} of "
+        f"No tag reaches its threshold in {len(without)} of "
         f"{n_scored + len(without)} clips, which are not scored: "
         f"{', '.join(without)}.\n"
     )

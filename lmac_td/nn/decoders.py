@@ -29,7 +29,7 @@ def build_unet(geometry, classifier, features, out_channels, channels):
 
     Returns
     -------
-    nn.Module
+    nn.Module, or None if the classifier has no representations
 
     Raises
     ------
@@ -72,8 +72,8 @@ def build_mask_unet(geometry, domain, classifier, features, channels):
     require_choice("geometry", geometry, ("aligned", "published"))
     if domain == "mel" and classifier.mel is None:
         raise SettingError(
-            f"domain is mel, but {classifier.name} has no mel bands that could be "
-            "masked: give --domain stft"
+            f"domain is mel, but {classifier.name} has no mel bands to "
+            "mask: give --domain stft"
         )
     if not classifier.geometry:
         raise SettingError(
@@ -82,8 +82,8 @@ def build_mask_unet(geometry, domain, classifier, features, channels):
         )
     n_out = features.n_bins if domain == "stft" else classifier.mel.n_mels
     if geometry == "aligned":
-        # Nothing after it normalises, as MaskNet does in LMAC-TD: left to PyTorch's own
-        # init, hardly a signal comes through and the mask becomes a fixed equaliser.
+        # No layer after it normalises, as MaskNet does in LMAC-TD. With PyTorch's own
+        # initialisation the signal almost vanishes, and the mask becomes constant.
         unet = AlignedUNet(
             classifier.geometry, features.hop_samples, n_out, channels, normalise=True
         )

@@ -1,9 +1,10 @@
 """Kaldi's log-mel filterbank, batched and differentiable.
 
 The features of ``compute-fbank-feats`` in Kaldi, as ``torchaudio.compliance.kaldi``
-computes them for one clip: frames of 25 ms every 10 ms that lie within the clip, each
-without its mean, pre-emphasised and windowed; the power of its FFT; triangular filters
-that are equally wide on the mel scale; the logarithm. Nothing is random: no dither.
+computes them for one clip: frames of 25 ms every 10 ms that lie within the clip.
+Each frame is made zero-mean, pre-emphasised and windowed. The power of its FFT goes
+through triangular filters of equal width on the mel scale, then the logarithm. Nothing
+is random: no dither.
 """
 
 import torch
@@ -65,7 +66,7 @@ class KaldiFilterbank(nn.Module):
         with torch.autocast(wavs.device.type, enabled=False):
             frames = wavs.float().unfold(1, self.frame_samples, self.hop_samples)
             frames = frames - frames.mean(dim=2, keepdim=True)
-            # Before the first sample of a frame stands the same sample.
+            # The first sample of a frame is its own predecessor.
             before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
             frames = (frames - PREEMPHASIS * before) * self.window
             spectrum = torch.fft.rfft(frames, self.n_fft)  # (B, frames, bins)

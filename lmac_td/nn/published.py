@@ -26,7 +26,7 @@ class PublishedUNet(nn.Module):
         Channels of the deepest representation; the others have dim / 2, / 4 and / 8.
     out_channels : int
         Channels K of the output, at most the 256 frequencies that the net makes of 80
-        mel bands: the frequency axis of its one-channel output plays the channels.
+        mel bands: the frequency axis of its one-channel output is used as channels.
 
     Example
     -------
@@ -59,13 +59,13 @@ class PublishedUNet(nn.Module):
         Raises
         ------
         ValueError
-            If the skips do not meet, or fewer frames or channels come out than asked
-            for: the geometry was made for clips of 5 s and 80 mel bands.
+            If the shapes of skips differ, or the output has too few frames or
+            channels: the geometry was made for clips of 5 s and 80 mel bands.
         """
         reps = [values_of(rep) for rep in representations]
         h = F.relu(self.convt1(reps[0])) + F.relu(self.convt2(reps[1]))
-        h = _meet(F.relu(self.convt3(h)), F.relu(self.convt4(reps[2])))
-        h = _meet(F.relu(self.convt5(h)), F.relu(self.convt6(reps[3])))
+        h = _add_skip(F.relu(self.convt3(h)), F.relu(self.convt4(reps[2])))
+        h = _add_skip(F.relu(self.convt5(h)), F.relu(self.convt6(reps[3])))
         # Of the costly last layers, only what reaches the frames that are kept.
         n8 = rows_before(self.convt9, n_frames)
         n7 = rows_before(self.convt8, n8)
@@ -82,10 +82,10 @@ class PublishedUNet(nn.Module):
     def last_two(self, h):
         """``convt9(convt8(h))``, for a third of the work.
 
-        Nothing stands between the two, so they are one transposed convolution, whose
-        kernel is that of the one spread by the other. It would also hear what the
-        padding of convt8 cuts off: that reaches the edges alone, which are computed
-        layer by layer.
+        No layer is between the two, so they are one transposed convolution, whose
+        kernel is the transposed convolution of their kernels. It would also include
+        what the padding of convt8 cuts off. That changes only the edges, which are
+        computed layer by layer.
 
         Arguments
         ---------
@@ -112,7 +112,7 @@ class PublishedUNet(nn.Module):
             bias = torch.einsum("m,mnij->nij", self.convt8.bias, weight)
         both = F.conv_transpose2d(h, kernel, stride=(3 * 7, 1 * 3))
         both = both[:, :, 4 * 7 :, 2 * 3 :][:, :, : 21 * n_t - 6, : 3 * n_f + 13]
-        # The bias of convt8 reaches all outputs alike but the edges.
+        # The bias of convt8 is the same for all outputs, except at the edges.
         ones = h.new_ones(1, 1, 3 * n_t - 1, n_f + 2)
         both = both + F.conv_transpose2d(
             ones, bias.unsqueeze(0), self.convt9.bias, **spread
@@ -126,9 +126,20 @@ class PublishedUNet(nn.Module):
 
 
 def rows_before(layer, n_rows):
-    """Rows of its input that the first n rows of a transposed convolution depend on.
+    """Rows of the input that the first n rows of a transposed convolution depend on.
 
     Row i of the input begins at row i s - p of the output.
+
+    Arguments
+    ---------
+    layer : nn.ConvTranspose2d
+        Of stride s and padding p along its rows.
+    n_rows : int
+        Rows n of the output.
+
+    Returns
+    -------
+    int
 
     Example
     -------
@@ -143,12 +154,13 @@ def rows_before(layer, n_rows):
     return math.ceil((n_rows + layer.padding[0]) / layer.stride[0])
 
 
-def _meet(x, skip):
-    """Add a skip that must have the very shape of x."""
+def _add_skip(x, skip):
+    """Add a skip, which must have the shape of x."""
     if x.shape != skip.shape:
         raise SettingError(
-            f"the skips of the published U-Net do not meet, {tuple(x.shape[2:])} and "
-            f"{tuple(skip.shape[2:])}, for a clip of this length: use geometry: aligned"
+            "the skips of the published U-Net have different shapes, "
+            f"{tuple(x.shape[2:])} and {tuple(skip.shape[2:])}, for a clip of this "
+            "length: use geometry: aligned"
         )
     return x + skip
 
@@ -156,8 +168,8 @@ def _meet(x, skip):
 class _PublishedMask:
     """SpeechBrain's mask decoders, called as ``AlignedUNet.forward`` is.
 
-    Their mask stands 4.5 STFT frames (52 ms) late over the sound, throughout, and ends
-    6 frames early for a clip of 5 s; its last frame is held.
+    Their mask is 4.5 STFT frames (52 ms) late throughout, and ends 6 frames early for a
+    clip of 5 s; its last frame is repeated.
     """
 
     def forward(self, representations, n_frames, **_):
@@ -166,7 +178,7 @@ class _PublishedMask:
         Raises
         ------
         SettingError
-            If the skips do not meet: the geometry was made for clips of 5 s.
+            If the shapes of skips differ: the geometry was made for clips of 5 s.
         """
         try:
             h = super().forward(
@@ -176,8 +188,8 @@ class _PublishedMask:
             if "size of tensor" not in str(error):  # out of memory, say
                 raise
             raise SettingError(
-                "the skips of the published U-Net do not meet for a clip of this "
-                "length: use geometry: aligned"
+                "the skips of the published U-Net have different shapes for a clip of "
+                "this length: use geometry: aligned"
             ) from error
         h = h.squeeze(1).transpose(1, 2)  # (B, bins, time)
         return fit(h, (n_frames,))
@@ -220,6 +232,7 @@ def check_published_widths(geometry):
     Raises
     ------
     SettingError
+        If there are not four, or their channels do not halve.
     """
     widths = [rep.channels for rep in geometry]
     if len(widths) != 4 or widths != [widths[0] // d for d in (1, 2, 4, 8)]:

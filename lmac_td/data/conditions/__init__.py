@@ -1,5 +1,5 @@
 """Conditions: what clips are mixed with, one file each.
 
 A recipe names its conditions (``conditions: {speech: !new:...}``); the name is the key.
-``base`` says what a condition must give.
+``base`` holds the contract of a condition.
 """

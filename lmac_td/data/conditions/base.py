@@ -1,4 +1,4 @@
-"""What a condition is: an interference and its ratio to the clip.
+"""The contract of a condition: an interference and its ratio to the clip.
 
 A condition of your own subclasses :class:`Condition` and returns an
 :class:`Interference` from :meth:`Condition.prepare`. A recipe gives it a name::
@@ -49,7 +49,7 @@ class SplitSetup:
 
 
 class Interference:
-    """What the clips of a split are mixed with. It can be sent to any process.
+    """What the clips of a split are mixed with. It can be pickled for workers.
 
     A subclass writes :meth:`draw`.
 
@@ -72,7 +72,7 @@ class Interference:
         clip_id : str
             The clip to be mixed with; None where a draw belongs to no clip.
         generator : torch.Generator, optional
-            The only source of chance; torch's global one when left out.
+            The only source of randomness; torch's global one when left out.
 
         Returns
         -------
@@ -119,7 +119,7 @@ class Condition:
     snr_db : float or None
         None where clips stay alone.
     for_training : bool
-        Whether a training may mix its clips so.
+        Whether training clips may be mixed by it.
     needs_clips : bool
         Whether :meth:`prepare` reads the manifest. A condition that does not is
         prepared before clips are decoded: its mistakes are found minutes earlier.
@@ -129,7 +129,7 @@ class Condition:
     Raises
     ------
     SettingError
-        ``snr_db`` is no finite number.
+        ``snr_db`` is not a finite number.
     """
 
     for_training = False
@@ -142,7 +142,7 @@ class Condition:
 
     @property
     def identity(self):
-        """One line that tells this condition from others; kept with what is trained."""
+        """One line that identifies the condition; saved with what is trained on it."""
         plain = (bool, int, float, str, Path, list, type(None))
         values = ", ".join(
             f"{name}={value}"
@@ -171,25 +171,25 @@ class Condition:
 
 
 class PaperCondition(Condition):
-    """A condition whose ratio the published code sets otherwise than the papers say.
+    """A condition whose ratio differs between the papers and their published code.
 
     Arguments
     ---------
     snr_db : float
-        The ratio as the papers say it, dB.
+        The ratio of the papers, dB.
     snr : str
-        ``paper``: ``snr_db``. ``published``: ``published_snr_db`` in its place.
+        ``paper``: ``snr_db``. ``published``: ``published_snr_db`` instead.
 
     Attributes
     ----------
     published_snr_db : float
-        What the published code's gains come to for sounds of the same power, dB. It
-        scales amplitudes, not powers.
+        The ratio that the gains of the published code give for sounds of the same
+        power, dB. They scale amplitudes, not powers.
 
     Raises
     ------
     SettingError
-        ``snr_db`` is no finite number, or ``snr`` none of its choices.
+        ``snr_db`` is not a finite number, or ``snr`` is not one of its choices.
     """
 
     published_snr_db = math.nan

@@ -1,4 +1,4 @@
-"""Clips alone."""
+"""Clips without interference."""
 
 from lmac_td.data.conditions.base import Condition
 

@@ -10,7 +10,7 @@ WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
 class InDomain(Condition):
-    """Mixes clips with stretches of the noise that belongs to their split.
+    """Mixes clips with excerpts of the noise that belongs to their split.
 
     Arguments
     ---------

@@ -37,7 +37,7 @@ class Mixtures(PaperCondition):
 class OtherClasses(Interference):
     """For each clip another clip of its fold, of another class.
 
-    A clip that was padded with zeros is mixed with its zeros.
+    If the other clip was padded, its zeros are part of the interference.
 
     Arguments
     ---------
@@ -91,7 +91,7 @@ class OtherClasses(Interference):
         ---------
         clip_id : str
         generator : torch.Generator, optional
-            Source of chance; torch's global one when left out.
+            Source of randomness; torch's global one when left out.
 
         Returns
         -------
@@ -124,5 +124,5 @@ class OtherClasses(Interference):
 
 
 def _classes(clip):
-    """The classes of a manifest's clip: all its labels where it has several."""
+    """The classes of a manifest's clip: all its labels if it has several."""
     return set(clip["labels"]) if "labels" in clip else {clip["class_index"]}

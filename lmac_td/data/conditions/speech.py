@@ -89,12 +89,12 @@ def speech_folder(ljspeech_folder):
 
 
 def _check_corpus_has_speech(folder):
-    """Say what to do about a corpus of before there was speech in it."""
+    """Refuse an embedded corpus of an earlier version, which has no speech."""
     root = folder.parent
     is_corpus = folder.name == "LJSpeech-1.1" and (root / corpus.MARKER).exists()
     if is_corpus and not folder.exists():
         raise DataError(
             f"{root} holds an embedded corpus without speech, of an earlier version: "
-            "remove it and give --generate_corpus True, and it is made anew, or give "
+            "remove it and give --generate_corpus True to make it again, or give "
             "another --ljspeech_folder"
         )

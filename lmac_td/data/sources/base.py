@@ -1,4 +1,4 @@
-"""What a data source is: a class that lists clips with their folds and labels.
+"""The contract of a data source: a class that lists clips, their folds and labels.
 
 A source of your own subclasses :class:`DataSource` and writes :meth:`DataSource.clips`.
 Everything else (checks, splits, decoding, manifests) is the same for all sources.
@@ -25,7 +25,7 @@ class Clip:
     fold : int
         The fold it belongs to. Clips cut from one recording share a fold.
     labels : tuple of str
-        The names of its classes: one, or several where the clip has several tags.
+        The names of its classes: one, or several if the clip has several tags.
     details : dict
         More entries of the clip in the manifest, such as the data set's own numbers.
     """
@@ -43,7 +43,7 @@ class DataSource:
     Arguments
     ---------
     folder : str or Path
-        Where the data set lies.
+        The folder of the data set.
 
     Example
     -------
@@ -74,11 +74,11 @@ class DataSource:
 
     @property
     def identity(self):
-        """One line that tells this data set from others; kept with what is trained."""
+        """One line that identifies the data set; saved with what is trained on it."""
         return f"{type(self).__module__}.{type(self).__qualname__}({self.listing})"
 
     def obtain(self):
-        """Download or make the data set where it is missing; nothing by default."""
+        """Download or make the data set if it is missing; does nothing by default."""
 
     def clips(self):
         """List all clips of the data set.
@@ -167,21 +167,22 @@ def _check_ids(clips, listing):
 
 
 def require_recordings(clips, folders, listing, remedy):
-    """Refuse clips whose recording is in none of some folders.
+    """Refuse clips whose recording is in none of the given folders.
 
     Arguments
     ---------
     clips : list of Clip
     folders : iterable of Path
-        Each is listed once: a look-up a clip would be slow on network disks.
+        Each is listed once, since a look-up per clip is slow on network disks.
     listing : Path
         The file that lists the clips, named by the error.
     remedy : str
-        What to do about it.
+        Ends the error: what the user can do.
 
     Raises
     ------
     DataError
+        A recording is missing.
     """
     present = {
         path for folder in folders if folder.is_dir() for path in folder.iterdir()

@@ -1,7 +1,7 @@
 """Any data set that a csv file lists: one row a recording.
 
-The first line names the columns ``path``, ``labels`` and ``fold``; others may stand
-beside them::
+The first line names the columns ``path``, ``labels`` and ``fold``; there may be
+other columns::
 
     path,labels,fold
     street/siren_01.wav,siren,1
@@ -33,12 +33,12 @@ class CsvManifest(DataSource):
     table : str or Path
         The csv file.
     separator : str
-        What stands between the labels of a clip.
+        The text between two labels of a clip.
 
     Raises
     ------
     SettingError
-        The separator is no text, or empty.
+        The separator is not a string, or is empty.
 
     Example
     -------
@@ -93,7 +93,7 @@ class CsvManifest(DataSource):
         if not all(labels):
             raise DataError(
                 f"{self.table}, line {line}: labels {row['labels']!r} has an empty "
-                f"label; write names with {self.separator!r} between them alone."
+                f"label; write names with one {self.separator!r} between them."
             )
         twice = [label for label, count in Counter(labels).items() if count > 1]
         if twice:
@@ -110,6 +110,6 @@ class CsvManifest(DataSource):
 
 
 def _id_of(path):
-    """A path as the table gives it -> an id, the same wherever the data set lies."""
+    """The id of a clip: its path in the table, so it does not depend on the folder."""
     path = Path(os.path.normpath(path)).with_suffix("")
     return "-".join(part for part in path.parts if part not in (path.anchor, ".."))

@@ -29,9 +29,9 @@ class ESC50(DataSource):
     Arguments
     ---------
     folder : str or Path
-        Holds ``audio/`` and ``meta/esc50.csv``; not written to where it is not empty.
+        Holds ``audio/`` and ``meta/esc50.csv``; not written to unless it is empty.
     download : bool
-        Fetch ESC-50 where the folder is missing or empty.
+        Fetch ESC-50 if the folder is missing or empty.
     generate_corpus : bool
         Make the embedded corpus there instead.
     wham_folder : str or Path, optional
@@ -63,7 +63,7 @@ class ESC50(DataSource):
         return self.folder / "meta" / "esc50.csv"
 
     def obtain(self):
-        """Make the embedded corpus, or download ESC-50, where that is asked for.
+        """Make the embedded corpus, or download ESC-50, if a setting asks for it.
 
         Raises
         ------

@@ -34,14 +34,14 @@ def read_table(table, columns):
     [(2, {'path': 'a.wav', 'fold': '1'})]
     """
     try:
-        # utf-8-sig: spreadsheets like to put a byte order mark before the first name.
+        # utf-8-sig: spreadsheets may put a byte order mark before the first name.
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows, names = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{table} cannot be read as a csv table ({error}): "
-            "replace it with the data set's own."
+            "save it again as csv in UTF-8."
         ) from error
     missing = [column for column in columns if column not in names]
     if missing:
@@ -50,7 +50,7 @@ def read_table(table, columns):
             f"{', '.join(columns)}."
         )
     if not rows:
-        raise DataError(f"{table} lists no clips: replace it with the data set's own.")
+        raise DataError(f"{table} lists no clips: add one row for each clip.")
     numbered = list(enumerate(rows, start=2))
     for line, row in numbered:
         for column in columns:
@@ -76,7 +76,7 @@ def whole_number(table, line, row, column):
     Raises
     ------
     DataError
-        It is none; the sentence names the table, the line and the cell.
+        The cell is not a whole number.
     """
     try:
         return int(row[column])
@@ -88,13 +88,13 @@ def whole_number(table, line, row, column):
 
 
 def names_by_number(table, pairs, what):
-    """Name the classes that a table numbers.
+    """Map the class numbers of a table to class names.
 
     Arguments
     ---------
     table : Path
     pairs : iterable of (int, str)
-        A class's number and its name, a row.
+        The number and the name of a class, for each row.
     what : (str, str)
         What the table calls the two.
 

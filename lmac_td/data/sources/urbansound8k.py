@@ -53,8 +53,8 @@ class UrbanSound8K(DataSource):
             if not needed.exists():
                 raise DataError(
                     f"{needed} is missing: UrbanSound8K's folder holds audio/fold1 to "
-                    "audio/fold10 and metadata/UrbanSound8K.csv; give it with "
-                    "--data_folder."
+                    "audio/fold10 and metadata/UrbanSound8K.csv; give it "
+                    "as `folder` of dataset."
                 )
         clips = [
             self._clip(table, line, row, audio_folder)
@@ -64,7 +64,7 @@ class UrbanSound8K(DataSource):
             clips,
             {audio_folder / f"fold{clip.fold}" for clip in clips},
             table,
-            "complete the data set in data_folder or remove those rows",
+            "complete the data set or remove those rows",
         )
         return clips
 
