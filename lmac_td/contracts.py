@@ -33,11 +33,9 @@ class Geometry:
         Samples of the waveform between two entries along time.
     offset_samples : float
         The sample on which entry 0 is centred.
-    bins : Tensor (frequencies, n_bins), optional
-        How much each entry along frequency contributes to each bin of the STFT; each
-        column adds up to 1. None: the entries share the bins evenly, in order.
     bands : Tensor (frequencies, n_mels), optional
-        The same for the classifier's mel bands, where it has some.
+        How much each entry along frequency contributes to each of the classifier's mel
+        bands, where it has some; each column adds up to 1.
     """
 
     name: str
@@ -45,7 +43,6 @@ class Geometry:
     frequencies: int
     hop_samples: float
     offset_samples: float
-    bins: Tensor | None = field(default=None, compare=False, repr=False)
     bands: Tensor | None = field(default=None, compare=False, repr=False)
 
 
@@ -264,25 +261,26 @@ class Classifier(nn.Module):
         """
         raise NotImplementedError
 
-    def frequency_weights(self, geometry, features):
-        """How much each entry along frequency contributes to each bin of an STFT.
+    def spread_over_bins(self, values, geometry, features):
+        """Bring the frequencies of a representation onto the bins of an STFT.
 
         Arguments
         ---------
+        values : Tensor (..., frequencies)
         geometry : Geometry
-            Of one of the representations.
+            Of the representation.
         features : SpectralFeatures
             The STFT.
 
         Returns
         -------
-        Tensor (frequencies, bins)
-            Each column adds up to 1. By default the entries share the bins evenly, in
-            order.
+        Tensor (..., bins)
+            A bin follows the mel bands around it, where the classifier has some; by
+            default the entries share the bins evenly, in order.
         """
-        if geometry.bins is not None:
-            return geometry.bins
-        return even_shares(geometry.frequencies, features.n_bins)
+        if self.mel is not None and geometry.bands is not None:
+            return values @ geometry.bands.to(values) @ self.mel.bands_of_bins
+        return values @ even_shares(geometry.frequencies, features.n_bins).to(values)
 
     def load(self, source, download_folder):
         """Load trained weights; adapters that are built with weights do nothing.

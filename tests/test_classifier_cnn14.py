@@ -218,8 +218,11 @@ def test_geometry_says_where_the_entries_of_each_block_stand(n_mels):
             expected[entry, members] = 1
         assert torch.equal(geometry.bands, expected)
         of_bins = expected @ classifier.mel.bands_of_bins
-        torch.testing.assert_close(geometry.bins, of_bins)
-        torch.testing.assert_close(geometry.bins.sum(dim=0), torch.ones(257))
+        spread = classifier.spread_over_bins(
+            torch.eye(len(bands)), geometry, classifier.spectrogram
+        )
+        torch.testing.assert_close(spread, of_bins)
+        torch.testing.assert_close(spread.sum(dim=0), torch.ones(257))
 
 
 def test_every_parameter_is_in_one_stage():

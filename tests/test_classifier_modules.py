@@ -185,14 +185,23 @@ class TestFrequency:
         for entry in range(5):
             bands = [1.0 if band // 8 == entry else 0.0 for band in range(40)]
             assert geometry.bands[entry].tolist() == bands
-        torch.testing.assert_close(geometry.bins.sum(dim=0), torch.ones(257))
+        spread = classifier.spread_over_bins(torch.eye(5), geometry, features)
+        torch.testing.assert_close(spread.sum(dim=0), torch.ones(257))
         # Low bands are narrow: the first entry has fewer bins than the last.
-        widths = geometry.bins.sum(dim=1)
+        widths = spread.sum(dim=1)
         assert widths[0] < 0.2 * widths[-1]
 
     def test_entries_over_anything_else_share_the_bins(self):
         assert spectrogram_classifier().mel is None
-        assert all(g.bins is None for g in spectrogram_classifier().geometry)
+        classifier = spectrogram_classifier()
+        for geometry in classifier.geometry:
+            assert geometry.bands is None
+            entries = torch.eye(geometry.frequencies)
+            features = classifier.spectrogram
+            spread = classifier.spread_over_bins(entries, geometry, features)
+            assert torch.equal(spread.sum(dim=0), torch.ones(features.n_bins))
+            # The entries have as many bins as each other, but for one.
+            assert spread.sum(dim=1).max() - spread.sum(dim=1).min() <= 1
 
 
 class TestFrontEnd:

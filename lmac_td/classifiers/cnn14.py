@@ -250,7 +250,6 @@ class Cnn14Classifier(Classifier):
             n_mels // span,
             span * self.spectrogram.hop_samples,
             (span - 1) / 2 * self.spectrogram.hop_samples,
-            bins=bands @ self.mel.bands_of_bins.cpu(),
             bands=bands,
         )
 

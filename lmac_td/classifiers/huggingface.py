@@ -152,16 +152,16 @@ class HuggingFaceClassifier(Classifier):
         )
         return outputs.logits, values
 
-    def frequency_weights(self, geometry, features):
-        """See :meth:`lmac_td.contracts.Classifier.frequency_weights`.
+    def spread_over_bins(self, values, geometry, features):
+        """See :meth:`lmac_td.contracts.Classifier.spread_over_bins`.
 
         The patches of an AST share Kaldi's mel bands, and these share the bins.
         """
         if geometry.bands is None:
-            return super().frequency_weights(geometry, features)
+            return super().spread_over_bins(values, geometry, features)
         n_mels = geometry.bands.shape[1]
         matrix = mel_matrix(self.sample_rate, features.n_fft, n_mels)  # (bins, n_mels)
-        return geometry.bands @ bands_of_bins(matrix)
+        return values @ geometry.bands.to(values) @ bands_of_bins(matrix).to(values)
 
     def stages(self):
         """The head, then the layers from the last to the first, then the embeddings.

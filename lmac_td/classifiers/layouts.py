@@ -204,10 +204,10 @@ def on_mel_bands(geometry, mel):
     Returns
     -------
     Geometry
-        With ``bins`` and ``bands``.
+        With ``bands``.
     """
     bands = even_shares(geometry.frequencies, mel.n_mels)
-    return replace(geometry, bins=bands @ mel.bands_of_bins.cpu(), bands=bands)
+    return replace(geometry, bands=bands)
 
 
 def _measured_layout(name, short, long):

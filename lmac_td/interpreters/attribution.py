@@ -415,11 +415,9 @@ class GradCAM(Attribution):
         weights = gradient.mean(dim=(2, 3), keepdim=True)
         cells = (weights * rep.values).sum(dim=1).relu()  # (1, time, F)
         cells = cells[:, self.cells_of_frames(rep, x.shape[1])]
-        if self.domain == "stft":
-            shares = logits.classifier.frequency_weights(rep.geometry, self.features)
-        else:
-            shares = rep.geometry.bands
-        return cells @ shares.to(cells)
+        if self.domain == "mel":
+            return cells @ rep.geometry.bands.to(cells)
+        return logits.classifier.spread_over_bins(cells, rep.geometry, self.features)
 
     def cells_of_frames(self, rep, n_frames):
         """The cell that is nearest to each frame of the STFT, (n_frames,)."""
