@@ -6,7 +6,8 @@ Both are folders in which ``eval_faithfulness.py`` left evaluations, made from t
 checkpoints by two versions of the code. Every ``clips.csv`` below BEFORE is compared
 with that of the same place below AFTER. Prints the largest difference of each column,
 and exits with 1 where one is above the tolerance (absolute, or relative for numbers
-above 1) or where rows, clips or columns are missing.
+above 1; percentages are compared as fractions) or where rows, clips or columns are
+missing.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import pandas as pd
 from lmac_td.metrics.table import markdown_table
 
 KEYS = ["condition", "method", "clip_id", "decided"]
+PERCENTAGES = ("AI", "AD", "AG", "AD (published)")
 
 
 def read_options(argv):
@@ -41,8 +43,8 @@ def differences(before, after):
     Returns
     -------
     dict of str to (float, str)
-        By column: |after - before| / max(1, |before|), and where it is; infinite where
-        a row, or a value of it, is missing on one side.
+        By column: |after - before| / max(1, |before|), and where it is, percentages as
+        fractions; infinite where a row, or a value of it, is missing on one side.
     """
     missing = [name for name in before if name not in after]
     if missing:
@@ -54,7 +56,8 @@ def differences(before, after):
     after = after.loc[before.index]
     found = {}
     for name in before.columns:
-        one, other = before[name].astype(float), after[name].astype(float)
+        unit = 100.0 if name in PERCENTAGES else 1.0
+        one, other = before[name].astype(float) / unit, after[name].astype(float) / unit
         gap = (other - one).abs() / one.abs().clip(lower=1)
         gap = gap.mask(one.isna() & other.isna(), 0.0).fillna(np.inf)
         gap = gap.mask(one == other, 0.0)  # infinite ones, too

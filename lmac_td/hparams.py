@@ -180,8 +180,8 @@ def load_recipe(recipe, overrides=""):
     except SettingError:
         raise
     except (
-        ValueError, TypeError, ArithmeticError, RuntimeError, ImportError,
-        pydoc.ErrorDuringImport,
+        ValueError, TypeError, ArithmeticError, RuntimeError, AttributeError,
+        ImportError, pydoc.ErrorDuringImport,
     ) as error:  # fmt: skip
         # Constructors check their own arguments; HyperPyYAML adds its own lines.
         problem = " ".join(str(error).split())

@@ -11,6 +11,7 @@ import transformers
 from tests.conftest import ROOT
 from tests.networks import WaveformCnn
 from tests.test_classifier_huggingface import AST, config_of, extractor_of, network_of
+from tests.test_classifier_speechbrain import save_model
 from tests.test_commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
 from tests.test_readme import path_of
 
@@ -185,9 +186,10 @@ def check_against_the_pipeline(folder, method, classifier, tagged):
     probabilities = []
     for condition in ("in_domain", "clean"):
         samples = folder / "samples" / condition
+        saved = {path.name.split("_")[0] for path in samples.glob("*_input.wav")}
+        assert len(saved) > 1
         rows = clip_scores(folder, condition, method)
-        assert rows
-        for row in rows:
+        for row in (row for row in rows if row["clip_id"] in saved):
             label = labels[int(row["decided"])]
             stem = f"{row['clip_id']}_{label}" if tagged else row["clip_id"]
             for column, sound in (
@@ -205,11 +207,38 @@ def check_against_the_pipeline(folder, method, classifier, tagged):
     assert max(probabilities) - min(probabilities) > 0.1
 
 
+def test_an_encoder_of_speechbrain_is_measured(workplace, corpus, monkeypatch):
+    """Its own attributions by Grad-CAM and occlusion, which train nothing."""
+    monkeypatch.chdir(workplace)
+    save_model(workplace / "ecapa")
+    text = lines(
+        f"""
+extends:
+  - {ROOT}/hparams/baselines_demo.yaml
+  - {ROOT}/hparams/classifiers/speechbrain.yaml
+experiment_name: ecapa
+pretrained_classifier: ecapa
+methods: [gradcam, occlusion]
+classifier_input: audio
+data_folder: {corpus}/ESC-50
+wham_folder: {corpus}/wham_noise
+signal_length_s: 1
+output_folder: results/ecapa
+"""
+    )
+    assert len(text.splitlines()) <= 15
+    (workplace / "ecapa.yaml").write_text(text)
+    said = run(EVALUATE, "ecapa.yaml", condition="in_domain", n_samples=1).stdout
+    for row in ("gradcam", "occlusion", "oracle"):
+        assert said.count(f"\n| {row} ") == 2 * 3
+    assert "classifier: SpeechBrain's ECAPA_TDNN" in said
+
+
 @pytest.mark.parametrize("method", ["lmac_td_demo", "lmac_demo"])
 def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method):
     recipe = written("huggingface", method=method)
     run(TRAIN, recipe)
-    said = run(EVALUATE, recipe, n_samples=10).stdout
+    said = run(EVALUATE, recipe, n_samples=5).stdout
     row = f"{method}_huggingface"
     # Once a group: what it is scored on is the sound already.
     assert said.count(f"\n| {row} ") == 2 * 3 + 2 * 2
@@ -230,7 +259,7 @@ def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method
 def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
     recipe = written("tags")
     run(TRAIN, recipe)
-    run(EVALUATE, recipe, n_samples=10)
+    run(EVALUATE, recipe, n_samples=5)
     row = "lmac_td_demo_tags"
     folder = workplace / "results" / row / "evaluation"
     check_against_the_pipeline(folder, row, workplace / "ast_tags", tagged=True)
@@ -303,6 +332,18 @@ def test_attributions_that_an_ast_cannot_serve_are_named(workplace, written):
     )
     sentence = refused(EVALUATE, "baselines.yaml")
     assert "leave guided_gradcam out of --methods" in sentence
+    assert not (workplace / "results" / "refused").exists()
+
+
+def test_only_cnn14_is_trained_as_a_classifier(workplace, written):
+    (workplace / "trained.yaml").write_text(
+        f"extends: [{ROOT}/hparams/cnn14_demo.yaml, "
+        f"{ROOT}/hparams/classifiers/huggingface.yaml]\n"
+        "pretrained_classifier: ast\noutput_folder: results/refused\n"
+    )
+    sentence = refused(CLASSIFIER, "trained.yaml")
+    assert "cannot be built: " in sentence
+    assert "'HuggingFaceClassifier' object has no attribute" in sentence
     assert not (workplace / "results" / "refused").exists()
 
 

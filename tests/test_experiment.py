@@ -11,7 +11,9 @@ from lmac_td.experiment import (
     MIXTURE_SETTINGS,
     RUN_SETTINGS,
     BothLoggers,
+    content_of,
     open_experiment,
+    read_settings,
 )
 
 
@@ -174,6 +176,18 @@ def test_data_sources_are_told_apart_by_more_than_their_folder(opened, tmp_path)
                 experiment.check_unseen()
         else:
             experiment.check_unseen()
+
+
+def test_a_file_of_weights_has_a_fingerprint_and_no_settings(tmp_path):
+    file = tmp_path / "network.pt"
+    fingerprints = []
+    for content in (b"one", b"two", b"one"):
+        file.write_bytes(content)
+        fingerprints.append(content_of(str(file)))
+    first, second, again = fingerprints
+    assert first == again != second
+    assert read_settings(str(file)) == {}
+    assert content_of(str(tmp_path / "nowhere.pt")) is None
 
 
 def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):

@@ -55,11 +55,19 @@ def test_a_difference_is_found(evaluations, columns, capsys):
     assert f"above it in {next(iter(columns))}" in capsys.readouterr().out
 
 
-def test_differences_are_relative_above_1_and_absolute_below(evaluations):
+def test_differences_below_1_are_absolute(evaluations):
     folders, write = evaluations
-    write("after", AI=[5e-6, 100.0005], SPS=[0.500005, float("nan")])
+    write("after", SPS=[0.500005, float("nan")])
     assert main(folders) == 0
     write("after", SPS=[0.50002, float("nan")])
+    assert main(folders) == 1
+
+
+def test_percentages_are_compared_as_fractions(evaluations):
+    folders, write = evaluations
+    write("after", AI=[5e-4, 100.0005])
+    assert main(folders) == 0
+    write("after", AI=[2e-3, 100.0])
     assert main(folders) == 1
 
 
