@@ -196,7 +196,7 @@ def main(argv=None):
                 precision=experiment.run_opts.eval_precision,
                 targets=hparams["targets"],
             )
-        # An attribution knows only now whether gradients needed a dither.
+        # Only now is it known whether gradients of attributions needed dither.
         table.settings["remarks"] = remarks_of(methods)
         pages = write_pages(new, table, options, data.class_names, own, quantus)
         # Of an older model, perhaps; it stays until this one is whole.

@@ -1,10 +1,10 @@
-"""How far do the samples of soxr lie from those of torchaudio's kernels?
+"""Compare the samples of soxr with those of torchaudio's kernels.
 
     python -m benchmarks.resampling FOLDER [--sample_rate 16000]
 
 Resamples every recording of a folder in both ways. Prints how large the difference is
 against the signal, over all frequencies and below 80 % of half the new rate, where both
-are to be transparent; and how long soxr takes for a clip of 5 s at three rates.
+should change nothing, and how long soxr takes for a clip of 5 s at three rates.
 """
 
 import argparse

@@ -62,7 +62,7 @@ class DecidedBatch:
         ---------
         rows : Tensor (N,), int64
         decision : Decision, optional
-            Of the very entries that are selected, where it is known already.
+            Of the entries that are selected, if it is known already.
 
         Returns
         -------
@@ -184,7 +184,7 @@ def analyse_sources(target, interference, spectral_features):
 
 
 def explain(decided, interpreter):
-    """Explain a decided batch; the classifier does not answer yet.
+    """Explain a decided batch; the logits of the explanation are not computed yet.
 
     Only an interpreter that ``needs_sources``, the oracle, is given the sources.
 
@@ -209,7 +209,7 @@ def explain(decided, interpreter):
 
 
 def answer(explained):
-    """Ask the classifier about what is kept and what is removed, in one pass.
+    """Classify what is kept and what is removed, in one pass.
 
     Arguments
     ---------
@@ -262,10 +262,17 @@ def has_stft_mask(explained):
 
 
 def stft_mask(explained):
-    """The method's mask on the STFT, (B, frames, bins).
+    """The method's mask on the STFT.
 
-    Its own where it has one; |STFT(i)| / |X|, at most 1, where it masks something else
-    (LMAC-TD's latent, mel bands).
+    Arguments
+    ---------
+    explained : ExplainedBatch
+
+    Returns
+    -------
+    Tensor (B, frames, bins)
+        The method's own mask if it masks the STFT. If it masks something else
+        (LMAC-TD's latent, mel bands), |STFT(i)| / |X|, at most 1.
     """
     if has_stft_mask(explained):
         return explained.explanation.mask
@@ -303,7 +310,7 @@ def at_equal_size(explained, spectral_features, sizes=SIZES):
     An explanation is cut to its top bins: those in which most energy of the
     interpretation lies, |STFT(i)| = gain . |X|, until they hold a share of the
     mixture's energy. These are then kept, or removed, whole. The classifier is given
-    the masked spectrogram, or its sound, for every method alike. (By the gain alone,
+    the masked spectrogram, or its sound, for every method. (By the gain alone,
     quiet bins would come first where a mask keeps silence: thousands of them for next
     to no energy.)
 

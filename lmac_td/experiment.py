@@ -89,7 +89,7 @@ class Experiment:
             for name, value in self.hparams.items()
             if isinstance(value, (bool, int, float, str, list, type(None)))
         }
-        # Of objects, what tells them apart.
+        # Of objects, what identifies them.
         plain["dataset"] = self.hparams["dataset"].identity
         training = self.hparams["conditions"].get(self.hparams["training_condition"])
         if training is not None:
@@ -218,7 +218,7 @@ class Experiment:
     def load_classifier(self):
         """The classifier that is explained: trained, frozen and checked.
 
-        What the check found, such as a dither that gradients need, is printed.
+        Notes of the check, such as dither that gradients need, are printed.
 
         Returns
         -------

@@ -65,7 +65,7 @@ class Objective(nn.Module):
     Attributes
     ----------
     needs_answers : bool
-        Whether the loss reads the classifier's answers to what is kept and removed.
+        Whether the loss reads the classifier's logits for what is kept and removed.
     """
 
     needs_answers = True
@@ -270,7 +270,7 @@ class L2ILoss(Objective):
         If ``task`` is none of these.
     """
 
-    # The sounds that are kept and removed play no part.
+    # The sounds that are kept and removed are not used.
     needs_answers = False
 
     def __init__(self, nmf_w=10.0, reg_w_l1=0.8, task="auto"):
@@ -313,7 +313,19 @@ class L2ILoss(Objective):
 
 
 def fidelity_loss(logits, class_logits, task):
-    """L_FID of Theta's logits against the classifier's, both (B, C), as (B,)."""
+    """L_FID of Theta's logits against the classifier's (L2I, eqs. 1, 2).
+
+    Arguments
+    ---------
+    logits, class_logits : Tensor (B, C)
+        The classifier's, and Theta's.
+    task : str
+        ``multiclass`` or ``multilabel``.
+
+    Returns
+    -------
+    Tensor (B,)
+    """
     if task == "multiclass":
         return F.cross_entropy(class_logits, logits.softmax(dim=1), reduction="none")
     return F.binary_cross_entropy_with_logits(

@@ -226,7 +226,7 @@ class TestFrontEnd:
         wavs = noise()
         assert not classifier.takes_spectrograms
         torch.testing.assert_close(classifier.inputs(wavs), wavs / 2)
-        with pytest.raises(SettingError, match="WaveformCnn takes waveforms and no"):
+        with pytest.raises(SettingError, match="WaveformCnn takes waveforms, not"):
             classifier.inputs_of_spectrogram(torch.rand(2, 10, 257))
 
     def test_features_without_a_front_end_are_refused(self):
@@ -619,7 +619,7 @@ class TestWeights:
 
     def test_a_damaged_file_is_refused_and_kept(self, path):
         path.write_bytes(b"damaged")
-        with pytest.raises(CheckpointError, match="is corrupt or no checkpoint"):
+        with pytest.raises(CheckpointError, match="is corrupt or is not a checkpoint"):
             classify(WaveformCnn(3), weights=path)
         assert path.exists()
 

@@ -363,7 +363,7 @@ def test_other_classifiers_cascade_in_stages_of_their_own(spectral):
 
 def test_a_black_box_has_nothing_to_randomise():
     classifier = BlackBoxClassifier(lambda wavs: wavs[:, :2], 16000, 2).freeze()
-    with pytest.raises(SettingError, match="no weights that could be randomised"):
+    with pytest.raises(SettingError, match="no weights to randomise"):
         next(cascade(classifier))
 
 

@@ -275,9 +275,9 @@ def _check_clip_by_clip(classifier, noise, pausing, first_logits):
     for what, alone, beside in outputs:
         if not _agree(beside, alone[0]):
             raise SettingError(
-                f"{name}: the {what} of a clip in a batch of two differ from those of "
-                "the clip alone: compute each clip independently, and do not unpack or "
-                "reshape the batch axis"
+                f"{name}: a clip in a batch of two and the same clip alone have "
+                f"different outputs ({what}): compute each clip independently, and do "
+                "not unpack or reshape the batch axis"
             )
 
 

@@ -93,6 +93,11 @@ class PretrainedFiles:
         Returns
         -------
         Path
+
+        Raises
+        ------
+        CheckpointError
+            If the files cannot be fetched.
         """
         if self.is_local:
             return Path(self.source)
@@ -119,7 +124,13 @@ class PretrainedFiles:
         return self.fetch([CONFIG, *EXTRACTORS])
 
     def read_config(self):
-        """The model's configuration, of ``config.json``."""
+        """Read the model's configuration, of ``config.json``.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing or damaged.
+        """
         folder = self._description
         if not (folder / CONFIG).is_file():
             raise CheckpointError(
@@ -132,7 +143,13 @@ class PretrainedFiles:
             )
 
     def read_extractor(self):
-        """The feature extractor that was saved beside the model."""
+        """Read the feature extractor that was saved beside the model.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing or damaged.
+        """
         folder = self._description
         if not any((folder / name).is_file() for name in EXTRACTORS):
             raise CheckpointError(
@@ -145,7 +162,7 @@ class PretrainedFiles:
             )
 
     def read_network(self, config):
-        """The model with its trained weights, in float32 and evaluation mode.
+        """Read the model with its trained weights, in float32 and evaluation mode.
 
         Arguments
         ---------

@@ -104,7 +104,16 @@ def check_modules(encoder, source):
 
 
 def sample_rate_of(encoder):
-    """Hz: the yaml's ``sample_rate``, else that of the audio normaliser."""
+    """Return the rate in Hz: the yaml's ``sample_rate``, else the audio normaliser's.
+
+    Arguments
+    ---------
+    encoder : EncoderClassifier
+
+    Returns
+    -------
+    int
+    """
     rate = getattr(getattr(encoder, "hparams", None), "sample_rate", None)
     return encoder.audio_normalizer.sample_rate if rate is None else rate
 

@@ -141,7 +141,17 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
 
 
 def first_difference(expected, found):
-    """Describe the first difference of two state dicts, or return None."""
+    """Describe the first difference of two state dicts, or return None.
+
+    Arguments
+    ---------
+    expected, found : dict of str to Tensor
+
+    Returns
+    -------
+    str or None
+        For a message.
+    """
     for key, tensor in expected.items():
         if key not in found:
             return f"it has no {key}"

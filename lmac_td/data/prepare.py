@@ -231,18 +231,19 @@ def _prepare_conditions(conditions, setups, needs_clips):
 
 
 def check_named_objects(dataset, conditions):
-    """Refuse what a recipe names in the place of a data source or a condition.
+    """Refuse a recipe whose data source or conditions are other objects.
 
     Arguments
     ---------
     dataset : object
-        To be a DataSource.
+        It must be a DataSource.
     conditions : dict of str to object
-        To be Conditions.
+        Each must be a Condition.
 
     Raises
     ------
     SettingError
+        If one is not.
     """
     if not isinstance(dataset, DataSource):
         raise SettingError(

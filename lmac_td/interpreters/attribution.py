@@ -75,8 +75,8 @@ class ClipLogits(nn.Module):
 
     def decide(self, x):
         """|X| (B, frames, bins) or log-mel (B, frames, n_mels) to a Decision."""
-        # Noise may carry x below silence, where no sound is and the logarithm ends: the
-        # classifier is then given silence, with the gradient at silence.
+        # Noise may make x negative, where the logarithm is not defined: the classifier
+        # is then given silence, with the gradient at silence.
         x = x + (x.clamp(min=0) - x).detach()
         if self.domain == "mel":
             return self.classifier(x)
@@ -111,7 +111,7 @@ class Attribution(Interpreter):
     Attributes
     ----------
     attribution_to_mask : str
-        How a mask is made, said below the table.
+        How a mask is made; printed below the table.
     needs_gradients : bool
     rules : str or None
         Of a method that replaces the gradients of modules, see
@@ -212,7 +212,13 @@ class Attribution(Interpreter):
         return explain(mask, wavs, features, decision, self.mask_domain)
 
     def finite_map(self, x, target, logits):
-        """:meth:`attribute`, with a dither where the gradient is not finite."""
+        """:meth:`attribute`, with dither if the gradient is not finite.
+
+        Raises
+        ------
+        DataError
+            If it is not finite with dither either.
+        """
 
         def attribute():
             return self.attribute(x.clone().requires_grad_(), target, logits).detach()
@@ -242,7 +248,12 @@ class Attribution(Interpreter):
 
 @contextlib.contextmanager
 def dithered(classifier):
-    """Add a dither to what a classifier is given while the block lasts."""
+    """Set ``dither_db`` of a classifier to -100 while the block runs.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    """
     before = classifier.dither_db
     classifier.dither_db = DITHER_DB
     try:
@@ -363,9 +374,9 @@ class GradCAM(Attribution):
     ---------
     layer : str, optional
         One of the classifier's representations, by name. By default the deepest, which
-        is the customary one, or, where the score of a clip does not depend on that, the
-        next one: what a transformer's last layer makes of patches is not read by a head
-        that reads its class token alone.
+        is customary, or the next one, if the score of a clip does not depend on the
+        deepest: a head that reads only the class token does not read the patches of a
+        transformer's last layer.
 
     The others are those of :class:`Attribution`.
     """
@@ -381,7 +392,7 @@ class GradCAM(Attribution):
         self.layers_of(classifier.geometry)
 
     def layers_of(self, geometry):
-        """Places of the layers that may be weighed, the first choice first.
+        """Indices of the representations that may be used, the first choice first.
 
         Arguments
         ---------

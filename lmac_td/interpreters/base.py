@@ -29,7 +29,7 @@ class Interpreter(nn.Module):
     ``forward(wavs, features, decision) -> Explanation`` where ``wavs`` is (B, T) in
     [-1, 1], ``features`` the :class:`~lmac_td.features.Features` of ``wavs`` and
     ``decision`` the classifier's :class:`~lmac_td.contracts.Decision` on them. An
-    interpreter never sees a label. One that must ask the classifier again finds it in
+    interpreter never sees a label. One that must run the classifier again finds it in
     ``decision.classifier``; it keeps no copy, so its checkpoints hold its own weights
     and nothing else.
 
@@ -206,6 +206,14 @@ class Interpreter(nn.Module):
 def require_representations(classifier, method, least=1):
     """Refuse a classifier without the representations that a method decodes.
 
+    Arguments
+    ---------
+    classifier : Classifier
+    method : str
+        Its name, for the message.
+    least : int
+        Representations that it needs.
+
     Raises
     ------
     SettingError
@@ -219,7 +227,11 @@ def require_representations(classifier, method, least=1):
 
 
 def require_mel(classifier):
-    """Refuse a classifier without mel bands, where these are to be masked.
+    """Refuse a classifier without mel bands, if these are to be masked.
+
+    Arguments
+    ---------
+    classifier : Classifier
 
     Raises
     ------
@@ -227,13 +239,19 @@ def require_mel(classifier):
     """
     if classifier.mel is None:
         raise SettingError(
-            f"domain is mel, but {classifier.name} has no mel bands that could be "
-            "masked: give --domain stft"
+            f"domain is mel, but {classifier.name} has no mel bands to "
+            "mask: give --domain stft"
         )
 
 
 def require_gradients(classifier, method):
-    """Refuse a black box, where a method needs gradients.
+    """Refuse a black box, if a method needs gradients.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    method : str
+        Its name, for the message.
 
     Raises
     ------
@@ -268,8 +286,8 @@ def check_masking(domain, mask_domain, classifier_input):
     require_choice("classifier_input", classifier_input, ("spectrogram", "audio"))
     if domain == "mel" and classifier_input == "audio":
         raise SettingError(
-            "domain is mel, and a mask on mel bands has no sound of its own that the "
-            "classifier could be given: give --classifier_input spectrogram, or "
+            "domain is mel, but a mask on mel bands has no sound of its own for the "
+            "classifier: give --classifier_input spectrogram, or "
             "--domain stft"
         )
 

@@ -98,7 +98,7 @@ def _interval(data, statistic, confidence, n_resamples, seed):
 
 @functools.lru_cache(maxsize=8192)
 def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
-    """Interval of values of which some belong to one clip: clips are drawn."""
+    """Interval of values, several of which may be of one clip: clips are drawn."""
     values, clip_of = np.frombuffer(data), np.frombuffer(places, dtype=np.int64)
     n_drawn = clip_of.max() + 1
     if n_drawn < 2:
@@ -122,7 +122,7 @@ def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
 
 
 def _weighted_means(values, weights):
-    """Means of values (N,) that stand ``weights`` (R, N) times in each resample."""
+    """Means of values (N,) that are ``weights`` (R, N) times in each resample."""
     return weights @ values / weights.sum(axis=1)
 
 
@@ -207,7 +207,7 @@ class ClipScores:
 
 
 def entries_of(columns):
-    """Return (clip, explained class) of every line; a clip has one a tag."""
+    """Return (clip, explained class) of every line; a clip has one for each tag."""
     clips = columns["clip_id"]
     return list(zip(clips, columns.get("decided", [None] * len(clips)), strict=True))
 
@@ -233,7 +233,7 @@ def read_row(lines):
 
 
 def n_clips(scores):
-    """Count the clips; one may have several lines, one a tag."""
+    """Count the clips; a clip may have several lines, one for each tag."""
     return len(set(scores.columns["clip_id"]))
 
 

@@ -121,8 +121,7 @@ class AlignedUNet(nn.Module):
             h = _climb(h, rise, *grids, skip.shape[2:]) + skip
         h = F.relu(self.fold(h)).squeeze(3)  # (B, C, time)
         hop, offset = self.grids[-1].hop_samples, self.grids[-1].offset_samples
-        # What is dropped at the end by pooling is made up for; some classifiers pad
-        # what is short.
+        # Pooling may drop the end of a clip, and some classifiers pad short clips.
         stft_samples = (n_samples // self.hop_samples + 1) * self.hop_samples
         duration = max(stft_samples, h.shape[2] * hop)
         for up in self.ups:
@@ -134,14 +133,23 @@ class AlignedUNet(nn.Module):
 
 
 def values_of(representation):
-    """The tensor of a representation; a tensor is its own."""
+    """The tensor (B, channels, time, frequencies) of a Representation or a Tensor."""
     if isinstance(representation, torch.Tensor):
         return representation
     return representation.values
 
 
 def group_by_grid(geometry):
-    """Places of neighbouring representations that stand on one grid, in lists.
+    """Group neighbouring representations that have the same grid.
+
+    Arguments
+    ---------
+    geometry : sequence of Geometry
+
+    Returns
+    -------
+    list of list of int
+        Indices of the representations of each grid.
 
     Example
     -------
@@ -161,7 +169,18 @@ def group_by_grid(geometry):
 
 
 def widths_of(channels, n_grids):
-    """A width for each grid, deepest first, and the one after folding.
+    """The decoder's widths: one for each grid, deepest first, and one after folding.
+
+    Arguments
+    ---------
+    channels : sequence of int
+        The last one is the width after folding. The first is repeated if there are
+        fewer than grids.
+    n_grids : int
+
+    Returns
+    -------
+    list of int
 
     Example
     -------
@@ -212,7 +231,7 @@ def _climb(h, rise, deep, shallow, sizes):
 
 
 def _rename_keys(module, state, prefix, *_):
-    """Read checkpoints in which the transposed convolutions had names of their own."""
+    """Read checkpoints in which the transposed convolutions had other names."""
     for old, new in (("up4", "rises.0.0"), ("up3", "rises.1.0"), ("up", "rises.0.0")):
         for kind in ("weight", "bias"):
             if f"{prefix}{old}.{kind}" in state:

@@ -29,7 +29,7 @@ def save_samples(
     folder : str or Path
     decided : DecidedBatch
     explained : ExplainedBatch
-        With the classifier's answers.
+        With the classifier's logits.
     spectral_features : SpectralFeatures
     class_names : list of str
         Of the data set.
@@ -81,5 +81,5 @@ def save_samples(
 
 
 def _for_a_file(label):
-    """A label without what cannot stand in the name of a file."""
+    """A label without characters that a file name cannot have."""
     return re.sub(r"[^\w-]+", "_", label).strip("_")

@@ -61,7 +61,12 @@ def reinitialise(module):
 
 @torch.no_grad()
 def shuffle(parameter):
-    """Permute the entries of a parameter at random, in place."""
+    """Permute the entries of a parameter at random, in place.
+
+    Arguments
+    ---------
+    parameter : Tensor, any shape
+    """
     order = torch.randperm(parameter.numel()).to(parameter.device)
     parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
@@ -109,7 +114,7 @@ def cascade(classifier, seed=0, inputs=None):
     """
     if not classifier.stages():
         raise SettingError(
-            f"{classifier.name} has no weights that could be randomised: choose a "
+            f"{classifier.name} has no weights to randomise: choose a "
             "classifier that is a network"
         )
     norms = []

@@ -34,7 +34,15 @@ class Speech(PaperCondition):
         self.folder = folder
 
     def prepare(self, setup):
-        """The utterances, the same for every split; see :meth:`Condition.prepare`."""
+        """The utterances, the same for every split; see :meth:`Condition.prepare`.
+
+        Raises
+        ------
+        SettingError
+            No folder is given.
+        DataError
+            The folder does not exist, or a recording cannot be used.
+        """
         if self.folder is None:
             raise SettingError(
                 "condition speech needs recordings of speech: give a folder in "

@@ -71,7 +71,13 @@ class CsvManifest(DataSource):
         return self.table
 
     def clips(self):
-        """The clips in the file's order; see :meth:`DataSource.clips`."""
+        """The clips in the file's order; see :meth:`DataSource.clips`.
+
+        Raises
+        ------
+        DataError
+            The file or a recording is missing, or a row is wrong.
+        """
         if not self.table.is_file():
             raise DataError(
                 f"{self.table} does not exist: give the csv file that lists the clips "

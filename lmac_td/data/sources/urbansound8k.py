@@ -47,7 +47,13 @@ class UrbanSound8K(DataSource):
         return self.folder / "metadata" / "UrbanSound8K.csv"
 
     def clips(self):
-        """The clips in the table's order; see :meth:`DataSource.clips`."""
+        """The clips in the table's order; see :meth:`DataSource.clips`.
+
+        Raises
+        ------
+        DataError
+            The table or a recording is missing, or a row is wrong.
+        """
         table, audio_folder = self.listing, self.folder / "audio"
         for needed in (audio_folder, table):
             if not needed.exists():
