@@ -299,19 +299,24 @@ class Classifier(nn.Module):
         -------
         dict of str to list of nn.Module
             Every parameter is in one of them. By default the modules of the first
-            level that has several, the last one first.
+            level that has several, the last one first, then the parameters that stand
+            beside them, such as position embeddings.
         """
-        parent = self
+        name, parent = "network", self
         while True:
+            own = list(parent.parameters(recurse=False))
             children = {
                 name: child
                 for name, child in parent.named_children()
                 if any(True for _ in child.parameters())
             }
-            if len(children) != 1:
+            if own or len(children) != 1:
                 break
-            (parent,) = children.values()
-        return {name: [children[name]] for name in reversed(children)}
+            ((name, parent),) = children.items()
+        if own and not children:
+            return {name: [parent]}
+        stages = {name: [children[name]] for name in reversed(children)}
+        return stages | ({"parameters": [nn.ParameterList(own)]} if own else {})
 
     # What everybody calls.
 
