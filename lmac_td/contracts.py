@@ -93,10 +93,13 @@ class Representation:
         Arguments
         ---------
         score : Tensor ()
-            Of the same pass.
+            Of the same pass. Where it is not computed from the layer's output at all,
+            the gradient is 0.
         """
         source = self.values if self.layer is None else self.layer.output
-        (gradient,) = torch.autograd.grad(score, source, retain_graph=True)
+        (gradient,) = torch.autograd.grad(
+            score, source, retain_graph=True, materialize_grads=True
+        )
         return gradient if self.layer is None else self.layer.as_map(gradient)
 
     @property
