@@ -147,6 +147,8 @@ def main(argv=None):
     classifier = experiment.load_classifier()
     for interpreter in interpreters.values():
         interpreter.check(classifier)
+    if quantus is not None:
+        quantus.check(classifier)
     data = experiment.prepare("test", conditions=conditions)
     settings = settings_of_table(
         experiment, classifier, methods, epoch, data, conditions

@@ -91,10 +91,13 @@ class Representation:
         Arguments
         ---------
         score : Tensor ()
-            A score of the same forward pass.
+            A score of the same forward pass. Where it does not depend on the layer's
+            output, the gradient is 0.
         """
         source = self.values if self.layer is None else self.layer.output
-        (gradient,) = torch.autograd.grad(score, source, retain_graph=True)
+        (gradient,) = torch.autograd.grad(
+            score, source, retain_graph=True, materialize_grads=True
+        )
         return gradient if self.layer is None else self.layer.as_map(gradient)
 
     @property
@@ -300,19 +303,24 @@ class Classifier(nn.Module):
         -------
         dict of str to list of nn.Module
             Every parameter is in one group. By default the groups are the modules of
-            the first level that has several, the last one first.
+            the first level that has several, the last one first, then the parameters
+            beside them, such as position embeddings.
         """
-        parent = self
+        name, parent = "network", self
         while True:
+            own = list(parent.parameters(recurse=False))
             children = {
                 name: child
                 for name, child in parent.named_children()
                 if any(True for _ in child.parameters())
             }
-            if len(children) != 1:
+            if own or len(children) != 1:
                 break
-            (parent,) = children.values()
-        return {name: [children[name]] for name in reversed(children)}
+            ((name, parent),) = children.items()
+        if own and not children:
+            return {name: [parent]}
+        stages = {name: [children[name]] for name in reversed(children)}
+        return stages | ({"parameters": [nn.ParameterList(own)]} if own else {})
 
     # What the rest of the package calls.
 

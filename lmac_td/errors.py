@@ -99,6 +99,31 @@ def require_choice(name, value, choices):
 
 
 @contextlib.contextmanager
+def as_setting_error(what, remedy):
+    """Turn what a user's network raises into a sentence; a sentence stays as it is.
+
+    Arguments
+    ---------
+    what : str
+        What cannot be done.
+    remedy : str
+
+    Raises
+    ------
+    SettingError
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise SettingError(
+            f"{what} ({type(error).__name__}: {lines[0]}): {remedy}"
+        ) from error
+
+
+@contextlib.contextmanager
 def exit_on_user_error(when_interrupted="Interrupted."):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
 

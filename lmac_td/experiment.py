@@ -16,6 +16,7 @@ from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.data.loading import on_the_cpu
 from lmac_td.data.prepare import check_named_objects, training_conditions
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.files import write_atomically
 from lmac_td.hparams import compose_text, load_recipe, parse_arguments
@@ -201,7 +202,7 @@ class Experiment:
             if not self._is_of_this_data_set(trained):
                 continue
             for name in ("valid_fold_nums", "test_fold_nums"):
-                seen = set(trained["train_fold_nums"]) & set(self.hparams[name])
+                seen = set(trained.get("train_fold_nums", ())) & set(self.hparams[name])
                 if seen:
                     raise SettingError(
                         f"{folder} was trained on fold {min(seen)} of {name}: take "
@@ -212,8 +213,12 @@ class Experiment:
         """Whether something with these settings was trained on this data set."""
         if "dataset" in trained:
             return trained["dataset"] == self.hparams["dataset"].identity
+        if "data_folder" not in trained:
+            return False
         # Before data sources were named, there was the layout of ESC-50 alone.
-        return trained.get("data_folder") == self.hparams["data_folder"]
+        return (
+            ESC50(trained["data_folder"]).identity == self.hparams["dataset"].identity
+        )
 
     def load_classifier(self):
         """The classifier that is explained: trained, frozen and checked.

@@ -11,16 +11,17 @@ command line's reach.
 
 import difflib
 import io
-import pydoc
+import re
 from pathlib import Path
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, UserError
 
 EXTENDS = "extends"
+REFERENCES = ("!ref", "!copy")
 
 
 def compose(recipe):
@@ -34,14 +35,57 @@ def compose(recipe):
     Returns
     -------
     ruamel.yaml.comments.CommentedMap
-        Keys of the extended file first, in its order.
+        Keys of the extended file first, in its order, but a key that refers to
+        another stands before those that refer to it.
 
     Raises
     ------
     SettingError
         If the file is missing, is not valid yaml, or extends itself.
     """
-    return _compose(Path(recipe), ())
+    return _in_order_of_references(_compose(Path(recipe), ()))
+
+
+def _in_order_of_references(tree):
+    """Put each key that is a reference before the first key that refers to it.
+
+    HyperPyYAML resolves a recipe from above: of `a: !ref <b>` it takes what b is by
+    then, and if b is a reference below it, that is no value yet. Nothing is built in
+    another order: a reference builds nothing of its own.
+    """
+    names = list(tree)
+    for _ in tree:  # a circle, which HyperPyYAML refuses, would have no end
+        move = next(
+            (
+                (place, name)
+                for place, first in enumerate(names)
+                for name in names[place + 1 :]
+                if _tag(tree[name]) in REFERENCES and name in _referred_to(tree[first])
+            ),
+            None,
+        )
+        if move is None:
+            break
+        place, name = move
+        names.remove(name)
+        names.insert(place, name)
+    if names == list(tree):
+        return tree
+    return ruamel.yaml.comments.CommentedMap((name, tree[name]) for name in names)
+
+
+def _tag(node):
+    return node.tag.value if hasattr(node, "tag") else None
+
+
+def _referred_to(node):
+    """The keys that the references of a node name."""
+    if isinstance(node, (dict, list)):
+        parts = node.values() if isinstance(node, dict) else node
+        return {name for part in parts for name in _referred_to(part)}
+    if _tag(node) not in REFERENCES:
+        return set()
+    return set(re.findall(r"<([^>.\[]+)", str(node.value)))
 
 
 def _compose(path, below):
@@ -177,12 +221,11 @@ def load_recipe(recipe, overrides=""):
             raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
     try:
         return load_hyperpyyaml(_dump(tree), overrides or None)
-    except SettingError:
+    except UserError:
         raise
-    except (
-        ValueError, TypeError, ArithmeticError, RuntimeError, AttributeError,
-        ImportError, pydoc.ErrorDuringImport,
-    ) as error:  # fmt: skip
+    except Exception as error:  # whatever the classes that it names raise
         # Constructors check their own arguments; HyperPyYAML adds its own lines.
         problem = " ".join(str(error).split())
+        if not isinstance(error, (ValueError, TypeError, ImportError)):
+            problem = f"{type(error).__name__}: {problem}"
         raise SettingError(f"{recipe} cannot be built: {problem}") from error

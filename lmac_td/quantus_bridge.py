@@ -118,11 +118,7 @@ class QuantusModel(nn.Module):
 
     def __init__(self, features, classifier):
         super().__init__()
-        if classifier.activation != "softmax":
-            raise SettingError(
-                f"quantus takes a softmax of logits, and {classifier.name} has "
-                "sigmoids: leave --quantus out"
-            )
+        _require_softmax(classifier)
         self.features = features
         self.classifier = classifier
         self.deepest = nn.Identity()  # where Quantus may read a representation
@@ -146,6 +142,41 @@ class QuantusModel(nn.Module):
         if decision.representations:
             self.deepest(decision.representations[0].values)
         return features, decision
+
+
+def _require_softmax(classifier):
+    if classifier.activation != "softmax":
+        raise SettingError(
+            f"quantus takes a softmax of logits, and {classifier.name} has sigmoids: "
+            "leave --quantus out"
+        )
+
+
+def check_metrics(names, classifier):
+    """Refuse metrics that cannot be run on a classifier.
+
+    Arguments
+    ---------
+    names : sequence of str
+        Of :func:`find_metrics`.
+    classifier : Classifier
+
+    Raises
+    ------
+    SettingError
+    """
+    _require_softmax(classifier)
+    for name in names:
+        lacks = None
+        if name in _RANDOMISES and not any(True for _ in classifier.parameters()):
+            lacks = "randomises weights", "has none"
+        elif name in _READS_REPRESENTATIONS and not classifier.geometry:
+            lacks = "compares representations", "gives none"
+        if lacks:
+            raise SettingError(
+                f"quantus: {name} {lacks[0]}, and {classifier.name} {lacks[1]}: leave "
+                "it out of --quantus"
+            )
 
 
 def as_channels(stft):
@@ -360,6 +391,9 @@ _ASKS_AGAIN = {
     "EfficientMPRT",
 }
 
+_RANDOMISES = {"MPRT", "EfficientMPRT"}
+_READS_REPRESENTATIONS = {"RelativeRepresentationStability"}
+
 
 def find_metrics(names):
     """Names of metrics as Quantus' classes have them.
@@ -438,9 +472,10 @@ def run_quantus(names, spectral_features, batch, interpreter, sources=None):
     Raises
     ------
     SettingError
-        See :func:`find_metrics`.
+        See :func:`find_metrics` and :func:`check_metrics`.
     """
     names = find_metrics(names)
+    check_metrics(names, batch.classifier)
     _, frames, bins = batch.features.magnitude.shape
     grid = _Grid(frames, bins, batch.decision.logits.shape[1])
     maps = _as_maps(batch.explanation.attribution)
@@ -563,6 +598,16 @@ class QuantusScores:
         self.names = find_metrics(names)
         self.spectral_features = spectral_features
         self.rows = {}
+
+    def check(self, classifier):
+        """Refuse a classifier that the metrics cannot be run on.
+
+        Raises
+        ------
+        SettingError
+            See :func:`check_metrics`.
+        """
+        check_metrics(self.names, classifier)
 
     def add(self, condition, method, batch_ids, batch, interpreter, sources=None):
         """Score one explained batch.

@@ -14,6 +14,7 @@ from lmac_td.classifiers.activations import (
     require_module_activations,
 )
 from lmac_td.classifiers.cnn14 import Cnn14Classifier, MaxPlusMean
+from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
 from lmac_td.features import Log1p, SpectralFeatures
@@ -253,8 +254,20 @@ def test_an_unknown_method_is_refused():
 def test_no_hook_stays_even_if_the_network_fails():
     classifier = Network(nn.ReLU())
     classifier.head.weight.data = torch.zeros(3, 5)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(SettingError, match="RuntimeError"):
         functional_activations(classifier, FEATURES, GUIDED)
     assert not any(
         m._forward_hooks or m._forward_pre_hooks for m in classifier.modules()
     )
+
+
+def test_the_probe_has_the_length_that_the_network_takes():
+    layers = nn.Linear(4000, 4), nn.ReLU(), nn.Linear(4, 2)
+    network = nn.Sequential(*layers)
+    classifier = ModuleClassifier(network, 8000, 2, clip_samples=4000).freeze()
+    assert functional_activations(classifier, FEATURES, GUIDED) == {}
+    classifier = ModuleClassifier(network, 8000, 2).freeze()
+    assert functional_activations(classifier, FEATURES, GUIDED, n_samples=4000) == {}
+    with pytest.raises(SettingError, match=r"cannot take 8000 samples.*clip_samples"):
+        functional_activations(classifier, FEATURES, GUIDED)
+    assert not any(module._forward_hooks for module in classifier.modules())

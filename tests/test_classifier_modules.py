@@ -14,6 +14,7 @@ from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_fram
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import LogMel, SpectralFeatures
+from lmac_td.sanity.cascade import cascade
 from tests.networks import (
     SAMPLE_RATE,
     ImageCnn,
@@ -44,6 +45,18 @@ class Returns(nn.Module):
 
     def forward(self, wavs):
         return self.function(wavs)
+
+
+class Scaled(nn.Module):
+    """A network with a parameter of its own beside a layer."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.scale = nn.Parameter(torch.arange(1.0, 801.0))
+        self.inner = inner
+
+    def forward(self, wavs):
+        return self.inner(self.scale * wavs)
 
 
 class Sequence(nn.Module):
@@ -125,6 +138,33 @@ class TestDecision:
         decision = classifier.decide(noise())
         torch.testing.assert_close(decision.probabilities, decision.logits.sigmoid())
         assert classifier.threshold == 0.3
+
+    @pytest.mark.parametrize(
+        ("network", "names"),
+        [
+            (nn.Linear(800, 2), ["network"]),
+            (nn.Sequential(nn.Sequential(nn.Linear(800, 2))), ["0"]),
+            (Scaled(nn.Linear(800, 2)), ["inner", "parameters"]),
+            (nn.Sequential(Scaled(nn.Linear(800, 2))), ["inner", "parameters"]),
+        ],
+    )
+    def test_stages_of_one_layer_and_of_parameters_beside_it(self, network, names):
+        classifier = classify(network, 2)
+        before = {name: p.clone() for name, p in classifier.named_parameters()}
+        reached = []
+        for stage in cascade(classifier):
+            reached.append(stage)
+            after = dict(classifier.named_parameters())
+        assert reached == names
+        held = {
+            id(p)
+            for group in classifier.stages().values()
+            for module in group
+            for p in module.parameters()
+        }
+        assert held == {id(p) for p in classifier.parameters()}
+        for name, parameter in after.items():
+            assert torch.equal(parameter, before[name])  # restored
 
     def test_stages_hold_every_parameter_from_the_logits_to_the_input(self):
         classifier = waveform_classifier()

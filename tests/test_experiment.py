@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from lmac_td.data.sources.csv_manifest import CsvManifest
 from lmac_td.errors import CheckpointError, DataError, SettingError
 from lmac_td.experiment import (
     MIXTURE_SETTINGS,
@@ -188,6 +189,24 @@ def test_a_file_of_weights_has_a_fingerprint_and_no_settings(tmp_path):
     assert first == again != second
     assert read_settings(str(file)) == {}
     assert content_of(str(tmp_path / "nowhere.pt")) is None
+
+
+def test_what_does_not_say_what_it_was_trained_on_is_no_reason_to_refuse(
+    opened, tmp_path
+):
+    """A classifier from elsewhere, and one of ESC-50 that explains another data set."""
+    experiment = opened()
+    hparams = experiment.hparams
+    hparams["pretrained_classifier"] = str(tmp_path)
+    seen = {"data_folder": hparams["data_folder"], "train_fold_nums": [5]}
+    (tmp_path / "settings.json").write_text(json.dumps(seen))
+    with pytest.raises(SettingError, match="fold 5"):
+        experiment.check_unseen()
+    hparams["dataset"] = CsvManifest(tmp_path / "clips.csv")
+    experiment.check_unseen()
+    hparams["data_folder"] = None  # it has no meaning for a csv file
+    (tmp_path / "settings.json").unlink()
+    experiment.check_unseen()
 
 
 def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):

@@ -33,6 +33,22 @@ def test_later_files_win_and_references_reach_both_halves(tmp_path):
     assert load_recipe(tmp_path / "mine.yaml", "c: 0")["b"] == 5
 
 
+def test_a_reference_may_lead_to_a_reference_below_it(tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        "first: [1]\nused: !new:collections.Counter {x: !ref <given>}\nlast: 2\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "extends: base.yaml\ngiven: !ref <between>\n"
+        "between: !ref <own[x]>\nown: {x: 7}\n"
+    )
+    assert load_recipe(tmp_path / "mine.yaml")["used"] == {"x": 7}
+    assert load_recipe(tmp_path / "mine.yaml", "between: 3")["used"] == {"x": 3}
+    assert list(compose(tmp_path / "base.yaml")) == ["first", "used", "last"]
+    (tmp_path / "circle.yaml").write_text("c: !ref <a>\na: !ref <b>\nb: !ref <a>\n")
+    with pytest.raises(SettingError, match="cannot be built"):
+        load_recipe(tmp_path / "circle.yaml")
+
+
 def test_a_mapping_of_names_is_merged_name_by_name(tmp_path):
     """One line adds a condition; what builds an object is replaced whole."""
     (tmp_path / "base.yaml").write_text(
@@ -55,6 +71,22 @@ def test_a_mapping_of_names_is_merged_name_by_name(tmp_path):
 def test_a_class_that_does_not_exist_is_named(tmp_path, name):
     (tmp_path / "mine.yaml").write_text(f"hum: !new:{name} {{snr_db: 3}}\n")
     with pytest.raises(SettingError, match=rf"mine\.yaml cannot be built.*{name}"):
+        load_recipe(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("!apply:torch.load [no_such_file.pt]", "FileNotFoundError.*no_such_file"),
+        ("!apply:operator.getitem [{}, dog]", "KeyError: 'dog'"),
+        ("!apply:getattr [1, no_such_name]", "AttributeError.*no_such_name"),
+        ("!apply:torch.zeros [-1]", "RuntimeError"),
+        ("!made_up 3", "made_up"),
+    ],
+)
+def test_whatever_a_class_of_a_recipe_raises_is_a_sentence(tmp_path, value, words):
+    (tmp_path / "mine.yaml").write_text(f"thing: {value}\n")
+    with pytest.raises(SettingError, match=rf"mine\.yaml cannot be built: .*{words}"):
         load_recipe(tmp_path / "mine.yaml")
 
 

@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import at_equal_size, rows_of, score
+from lmac_td.features import LogMel
+from lmac_td.interpreters.attribution import GradCAM, build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I
 from lmac_td.interpreters.lmac import LMAC
@@ -243,3 +246,66 @@ def test_a_black_box_is_refused_where_gradients_are_needed(spectral, name):
     with pytest.raises(SettingError, match="is a black box"):
         model.check(classifier)
     build("l2i", classifier, spectral).check(classifier)
+
+
+@pytest.mark.parametrize("clip_samples", [None, 2 * SAMPLE_RATE])
+def test_mel_bands_are_masked_where_clips_are_followed_by_silence(clip_samples):
+    """A network that takes clips of one length may be given shorter ones."""
+    features, n_mels = square_root_features(), 40
+    mel = LogMel(SAMPLE_RATE, features.n_fft, n_mels)
+    network = torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, -1)),
+        torch.nn.Conv2d(1, 3, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(3, 2),
+    )
+    place = {"hop_samples": features.hop_samples, "layout": "channels time frequency"}
+    classifier = ModuleClassifier(
+        network, SAMPLE_RATE, 2, representations={"1": place}, front_end=mel,
+        features=features, clip_samples=clip_samples,
+    ).freeze()  # fmt: skip
+    decided = decided_batch(noise(2), features, classifier)
+    decoder = build_mask_unet("aligned", "mel", classifier, features, CHANNELS)
+    methods = build_attributions(
+        ["saliency", "gradcam"], features=features, domain="mel"
+    )
+    methods["lmac"] = LMAC(features, decoder, domain="mel")
+    n_frames = decided.features.magnitude.shape[1]
+    for name, interpreter in methods.items():
+        interpreter.check(classifier)
+        explanation = explained_batch(interpreter, decided).explanation
+        assert explanation.mask.shape == (2, n_frames, n_mels), name
+        kept, removed = explanation.kept_input, explanation.removed_input
+        mixture = decided.decision.inputs
+        torch.testing.assert_close(kept.expm1() + removed.expm1(), mixture.expm1())
+        expected = explanation.mask * mixture[:, :n_frames].expm1()
+        torch.testing.assert_close(kept[:, :n_frames].expm1(), expected)
+
+
+def test_gradcam_passes_over_a_layer_that_no_logit_is_computed_from(spectral):
+    class Aside(torch.nn.Module):
+        """A layer whose output goes nowhere, and one that decides."""
+
+        def __init__(self):
+            super().__init__()
+            self.aside = torch.nn.Conv1d(1, 3, 8, stride=4)
+            self.conv = torch.nn.Conv1d(1, 3, 8, stride=4)
+            self.head = torch.nn.Linear(3, 2)
+
+        def forward(self, wavs):
+            self.aside(wavs.unsqueeze(1))
+            return self.head(self.conv(wavs.unsqueeze(1)).relu().mean(dim=2))
+
+    layers = ["aside", "conv"]
+    classifier = ModuleClassifier(Aside(), SAMPLE_RATE, 2, layers).freeze()
+    decided = decided_batch(noise(2), spectral, classifier)
+    masks = {
+        layer: explained_batch(
+            GradCAM(spectral, classifier_input="audio", layer=layer), decided
+        ).explanation.mask
+        for layer in (None, *layers)
+    }
+    torch.testing.assert_close(masks[None], masks["conv"])
+    assert not masks["aside"].any()

@@ -13,6 +13,7 @@ import quantus
 import torch
 
 from lmac_td import quantus_bridge
+from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
@@ -586,3 +587,26 @@ def test_sigmoids_are_refused(explained, spectral):
     batch = explained(interpreter, classifier=classifier)
     with pytest.raises(SettingError, match="sigmoids: leave --quantus out"):
         run_quantus(["Sparseness"], spectral, batch, interpreter)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("MPRT", "randomises weights, and <lambda> has none"),
+        ("EfficientMPRT", "randomises weights, and <lambda> has none"),
+        ("RelativeRepresentationStability", "representations, and <lambda> gives none"),
+    ],
+)
+def test_what_a_metric_needs_of_a_classifier_is_named(
+    explained, spectral, metric, words
+):
+    black_box = BlackBoxClassifier(lambda wavs: wavs[:, :4], 16000, 4).freeze()
+    interpreter = Identity(spectral)
+    batch = explained(interpreter, classifier=black_box)
+    for refused in (
+        lambda: run_quantus([metric], spectral, batch, interpreter),
+        lambda: QuantusScores([metric], spectral).check(black_box),
+    ):
+        with pytest.raises(SettingError, match=f"{words}: leave it out of --quantus"):
+            refused()
+    QuantusScores(["Sparseness"], spectral).check(black_box)

@@ -17,7 +17,7 @@ from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError, as_setting_error, require_choice
 
 
 def _names(text):
@@ -83,7 +83,8 @@ def functional_activations(
     modules_with_rules : sequence of type
         Types of modules for which rules were registered besides Captum's own.
     n_samples : int, optional
-        Length of the probe; one second by default.
+        Length of the probe. By default that of the classifier's clips, where it takes
+        clips of one length only (``clip_samples``), else one second.
 
     Returns
     -------
@@ -94,7 +95,7 @@ def functional_activations(
     Raises
     ------
     SettingError
-        If the method is none of these.
+        If the method is none of these, or the network cannot take the probe.
 
     Example
     -------
@@ -112,9 +113,13 @@ def functional_activations(
     """
     require_choice("method", method, tuple(RULES))
     probe = _Probe(classifier, RULES[method], tuple(modules_with_rules))
-    wavs = torch.zeros(1, n_samples or features.sample_rate, device=_device(features))
+    own = getattr(classifier, "clip_samples", None)
+    n_samples = n_samples or own or features.sample_rate
+    wavs = torch.zeros(1, n_samples, device=_device(features))
     wavs[0, ::2] = 0.1  # no silence, nothing random
-    with torch.enable_grad(), probe:
+    what = f"{method}: {classifier.name} cannot take {n_samples} samples"
+    remedy = "if it takes clips of one length only, give that as clip_samples"
+    with as_setting_error(what, remedy), torch.enable_grad(), probe:
         if classifier.takes_spectrograms:
             magnitude = features(wavs).magnitude.requires_grad_()
             inputs = classifier.inputs_of_spectrogram(magnitude)

@@ -6,14 +6,18 @@ into two values mixes the clips. So every classifier is probed once, on noise an
 digital silence: four passes of one or two clips, and one backward pass.
 """
 
-import contextlib
 from collections import Counter
 
 import torch
 from torch import Tensor
 
 from lmac_td.contracts import ACTIVATIONS, LayerOutput
-from lmac_td.errors import CheckpointError, SettingError, UserError
+from lmac_td.errors import (
+    CheckpointError,
+    SettingError,
+    UserError,
+    as_setting_error,
+)
 
 # Largest relative difference of a clip in a batch from the same clip alone.
 TOLERANCE = 1e-3
@@ -228,7 +232,7 @@ def _gradients(classifier, logits, wavs):
             "of cuDNN have none: call them under torch.backends.cudnn.flags("
             f"enabled=False)), {_OR_BLACK_BOX}"
         )
-        with _as_setting_error(f"{classifier.name} gives no gradients", remedy):
+        with as_setting_error(f"{classifier.name} gives no gradients", remedy):
             (gradients,) = torch.autograd.grad(
                 (logits * weights).sum(), wavs, allow_unused=True
             )
@@ -315,7 +319,7 @@ def _run(classifier, wavs):
     if len(wavs) == 1:  # two clips were possible
         what = f"{name} can take two clips but not one"
         remedy = "do not unpack, squeeze or reshape the batch axis"
-    with _as_setting_error(what, remedy):
+    with as_setting_error(what, remedy):
         outputs = classifier.run(classifier.inputs_of(wavs))
     is_pair = isinstance(outputs, tuple) and len(outputs) == 2
     if not is_pair or not isinstance(outputs[1], (tuple, list)):
@@ -359,17 +363,3 @@ def _check_representations(classifier, values, n_clips):
                 f"({', '.join(map(str, expected))}): bring it into this order of axes, "
                 "or correct its geometry"
             )
-
-
-@contextlib.contextmanager
-def _as_setting_error(what, remedy):
-    """Turn an error of a network into one sentence; a UserError stays as it is."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines() or ["no message"]
-        raise SettingError(
-            f"{what} ({type(error).__name__}: {lines[0]}): {remedy}"
-        ) from error

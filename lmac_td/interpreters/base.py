@@ -172,12 +172,14 @@ class Interpreter(nn.Module):
         """The Explanation of a mask on the classifier's own mel bands.
 
         It has no sound of its own: that of its bands spread over the STFT's bins
-        stands in. The classifier is given the masked bands themselves.
+        stands in. The classifier is given the masked bands themselves. Where it takes
+        clips of one length, its inputs have more frames than a shorter clip: what
+        follows the clip is silence, whatever its mask.
 
         Arguments
         ---------
         mask : Tensor (B, frames, n_mels)
-            In [0, 1].
+            In [0, 1], of the frames of the clip or of the classifier's inputs.
         wavs : Tensor (B, T)
         features : Features
             Of ``wavs``.
@@ -190,15 +192,17 @@ class Interpreter(nn.Module):
         -------
         Explanation
         """
+        mel = decision.inputs.expm1()
         mask = mask.float()
+        of_inputs = nn.functional.pad(mask, (0, 0, 0, mel.shape[1] - mask.shape[1]))
+        mask = mask[:, : features.magnitude.shape[1]]
         with torch.autocast(mask.device.type, enabled=False):
             spread = mask @ decision.classifier.mel.bands_of_bins
         explanation = self.explain_mask(spread, wavs, features, decision, mask_domain)
-        mel = decision.inputs.expm1()
         return replace(
             explanation,
-            kept_input=masked(mel, mask, mel, mask_domain).log1p(),
-            removed_input=masked(mel, 1 - mask, mel, mask_domain).log1p(),
+            kept_input=masked(mel, of_inputs, mel, mask_domain).log1p(),
+            removed_input=masked(mel, 1 - of_inputs, mel, mask_domain).log1p(),
             mask=mask,
         )
 
