@@ -481,10 +481,20 @@ def read_settings(folder):
     """The settings that were kept in a folder; none where none were."""
     path = Path(folder) / SETTINGS
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        return {RENAMED.get(name, name): value for name, value in settings.items()}
+        return renamed(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):  # a file of weights has none
         return {}
+
+
+def renamed(settings):
+    """Kept settings, by the names that they have now.
+
+    Example
+    -------
+    >>> renamed({"heard": "audio", "seed": 1})
+    {'classifier_input': 'audio', 'seed': 1}
+    """
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
 
 
 def content_of(folder):

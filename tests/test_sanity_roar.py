@@ -375,6 +375,14 @@ def test_cells_are_kept_and_summed_up(tmp_path):
     ]  # fmt: skip
 
 
+def test_cells_of_before_a_setting_had_its_name_are_kept(tmp_path):
+    path = tmp_path / "roar.json"
+    Cells(path, {"heard": "audio"}).put("lmac", 0.5, 0, [True])
+    assert Cells(path, {"classifier_input": "audio"}).has("lmac", 0.5, 0)
+    with pytest.raises(SettingError, match="classifier_input 'audio'"):
+        Cells(path, {"classifier_input": "spectrogram"})
+
+
 def test_cells_of_other_settings_are_refused(tmp_path):
     path = tmp_path / "roar.json"
     Cells(path, {"roar_fill": "zero"}).put("lmac", 0.5, 0, [True])
