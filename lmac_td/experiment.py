@@ -14,6 +14,7 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.allocator import keep_freed_memory
 from lmac_td.checkpoints import find_best, load_best, load_weights
 from lmac_td.classifiers.check import check_classifier
+from lmac_td.contracts import Classifier
 from lmac_td.data.loading import on_the_cpu
 from lmac_td.data.prepare import check_named_objects, training_conditions
 from lmac_td.data.sources.esc50 import ESC50
@@ -240,6 +241,12 @@ class Experiment:
         self.check_unseen()
         hparams = self.hparams
         classifier = hparams["classifier"]
+        if not isinstance(classifier, Classifier):
+            raise SettingError(
+                f"classifier is a {type(classifier).__name__}, no Classifier: name a "
+                "class of lmac_td.classifiers, as !new:lmac_td.classifiers.modules."
+                "ModuleClassifier around a network of your own"
+            )
         classifier.load(
             hparams["pretrained_classifier"],
             Path(hparams["cache_folder"]) / "pretrained",
@@ -474,10 +481,20 @@ def read_settings(folder):
     """The settings that were kept in a folder; none where none were."""
     path = Path(folder) / SETTINGS
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        return {RENAMED.get(name, name): value for name, value in settings.items()}
+        return renamed(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):  # a file of weights has none
         return {}
+
+
+def renamed(settings):
+    """Kept settings, by the names that they have now.
+
+    Example
+    -------
+    >>> renamed({"heard": "audio", "seed": 1})
+    {'classifier_input': 'audio', 'seed': 1}
+    """
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
 
 
 def content_of(folder):
@@ -498,7 +515,7 @@ def content_of(folder):
         *([Path(folder)] if Path(folder).is_file() else []),
         *(
             path
-            for kind in ("*.ckpt", "*.npy", "*.safetensors", "*.pt")
+            for kind in ("*.ckpt", "*.npy", "*.safetensors", "*.bin", "*.pt", "*.pth")
             for path in sorted(Path(folder).glob(kind))
         ),
         *([best.paramfiles["interpreter"]] if best else []),

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from lmac_td.data.prepare import check_named_objects
 from lmac_td.data.sources.csv_manifest import CsvManifest
 from lmac_td.errors import CheckpointError, DataError, SettingError
 from lmac_td.experiment import (
@@ -207,6 +208,30 @@ def test_what_does_not_say_what_it_was_trained_on_is_no_reason_to_refuse(
     hparams["data_folder"] = None  # it has no meaning for a csv file
     (tmp_path / "settings.json").unlink()
     experiment.check_unseen()
+
+
+def test_a_network_that_is_no_classifier_is_refused(opened):
+    experiment = opened()
+    experiment.hparams["classifier"] = torch.nn.Linear(2, 3)
+    with pytest.raises(SettingError, match=r"classifier is a Linear.*ModuleClassifier"):
+        experiment.load_classifier()
+
+
+@pytest.mark.parametrize("conditions", [None, ["clean"]])
+def test_conditions_have_names(opened, conditions):
+    dataset = opened().hparams["dataset"]
+    with pytest.raises(SettingError, match=r"conditions is .*by each name"):
+        check_named_objects(dataset, conditions)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "a.safetensors", "network.pth"])
+def test_weights_that_were_trained_again_are_noticed(tmp_path, name):
+    assert content_of(tmp_path) is None
+    (tmp_path / name).write_bytes(b"trained")
+    before = content_of(tmp_path)
+    (tmp_path / name).write_bytes(b"trained again")
+    assert None not in (before, content_of(tmp_path))
+    assert before != content_of(tmp_path)
 
 
 def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
 from lmac_td.metrics.scores import ClipScores
 from lmac_td.metrics.table import COLUMNS, FaithfulnessTable, summarise
@@ -107,6 +108,8 @@ def test_what_is_no_evaluation_is_named(runs, tmp_path):
         (["recipe", "pretrained_classifier"], "another"),
         (["recipe", "content of pretrained_classifier"], "trained anew"),
         (["recipe", "ljspeech_folder"], "another"),
+        (["recipe", "dataset"], "a.CsvManifest(b.csv)"),
+        (["recipe", "target"], "dog"),
     ],
 )
 def test_other_mixtures_or_decisions_are_not_compared(runs, where, value):
@@ -115,6 +118,13 @@ def test_other_mixtures_or_decisions_are_not_compared(runs, where, value):
         DataError, match=r"2.table\.json was not made from the mixtures"
     ):
         read_runs(runs)
+
+
+def test_tables_from_before_other_data_sets_and_targets_are_compared(runs):
+    identity = ESC50("the same").identity
+    change(runs[1], "recipe", "dataset", value=identity)
+    change(runs[1], "recipe", "target", value="auto")
+    assert len(read_runs(runs).table.rows) == 4
 
 
 def test_a_row_that_stands_twice_and_differs_is_refused(runs):

@@ -26,7 +26,13 @@ from lmac_td.sanity.removal import (
     remains,
     removed_bins,
 )
-from lmac_td.sanity.retraining import Clips, NewClassifier, hits_of, retrain
+from lmac_td.sanity.retraining import (
+    Clips,
+    NewClassifier,
+    hits_of,
+    require_classes,
+    retrain,
+)
 from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
 from tests.networks import spectrogram_classifier, waveform_classifier
 
@@ -373,6 +379,21 @@ def test_cells_are_kept_and_summed_up(tmp_path):
     assert [(r["removed"], float(r["accuracy"])) for r in rows] == [
         ("0.0", 1.0), ("0.5", 0.625),
     ]  # fmt: skip
+
+
+def test_a_classifier_of_other_classes_is_not_trained_again():
+    classifier = spectrogram_classifier(n_classes=3)
+    require_classes(classifier, ["a", "b", "c"])
+    with pytest.raises(SettingError, match="2 classes of the data set, and it has 3"):
+        require_classes(classifier, ["a", "b"])
+
+
+def test_cells_of_before_a_setting_had_its_name_are_kept(tmp_path):
+    path = tmp_path / "roar.json"
+    Cells(path, {"heard": "audio"}).put("lmac", 0.5, 0, [True])
+    assert Cells(path, {"classifier_input": "audio"}).has("lmac", 0.5, 0)
+    with pytest.raises(SettingError, match="classifier_input 'audio'"):
+        Cells(path, {"classifier_input": "spectrogram"})
 
 
 def test_cells_of_other_settings_are_refused(tmp_path):

@@ -250,6 +250,11 @@ def check_named_objects(dataset, conditions):
             f"dataset is {dataset!r}: name a class of lmac_td.data.sources, or one of "
             "your own, as !new:lmac_td.data.sources.esc50.ESC50"
         )
+    if not isinstance(conditions, dict):
+        raise SettingError(
+            f"conditions is {conditions!r}: name one of lmac_td.data.conditions "
+            "by each name, as hparams/shared/data.yaml does"
+        )
     for name, condition in conditions.items():
         if not isinstance(condition, Condition):
             raise SettingError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmac_td.errors import SettingError
 from lmac_td.sanity.cascade import reinitialise
 
 WEIGHT_DECAY = 0.000002
@@ -58,6 +59,28 @@ class NewClassifier(nn.Module):
     def forward(self, inputs):
         """(B, frames, ...) -> logits (B, C)."""
         return self.network.classify(inputs)[0]
+
+
+def require_classes(classifier, class_names):
+    """Refuse a classifier that has other classes than the data set.
+
+    Arguments
+    ---------
+    classifier : Classifier
+        That would be trained again.
+    class_names : sequence of str
+        Of the data set, by which it would be trained.
+
+    Raises
+    ------
+    SettingError
+    """
+    if classifier.n_classes != len(class_names):
+        raise SettingError(
+            f"roar trains {classifier.name} again on the {len(class_names)} classes of "
+            f"the data set, and it has {classifier.n_classes}: choose a classifier of "
+            "this data set"
+        )
 
 
 def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):

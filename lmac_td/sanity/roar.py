@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lmac_td.errors import DataError, SettingError
+from lmac_td.experiment import renamed
 from lmac_td.files import write_atomically
 from lmac_td.metrics.table import markdown_table, summarise
 
@@ -56,7 +57,7 @@ class Cells:
     def _read(self):
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
-            kept = dict(content["settings"])
+            kept = renamed(content["settings"])
             self._hits = {
                 (cell["ranking"], cell["level"], cell["repeat"]): cell["hits"]
                 for cell in content["cells"]

@@ -41,7 +41,7 @@ from lmac_td.sanity.command import (
 )
 from lmac_td.sanity.rankings import LOUDEST, RANDOM, rankings_of
 from lmac_td.sanity.removal import FILLS, SPLITS, Removal, fixed_batches
-from lmac_td.sanity.retraining import hits_of, retrain
+from lmac_td.sanity.retraining import hits_of, require_classes, retrain
 from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
 
 OPTIONS = {
@@ -97,6 +97,7 @@ def main(argv=None):
     cells = Cells(folder / "roar.json", settings | own | content)
 
     data = experiment.prepare(*SPLITS, conditions=[options.sanity_condition])
+    require_classes(classifier, data.class_names)
     removal = Removal(
         lambda split: fixed_batches(
             data, split, options.sanity_condition, hparams["eval_loader"]
