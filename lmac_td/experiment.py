@@ -87,9 +87,7 @@ class Experiment:
     def settings(self):
         """The recipe's plain values, and what the folders that it names hold."""
         plain = {
-            name: value
-            for name, value in self.hparams.items()
-            if isinstance(value, (bool, int, float, str, list, type(None)))
+            name: value for name, value in self.hparams.items() if _is_plain(value)
         }
         # Of objects, what identifies them.
         plain["dataset"] = self.hparams["dataset"].identity
@@ -169,7 +167,8 @@ class Experiment:
         SettingError
             If another one differs.
         """
-        settings = self.settings  # digests files: once
+        # As a file gives them back: its keys are text.
+        settings = json.loads(json.dumps(self.settings))
         for name, trained in read_settings(self.output_folder).items():
             now = settings.get(name)
             if name.startswith("content of "):
@@ -475,6 +474,13 @@ def _with_device(run_opts):
         device=device,
         overridden_args=run_opts.overridden_args | {"device"},
     )
+
+
+def _is_plain(value):
+    """Whether json holds it; of a mapping, such as representations, all its values."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return isinstance(value, (bool, int, float, str, list, type(None)))
 
 
 def read_settings(folder):

@@ -20,8 +20,8 @@ class TargetChoice:
     target : str or int
         ``auto``: ``decided`` for a softmax, ``tags`` for sigmoids. ``decided``: the
         class of the highest probability. ``tags``: every tag that reaches its
-        threshold. Otherwise the name or the number of one class, which is then
-        explained in every clip.
+        threshold. Otherwise the name of one class, or its number where no class has
+        that name, which is then explained in every clip.
 
     Example
     -------
@@ -59,9 +59,10 @@ class TargetChoice:
             )
         if target in ("decided", "tags"):
             return target
-        if isinstance(target, str) and target in classifier.labels:
-            return classifier.labels.index(target)
         is_number = isinstance(target, int) and not isinstance(target, bool)
+        # A name first: classes may be named by numbers, such as pitches in Hz.
+        if (is_number or isinstance(target, str)) and str(target) in classifier.labels:
+            return classifier.labels.index(str(target))
         if is_number and 0 <= target < classifier.n_classes:
             return target
         some = ", ".join(classifier.labels[:5])

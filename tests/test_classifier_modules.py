@@ -47,6 +47,13 @@ class Returns(nn.Module):
         return self.function(wavs)
 
 
+class Mean(nn.Module):
+    """The mean over time."""
+
+    def forward(self, x):
+        return x.mean(dim=2)
+
+
 class Scaled(nn.Module):
     """A network with a parameter of its own beside a layer."""
 
@@ -119,6 +126,14 @@ class TestDecision:
             assert wavs.grad.isfinite().all()
             assert (wavs.grad != 0).any(dim=1).all()
             assert all(p.grad is None for p in classifier.parameters())
+
+    @pytest.mark.parametrize("names", [[1, 0], {1: None, 0: None}, ["1", "0"]])
+    def test_modules_of_a_sequential_are_named_by_numbers(self, names):
+        network = nn.Sequential(
+            nn.Unflatten(1, (1, -1)), nn.Conv1d(1, 2, 8, stride=4), Mean()
+        )
+        classifier = classify(network, 2, representations=names)
+        assert [place.name for place in classifier.geometry] == ["1", "0"]
 
     def test_no_hook_stays_behind(self):
         classifier = waveform_classifier()

@@ -90,6 +90,18 @@ def test_settings_that_training_does_not_use_do_not_stop_a_resumed_run(opened):
     opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
 
 
+def test_representations_with_places_of_their_own_are_compared(opened):
+    experiment = opened()
+    given = {"layer1": {"offset_samples": 3}, 2: None}
+    experiment.hparams["representations"] = given
+    experiment.save_settings(experiment.output_folder)
+    experiment.check_trained_as(set())
+    experiment.hparams["representations"] = given | {"layer1": {"offset_samples": 4}}
+    with pytest.raises(SettingError, match="trained with representations"):
+        experiment.check_trained_as(set())
+    assert "conditions" not in experiment.settings  # objects
+
+
 def test_a_training_goes_on_with_the_same_mixtures_alone(opened, tiny_recipes):
     """Whatever the condition is made of, settings or numbers in the recipe."""
     recipe = tiny_recipes / "lmac_td.yaml"

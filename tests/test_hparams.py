@@ -49,6 +49,21 @@ def test_a_reference_may_lead_to_a_reference_below_it(tmp_path):
         load_recipe(tmp_path / "circle.yaml")
 
 
+def test_a_classifier_takes_the_spectra_of_the_method_that_explains_it(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        f"extends: [{ROOT}/hparams/baselines.yaml, "
+        f"{ROOT}/hparams/classifiers/modules.yaml]\n"
+        "network: !ref <mine>\nmine: !new:tests.networks.ImageCnn {n_classes: 2}\n"
+        "labels: 2\nfront_end: !new:tests.networks.SquareRootImage\n"
+        "front_end_features: !ref <features>\n"
+    )
+    built = load_recipe(recipe)
+    assert built["classifier"].spectrogram is built["features"]
+    assert built["classifier"].network is built["mine"]
+    assert load_recipe(recipe, "n_fft: 2048")["classifier"].spectrogram.n_fft == 2048
+
+
 def test_a_mapping_of_names_is_merged_name_by_name(tmp_path):
     """One line adds a condition; what builds an object is replaced whole."""
     (tmp_path / "base.yaml").write_text(

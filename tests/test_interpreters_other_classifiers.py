@@ -309,3 +309,15 @@ def test_gradcam_passes_over_a_layer_that_no_logit_is_computed_from(spectral):
     }
     torch.testing.assert_close(masks[None], masks["conv"])
     assert not masks["aside"].any()
+
+
+def test_gradcam_finds_a_layer_that_is_named_by_a_number(spectral):
+    network = torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, -1)),
+        torch.nn.Conv1d(1, 3, 64, stride=32),
+        torch.nn.AdaptiveAvgPool1d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(3, 2),
+    )
+    classifier = ModuleClassifier(network, SAMPLE_RATE, 2, ["1"]).freeze()
+    GradCAM(spectral, classifier_input="audio", layer=1).check(classifier)

@@ -99,6 +99,12 @@ def test_a_class_that_there_is_not_is_refused(target):
     )
 
 
+def test_a_number_that_is_the_name_of_a_class_is_that_class():
+    classifier = ModuleClassifier(torch.nn.Identity(), 8000, ["0", "110", "1"])
+    for target, expected in ((110, 1), ("110", 1), (1, 2), (2, 2)):
+        assert TargetChoice(target).of(classifier) == expected
+
+
 def test_few_classes_are_all_named():
     classifier = ModuleClassifier(torch.nn.Identity(), 8000, ["dog", "rain"])
     with pytest.raises(SettingError, match=r"a number below 2 .* \(dog, rain\)$"):

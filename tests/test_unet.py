@@ -10,10 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.published import PlainUNet
 from lmac_td.classifiers.cnn14 import Cnn14, Cnn14Classifier
 from lmac_td.contracts import Geometry
+from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.decoders import build_mask_unet, build_unet
 from lmac_td.nn.published import PublishedUNet
 from lmac_td.nn.unet import AlignedUNet, interpolate
+
+# By how much the blocks of CNN14 that are decoded pool time and mel, deepest first.
+POOLED = (32, 32, 16, 8)
 
 SAMPLE_RATE, HOP, STRIDE = 16000, 186, 8  # 11.625 ms STFT frames, 0.5 ms frames
 POOLINGS = (5, 5, 4, 3)  # of the four representations, deepest first
@@ -500,3 +504,12 @@ def test_time_is_doubled_as_often_as_the_geometry_asks():
         assert len(unet.ups) == n_ups
         assert len(unet.groups) == n_groups
         assert len(unet.skips) == len(grid(name))
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_the_published_geometry_refuses_representations_of_other_grids(place):
+    """A network may halve its channels as CNN14 does, and not its time."""
+    reps = [torch.rand(1, 16 // 2**d, 431 // p, 80 // p) for d, p in enumerate(POOLED)]
+    reps[place] = torch.rand(1, 16 // 2**place, 99, 80 // POOLED[place])
+    with pytest.raises(SettingError, match=r"do not meet.*geometry: aligned"):
+        PublishedUNet(16)(reps, 80000, n_frames=10001, samples_per_frame=8)

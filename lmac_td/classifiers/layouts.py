@@ -106,7 +106,10 @@ def read_layers(representations):
                 f"representations: {name} has no {unknown!r}: give {', '.join(known)} "
                 "or nothing"
             )
-    return [Layer(name, **(given or {})) for name, given in representations.items()]
+    # Yaml reads the names of a Sequential's modules as numbers.
+    return [
+        Layer(str(name), **(given or {})) for name, given in representations.items()
+    ]
 
 
 def to_map(values, layout):

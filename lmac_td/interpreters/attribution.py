@@ -383,7 +383,8 @@ class GradCAM(Attribution):
 
     def __init__(self, *args, layer=None, **settings):
         super().__init__(*args, **settings)
-        self.layer = layer
+        # Yaml reads the names of a Sequential's modules as numbers.
+        self.layer = None if layer is None else str(layer)
 
     def check(self, classifier):
         """See :meth:`Interpreter.check`."""

@@ -63,7 +63,7 @@ class PublishedUNet(nn.Module):
             channels: the geometry was made for clips of 5 s and 80 mel bands.
         """
         reps = [values_of(rep) for rep in representations]
-        h = F.relu(self.convt1(reps[0])) + F.relu(self.convt2(reps[1]))
+        h = _add_skip(F.relu(self.convt1(reps[0])), F.relu(self.convt2(reps[1])))
         h = _add_skip(F.relu(self.convt3(h)), F.relu(self.convt4(reps[2])))
         h = _add_skip(F.relu(self.convt5(h)), F.relu(self.convt6(reps[3])))
         # Of the costly last layers, only what reaches the frames that are kept.
