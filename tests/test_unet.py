@@ -511,5 +511,5 @@ def test_the_published_geometry_refuses_representations_of_other_grids(place):
     """A network may halve its channels as CNN14 does, and not its time."""
     reps = [torch.rand(1, 16 // 2**d, 431 // p, 80 // p) for d, p in enumerate(POOLED)]
     reps[place] = torch.rand(1, 16 // 2**place, 99, 80 // POOLED[place])
-    with pytest.raises(SettingError, match=r"do not meet.*geometry: aligned"):
+    with pytest.raises(SettingError, match=r"have different shapes.*geometry: aligned"):
         PublishedUNet(16)(reps, 80000, n_frames=10001, samples_per_frame=8)
