@@ -94,6 +94,9 @@ class Experiment:
         training = self.hparams["conditions"].get(self.hparams["training_condition"])
         if training is not None:
             plain["training mixtures"] = training.identity
+        classifier = getattr(self.hparams.get("classifier"), "name", None)
+        if classifier is not None:
+            plain["classifier"] = classifier
         return plain | {
             f"content of {name}": content_of(self.hparams[name])
             for name in PRETRAINED_SETTINGS

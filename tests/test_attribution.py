@@ -754,7 +754,7 @@ def test_gradients_that_are_not_finite_at_silence_are_mended_by_a_dither(
     explanation = explained_by(method, classifier, wavs, spectral)
     assert explanation.mask.isfinite().all()
     assert (explanation.mask.amax(dim=(1, 2)) == 1).all()
-    assert "2 clips were not finite (digital silence)" in method.remark
+    assert "2 maps were not finite (digital silence)" in method.remark
     assert "dither of -100 dB" in method.remark
     assert classifier.dither_db is None  # what is measured is measured without it
     # The clip without silence is explained as if alone.

@@ -265,3 +265,12 @@ def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, cap
     ):
         assert torch.equal(ours, theirs)
     assert "epoch 3" in capsys.readouterr().out
+
+
+def test_another_kind_of_classifier_is_another_training(opened):
+    experiment = opened()
+    experiment.output_folder.mkdir(parents=True)
+    experiment.save_settings(experiment.output_folder)
+    experiment.hparams["classifier"].name = "another network"
+    with pytest.raises(SettingError, match="classifier 'CNN14', not 'another network'"):
+        experiment.check_trained_as(set())

@@ -144,7 +144,7 @@ class Attribution(Interpreter):
             remark += f"; {STAND_IN}"
         if self.n_dithered:
             remark += (
-                f"; gradients of {self.n_dithered} clips were not finite (digital "
+                f"; gradients of {self.n_dithered} maps were not finite (digital "
                 f"silence) and were computed with a dither of {DITHER_DB} dB"
             )
         return remark

@@ -76,8 +76,13 @@ def save_samples(
             panels,
             sample_rate,
             sounds.shape[-1] / sample_rate,
-            f"{clip_id}: {class_names[label]}, decided {tag}",
+            f"{clip_id}: {class_names[label]}, {_why(logits[0][row], target)} {tag}",
         )
+
+
+def _why(logits, target):
+    """Why a class is explained: it was decided, or asked for (or one of the tags)."""
+    return "decided" if int(logits.argmax()) == target else "explained:"
 
 
 def _for_a_file(label):
