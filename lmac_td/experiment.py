@@ -183,7 +183,7 @@ class Experiment:
                     "or give another --output_folder)"
                 )
             if name not in ignored and now != trained:
-                is_object = name in ("dataset", "training mixtures")
+                is_object = name in ("dataset", "training mixtures", "classifier")
                 remedy = "name it in the recipe" if is_object else f"give --{name}"
                 raise SettingError(
                     f"{self.output_folder} was trained with {name} {trained!r}, not "

@@ -272,5 +272,6 @@ def test_another_kind_of_classifier_is_another_training(opened):
     experiment.output_folder.mkdir(parents=True)
     experiment.save_settings(experiment.output_folder)
     experiment.hparams["classifier"].name = "another network"
-    with pytest.raises(SettingError, match="classifier 'CNN14', not 'another network'"):
+    words = "classifier 'CNN14', not 'another network': name it in the recipe as it was"
+    with pytest.raises(SettingError, match=words):
         experiment.check_trained_as(set())
