@@ -5,7 +5,6 @@ SpeechBrain's stages; it knows no method.
 """
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import speechbrain as sb
@@ -70,12 +69,10 @@ class InterpreterBrain(sb.Brain):
         decided = evaluation.decide_batch(
             batch, mixture, modules["features"], modules["classifier"], False
         )
-        target = mixture.target
-        rows, decision = self.hparams.targets.choose(decided.decision, True)
-        if rows is None:
-            decided = replace(decided, decision=decision)
-        else:
-            decided, target = decided.select(rows, decision), target[rows]
+        decided, rows = evaluation.select_targets(
+            decided, self.hparams.targets, at_least_one=True
+        )
+        target = mixture.target if rows is None else mixture.target[rows]
         explained = evaluation.explain(decided, self.modules.interpreter)
         if self.hparams.objective.needs_answers:
             explained = evaluation.answer(explained)

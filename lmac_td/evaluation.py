@@ -157,12 +157,27 @@ def choose_targets(decided, targets, at_least_one=False):
     without_target : list of str
         Ids of the clips that have no entry: none of their tags reaches its threshold.
     """
-    rows, decision = targets.choose(decided.decision, at_least_one)
+    entries, rows = select_targets(decided, targets, at_least_one)
     if rows is None:
-        return replace(decided, decision=decision), []
+        return entries, []
     with_target = set(rows.tolist())
     without = [c for i, c in enumerate(decided.clip_ids) if i not in with_target]
-    return decided.select(rows, decision), without
+    return entries, without
+
+
+def select_targets(decided, targets, at_least_one=False):
+    """As :func:`choose_targets`, but says which clip each entry is of.
+
+    Returns
+    -------
+    DecidedBatch
+    rows : Tensor (N,), int64, or None
+        See :meth:`TargetChoice.choose`.
+    """
+    rows, decision = targets.choose(decided.decision, at_least_one)
+    if rows is None:
+        return replace(decided, decision=decision), None
+    return decided.select(rows, decision), rows
 
 
 def analyse_sources(target, interference, spectral_features):

@@ -27,6 +27,7 @@ from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
 from torch import nn
 
 from lmac_td.classifiers.activations import require_module_activations
+from lmac_td.classifiers.check import DITHER_DB
 from lmac_td.classifiers.cnn14 import MaxPlusMean
 from lmac_td.errors import DataError, SettingError, require_number
 from lmac_td.features import Log1p, bands_of_bins, mel_filters
@@ -43,7 +44,6 @@ from lmac_td.interpreters.base import (
 BACKGROUND_LEVELS_DB = (-60, -40, -20)
 # Mel bands by which occlusion divides frequency, where the classifier has none.
 N_MELS = 80
-DITHER_DB = -100
 
 
 class ClipLogits(nn.Module):
