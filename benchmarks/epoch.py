@@ -20,12 +20,12 @@ from benchmarks.measure import (
     with_spread,
 )
 from benchmarks.report import head
-from lmac_td.brain import InterpreterBrain, modules_of
-from lmac_td.data.corpus import generate_corpus
+from lmac_td.data.demo.corpus import generate_corpus
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.loading import on_the_cpu
-from lmac_td.hparams import load_recipe
-from lmac_td.metrics.table import markdown_table
+from lmac_td.evaluation.table import markdown_table
+from lmac_td.experiment.recipe import load_recipe
+from lmac_td.training.brain import InterpreterBrain, modules_of
 
 LENGTH_S = 5
 

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils import flop_counter
 
-from lmac_td.allocator import give_freed_memory_back
-from lmac_td.experiment import set_up_process
-from lmac_td.nn.linear import processor
+from lmac_td.experiment.open import set_up_process
+from lmac_td.runtime.allocator import give_freed_memory_back
+from lmac_td.runtime.linear import processor
 
 GB = 1e9
 

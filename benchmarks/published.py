@@ -21,7 +21,7 @@ from speechbrain.processing.features import STFT, Filterbank, spectral_magnitude
 from torch import nn
 from torch.nn import functional as F
 
-from lmac_td.metrics.faithfulness import of_class
+from lmac_td.metrics.confidence import of_class
 from lmac_td.nn.published import PublishedUNet
 
 

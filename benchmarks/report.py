@@ -10,9 +10,9 @@ from benchmarks.measure import (
     ratios,
     with_spread,
 )
-from lmac_td.experiment import set_up_process
-from lmac_td.metrics.table import markdown_table
-from lmac_td.nn.linear import as_convolution
+from lmac_td.evaluation.table import markdown_table
+from lmac_td.experiment.open import set_up_process
+from lmac_td.runtime.linear import as_convolution
 
 
 def head(what, options):

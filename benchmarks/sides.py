@@ -10,12 +10,12 @@ from speechbrain.utils.run_opts import RunOptions
 
 from benchmarks.measure import Side, overrides
 from benchmarks.published import published_brain
-from lmac_td import evaluation
-from lmac_td.brain import InterpreterBrain, modules_of
-from lmac_td.compilation import compile_networks
 from lmac_td.data.mixing import mixtures_of
-from lmac_td.hparams import load_recipe
-from lmac_td.metrics.table import FaithfulnessTable
+from lmac_td.evaluation import loop
+from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.experiment.recipe import load_recipe
+from lmac_td.runtime.compilation import compile_networks
+from lmac_td.training.brain import InterpreterBrain, modules_of
 
 DEFAULT = "hparams/lmac_td.yaml"
 PUBLISHED = "hparams/lmac_td_published.yaml"
@@ -112,7 +112,7 @@ def evaluation_batch(
     def score(batch):
         table = FaithfulnessTable()
         if equal_size:
-            evaluation.evaluate(
+            loop.evaluate(
                 table,
                 "in_domain",
                 {"interpreter": interpreter},
@@ -125,13 +125,13 @@ def evaluation_batch(
             )
         else:
             mixture = mixtures_of(batch, device)
-            decided = evaluation.decide_batch(
+            decided = loop.decide_batch(
                 batch, mixture, features, classifier, with_sources=False
             )
             with autocast:
-                explained = evaluation.explain(decided, interpreter)
-            explained = evaluation.answer(explained)
-            evaluation.score(table, "in_domain", "interpreter", decided, explained)
+                explained = loop.explain(decided, interpreter)
+            explained = loop.answer(explained)
+            loop.score(table, "in_domain", "interpreter", decided, explained)
         scores = table.rows["in_domain", "interpreter"]
         return {name: scores.values(name).tolist() for name in SEVEN}
 

@@ -2,7 +2,13 @@
 
 import torch
 
-from lmac_td.evaluation import DecidedBatch, analyse_sources, answer, decide, explain
+from lmac_td.evaluation.loop import (
+    DecidedBatch,
+    analyse_sources,
+    answer,
+    decide,
+    explain,
+)
 
 
 def decided_batch(wavs, spectral, classifier, sources=None):

@@ -18,7 +18,7 @@ from lmac_td.data.conditions.in_domain import InDomain
 from lmac_td.data.conditions.mixtures import Mixtures
 from lmac_td.data.conditions.speech import Speech
 from lmac_td.data.conditions.white_noise import WhiteNoise
-from lmac_td.data.corpus import generate_corpus
+from lmac_td.data.demo.corpus import generate_corpus
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.lmac import LMAC

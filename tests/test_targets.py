@@ -11,9 +11,9 @@ from torch.nn.functional import one_hot
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import choose_targets, decide, decide_batch, evaluate
+from lmac_td.evaluation.loop import choose_targets, decide, decide_batch, evaluate
+from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
 from lmac_td.interpreters.attribution import build_attributions
-from lmac_td.metrics.table import FaithfulnessTable, check_invariants
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch
 from tests.conftest import SAMPLE_RATE

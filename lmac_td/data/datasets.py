@@ -67,7 +67,7 @@ def make_dataset(
     -------
     >>> import tempfile
     >>> from speechbrain.dataio.dataloader import make_dataloader
-    >>> from lmac_td.data.corpus import generate_corpus
+    >>> from lmac_td.data.demo.corpus import generate_corpus
     >>> from lmac_td.data.manifests import write_manifests
     >>> from lmac_td.data.mixing import mixtures_of
     >>> from lmac_td.data.noise import NoisePool

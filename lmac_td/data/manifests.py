@@ -83,7 +83,7 @@ def write_manifests(
     Example
     -------
     >>> import tempfile
-    >>> from lmac_td.data.corpus import generate_corpus
+    >>> from lmac_td.data.demo.corpus import generate_corpus
     >>> from lmac_td.data.sources.esc50 import ESC50
     >>> root = tempfile.TemporaryDirectory()
     >>> corpus = generate_corpus(

@@ -57,7 +57,7 @@ class L2I(Interpreter):
     ---------
     features : SpectralFeatures
     dictionary : Tensor (bins, K)
-        W, learned before (see :mod:`lmac_td.nn.sparse_nmf`); it stays as it is, and
+        W, learned before (:mod:`lmac_td.training.sparse_nmf`); it stays as it is, and
         checkpoints hold it.
     psi : nn.Module
         The deepest representations to H (see :class:`lmac_td.nn.psi.Psi`).

@@ -12,8 +12,7 @@ from lmac_td.metrics.conciseness import (
     mask_mean,
     sparseness,
 )
-from lmac_td.metrics.curves import area_under, top_bins, top_bins_at
-from lmac_td.metrics.faithfulness import (
+from lmac_td.metrics.confidence import (
     average_drop,
     average_drop_published,
     average_gain,
@@ -23,6 +22,7 @@ from lmac_td.metrics.faithfulness import (
     input_fidelity,
     settle_ties,
 )
+from lmac_td.metrics.curves import area_under, top_bins, top_bins_at
 from lmac_td.metrics.localisation import (
     active_frames,
     speech_relevance_at,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lmac_td.errors import SettingError
-from lmac_td.nn.linear import Linear, linear
+from lmac_td.runtime.linear import Linear, linear
 
 MAX_POSITIONS = 2500  # SpeechBrain's table, which its checkpoints hold
 

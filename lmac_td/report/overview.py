@@ -4,11 +4,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lmac_td.evaluation.columns import AS_AUDIO
+from lmac_td.evaluation.table import summarise
 from lmac_td.files import write_atomically
-from lmac_td.metrics.columns import AS_AUDIO
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.signal import SILENCE_DB
-from lmac_td.metrics.table import summarise
 
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = "os^vDP*X"

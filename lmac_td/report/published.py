@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from lmac_td.metrics._markdown import markdown_table, number
-from lmac_td.metrics.columns import ALL_COLUMNS
+from lmac_td.evaluation._markdown import markdown_table, number
+from lmac_td.evaluation.columns import ALL_COLUMNS
+from lmac_td.evaluation.scores import value_of
 from lmac_td.metrics.conciseness import complexity_bound
-from lmac_td.metrics.scores import value_of
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP", "MM")
 # All but AD, which a second softmax has bent as well.
@@ -271,7 +271,7 @@ def published_markdown(class_names, rows):
         Of the classes that were evaluated: fifty are ESC-50's, and the papers report
         nothing for fewer of them.
     rows : dict of (str, str) to ClipScores
-        Of a :class:`~lmac_td.metrics.table.FaithfulnessTable`.
+        Of a :class:`~lmac_td.evaluation.table.FaithfulnessTable`.
 
     Returns
     -------

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
-from lmac_td.metrics._markdown import interval, number
-from lmac_td.metrics.columns import ALL_COLUMNS, AS_AUDIO, GROUPS
-from lmac_td.metrics.scores import left_out, value_of
-from lmac_td.metrics.table import FaithfulnessTable, markdown_table
+from lmac_td.evaluation._markdown import interval, number
+from lmac_td.evaluation.columns import ALL_COLUMNS, AS_AUDIO, GROUPS
+from lmac_td.evaluation.scores import left_out, value_of
+from lmac_td.evaluation.table import FaithfulnessTable, markdown_table
 
 # Tables that differ in one of these were not made from the same mixtures.
 MIXTURES = ("test_fold_nums", "mixing_seed")

@@ -5,7 +5,7 @@ import argparse
 import ruamel.yaml
 
 from lmac_td.errors import SettingError, require_choice, require_number
-from lmac_td.experiment import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
+from lmac_td.experiment.open import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import torch
 
-from lmac_td import evaluation
 from lmac_td.data.mixing import mixtures_of
+from lmac_td.evaluation import loop
+from lmac_td.evaluation.table import markdown_table, summarise
 from lmac_td.interpreters.baselines import RandomMask
-from lmac_td.metrics.table import markdown_table, summarise
 from lmac_td.sanity.similarity import MEASURES, compare_maps, maps_of
 
 INTACT = "intact"
@@ -50,7 +50,7 @@ class Comparison:
         self.interpreters, self.classifier = interpreters, classifier
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
         self.intact = [
-            evaluation.decide_batch(
+            loop.decide_batch(
                 batch, mixtures_of(batch, device), features, classifier, False
             )
             for batch in batches
@@ -96,7 +96,7 @@ class Comparison:
             decided = replace(intact, decision=decision)
             p.append(decision.probabilities.gather(1, target.unsqueeze(1)))
             for name, interpreter in interpreters.items():
-                explained = evaluation.explain(decided, interpreter)
+                explained = loop.explain(decided, interpreter)
                 if name in self.sounds and not parts[name]:
                     sound = explained.explanation.magnitude[0]
                     self.sounds[name][stage] = sound.cpu()

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from lmac_td.errors import DataError, SettingError
-from lmac_td.experiment import renamed
+from lmac_td.evaluation.table import markdown_table, summarise
+from lmac_td.experiment.open import renamed
 from lmac_td.files import write_atomically
-from lmac_td.metrics.table import markdown_table, summarise
 
 NOTHING = "nothing removed"
 

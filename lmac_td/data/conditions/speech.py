@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
-from lmac_td.data import corpus
 from lmac_td.data.conditions.base import PaperCondition
+from lmac_td.data.demo import corpus
 from lmac_td.data.noise import NoisePool
 from lmac_td.errors import DataError, SettingError
 

@@ -11,7 +11,7 @@ from one recording together, so a split is always a set of whole folds.
 
 from pathlib import Path
 
-from lmac_td.data import corpus
+from lmac_td.data.demo import corpus
 from lmac_td.data.download import download_esc50
 from lmac_td.data.sources.base import Clip, DataSource, require_recordings
 from lmac_td.data.sources.tables import names_by_number, read_table, whole_number
@@ -40,7 +40,7 @@ class ESC50(DataSource):
     Example
     -------
     >>> import tempfile
-    >>> from lmac_td.data.corpus import generate_corpus
+    >>> from lmac_td.data.demo.corpus import generate_corpus
     >>> from lmac_td.data.sources.base import read_source
     >>> root = tempfile.TemporaryDirectory()
     >>> made = generate_corpus(

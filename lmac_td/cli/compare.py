@@ -1,0 +1,53 @@
+"""Put several evaluations in one table: seeds of a method, values of alpha, methods.
+
+    python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
+        [--columns NAME ...] [--csv FILE] [--published] [--compare ROW ROW]
+
+Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
+once, and, where a method has several seeds, their mean and standard deviation. Below,
+what a method's evaluation had to remark. ``--columns`` prints these alone, one table a
+condition; ``--csv`` writes all columns with their intervals; ``--published`` adds what
+the papers report; ``--compare`` sets two rows against each other clip by clip instead.
+"""
+
+import argparse
+
+from lmac_td.errors import exit_on_user_error
+from lmac_td.evaluation.table import comparison_to_markdown
+from lmac_td.report.published import published_markdown
+from lmac_td.report.runs import choose_columns, read_runs, runs_to_markdown
+
+
+def main(argv=None):
+    """Print the table of the runs that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "evaluations", nargs="+", help="evaluation folder, or table.json, of each run"
+    )
+    parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
+    )
+    parser.add_argument("--csv", metavar="FILE", help="gets all columns of all rows")
+    parser.add_argument(
+        "--published", action="store_true", help="the papers' rows below ours"
+    )
+    parser.add_argument(
+        "--compare", nargs=2, metavar="ROW", help="names of two rows of the table"
+    )
+    arguments = parser.parse_args(argv)
+    columns = choose_columns(arguments.columns)
+    runs = read_runs(arguments.evaluations)
+    if arguments.csv:
+        runs.table.to_csv(arguments.csv)
+    if arguments.compare:
+        print(comparison_to_markdown(runs.table, *arguments.compare))
+        return
+    print(runs_to_markdown(runs, columns))
+    if arguments.published:
+        classes = range(runs.table.settings["recipe"]["out_n_neurons"])
+        print(published_markdown(classes, runs.table.rows))
+
+
+command = exit_on_user_error()(main)

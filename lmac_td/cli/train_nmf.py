@@ -1,0 +1,115 @@
+"""Learn the dictionary of spectral patterns in which L2I explains, by sparse NMF.
+
+    python recipes/ESC50/train_nmf.py hparams/nmf.yaml [--setting value ...]
+
+It is learned from the clean training clips. Ends with how well it rebuilds them, a
+figure of its components, and ``<output_folder>/dictionary``, the folder to give as
+``nmf_dictionary``. Given again, the command learns anew.
+"""
+
+import os
+import sys
+
+import numpy as np
+import torch
+from speechbrain.dataio.dataloader import make_dataloader
+from tqdm import tqdm
+
+from lmac_td.data.mixing import mixtures_of
+from lmac_td.errors import exit_on_user_error
+from lmac_td.experiment.open import open_experiment
+from lmac_td.files import temporary_folder_beside, write_atomically
+from lmac_td.report.figures import dictionary_figure
+from lmac_td.training.sparse_nmf import (
+    DICTIONARY,
+    check_settings,
+    components_per_frame,
+    reconstruction_error,
+    sparse_nmf,
+)
+
+
+@torch.no_grad()
+def collect_frames(features, loader, device):
+    """log(1 + |STFT|) of a loader's clips, silent frames left out.
+
+    Returns
+    -------
+    frames : Tensor (bins, frames)
+    n_silent : int
+    """
+    features = features.to(device)
+    frames, n_silent = [], 0
+    for batch in tqdm(loader, desc="analysing", dynamic_ncols=True):
+        wavs, *_ = mixtures_of(batch, device)
+        spectra = features.stft(wavs).abs().log1p().flatten(0, 1)  # (B * frames, bins)
+        sounding = spectra.amax(dim=1) > 0
+        frames.append(spectra[sounding])
+        n_silent += int((~sounding).sum())
+    return torch.cat(frames).T, n_silent
+
+
+def learn(frames, hparams):
+    """Sparse NMF with a progress bar; see :mod:`lmac_td.training.sparse_nmf`."""
+    n_iterations = hparams["n_iterations"]
+    with tqdm(total=n_iterations, desc="learning", dynamic_ncols=True) as bar:
+
+        def show(iteration, objective):
+            bar.update()
+            bar.set_postfix(objective=f"{objective:.4f}", refresh=False)
+
+        return sparse_nmf(
+            frames,
+            hparams["n_components"],
+            hparams["sparsity"],
+            n_iterations,
+            hparams["seed"],
+            show,
+        )
+
+
+def export(experiment, dictionary, folder):
+    """Write a dictionary and its settings, never the one without the other."""
+    with temporary_folder_beside(folder) as scratch:
+        made = scratch / "made"
+        made.mkdir()
+        np.save(made / DICTIONARY, dictionary)
+        experiment.save_settings(made)
+        if folder.exists():
+            os.replace(folder, scratch / "old")
+        os.replace(made, folder)
+
+
+def main(argv=None):
+    """Learn and save the dictionary that the recipe describes."""
+    argv = sys.argv[1:] if argv is None else argv
+    experiment = open_experiment(argv, __doc__, needs="n_components")
+    hparams = experiment.hparams
+    check_settings(
+        hparams["n_components"], hparams["sparsity"], hparams["n_iterations"]
+    )
+    data = experiment.prepare("train", conditions=["clean"])
+    loader = make_dataloader(data.dataset("train", "clean"), **hparams["eval_loader"])
+    frames, n_silent = collect_frames(hparams["features"], loader, experiment.device)
+    w, h, objective = learn(frames, hparams)
+
+    experiment.create_output_folder()
+    dictionary = w.cpu().numpy()
+    folder = experiment.output_folder / "dictionary"
+    export(experiment, dictionary, folder)
+    with write_atomically(folder.with_suffix(".png")) as file:
+        dictionary_figure(
+            file, dictionary, hparams["sample_rate"], hparams["experiment_name"]
+        )
+    print(
+        f"Frames: {frames.shape[1]}, and {n_silent} silent ones left out\n"
+        f"Objective, mean of the frames: {objective[0]:.4f} after the first iteration, "
+        f"{objective[-1]:.4f} after the last of {len(objective)}\n"
+        f"Relative reconstruction error: {reconstruction_error(frames, w, h):.3f}\n"
+        f"Components in a frame above 1 % of its largest: "
+        f"{components_per_frame(h):.1f} of {len(h)}\n"
+        f"nmf_dictionary: {folder}"
+    )
+
+
+command = exit_on_user_error("Interrupted: no dictionary was written.")(main)

@@ -1,0 +1,1 @@
+"""The embedded corpus: environment-like sounds that are synthesised."""

@@ -1,0 +1,1 @@
+"""Metrics of Quantus on explanations of sound."""

@@ -1,0 +1,1 @@
+"""A recipe, opened: its settings, its guards, its weights."""

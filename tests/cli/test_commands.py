@@ -1,0 +1,599 @@
+"""The commands of the README, run as a user runs them, and a user's mistakes."""
+
+import importlib
+import io
+import json
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from lmac_td.evaluation.table import InvariantError
+from tests.conftest import ROOT, write_tiny_recipes
+
+pytestmark = pytest.mark.slow
+
+CLASSIFIER = "recipes/ESC50/train_classifier.py"
+TRAIN = "train_interpreter.py"
+EVALUATE = "eval_faithfulness.py"
+
+
+def command(script, *arguments, **settings):
+    flags = [part for k, v in settings.items() for part in (f"--{k}", str(v))]
+    return [sys.executable, str(ROOT / script), *map(str, arguments), *flags]
+
+
+def run_as_a_user(script, *arguments, check=True, cwd=ROOT, **settings):
+    """Run a command in a process of its own."""
+    done = subprocess.run(
+        command(script, *arguments, **settings),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def run(script, *arguments, check=True, **settings):
+    """Run a command in this process, which has imported what takes seconds."""
+    argv = command(script, *arguments, **settings)[1:]
+    stdout, stderr, returncode = io.StringIO(), io.StringIO(), 0
+    before = sys.argv, list(sys.path), sys.excepthook
+    sys.argv, sys.path = argv, [str(Path(argv[0]).parent), *sys.path]
+    try:
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            runpy.run_path(argv[0], run_name="__main__")
+    except SystemExit as leaving:
+        returncode = leaving.code
+    finally:
+        sys.argv, sys.path, sys.excepthook = before
+    said = subprocess.CompletedProcess(
+        argv, returncode, stdout.getvalue(), stderr.getvalue()
+    )
+    assert not check or returncode == 0, said.stderr[-3000:]
+    return said
+
+
+def refused(script, *arguments, run=run, **settings):
+    """Run a command that must fail for a user's mistake; return its one sentence."""
+    done = run(script, *arguments, check=False, **settings)
+    assert done.returncode == 2, (done.returncode, done.stderr[-3000:])
+    assert "Traceback" not in done.stderr + done.stdout
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr[-3000:]
+    return errors[0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, corpus):
+    """Recipes whose classifier and LMAC-TD are trained; tests add to the results."""
+    folder = write_tiny_recipes(tmp_path_factory.mktemp("trained"), corpus)
+    run(CLASSIFIER, folder / "cnn14.yaml")
+    run(TRAIN, folder / "lmac_td.yaml")
+    return folder
+
+
+def test_the_main_job(tiny_recipes):
+    run = run_as_a_user
+    results = tiny_recipes / "results"
+    said = run(CLASSIFIER, tiny_recipes / "cnn14.yaml").stdout
+    assert "| in_domain | 5 | 10 |" in said
+    for name in ("embedding_model.ckpt", "classifier.ckpt"):
+        assert (results / "cnn14" / "classifier" / name).is_file()
+    assert (results / "cnn14" / "confusion_clean.png").is_file()
+
+    said = run(TRAIN, tiny_recipes / "lmac_td.yaml").stdout
+    assert "eval_faithfulness.py" in said
+    log = (results / "lmac_td_alpha0.75" / "train_log.txt").read_text()
+    assert len(log.splitlines()) == 2
+    assert list((results / "lmac_td_alpha0.75" / "samples" / "epoch_002").glob("*.wav"))
+
+    said = run(EVALUATE, tiny_recipes / "lmac_td.yaml").stdout
+    folder = results / "lmac_td_alpha0.75" / "evaluation"
+    assert (folder / "table.md").read_text() in said
+    rows = ("lmac_td_alpha0.75", "identity", "zeros", "random mask", "half gain")
+    for row in (*rows, "oracle"):
+        # Means and intervals: faithfulness, the truth where it is known, equal size.
+        assert said.count(f"\n| {row} ") == 2 * 3 + 2 * 2
+    table = json.loads((folder / "table.json").read_text())
+    assert table["settings"]["checkpoint chosen on fold"] == [4]
+    assert {row["n_clips"] for row in table["rows"]} == {10}
+    assert len((folder / "clips.csv").read_text().splitlines()) == 1 + 2 * 6 * 10
+
+    kept = sorted((folder / "samples" / "in_domain").glob("*_interpretation.wav"))
+    assert len(kept) == 2
+    for path in kept:
+        stem = str(path).removesuffix("_interpretation.wav")
+        sounds = [
+            soundfile.read(f"{stem}_{name}.wav")[0]
+            for name in ("input", "interpretation", "residual")
+        ]
+        error = sounds[0] - sounds[1] - sounds[2]
+        assert 10 * np.log10(np.mean(sounds[0] ** 2) / np.mean(error**2)) > 30
+        assert Path(f"{stem}.png").stat().st_size > 10_000
+
+
+def test_every_method_by_the_same_two_commands(trained):
+    """L-MAC on STFT and mel, fine-tuned, and L2I; what each says of itself."""
+    results = trained / "results"
+    assert "train_nmf.py hparams/nmf" in refused(TRAIN, trained / "l2i.yaml")
+    assert not (results / "l2i_att").exists()
+    run("recipes/ESC50/train_nmf.py", trained / "nmf.yaml")
+    assert "pretrained_interpreter" in refused(TRAIN, trained / "lmac_finetune.yaml")
+    assert not (results / "lmac_finetune4").exists()
+
+    for recipe, method, settings, words in (
+        ("lmac", "lmac", {}, "| lmac, as audio "),
+        ("lmac", "lmac_mel", {"domain": "mel", "experiment_name": "lmac_mel"},
+         "lmac_mel: it masks the classifier's mel bands and has no sound"),
+        ("lmac_finetune", "lmac_finetune4", {}, "| lmac_finetune4, as audio "),
+        ("l2i", "l2i_max", {"pooling": "max"}, "top-1"),
+    ):  # fmt: skip
+        run(TRAIN, trained / f"{recipe}.yaml", **settings)
+        said = run(EVALUATE, trained / f"{recipe}.yaml", **settings).stdout
+        assert said.count(f"| {method} ") >= 2 * 2, said
+        assert words in said
+        folder = results / method / "evaluation"
+        assert (folder / "table.json").is_file()
+        assert list((folder / "samples" / "clean").glob("*_interpretation.wav"))
+    log = (results / "lmac_finetune4" / "train_log.txt").read_text()
+    assert "train guided: " in log
+    # What training does not read may be chosen anew.
+    chosen = {"relevance_threshold": -0.5, "export_components": True}
+    run(EVALUATE, trained / "l2i.yaml", pooling="max", **chosen)
+    samples = results / "l2i_max" / "evaluation" / "samples"
+    assert list(samples.rglob("*_component_*.wav"))
+
+    runs = [f"{results}/{name}/evaluation" for name in
+            ("lmac", "lmac_mel", "lmac_finetune4", "l2i_max")]  # fmt: skip
+    said = run("recipes/ESC50/compare_runs.py", *runs).stdout
+    for row in ("lmac", "lmac, as audio", "lmac_mel", "l2i_max", "identity"):
+        assert said.count(f"\n| {row} ") == 3 + 2
+    pair = ["--compare", "lmac", "l2i_max"]
+    said = run("recipes/ESC50/compare_runs.py", *runs, *pair).stdout
+    assert "lmac − l2i_max, clip by clip" in said
+
+    # What they were built on is not changed beneath them.
+    run(
+        "recipes/ESC50/train_nmf.py",
+        trained / "nmf.yaml",
+        seed=2,
+        output_folder=results / "nmf",
+    )
+    for script in (TRAIN, EVALUATE):
+        sentence = refused(script, trained / "l2i.yaml", pooling="max")
+        assert "nmf_dictionary was trained anew" in sentence
+    shutil.rmtree(results / "lmac")
+    run(TRAIN, trained / "lmac.yaml", seed=2, output_folder=results / "lmac")
+    sentence = refused(TRAIN, trained / "lmac_finetune.yaml", number_of_epochs=2)
+    assert "pretrained_interpreter was trained anew" in sentence
+    sentence = refused(
+        TRAIN,
+        trained / "lmac_finetune.yaml",
+        experiment_name="other",
+        mask_domain="log1p",
+    )
+    assert "was trained with mask_domain 'magnitude'" in sentence
+
+
+def test_the_whole_comparison(trained):
+    """All conditions, two rows clip by clip, the papers' rows, metrics of Quantus."""
+    recipe, results = trained / "lmac_td.yaml", trained / "results"
+    options = "--compare lmac_td_alpha0.75 oracle --published --quantus Sparseness"
+    said = run(
+        EVALUATE,
+        recipe,
+        *options.split(),
+        "RelevanceRankAccuracy",
+        condition="all",
+        eval_batch_size=5,
+    ).stdout
+    sections = [line[4:] for line in said.splitlines() if line.startswith("### ")]
+    conditions = ["in_domain", "mixtures", "white_noise", "speech", "clean"]
+    assert sections[:5] == conditions
+    folder = results / "lmac_td_alpha0.75" / "evaluation"
+    for name in ("table.md", "compare.md", "published.md", "quantus.md"):
+        assert (folder / name).read_text() in said, name
+    lines = (folder / "table.csv").read_text().splitlines()
+    assert len(lines) == 1 + 5 * 6
+    assert (folder / "quantus.csv").is_file()
+    assert sorted(p.name for p in (folder / "samples").iterdir()) == sorted(conditions)
+    assert "RelevanceRankAccuracy" in (folder / "quantus.md").read_text()
+    assert "lmac_td_alpha0.75 − oracle" in (folder / "compare.md").read_text()
+    # 10 classes are not ESC-50.
+    assert "ESC-50" in (folder / "published.md").read_text()
+    settings = json.loads((folder / "table.json").read_text())["settings"]
+    assert settings["snr_db"] == {
+        "in_domain": 0, "mixtures": 5, "white_noise": 3, "speech": 3,
+    }  # fmt: skip
+
+    run(EVALUATE, recipe, condition="speech", snr="published", references=False)
+    alone = results / "lmac_td_alpha0.75" / "evaluation_speech"
+    settings = json.loads((alone / "table.json").read_text())["settings"]
+    assert settings["snr_db"]["speech"] == pytest.approx(12.04, abs=0.01)
+    assert len((alone / "table.csv").read_text().splitlines()) == 2
+    assert len((folder / "table.csv").read_text().splitlines()) == 1 + 5 * 6
+
+
+def test_attributions_by_captum(trained):
+    """Every baseline, in both domains, is measured as any other method."""
+    recipe = trained / "baselines.yaml"
+    said = run(EVALUATE, recipe, condition="in_domain").stdout
+    for row in ("saliency", "smoothgrad", "integrated_gradients", "gradcam",
+                "guided_gradcam", "guided_backprop", "gradient_shap",
+                "deeplift_shap", "occlusion", "gradcam, as audio"):  # fmt: skip
+        assert said.count(f"\n| {row} ") == 2 * 3, row
+    folder = trained / "results" / "baselines_stft" / "evaluation_in_domain"
+    assert len(list((folder / "samples" / "in_domain" / "gradcam").glob("*.png"))) == 2
+    chosen = {"domain": "mel", "methods": "[gradcam]", "condition": "in_domain"}
+    other = trained / "results" / "lmac_td_alpha0.75" / "evaluation_in_domain"
+    run(EVALUATE, trained / "lmac_td.yaml", condition="in_domain")
+    pair = ["--compare", "gradcam (mel)", str(other)]
+    said = run(EVALUATE, recipe, *pair, references=False, **chosen).stdout
+    assert "gradcam (mel) − lmac_td_alpha0.75, clip by clip" in said
+
+    sentence = refused(TRAIN, recipe)
+    assert "baselines*.yaml to eval_faithfulness.py alone" in sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "words"),
+    [
+        (["--compare", "lmac", "identity"], {}, "no row of this table"),
+        (["--compare", "tests", "identity"], {}, "is no table.json"),
+        (["--quantus", "Sparsness"], {}, "Sparseness"),
+        ([], {"condition": "loud"}, "white_noise"),
+        ([], {"condition": "[speech, speech]"}, "speech"),
+        ([], {"condition": "speech", "ljspeech_folder": "/nowhere"}, "ljspeech_folder"),
+        ([], {"condition": "speech", "snr": "loud"}, "--snr"),
+        ([], {"condition": "speech", "speech_snr_db": "loud"}, "--speech_snr_db"),
+    ],
+)
+def test_an_evaluation_that_cannot_work(trained, options, settings, words):
+    folder = trained / "results" / "lmac_td_alpha0.75"
+    before = sorted(folder.rglob("*"))
+    sentence = refused(EVALUATE, trained / "lmac_td.yaml", *options, **settings)
+    assert words in sentence
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_table_that_cannot_be_right_is_refused(trained, monkeypatch):
+    """The row is named, and the table before stays as it is."""
+    recipe, settings = trained / "lmac_td.yaml", {"condition": "clean"}
+    run(EVALUATE, recipe, **settings)
+    folder = trained / "results" / "lmac_td_alpha0.75"
+    before = sorted(folder.rglob("*"))
+    table = (folder / "evaluation_clean" / "table.json").read_text()
+    monkeypatch.setattr(
+        "lmac_td.evaluation.table.average_gain", lambda p_x, *_: 100 + 0 * p_x[:, 0]
+    )
+    with pytest.raises(InvariantError, match=r"row 'lmac_td_alpha0\.75' of 'clean'"):
+        run(EVALUATE, recipe, **settings)
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "evaluation_clean" / "table.json").read_text() == table
+
+
+def test_baselines_that_are_none(trained):
+    sentence = refused(EVALUATE, trained / "baselines.yaml", methods="[salience]")
+    assert "--methods" in sentence
+
+
+@pytest.mark.parametrize("alpha", [0, 1])
+def test_alpha_is_swept_from_the_command_line(trained, alpha):
+    run(TRAIN, trained / "lmac_td.yaml", alpha=alpha, number_of_epochs=1)
+    said = run(
+        EVALUATE, trained / "lmac_td.yaml", alpha=alpha, condition="clean"
+    ).stdout
+    assert f"| lmac_td_alpha{alpha} " in said
+    assert "### in_domain" not in said
+    # One condition alone leaves the table of both as it is.
+    assert (trained / "results" / f"lmac_td_alpha{alpha}" / "evaluation_clean").is_dir()
+
+
+def test_the_number_of_workers_changes_nothing(tiny_recipes):
+    """Neither the noise, nor the order, nor what training itself draws."""
+    trained = []
+    for num_workers in (0, 1):
+        folder = tiny_recipes / f"{num_workers}_workers"
+        settings = {"num_workers": num_workers, "output_folder": folder / "cnn14"}
+        run(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
+        settings |= {
+            "output_folder": folder / "lmac",
+            "pretrained_classifier": folder / "cnn14" / "classifier",
+            "number_of_epochs": 1,
+        }
+        run(TRAIN, tiny_recipes / "lmac.yaml", **settings)
+        checkpoint = next((folder / "lmac" / "save").glob("CKPT*/interpreter.ckpt"))
+        files = [*sorted((folder / "cnn14" / "classifier").glob("*.ckpt")), checkpoint]
+        trained.append([torch.load(file) for file in files])
+    for first, second in zip(*trained, strict=True):
+        assert list(first) == list(second)
+        for name, value in first.items():
+            assert torch.equal(value, second[name]), name
+
+
+def test_killed_training_goes_on(tiny_recipes):
+    run(CLASSIFIER, tiny_recipes / "cnn14.yaml")
+    settings = {"number_of_epochs": 1000}
+    results = tiny_recipes / "results" / "lmac_td_alpha0.75"
+    for how in (signal.SIGINT, signal.SIGKILL):
+        before = n_epochs(results)
+        training = subprocess.Popen(
+            command(TRAIN, tiny_recipes / "lmac_td.yaml", **settings),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deadline = time.monotonic() + 120
+        while n_epochs(results) < before + 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        training.send_signal(how)
+        said, _ = training.communicate(timeout=60)
+        assert n_epochs(results) >= before + 2, said[-3000:]
+        if how == signal.SIGINT:
+            assert training.returncode == 130
+            assert "Interrupted: the same command goes on" in said
+            assert "Traceback" not in said
+    done = n_epochs(results)
+    said = run(TRAIN, tiny_recipes / "lmac_td.yaml", number_of_epochs=done + 1).stdout
+    assert re.search(r"Resuming after epoch \d+ from ", said)
+    epochs = [
+        int(re.search(r"epoch: (\d+)", line)[1])
+        for line in (results / "train_log.txt").read_text().splitlines()
+    ]
+    # An epoch may be logged and then lost before its checkpoint, never left out.
+    assert sorted(set(epochs)) == list(range(1, max(epochs) + 1))
+
+
+def n_epochs(results):
+    log = results / "train_log.txt"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_faster_or_with_less_memory(trained, monkeypatch):
+    """Compiled, in bf16, with activations computed again; then on without any."""
+    compiled, networks = torch.nn.Module.compile, []
+
+    def trace_alone(self, **options):
+        networks.append(type(self).__name__)
+        compiled(self, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", trace_alone)
+    monkeypatch.setattr("lmac_td.runtime.compilation.shutil.which", str)
+    recipe, settings = trained / "lmac_td.yaml", {"alpha": 0.3}
+    options = ["--compile", "--precision", "bf16", "--eval_precision", "bf16"]
+    run(TRAIN, recipe, *options, checkpoint_activations=True, number_of_epochs=1,
+        **settings)  # fmt: skip
+    assert networks == ["Cnn14", "Linear", "AlignedUNet", "MaskNet"]
+    (checkpoint,) = (trained / "results" / "lmac_td_alpha0.3" / "save").iterdir()
+    weights = torch.load(checkpoint / "interpreter.ckpt")
+    assert not any("_orig_mod" in key for key in weights)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    monkeypatch.undo()
+    said = run(TRAIN, recipe, number_of_epochs=2, **settings).stdout
+    assert "Resuming after epoch 1" in said
+    # The training's own line evaluates, too: what it does not read is no mistake.
+    run(EVALUATE, recipe, "--compile", "--precision", "bf16", condition="clean",
+        checkpoint_activations=True, **settings)  # fmt: skip
+
+
+def test_an_evaluation_in_bf16(trained):
+    """Its means lie in the intervals of float32, and the table says what it is."""
+    recipe, settings = trained / "lmac_td.yaml", {"condition": "in_domain"}
+    folder = trained / "results" / "lmac_td_alpha0.75" / "evaluation_in_domain"
+    tables = []
+    for options in ([], ["--eval_precision", "bf16"], ["--eval_precision", "fp32"]):
+        run(EVALUATE, recipe, *options, **settings)
+        tables.append(json.loads((folder / "table.json").read_text()))
+    single, half, again = tables
+    assert single == again
+    assert "eval_precision" not in single["settings"]
+    assert half["settings"]["eval_precision"] == "bf16"
+    assert single["rows"] != half["rows"]
+    for row, rounded in zip(single["rows"], half["rows"], strict=True):
+        for metric, exact in row["metrics"].items():
+            low, high = exact["mean_interval"]
+            mean = rounded["metrics"][metric]["mean"]
+            where = row["method"], metric, mean, low, high
+            assert (mean is None) == (low is None), where
+            if mean is not None:
+                assert low <= mean <= high, where
+
+
+def test_without_a_checkpoint_the_training_command_is_named(tiny_recipes):
+    recipe = tiny_recipes / "lmac_td.yaml"
+    sentence = refused(EVALUATE, recipe, alpha=0.5, run=run_as_a_user)
+    assert "train_interpreter.py" in sentence
+    assert "--alpha 0.5" in sentence
+
+
+def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
+    done = run_as_a_user(EVALUATE, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "hparams/lmac_td.yaml" in done.stderr.splitlines()[-1]
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"alpha": 1.5}, "--alpha"),
+        ({"alhpa": 0.5}, "did you mean --alpha"),
+        ({"regulariser": "max"}, "--regulariser"),
+        ({"geometry": "wide"}, "aligned"),
+        ({"nhead": 0}, "cannot be built"),
+        ({"batch_size": 0}, "--batch_size"),
+        ({"reg_w_l1": "much"}, "--reg_w_l1 a number from 0"),
+        ({"hop_length": 0}, "hop_length 0 ms"),
+        ({"sample_rate": 48000}, "n_fft 1024"),
+        ({"device": "cuda:99"}, "--device cpu"),
+        ({"precision": "fp16", "device": "cpu"}, "give bf16"),
+        ({"eval_precision": "fp16", "device": "cpu"}, "give bf16"),
+        ({"pretrained_classifier": "nowhere/at/all"}, "pretrained_classifier"),
+    ],
+)
+def test_a_setting_that_cannot_work(tiny_recipes, settings, words):
+    sentence = refused(TRAIN, tiny_recipes / "lmac_td.yaml", **settings)
+    assert words in sentence
+    assert not (tiny_recipes / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"data_folder": "/nowhere"}, "--data_folder"),
+        ({"wham_folder": "/nowhere"}, "wham_folder"),
+        ({"test_fold_nums": "[7]"}, "fold 7"),
+        ({"out_n_neurons": 50}, "--out_n_neurons 10"),
+        ({"valid_fold_nums": "[1]"}, "fold 1"),
+        ({"wham_snr_db": "loud"}, "--wham_snr_db"),
+    ],
+)
+def test_data_that_cannot_work(tiny_recipes, settings, words):
+    settings = {"generate_corpus": False, **settings}
+    sentence = refused(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
+    assert words in sentence
+    assert not (tiny_recipes / "results").exists()
+
+
+def corrupt(path):
+    path.write_bytes(b"RIFF, but no sound")
+
+
+def empty(path):
+    soundfile.write(path, np.zeros(0), 16000)
+
+
+def silent(path):
+    soundfile.write(path, np.zeros(16000), 16000)
+
+
+def with_nan(path):
+    soundfile.write(path, np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("spoil", [corrupt, empty, silent, with_nan])
+def test_a_bad_file_is_named_and_left_out_only_when_asked(
+    tiny_recipes, corpus, caplog, spoil
+):
+    folder = tiny_recipes / "spoilt"
+    shutil.copytree(corpus / "ESC-50", folder)
+    # Two clips of its class and split must be left without it: it is one of three.
+    bad = sorted((folder / "audio").glob("1-*.wav"))[0]
+    spoil(bad)
+    settings = {"data_folder": folder, "number_of_epochs": 1}
+    sentence = refused(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
+    assert bad.name in sentence
+    assert "skip_bad_files: True" in sentence
+    assert not (tiny_recipes / "results").exists()
+    run(CLASSIFIER, tiny_recipes / "cnn14.yaml", skip_bad_files=True, **settings)
+    assert bad.name in caplog.text
+
+
+def test_a_model_is_not_taken_for_another(trained):
+    """What was trained is neither resumed nor measured with other settings."""
+    recipe = trained / "lmac_td.yaml"
+    for script in (TRAIN, EVALUATE):
+        sentence = refused(script, recipe, l_in_w=4)
+        assert "l_in_w 5, not 4" in sentence
+    assert "masknet_channels 8, not 16" in refused(
+        EVALUATE, recipe, masknet_channels=16
+    )
+    manifest = trained / "results" / "lmac_td_alpha0.75" / "manifest" / "train.json"
+    before = manifest.read_text()
+    assert "not [1, 2]" in refused(TRAIN, recipe, train_fold_nums="[1, 2]")
+    assert manifest.read_text() == before
+    # Fold 3 was trained on, by the classifier and by the interpreter.
+    folds = {"train_fold_nums": "[1, 2]", "test_fold_nums": "[3]"}
+    sentence = refused(EVALUATE, recipe, **folds)
+    assert "train_fold_nums [1, 2, 3]" in sentence
+    sentence = refused(TRAIN, recipe, alpha=0.1, **folds)
+    assert "was trained on fold 3" in sentence
+
+
+def test_a_table_without_a_column(tiny_recipes, corpus):
+    folder = tiny_recipes / "spoilt"
+    shutil.copytree(corpus / "ESC-50", folder)
+    table = folder / "meta" / "esc50.csv"
+    table.write_text(table.read_text().replace("fold", "part", 1))
+    sentence = refused(CLASSIFIER, tiny_recipes / "cnn14.yaml", data_folder=folder)
+    assert "'fold'" in sentence
+    assert "esc50.csv" in sentence
+
+
+def test_a_classifier_of_other_widths(trained):
+    sentence = refused(TRAIN, trained / "lmac_td.yaml", emb_dim=16, alpha=0.1)
+    assert "emb_dim" in sentence
+    assert "embedding_model.ckpt" in sentence
+
+
+def test_real_recordings(real_data, real_speech, tiny_recipes):
+    """One epoch of everything on real ESC-10 clips, ambient noise and speech."""
+    data_folder, wham_folder = real_data
+    folds = {
+        "train_fold_nums": "[1]",
+        "valid_fold_nums": "[3]",
+        "test_fold_nums": "[4]",
+    }
+    settings = {
+        "data_folder": data_folder,
+        "wham_folder": wham_folder,
+        "signal_length_s": 5,
+        "number_of_epochs": 1,
+        **folds,
+    }
+    run(CLASSIFIER, tiny_recipes / "cnn14.yaml", **settings)
+    run(TRAIN, tiny_recipes / "lmac_td.yaml", **settings)
+    settings |= {"condition": "[in_domain, speech]", "ljspeech_folder": real_speech}
+    said = run(EVALUATE, tiny_recipes / "lmac_td.yaml", **settings).stdout
+    assert said.count("\n| identity ") == 2 * 2 * 3
+
+
+def test_the_readmes_own_method(trained, monkeypatch):
+    """The worked example of README, as it stands there, on the tiny corpus."""
+    section = (ROOT / "README.md").read_text().split("\n## Your own method\n")[1]
+    section = section.split("\n## ")[0]
+    code, recipe = re.findall(r"```(?:python|yaml)\n(.*?)```", section, re.DOTALL)
+    assert len((code + recipe).splitlines()) <= 60
+    (trained / "energy.py").write_text(code)
+    tiny = yaml_without(trained / "lmac.yaml", "extends", "unet_channels")
+    (trained / "energy.yaml").write_text(
+        recipe.replace("shared/", f"{ROOT}/hparams/shared/")
+    )
+    (trained / "tiny.yaml").write_text(f"extends: energy.yaml\n{tiny}")
+
+    monkeypatch.syspath_prepend(trained)
+    run(TRAIN, trained / "tiny.yaml")
+    said = run(EVALUATE, trained / "tiny.yaml").stdout
+    assert said.count("\n| energy ") == 2 * 3 + 2 * 2
+
+    # With nothing to learn, it is measured at once, and never trained.
+    code = code.replace("torch.nn.Parameter(torch.tensor(float(threshold)))", "0.5")
+    (trained / "energy.py").write_text(code)
+    monkeypatch.delitem(sys.modules, "energy")
+    importlib.invalidate_caches()
+    settings = {"experiment_name": "fixed"}
+    sentence = refused(TRAIN, trained / "tiny.yaml", **settings)
+    assert "nothing to train" in sentence
+    said = run(EVALUATE, trained / "tiny.yaml", **settings).stdout
+    assert said.count("\n| fixed ") == 2 * 3 + 2 * 2
+
+
+def yaml_without(path, *keys):
+    """The lines of a flat yaml, less some keys."""
+    lines = path.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.split(":")[0] not in keys)

@@ -1,0 +1,208 @@
+"""The commands of the sanity checks, run as a user runs them."""
+
+import csv
+import json
+import runpy
+
+import pytest
+import torch
+
+from tests.cli.test_commands import CLASSIFIER, TRAIN, refused, run
+from tests.conftest import ROOT, write_tiny_recipes
+from tests.sanity.test_randomisation import ROWS
+
+pytestmark = pytest.mark.slow
+
+RANDOMISE = "recipes/ESC50/randomise_classifier.py"
+ROAR = "recipes/ESC50/roar.py"
+FEW = {"roar_levels": "[0.5]", "repeats": 1, "roar_epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, corpus):
+    """Tiny recipes, the classifier and L-MAC trained."""
+    folder = write_tiny_recipes(tmp_path_factory.mktemp("sanity"), corpus)
+    tiny = (folder / "lmac.yaml").read_text()
+    (folder / "baselines.yaml").write_text(
+        f"extends: {ROOT}/hparams/baselines_demo.yaml\n"
+        + "".join(
+            f"{line}\n"
+            for line in tiny.splitlines()
+            if line.startswith(
+                ("data_folder", "wham_folder", "output_folder", "cache_folder",
+                 "signal_length_s", "cnn14_channels", "emb_dim", "pretrained_")
+            )
+        )
+        + "methods: [saliency, gradcam]\n"
+    )  # fmt: skip
+    run(CLASSIFIER, folder / "cnn14.yaml")
+    run(TRAIN, folder / "lmac.yaml")
+    return folder
+
+
+def test_randomise_a_trained_interpreter(trained):
+    said = run(RANDOMISE, trained / "lmac.yaml", n_clips=2).stdout
+    folder = trained / "results" / "lmac" / "sanity"
+    assert (folder / "randomisation.md").read_text() in said
+    for method in ("lmac", "random mask", "half gain"):
+        assert f"### {method}\n" in said
+    with open(folder / "randomisation.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * len(ROWS) * 2
+    for name in ("randomisation.png", "randomisation_example.png"):
+        assert (folder / name).stat().st_size > 10_000
+    before = (folder / "randomisation.csv").read_bytes()
+    run(RANDOMISE, trained / "lmac.yaml", n_clips=2, norm_statistics="fresh")
+    assert (folder / "randomisation.csv").read_bytes() != before
+
+
+def test_randomise_what_needs_no_training(trained):
+    """Attributions ask the classifier that decided: randomising reaches them."""
+    settings = {"n_clips": 2, "sanity_condition": "clean"}
+    run(RANDOMISE, trained / "baselines.yaml", **settings)
+    folder = trained / "results" / "baselines_stft" / "sanity"
+    with open(folder / "randomisation.csv", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r["method"] == "saliency"]
+    rank = {
+        row["stage"]: float(row["rank correlation"])
+        for row in rows
+        if row["clip_id"] == rows[0]["clip_id"]
+    }
+    assert rank["intact"] == 1
+    assert rank["conv_block1"] < 0.9
+
+
+def test_remove_and_retrain_goes_on_where_it_stopped(trained):
+    recipe = trained / "lmac.yaml"
+    said = run(ROAR, recipe, **FEW).stdout
+    folder = trained / "results" / "lmac" / "sanity"
+    assert (folder / "roar.md").read_text() in said
+    assert (folder / "roar.png").stat().st_size > 10_000
+    cells = json.loads((folder / "roar.json").read_text())["cells"]
+    keys = [(c["ranking"], c["level"], c["repeat"]) for c in cells]
+    assert keys == [
+        ("nothing removed", 0.0, 0), ("lmac", 0.5, 0), ("random", 0.5, 0),
+        ("loudest first", 0.5, 0),
+    ]  # fmt: skip
+    assert {len(cell["hits"]) for cell in cells} == {10}
+
+    run(ROAR, recipe, **FEW | {"roar_levels": "[0.2, 0.5]", "num_workers": 0})
+    more = json.loads((folder / "roar.json").read_text())["cells"]
+    assert more[: len(cells)] == cells
+    assert [c["level"] for c in more[len(cells) :]] == [0.2] * 3
+    with open(folder / "roar.csv", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 3 * 3
+
+    kept = (folder / "roar.json").read_bytes()
+    said = refused(ROAR, recipe, **FEW | {"roar_epochs": 2})
+    assert "was made with roar_epochs 1, not 2" in said
+    assert (folder / "roar.json").read_bytes() == kept
+
+    # A cell does not depend on which others were computed beside it.
+    (folder / "roar.json").unlink()
+    run(ROAR, recipe, **FEW | {"roar_levels": "[0.2]"})
+    alone = json.loads((folder / "roar.json").read_text())["cells"]
+    assert all(cell in more for cell in alone)
+
+
+def test_remove_and_retrain_what_needs_no_training(trained):
+    settings = FEW | {"roar_fill": "mean", "methods": "[gradcam]"}
+    said = run(ROAR, trained / "baselines.yaml", **settings).stdout
+    assert "| gradcam " in said
+    assert "saliency" not in said
+    run(ROAR, trained / "baselines.yaml", **settings | {"methods": "[saliency]"})
+    path = trained / "results" / "baselines_stft" / "sanity" / "roar.json"
+    cells = json.loads(path.read_text())["cells"]
+    assert [c["ranking"] for c in cells] == [
+        "nothing removed", "gradcam", "random", "loudest first", "saliency",
+    ]  # fmt: skip
+
+
+def test_every_cell_is_of_its_own_clips(trained, tmp_path):
+    """What is trained and tested on; with all bins removed it is what fills them."""
+    main = runpy.run_path(str(ROOT / ROAR))["main"]
+    seen = []
+
+    def retrain(frozen, train, valid, **settings):
+        seen.append([train, valid])
+        return frozen
+
+    def hits_of(model, test):
+        seen[-1].append(test)
+        return torch.ones_like(test.label, dtype=torch.bool)
+
+    main.__globals__.update(retrain=retrain, hits_of=hits_of)
+
+    def cells(fill):
+        seen.clear()
+        argv = [
+            str(trained / "baselines.yaml"), "--methods", "[gradcam]",
+            "--output_folder", str(tmp_path / fill), "--roar_fill", fill,
+            "--roar_levels", "[0.5, 1.0]", "--repeats", "1",
+        ]  # fmt: skip
+        main(argv)
+        path = tmp_path / fill / "sanity" / "roar.json"
+        keys = [
+            (c["ranking"], c["level"]) for c in json.loads(path.read_text())["cells"]
+        ]
+        return {
+            key: [clips.inputs for clips in splits]
+            for key, splits in zip(keys, seen, strict=True)
+        }
+
+    zero, mean = cells("zero"), cells("mean")
+    whole = zero["nothing removed", 0.0]
+    assert len({inputs.sum().item() for inputs in whole}) == 3
+    for place, inputs in enumerate(whole):
+        assert torch.equal(mean["nothing removed", 0.0][place], inputs)
+        half = [
+            zero[name, 0.5][place] for name in ("gradcam", "random", "loudest first")
+        ]
+        assert len({x.sum().item() for x in half}) == 3
+        for x in half:
+            assert (x <= inputs).all()
+            assert 0 < x.sum() < inputs.sum()
+        assert half[2].sum() < min(x.sum() for x in half[:2])
+        for name in ("gradcam", "random", "loudest first"):
+            assert not zero[name, 1.0][place].any()
+            filled = mean[name, 1.0][place]
+            assert torch.equal(filled, filled[:1, :1].expand_as(filled))
+            assert (filled > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "words"),
+    [
+        (RANDOMISE, {"n_clips": 1}, "--n_clips"),
+        (RANDOMISE, {"n_clips": 2.5}, "whole number"),
+        (RANDOMISE, {"norm_statistics": "none"}, "measured or fresh"),
+        (RANDOMISE, {"randomisation_seed": -1}, "randomisation_seed"),
+        (RANDOMISE, {"sanity_condition": "speech"}, "in_domain or clean"),
+        (RANDOMISE, {"n_clip": 3}, "no setting named 'n_clip'"),
+        (ROAR, {"roar_levels": "[1.5]"}, "roar_levels is 1.5"),
+        (ROAR, {"roar_levels": 0.5}, "a list such as"),
+        (ROAR, {"roar_levels": "[0.5, 0.1]"}, "ascending"),
+        (ROAR, {"repeats": 0}, "--repeats"),
+        (ROAR, {"roar_fill": "noise"}, "zero or mean"),
+        (ROAR, {"roar_lr": "fast"}, "--roar_lr"),
+    ],
+)
+def test_mistakes_are_refused(tiny_recipes, script, settings, words):
+    assert words in refused(script, tiny_recipes / "lmac.yaml", **settings)
+    assert not (tiny_recipes / "results").exists()
+
+
+@pytest.mark.parametrize("script", [RANDOMISE, ROAR])
+def test_a_method_that_cannot_explain_the_classifier_is_refused(trained, script):
+    settings = {"methods": "[gradcam]", "gradcam_layer": "fc"}
+    said = refused(script, trained / "baselines.yaml", **settings)
+    assert "--gradcam_layer one of conv_block6" in said
+
+
+def test_other_recipes_and_untrained_ones_are_refused(tiny_recipes):
+    for script in (RANDOMISE, ROAR):
+        assert "another command" in refused(script, tiny_recipes / "cnn14.yaml")
+        said = refused(script, tiny_recipes / "lmac.yaml")
+        assert "train_interpreter.py" in said
+        assert "name a recipe first" in refused(script)
+    assert not (tiny_recipes / "results").exists()

@@ -1,0 +1,283 @@
+"""L2I's own table against a literal twin of eq. 6 and of top-k fidelity."""
+
+import json
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lmac_td.errors import SettingError
+from lmac_td.evaluation.components import ComponentTable, rank_of_class
+from lmac_td.evaluation.loop import decide
+from lmac_td.random import seeded_generator
+from tests.batches import decided_batch, explained_batch
+from tests.cli.test_commands import run
+from tests.conftest import SAMPLE_RATE
+from tests.interpreters.test_l2i import build_l2i
+
+THRESHOLDS = (-0.5, 0.1, 0.6)
+
+
+@pytest.fixture
+def clips():
+    """Six clips of noise, and their names, as ``decided_batch`` gives them."""
+    gain = torch.tensor([1.0, 0.3, 0.05, 0.8, 0.5, 0.1]).unsqueeze(1)
+    return list("abcdef"), 0.25 * gain * torch.randn(6, SAMPLE_RATE // 2)
+
+
+@pytest.fixture
+def frozen(frozen):
+    """The shared one, but sure of itself: its head amplifies faint embeddings."""
+    frozen.classifier.weight *= 30000
+    return frozen
+
+
+@pytest.fixture(params=["log1p", "magnitude"])
+def model(request, spectral, frozen):
+    return build_l2i(spectral, frozen, mask_domain=request.param)
+
+
+@pytest.fixture
+def measure(clips, spectral, frozen, model):
+    """Fill a table, some clips at a time, in any order."""
+    whole = decided_batch(clips[1], spectral, frozen)
+
+    def run(batches, **settings):
+        table = ComponentTable(**{"thresholds": THRESHOLDS, "seed": 3, **settings})
+        for rows in batches:
+            decided = whole.select(torch.tensor(rows))
+            table.add("clean", decided, explained_batch(model, decided), model)
+        return table
+
+    return run
+
+
+def by_clip(table):
+    """The scores of a condition, by clip id."""
+    columns = dict(table.scores["clean"].columns)
+    rows = zip(columns.pop("clip_id"), *columns.values(), strict=True)
+    return {clip: dict(zip(columns, row, strict=True)) for clip, *row in rows}
+
+
+def literal_scores(name, wav, spectral, frozen, model, tau):
+    """Eq. 6 for one clip and threshold, component by component, and its baseline."""
+    features, decision = decide(wav[None], spectral, frozen)
+    explanation = model(wav[None], features, decision)
+    c = int(decision.target)
+    x, phase = features.magnitude[0], features.stft[0].angle()
+    if model.mask_domain == "log1p":
+        x = x.log1p()
+    h, w = explanation.activations[0], model.dictionary
+    x_l = [
+        torch.outer(h[k], w[:, k]) / (h.T @ w.T).clamp(min=1e-30) * x
+        for k in range(len(h))
+    ]
+    order = torch.randperm(len(h), generator=seeded_generator(name, "clean", 3))
+    relevant = [k for k in range(len(h)) if explanation.relevance[0, k] > tau]
+    by_chance = [k for k in range(len(h)) if order[k] < len(relevant)]
+
+    def probability(logits):
+        p = (
+            logits.sigmoid()
+            if frozen.activation == "sigmoid"
+            else logits.softmax(dim=1)
+        )
+        return p[0, c].item()
+
+    def ff(removed):
+        x_2 = (x - sum((x_l[k] for k in removed), torch.zeros_like(x))).clamp(min=0)
+        x_2 = x_2.expm1() if model.mask_domain == "log1p" else x_2
+        wav_2 = spectral.istft(torch.polar(x_2, phase)[None], len(wav))
+        after = frozen.decide(wav_2).logits
+        return probability(decision.logits) - probability(after)
+
+    return len(relevant), ff(relevant), ff(by_chance)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_equals_its_literal_twin(measure, clips, spectral, frozen, model, activation):
+    names, wavs = clips
+    frozen.activation = activation
+    table = measure([[0, 1, 2, 3, 4, 5]])
+    scores, numbers = by_clip(table), table.summary()["clean"]
+    n_removed, largest = set(), 0.0
+    for tau, row in zip(THRESHOLDS, numbers["removal"], strict=True):
+        expected = []
+        with torch.no_grad():
+            for name, wav in zip(names, wavs, strict=True):
+                expected.append(literal_scores(name, wav, spectral, frozen, model, tau))
+                n, ff, random_ff = expected[-1]
+                assert scores[name][f"removed {tau}"] == n
+                assert scores[name][f"FF {tau}"] == pytest.approx(ff, abs=1e-4)
+                assert scores[name][f"random FF {tau}"] == pytest.approx(
+                    random_ff, abs=1e-4
+                )
+        n, ff, random_ff = zip(*expected, strict=True)
+        n_removed |= set(n)
+        largest = max(largest, *map(abs, ff))
+        assert row["tau"] == tau
+        assert row["removed"]["mean"] == pytest.approx(sum(n) / len(n))
+        assert row["FF"]["median"] == pytest.approx(statistics.median(ff), abs=1e-4)
+        assert row["random FF"]["median"] == pytest.approx(
+            statistics.median(random_ff), abs=1e-4
+        )
+    assert len(n_removed) > 2  # thresholds that differ in what they remove,
+    assert largest > 0.1  # and a classifier that misses it
+
+
+def test_top_k_fidelity_equals_its_literal_twin(
+    measure, clips, spectral, frozen, model
+):
+    _, wavs = clips
+    fidelity = measure([list(range(6))]).summary()["clean"]["fidelity (%)"]
+    features, decision = decide(wavs, spectral, frozen)
+    logits = model(wavs, features, decision).class_logits.tolist()
+    for k in (1, 3, 5):
+        hits = 0
+        for row, c in zip(logits, decision.target.tolist(), strict=True):
+            best = sorted(range(len(row)), key=lambda j, row=row: -row[j])[:k]
+            hits += c in best
+        assert fidelity[f"top-{k}"]["mean"] == pytest.approx(100 * hits / 6)
+
+
+def test_of_equal_answers_the_first_counts():
+    logits = torch.tensor([[1.0, 2.0, 2.0, 0.0]] * 4)
+    assert rank_of_class(logits, torch.arange(4)).tolist() == [2, 0, 1, 3]
+
+
+def test_batch_size_and_order_change_nothing(measure):
+    whole = by_clip(measure([[0, 1, 2, 3, 4, 5]]))
+    for batches in ([[5], [3], [1], [0], [2], [4]], [[4, 2, 0, 5], [3, 1]]):
+        other = by_clip(measure(batches))
+        for clip, scores in whole.items():
+            assert other[clip] == pytest.approx(scores, abs=1e-5)
+
+
+def test_the_baseline_removes_as_many_at_random(measure, model):
+    like = torch.zeros(2, 40)
+    table = measure([])
+    orders = table.random_order("clean", ["a", "b"], like)
+    assert all(sorted(order.tolist()) == list(range(40)) for order in orders)
+    assert not torch.equal(orders[0], orders[1])
+    again = table.random_order("clean", ["b", "x", "a"], torch.zeros(3, 40))
+    assert torch.equal(again[[2, 0]], orders)
+    for other in (
+        table.random_order("in_domain", ["a", "b"], like),
+        ComponentTable(seed=4).random_order("clean", ["a", "b"], like),
+    ):
+        assert not torch.equal(other, orders)
+
+
+def test_removing_nothing_changes_nothing_and_removing_all_leaves_silence(
+    measure, frozen, spectral, clips, model
+):
+    for value in (-1.0, 1.0):
+        model.relevance = lambda z, c, value=value: torch.full_like(z, value)
+        table = measure([list(range(6))])
+        for name, wav in zip(*clips, strict=True):
+            _, decision = decide(wav[None], spectral, frozen)
+            c = int(decision.target)
+            p = decision.probabilities[0, c].item()
+            silent = frozen(torch.zeros_like(decision.inputs)).probabilities[0, c]
+            expected = p - silent.item() if value == 1 else 0.0
+            for kind in ("FF", "random FF"):
+                score = by_clip(table)[name][f"{kind} 0.6"]
+                assert score == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_clip_is_measured_once(measure):
+    with pytest.raises(ValueError, match="twice"):
+        measure([[0, 1], [1]])
+
+
+def test_a_clip_is_measured_once_a_tag(clips, spectral, frozen, model):
+    frozen.activation = "sigmoid"
+    decided = decided_batch(clips[1], spectral, frozen)
+    rows, tags = torch.tensor([0, 0, 2]), torch.tensor([1, 4, 4])
+
+    def part(places):
+        decision = replace(decided.decision.select(rows[places]), target=tags[places])
+        return decided.select(rows[places], decision)
+
+    table = ComponentTable(thresholds=THRESHOLDS)
+    both = part([0, 1, 2])
+    table.add("clean", both, explained_batch(model, both), model)
+    columns = table.scores["clean"].columns
+    assert columns["clip_id"] == ["a", "a", "c"]
+    assert columns["decided"] == [1, 4, 4]
+    for place in range(3):  # as of the tag alone
+        alone, single = ComponentTable(thresholds=THRESHOLDS), part([place])
+        alone.add("clean", single, explained_batch(model, single), model)
+        for name, (value,) in alone.scores["clean"].columns.items():
+            assert columns[name][place] == pytest.approx(value, abs=1e-5), name
+    again = part([1])
+    with pytest.raises(ValueError, match="twice"):
+        table.add("clean", again, explained_batch(model, again), model)
+
+
+def test_is_written_as_markdown_and_as_json(measure, tmp_path):
+    table = measure([list(range(6))])
+    numbers = table.summary()["clean"]
+    path = tmp_path / "new" / "own_table.json"
+    table.to_json(path)
+    written = json.loads(path.read_text())
+    assert written["seed"] == 3
+    assert written["conditions"]["clean"] == numbers
+    said = table.to_markdown()
+    assert "### clean" in said
+    for row in numbers["removal"]:
+        cells = (
+            f"{row['tau']:g}",
+            f"{row['FF']['median']:.3f}",
+            f"{row['random FF']['median']:.3f}",
+            f"{row['removed']['mean']:.1f}",
+        )
+        lines = [
+            [c.strip() for c in line.split("|")[1:-1]] for line in said.split("\n")
+        ]
+        assert list(cells) in lines
+    low, high = numbers["removal"][0]["FF"]["interval"]
+    assert low <= numbers["removal"][0]["FF"]["median"] <= high
+
+    one = measure([[0]])  # of one clip there is no interval
+    one.to_json(path)
+    removal = json.loads(path.read_text())["conditions"]["clean"]["removal"]
+    assert removal[0]["FF"]["interval"] == [None, None]
+
+
+@pytest.mark.parametrize("value", [1.0, -2, math.nan, "all"])
+def test_a_threshold_that_removes_nothing_is_refused(value):
+    with pytest.raises(SettingError, match="give thresholds a number"):
+        ComponentTable(thresholds=[0.1, value])
+
+
+@pytest.mark.slow
+def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
+    run("recipes/ESC50/train_classifier.py", tiny_recipes / "cnn14.yaml")
+    run("recipes/ESC50/train_nmf.py", tiny_recipes / "nmf.yaml")
+    recipe = tiny_recipes / "l2i.yaml"
+    settings = {
+        "export_components": True,
+        "relevance_threshold": -1,
+        "number_of_epochs": 1,
+    }
+    run("train_interpreter.py", recipe, **settings)
+    said = run("eval_faithfulness.py", recipe, **settings).stdout
+    folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
+    assert (folder / "table.md").read_text() in said
+    assert (folder / "own_table.md").read_text() in said
+    numbers = json.loads((folder / "own_table.json").read_text())["conditions"]
+    for condition in ("clean", "in_domain"):
+        assert numbers[condition]["n_clips"] == 10
+        assert [row["tau"] for row in numbers[condition]["removal"]] == [
+            0.1, 0.3, 0.5, 0.7, 0.9,
+        ]  # fmt: skip
+    samples = folder / "samples" / "in_domain"
+    parts = [path.name for path in samples.glob("*_component_*.wav")]
+    kept = [path.name for path in samples.glob("*_interpretation.wav")]
+    assert len(kept) == 2
+    assert {name.split("_component_")[0] for name in parts} == {
+        name.removesuffix("_interpretation.wav") for name in kept
+    }

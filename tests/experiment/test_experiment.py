@@ -1,0 +1,277 @@
+"""Opening an experiment: the conditions it asks for, the logs it keeps."""
+
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from lmac_td.data.prepare import check_named_objects
+from lmac_td.data.sources.csv_manifest import CsvManifest
+from lmac_td.errors import CheckpointError, DataError, SettingError
+from lmac_td.experiment.open import (
+    MIXTURE_SETTINGS,
+    RUN_SETTINGS,
+    BothLoggers,
+    content_of,
+    open_experiment,
+    read_settings,
+)
+
+
+@pytest.fixture
+def opened(tiny_recipes):
+    def run(**settings):
+        flags = [part for k, v in settings.items() for part in (f"--{k}", str(v))]
+        argv = [str(tiny_recipes / "lmac_td.yaml"), *flags]
+        return open_experiment(argv, "usage", needs="interpreter")
+
+    return run
+
+
+def test_settings_and_run_options_come_from_the_command_line(opened, tmp_path):
+    experiment = opened(alpha=0.5, device="cpu")
+    assert experiment.hparams["interpreter"].alpha == 0.5
+    assert experiment.device == "cpu"
+    assert experiment.output_folder.name == "lmac_td_alpha0.5"
+    assert not experiment.output_folder.exists()  # nothing is made by looking
+
+
+def test_conditions(opened):
+    assert opened().conditions() == ["in_domain", "clean"]
+    assert opened(condition="clean").conditions() == ["clean"]
+    assert opened(condition="all").conditions() == [
+        "in_domain", "mixtures", "white_noise", "speech", "clean",
+    ]  # fmt: skip
+    two = opened(condition="[speech, mixtures]")
+    assert two.conditions() == ["speech", "mixtures"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["noisy", "[clean, noisy]", "[clean, 3]", "[all]", "5"]
+)
+def test_an_unknown_condition_is_refused_with_the_choices(opened, wrong):
+    with pytest.raises(SettingError, match=r"--condition .*in_domain, .*or clean"):
+        opened(condition=wrong).conditions()
+
+
+@pytest.mark.parametrize("wrong", ["[]", "[clean, speech, clean]"])
+def test_a_condition_stands_once(opened, wrong):
+    with pytest.raises(SettingError, match="at most once"):
+        opened(condition=wrong).conditions()
+
+
+def test_prepare_gives_on_what_the_conditions_need(opened, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    settings = {"ljspeech_folder": nowhere, "speech_snr_db": 1, "snr": "published"}
+    experiment = opened(white_noise_snr_db=-2, **settings)
+    data = experiment.prepare("test", conditions=["in_domain", "clean"])
+    assert len(data.dataset("test", "in_domain")) == 10
+    data = experiment.prepare("test", conditions=["white_noise"])
+    assert round(data.snr_db["white_noise"], 2) == 6.02
+    with pytest.raises(DataError, match=r"nowhere.*--ljspeech_folder"):
+        experiment.prepare("test", conditions=["speech"])
+    data = opened(mixtures_snr_db=-2).prepare("test", conditions=["mixtures"])
+    assert data.snr_db["mixtures"] == -2
+
+
+def test_settings_that_training_does_not_use_do_not_stop_a_resumed_run(opened):
+    trained = opened()
+    trained.create_output_folder()
+    for settings in (
+        {"condition": "speech"},
+        {"ljspeech_folder": "another"},
+        {"snr": "published"},
+        {"mixtures_snr_db": 1, "white_noise_snr_db": 1, "speech_snr_db": 1},
+    ):
+        opened(**settings).check_trained_as(RUN_SETTINGS)
+    with pytest.raises(SettingError, match="wham_snr_db"):
+        opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS)
+    opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+
+
+def test_representations_with_places_of_their_own_are_compared(opened):
+    experiment = opened()
+    given = {"layer1": {"offset_samples": 3}, 2: None}
+    experiment.hparams["representations"] = given
+    experiment.save_settings(experiment.output_folder)
+    experiment.check_trained_as(set())
+    experiment.hparams["representations"] = given | {"layer1": {"offset_samples": 4}}
+    with pytest.raises(SettingError, match="trained with representations"):
+        experiment.check_trained_as(set())
+    assert "conditions" not in experiment.settings  # objects
+
+
+def test_a_training_goes_on_with_the_same_mixtures_alone(opened, tiny_recipes):
+    """Whatever the condition is made of, settings or numbers in the recipe."""
+    recipe = tiny_recipes / "lmac_td.yaml"
+    text = recipe.read_text()
+    noise = "!new:lmac_td.data.conditions.in_domain.InDomain {folder: x, snr_db: %d}"
+    trained = None
+    for snr_db in (3, 3, 5):
+        recipe.write_text(
+            f"{text}training_condition: own\nconditions: {{own: {noise % snr_db}}}\n"
+        )
+        if trained is None:
+            trained = opened()
+            trained.create_output_folder()
+        elif snr_db == 3:
+            opened().check_trained_as(RUN_SETTINGS)
+    with pytest.raises(SettingError, match=r"snr_db=3.*snr_db=5.*in the recipe as"):
+        opened().check_trained_as(RUN_SETTINGS)
+    opened().check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+
+
+def test_the_whole_recipe_is_kept_with_the_results(opened):
+    experiment = opened(alpha=0.5)
+    experiment.create_output_folder()
+    kept = (experiment.output_folder / "hyperparams.yaml").read_text()
+    assert "alpha: 0.5" in kept
+    assert "n_fft: 1024" in kept  # of the file that everything extends
+
+
+def test_tensorboard_is_optional(opened):
+    experiment = opened()
+    experiment.add_tensorboard()
+    assert not isinstance(experiment.hparams["train_logger"], BothLoggers)
+    experiment = opened(use_tensorboard=True)
+    if importlib.util.find_spec("tensorboard") is None:
+        with pytest.raises(SettingError, match="pip install tensorboard"):
+            experiment.add_tensorboard()
+    else:
+        experiment.add_tensorboard()
+        logger = experiment.hparams["train_logger"]
+        logger.log_stats({"epoch": 1}, {"loss": 1.0}, {"loss": 2.0})
+        assert list((experiment.output_folder / "tensorboard").iterdir())
+
+
+def test_a_recipe_for_another_command_is_refused(tiny_recipes):
+    with pytest.raises(SettingError, match="another command"):
+        open_experiment([str(tiny_recipes / "cnn14.yaml")], "usage", "interpreter")
+
+
+def test_help_says_what_the_command_is_for(capsys):
+    with pytest.raises(SystemExit) as left:
+        open_experiment(["--help"], "Train something.", "interpreter")
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Train something.")
+    assert "--device" in said
+
+
+@pytest.mark.parametrize(
+    "setting", ["pretrained_classifier", "pretrained_interpreter", "nmf_dictionary"]
+)
+def test_what_was_trained_on_a_fold_for_testing_is_refused(opened, tmp_path, setting):
+    experiment = opened()
+    seen = {"data_folder": experiment.hparams["data_folder"], "train_fold_nums": [1, 5]}
+    (tmp_path / "settings.json").write_text(json.dumps(seen))
+    experiment.check_unseen()
+    experiment.hparams[setting] = str(tmp_path)
+    with pytest.raises(SettingError, match=f"fold 5.*another {setting}"):
+        experiment.check_unseen()
+    (tmp_path / "settings.json").write_text(
+        json.dumps({**seen, "data_folder": "another/data/set"})
+    )
+    experiment.check_unseen()
+
+
+def test_data_sources_are_told_apart_by_more_than_their_folder(opened, tmp_path):
+    experiment = opened()
+    experiment.hparams["pretrained_classifier"] = str(tmp_path)
+    seen = {"data_folder": "another name of it", "train_fold_nums": [5]}
+    identity = experiment.settings["dataset"]
+    assert identity.endswith("esc50.csv)")
+    for dataset, is_same in ((identity, True), ("a.CsvManifest(b.csv)", False)):
+        kept = {**seen, "dataset": dataset}
+        (tmp_path / "settings.json").write_text(json.dumps(kept))
+        if is_same:
+            with pytest.raises(SettingError, match="fold 5"):
+                experiment.check_unseen()
+        else:
+            experiment.check_unseen()
+
+
+def test_a_file_of_weights_has_a_fingerprint_and_no_settings(tmp_path):
+    file = tmp_path / "network.pt"
+    fingerprints = []
+    for content in (b"one", b"two", b"one"):
+        file.write_bytes(content)
+        fingerprints.append(content_of(str(file)))
+    first, second, again = fingerprints
+    assert first == again != second
+    assert read_settings(str(file)) == {}
+    assert content_of(str(tmp_path / "nowhere.pt")) is None
+
+
+def test_what_does_not_say_what_it_was_trained_on_is_no_reason_to_refuse(
+    opened, tmp_path
+):
+    """A classifier from elsewhere, and one of ESC-50 that explains another data set."""
+    experiment = opened()
+    hparams = experiment.hparams
+    hparams["pretrained_classifier"] = str(tmp_path)
+    seen = {"data_folder": hparams["data_folder"], "train_fold_nums": [5]}
+    (tmp_path / "settings.json").write_text(json.dumps(seen))
+    with pytest.raises(SettingError, match="fold 5"):
+        experiment.check_unseen()
+    hparams["dataset"] = CsvManifest(tmp_path / "clips.csv")
+    experiment.check_unseen()
+    hparams["data_folder"] = None  # it has no meaning for a csv file
+    (tmp_path / "settings.json").unlink()
+    experiment.check_unseen()
+
+
+def test_a_network_that_is_no_classifier_is_refused(opened):
+    experiment = opened()
+    experiment.hparams["classifier"] = torch.nn.Linear(2, 3)
+    with pytest.raises(SettingError, match=r"classifier is a Linear.*ModuleClassifier"):
+        experiment.load_classifier()
+
+
+@pytest.mark.parametrize("conditions", [None, ["clean"]])
+def test_conditions_have_names(opened, conditions):
+    dataset = opened().hparams["dataset"]
+    with pytest.raises(SettingError, match=r"conditions is .*by each name"):
+        check_named_objects(dataset, conditions)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "a.safetensors", "network.pth"])
+def test_weights_that_were_trained_again_are_noticed(tmp_path, name):
+    assert content_of(tmp_path) is None
+    (tmp_path / name).write_bytes(b"trained")
+    before = content_of(tmp_path)
+    (tmp_path / name).write_bytes(b"trained again")
+    assert None not in (before, content_of(tmp_path))
+    assert before != content_of(tmp_path)
+
+
+def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):
+    experiment = opened()
+    experiment.load_interpreter()  # names none
+    experiment.hparams["pretrained_interpreter"] = str(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="another pretrained_interpreter"):
+        experiment.load_interpreter()
+    trained = opened(output_folder=tmp_path / "before").hparams
+    checkpointer = trained["checkpointer"]()
+    checkpointer.save_and_keep_only(meta={"loss": 1.0, "epoch": 3}, min_keys=["loss"])
+    experiment.hparams["pretrained_interpreter"] = str(tmp_path / "before")
+    interpreter = experiment.hparams["interpreter"]
+    for parameter in interpreter.parameters():
+        torch.nn.init.zeros_(parameter)
+    experiment.load_interpreter()
+    for ours, theirs in zip(
+        interpreter.parameters(), trained["interpreter"].parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    assert "epoch 3" in capsys.readouterr().out
+
+
+def test_another_kind_of_classifier_is_another_training(opened):
+    experiment = opened()
+    experiment.output_folder.mkdir(parents=True)
+    experiment.save_settings(experiment.output_folder)
+    experiment.hparams["classifier"].name = "another network"
+    words = "classifier 'CNN14', not 'another network': name it in the recipe as it was"
+    with pytest.raises(SettingError, match=words):
+        experiment.check_trained_as(set())

@@ -1,0 +1,381 @@
+"""InterpreterBrain: what training changes, what it must not, and where it goes on."""
+
+import copy
+import dataclasses
+
+import pytest
+import speechbrain as sb
+import torch
+from speechbrain.dataio.dataloader import make_dataloader
+from speechbrain.utils.epoch_loop import EpochCounter
+
+from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.prepare import prepare
+from lmac_td.errors import CheckpointError
+from lmac_td.experiment.recipe import load_recipe
+from lmac_td.targets import TargetChoice
+from lmac_td.training.brain import InterpreterBrain
+from lmac_td.training.checkpoints import WholeCheckpointer
+from lmac_td.training.objectives import GuidedMaskingLoss, MaskingLoss
+from tests.conftest import ROOT, WaitsForTheGpu
+
+
+class ListLogger(sb.utils.train_logger.TrainLogger):
+    """Remembers instead of writing."""
+
+    def __init__(self):
+        self.lines = []
+
+    def log_stats(self, stats_meta, train_stats=None, valid_stats=None):
+        self.lines.append((stats_meta, train_stats, valid_stats))
+
+
+@pytest.fixture
+def data(data_settings):
+    return prepare(["train", "valid"], **data_settings)
+
+
+@pytest.fixture
+def fit(data, tmp_path, spectral, frozen, make_lmac_td):
+    """Train for some epochs; what was trained stays in ``tmp_path``."""
+
+    def run(
+        epochs,
+        loss=None,
+        interpreter=None,
+        run_opts=None,
+        opt_class=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        **settings,
+    ):
+        interpreter = interpreter or make_lmac_td()
+        counter = EpochCounter(limit=epochs)
+        annealing = sb.nnet.schedulers.ReduceLROnPlateau()
+        brain = InterpreterBrain(
+            modules={
+                "features": spectral,
+                "classifier": frozen,
+                "interpreter": interpreter,
+            },
+            opt_class=opt_class,
+            hparams={
+                "objective": loss or MaskingLoss(),
+                "targets": TargetChoice(),
+                "lr_annealing": annealing,
+                "train_logger": ListLogger(),
+                "interpret_period": 0,
+                "sample_ids": data.sample_ids("valid", 3),
+                "output_folder": tmp_path,
+                "class_names": data.class_names,
+                **settings,
+            },
+            run_opts={"noprogressbar": True, "device": "cpu", **(run_opts or {})},
+            checkpointer=WholeCheckpointer(
+                tmp_path / "save",
+                recoverables={
+                    "interpreter": interpreter,
+                    "counter": counter,
+                    "lr_annealing": annealing,
+                },
+            ),
+        )
+        brain.fit(
+            counter,
+            data.dataset("train"),
+            data.dataset("valid"),
+            train_loader_kwargs={"batch_size": 4, "shuffle": True},
+            valid_loader_kwargs={"batch_size": 4},
+        )
+        return brain
+
+    return run
+
+
+def test_training_changes_the_interpreter_and_not_one_bit_of_the_classifier(
+    fit, frozen, make_lmac_td
+):
+    interpreter = make_lmac_td()
+    before = copy.deepcopy(frozen.state_dict())
+    untrained = copy.deepcopy(interpreter.state_dict())
+
+    fit(1, interpreter=interpreter)
+
+    for name, value in frozen.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert any("running_mean" in name for name in before)
+    changed = {
+        name.split(".")[0]
+        for name, value in interpreter.state_dict().items()
+        if not torch.equal(value, untrained[name])
+    }
+    assert changed == {"unet", "masknet"}  # and not the filterbank
+
+
+def test_validation_is_the_same_table_as_the_evaluation(fit):
+    brain = fit(1)
+    ((meta, train, valid),) = brain.hparams.train_logger.lines
+    assert meta["epoch"] == 1
+    assert {"loss", "loss_in", "loss_out", "reg", "mask_mean"} <= set(train)
+    assert {"AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP"} <= set(valid)
+    assert valid["completeness (dB)"] > 30
+    expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
+    assert valid["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_share_of_guided_clips_is_logged(fit, spectral, make_lmac):
+    loss = GuidedMaskingLoss(spectral, cct=0.0, regulariser="mask")
+    brain = fit(1, loss=loss, interpreter=make_lmac())
+    ((_, train, valid),) = brain.hparams.train_logger.lines
+    assert train["guided"] == valid["guided"] == 1
+    assert train["guide"] > 0
+    chosen_by = brain.checkpointer.find_checkpoint().meta["loss"]
+    expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
+    assert chosen_by == pytest.approx(expected, rel=1e-4)
+    assert valid["loss"] == pytest.approx(expected + 4 * valid["guide"], rel=1e-4)
+
+
+def test_goes_on_from_the_last_checkpoint_and_says_so(fit, capsys):
+    fit(1)
+    assert "Resuming" not in capsys.readouterr().out
+    brain = fit(3)
+    assert "Resuming after epoch 1" in capsys.readouterr().out
+    assert [m["epoch"] for m, _, _ in brain.hparams.train_logger.lines] == [2, 3]
+
+
+def test_a_checkpoint_of_other_widths_is_refused(fit, make_lmac_td):
+    fit(1)
+    other = make_lmac_td()
+    other.masknet = type(other.masknet)(
+        16, 4, num_layers=1, chunk_size=20, intra_layers=1, inter_layers=1,
+        nhead=2, d_ffn=8,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="other settings"):
+        fit(2, interpreter=other)
+
+
+def test_samples_are_saved_every_interpret_period(fit, tmp_path):
+    fit(2, interpret_period=2)
+    assert not (tmp_path / "samples" / "epoch_001").exists()
+    files = sorted(path.name for path in (tmp_path / "samples/epoch_002").iterdir())
+    assert len(files) == 3 * 4
+    stem = files[0].removesuffix(".png")
+    for name in ("input", "interpretation", "residual"):
+        assert f"{stem}_{name}.wav" in files
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1.0, "keeps everything"), (0.0, "keeps nothing")]
+)
+def test_a_saturated_mask_is_noticed(fit, make_lmac_td, caplog, value, words):
+    class Saturated(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, h):
+            return (value + 0 * (h + self.bias)).clamp(0, 1)
+
+    interpreter = make_lmac_td()
+    interpreter.masknet = Saturated()
+    fit(1, interpreter=interpreter)
+    assert words in caplog.text
+
+
+def test_trains_in_bf16(fit):
+    brain = fit(1, run_opts={"precision": "bf16"})
+    ((_, train, _),) = brain.hparams.train_logger.lines
+    assert train["loss"] == pytest.approx(train["loss"])  # not NaN
+
+
+class Worsening(MaskingLoss):
+    """A loss that is larger at every call, so that the first epoch is the best."""
+
+    calls = 0
+
+    def forward(self, *args):
+        self.calls += 1
+        terms = super().forward(*args)
+        return dataclasses.replace(terms, loss=terms.loss + 100 * self.calls)
+
+
+def test_the_checkpoint_of_the_lowest_validation_loss_is_kept(fit):
+    brain = fit(3, loss=Worsening())
+    losses = [valid["loss"] for _, _, valid in brain.hparams.train_logger.lines]
+    assert losses == sorted(losses)
+    best = brain.checkpointer.find_checkpoint(min_key="loss")
+    assert best.meta["epoch"] == 1
+    assert best.meta["loss"] == pytest.approx(losses[0])
+    assert brain.checkpointer.find_checkpoint().meta["epoch"] == 3  # to resume from
+
+
+def test_a_training_step_asks_for_no_number(fit, data, monkeypatch):
+    """But for what SpeechBrain asks: whether the loss is finite."""
+    asked = []
+
+    def counted(method):
+        def run(self, *args, **stage):
+            with WaitsForTheGpu() as waits:
+                result = method(self, *args, **stage)
+            if sb.Stage.TRAIN in args:
+                asked.append(waits.times)
+            return result
+
+        return run
+
+    for name in ("compute_objectives", "compute_forward"):
+        method = getattr(InterpreterBrain, name)
+        monkeypatch.setattr(InterpreterBrain, name, counted(method))
+    fit(1)
+    # Mixing: does a clip cancel out?
+    assert asked == [1, 0] * (len(asked) // 2)
+
+
+def test_the_target_is_that_of_the_mixture_that_is_explained(fit, monkeypatch):
+    ratios = []
+
+    class Keeping(MaskingLoss):
+        def forward(self, explained, target):
+            other = explained.wavs - target
+            ratios.append(target.square().sum(1) / other.square().sum(1))
+            return super().forward(explained, target)
+
+    fit(1, loss=Keeping())
+    ratio = torch.cat(ratios)
+    assert len(ratio) == 20
+    torch.testing.assert_close(ratio, torch.ones(20), atol=1e-3, rtol=0)  # 0 dB
+
+
+@pytest.fixture
+def recipes_optimiser():
+    """What the recipes train with."""
+    return load_recipe(ROOT / "hparams" / "lmac_td_demo.yaml", "lr: 0.01")["opt_class"]
+
+
+def test_the_fused_optimiser_is_adam(recipes_optimiser):
+    """PyTorch's plain loop over parameters, in float64."""
+    shapes = (3,), (4, 5), (2, 3, 4)
+    fused, plain = (
+        [torch.nn.Parameter(torch.ones(shape, dtype=torch.float64)) for shape in shapes]
+        for _ in range(2)
+    )
+    ours = recipes_optimiser(fused)
+    assert ours.param_groups[0]["fused"]
+    adam = torch.optim.Adam(plain, lr=0.01, weight_decay=0.000002, foreach=False)
+    for step in range(5):
+        for p, q in zip(fused, plain, strict=True):
+            p.grad = torch.randn_like(p) * 10.0 ** (step - 2)
+            q.grad = p.grad.clone()
+        if step == 3:  # as a training that is resumed, from a checkpoint
+            state = copy.deepcopy(ours.state_dict())
+            ours = recipes_optimiser(fused)
+            ours.load_state_dict(state)
+        ours.step()
+        adam.step()
+    for p, q in zip(fused, plain, strict=True):
+        torch.testing.assert_close(p, q, atol=1e-12, rtol=1e-12)
+
+
+def test_trains_and_resumes_with_the_recipes_optimiser(fit, recipes_optimiser):
+    fit(1, opt_class=recipes_optimiser)
+    brain = fit(2, opt_class=recipes_optimiser)
+    ((meta, train, _),) = brain.hparams.train_logger.lines
+    assert meta["epoch"] == 2
+    assert train["loss"] == pytest.approx(train["loss"])  # not NaN
+    steps = {float(state["step"]) for state in brain.optimizer.state.values()}
+    assert steps == {2 * 3}  # ten clips an epoch, four a batch
+
+
+def test_gradients_that_are_not_finite_are_left_out(
+    fit, recipes_optimiser, make_lmac_td
+):
+    """SpeechBrain's --skip_nonfinite_grads, by the fused optimiser."""
+
+    class Broken(MaskingLoss):
+        def forward(self, explained, target):
+            terms = super().forward(explained, target)
+            nothing = (terms.loss - terms.loss.detach()).abs().sqrt()  # its slope: NaN
+            return dataclasses.replace(terms, loss=terms.loss + nothing)
+
+    interpreter = make_lmac_td()
+    before = copy.deepcopy(interpreter.state_dict())
+    settings = {"loss": Broken(), "opt_class": recipes_optimiser}
+    run_opts = {"max_grad_norm": 0.5, "skip_nonfinite_grads": True}
+    brain = fit(1, interpreter=interpreter, run_opts=run_opts, **settings)
+    ((_, train, _),) = brain.hparams.train_logger.lines
+    assert train["loss"] == pytest.approx(train["loss"])
+    for name, value in interpreter.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+class Recording(MaskingLoss):
+    """Remembers what it was given in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, explained, target):
+        if torch.is_grad_enabled():
+            self.batches.append((explained, target))
+        return super().forward(explained, target)
+
+
+@pytest.fixture
+def tagger(frozen, spectral, data):
+    """The classifier with sigmoids: some training clips have no tag, some several."""
+    frozen.activation = "sigmoid"
+    frozen.classifier.weight *= 3000  # its embeddings are faint
+    (batch,) = make_dataloader(data.dataset("train"), batch_size=10)
+    mixture = mixtures_of(batch, "cpu").mixture
+    # Logits that differ by clip and not only by class.
+    frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
+    strongest = frozen.decide(mixture).probabilities.amax(dim=1)
+    frozen.threshold = float(strongest.sort().values[2:4].mean())
+    return frozen
+
+
+def test_tags_are_trained_on_and_a_clip_without_one_is_explained_for_its_strongest(
+    fit, tagger, make_lmac_td
+):
+    loss, interpreter = Recording(), make_lmac_td()
+    before = copy.deepcopy(tagger.state_dict())
+    untrained = copy.deepcopy(interpreter.state_dict())
+    brain = fit(1, loss=loss, interpreter=interpreter)
+
+    n_tags = []  # of each clip
+    for explained, target in loss.batches:
+        chosen = {}
+        p = explained.decision.probabilities
+        for row, tag in zip(p, explained.decision.target.tolist(), strict=True):
+            chosen.setdefault(tuple(row.tolist()), []).append(tag)
+        for row, tags in chosen.items():
+            above = [c for c, value in enumerate(row) if value >= tagger.threshold]
+            assert tags == (above or [row.index(max(row))])
+            n_tags.append(len(above))
+        # The clean target is that of the entry's own mixture, at 0 dB.
+        other = explained.wavs - target
+        ratio = target.square().sum(1) / other.square().sum(1)
+        torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-3, rtol=0)
+    assert len(n_tags) == 10
+    assert min(n_tags) == 0
+    assert max(n_tags) > 1
+
+    ((_, train, valid),) = brain.hparams.train_logger.lines
+    assert train["loss"] == pytest.approx(train["loss"])  # not NaN
+    expected = 5 * valid["loss_in"] - 0.2 * valid["loss_out"] + 6 * valid["reg"]
+    assert valid["loss"] == pytest.approx(expected, rel=1e-4)
+    for name, value in tagger.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert any(
+        not torch.equal(value, untrained[name])
+        for name, value in interpreter.state_dict().items()
+    )
+
+
+def test_samples_of_tags_are_saved_by_tag(fit, tagger, data, tmp_path):
+    fit(1, interpret_period=1)
+    names = [path.name for path in (tmp_path / "samples/epoch_001").iterdir()]
+    stems = {name.removesuffix("_input.wav") for name in names if "_input" in name}
+    assert len(names) == 4 * len(stems)
+    clips = {stem.rsplit("_", 1)[0] for stem in stems}
+    assert clips == set(data.sample_ids("valid", 3))
+    assert {int(stem.rsplit("_", 1)[1]) for stem in stems} <= set(range(10))
