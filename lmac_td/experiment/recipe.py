@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 import ruamel.yaml
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.errors import SettingError, UserError
@@ -209,16 +209,7 @@ def load_recipe(recipe, overrides=""):
         If a setting is unknown (the nearest name is offered) or its value cannot work.
     """
     tree = compose(recipe)
-    given = (
-        ruamel.yaml.YAML(typ="safe").load(overrides)
-        if isinstance(overrides, str)
-        else overrides
-    )
-    for name in given or {}:
-        if name not in tree:
-            near = difflib.get_close_matches(str(name), list(tree), n=1)
-            hint = f"did you mean --{near[0]}?" if near else "see the file's settings"
-            raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
+    _require_known(recipe, tree, overrides)
     try:
         return load_hyperpyyaml(_dump(tree), overrides or None)
     except UserError:
@@ -229,3 +220,56 @@ def load_recipe(recipe, overrides=""):
         if not isinstance(error, (ValueError, TypeError, ImportError)):
             problem = f"{type(error).__name__}: {problem}"
         raise SettingError(f"{recipe} cannot be built: {problem}") from error
+
+
+def plain_settings(recipe, overrides=""):
+    """What a recipe says, with its references resolved and nothing built.
+
+    Arguments
+    ---------
+    recipe : str or Path
+    overrides : str or dict
+        Settings that replace the file's, as for :func:`load_recipe`.
+
+    Returns
+    -------
+    ruamel.yaml.comments.CommentedMap
+        All settings; those that build an object keep their tags.
+
+    Raises
+    ------
+    SettingError
+        If a setting is unknown, or the recipe cannot be read.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> recipe = Path(tempfile.mkdtemp()) / "mine.yaml"
+    >>> _ = recipe.write_text("seed: 1\\nfolder: !ref results/<seed>\\n")
+    >>> plain_settings(recipe, "seed: 2")["folder"]
+    'results/2'
+    """
+    tree = compose(recipe)
+    try:
+        _require_known(recipe, tree, overrides)
+        text = resolve_references(_dump(tree), overrides or None)
+        return ruamel.yaml.YAML().load(text)
+    except UserError:
+        raise
+    except (ValueError, ruamel.yaml.error.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise SettingError(f"{recipe} cannot be read: {problem}") from error
+
+
+def _require_known(recipe, tree, overrides):
+    """Refuse a setting that the recipe does not have."""
+    given = (
+        ruamel.yaml.YAML(typ="safe").load(overrides)
+        if isinstance(overrides, str)
+        else overrides
+    )
+    for name in given or {}:
+        if name not in tree:
+            near = difflib.get_close_matches(str(name), list(tree), n=1)
+            hint = f"did you mean --{near[0]}?" if near else "see the file's settings"
+            raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
