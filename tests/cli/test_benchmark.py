@@ -350,7 +350,7 @@ def test_the_file_chooses_the_columns_and_the_last_words(bench, capsys):
     assert header.count("|") == 4
     # All columns, and the minutes, are in the file.
     whole = (bench.folder / "bench" / "table.md").read_text()
-    assert "insertion" in whole
+    assert "AG (%)" in whole
     assert "### Minutes" in whole
     assert "### Minutes" not in printed
     assert bench.run("--columns", "AD", "AG", "SPS")[0] == 0
