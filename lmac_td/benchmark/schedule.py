@@ -234,7 +234,7 @@ class Reporter(doit.reporter.ZeroReporter):
             total=self.n_steps,
             disable=None,
             leave=False,
-            bar_format="{n}/{total} done in {elapsed}{desc}",
+            bar_format="{n}/{total} done{desc}",
         )
 
     def execute_task(self, task):
@@ -273,7 +273,7 @@ class Reporter(doit.reporter.ZeroReporter):
         count = f"[{self.n_done:{len(str(self.n_steps))}}/{self.n_steps}]"
         line = (
             f"{count} {step.name:{self.width}}  {state:<11} {minutes:6.1f} min  "
-            f"{self.commands.log(step)}"
+            f"{_short(self.commands.log(step))}"
         )
         with self.bar.external_write_mode(file=sys.stdout):
             print(line, flush=True)
@@ -287,3 +287,9 @@ class Reporter(doit.reporter.ZeroReporter):
     def close(self):
         """Remove what is shown below the lines."""
         self.bar.close()
+
+
+def _short(path):
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
