@@ -346,7 +346,7 @@ def test_killed_training_goes_on(tiny_recipes):
         assert n_epochs(results) >= before + 2, said[-3000:]
         if how == signal.SIGINT:
             assert training.returncode == 130
-            assert "Interrupted: the same command goes on" in said
+            assert "Interrupted: the same command resumes" in said
             assert "Traceback" not in said
     done = n_epochs(results)
     said = run(TRAIN, tiny_recipes / "lmac_td.yaml", number_of_epochs=done + 1).stdout
@@ -572,7 +572,7 @@ def test_the_readmes_own_method(trained, monkeypatch):
     (trained / "energy.py").write_text(code)
     tiny = yaml_without(trained / "lmac.yaml", "extends", "unet_channels")
     (trained / "energy.yaml").write_text(
-        recipe.replace("shared/", f"{ROOT}/hparams/shared/")
+        recipe.replace("base/", f"{ROOT}/hparams/base/")
     )
     (trained / "tiny.yaml").write_text(f"extends: energy.yaml\n{tiny}")
 
