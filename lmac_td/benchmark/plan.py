@@ -16,6 +16,7 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.benchmark.listing import Listing
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.experiment.open import EVALUATION_MIXTURES, conditions_of
+from lmac_td.experiment.overlays import AXES
 from lmac_td.experiment.recipe import plain_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,11 +225,10 @@ def _makes(entry, kind, values):
 
 
 def _name(entry):
+    """The name of an entry's runs, such as ``lmac_td_small_alpha0.75``."""
     settings = (entry.get("settings") or {}).items()
-    stem = "_".join(
-        [Path(entry["recipe"]).stem, *(f"{name}{_text(v)}" for name, v in settings)]
-    )
-    return entry.get("name", stem)
+    parts = [_text(v) if name in AXES else f"{name}{_text(v)}" for name, v in settings]
+    return entry.get("name", "_".join([Path(entry["recipe"]).stem, *parts]))
 
 
 def _trained_before(entry, seed, trained):

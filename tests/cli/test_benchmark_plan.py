@@ -5,6 +5,7 @@ import pytest
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.plan import plan
 from lmac_td.errors import SettingError
+from lmac_td.report.runs import choose_columns
 from tests.cli.bench import Bench, main
 from tests.conftest import ROOT
 
@@ -104,11 +105,23 @@ def test_rows_that_explain_nothing_are_scored_once(bench):
     assert all("--references True" in s.command for s in chosen if s.kind == "evaluate")
 
 
-@pytest.mark.parametrize("name", ["esc10", "demo"])
+@pytest.mark.parametrize(
+    "name", ["ESC50/esc10", "ESC50/geometry", "demo/demo", "demo/quick"]
+)
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
-    steps = plan(read_listing(ROOT / "recipes" / "ESC50" / f"{name}.yaml"), {})
+    listing = read_listing(ROOT / "recipes" / f"{name}.yaml")
+    assert len(listing.columns) == len(choose_columns(listing.columns))
+    steps = plan(listing, {})
     assert steps[0].kind == "prepare"
     kinds = [step.kind for step in steps]
     assert kinds == sorted(kinds, key=lambda kind: kind != "prepare")
     for step in steps:
         assert all((ROOT / part).is_file() for part in step.arguments[:2])
+
+
+def test_a_run_is_named_by_its_recipe_its_size_and_its_settings():
+    steps = plan(read_listing(ROOT / "recipes" / "ESC50" / "esc10.yaml"), {})
+    trainings = [step.name for step in steps if step.kind == "train"]
+    assert trainings[0] == "lmac_td_small_alpha0.75-seed1234-train"
+    tuned = next(step for step in steps if step.run == "lmac_finetune_small-seed1234")
+    assert [need.run for need in tuned.needs][-1] == "lmac_small-seed1234"
