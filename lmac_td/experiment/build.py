@@ -67,7 +67,7 @@ def typed_recipe(
     SettingError
         If a key is not declared, a given name is unknown, or a value has another type.
     """
-    tree = compose(recipe)
+    tree = compose(recipe, given)
     try:
         declared = declarations(tree)
         for name, value in (given or {}).items():
@@ -120,7 +120,7 @@ def _check_known(recipe, name, tree, declared):
         near = nearest(name, set(tree) & set(declared))
         hint = f"did you mean --{near}?" if near else "see the file's settings"
         raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
-    if name not in declared or declared[name].is_object and is_built(tree[name]):
+    if name not in declared or (declared[name].is_object and is_built(tree[name])):
         raise SettingError(f"{name} builds an object: change it in {recipe}")
 
 

@@ -9,25 +9,32 @@ HyperPyYAML's own ``!include:`` nests what it reads, out of the command line's r
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import ruamel.yaml
 
 from lmac_td.errors import SettingError
+from lmac_td.experiment.overlays import insert_overlays, recipe_of
 from lmac_td.experiment.yaml_files import dump_yaml, read_yaml, tag_of
 
 EXTENDS = "extends"
 REFERENCES = ("!ref", "!copy")
-DEEPEST = 20  # files that extend one another
+MOST_FILES = 100  # that one recipe is made of; the largest of hparams has ten
 
 
-def compose(recipe: str | Path) -> ruamel.yaml.comments.CommentedMap:
+def compose(
+    recipe: str | Path, chosen: Mapping | None = None
+) -> ruamel.yaml.comments.CommentedMap:
     """Merge a recipe with the recipes it extends, tags and references untouched.
 
     Arguments
     ---------
     recipe : str or Path
         A yaml file; ``extends`` is read relative to its folder.
+    chosen : mapping, optional
+        Settings of the command line, of which ``size`` and ``data`` choose overlays,
+        see :mod:`lmac_td.experiment.overlays`.
 
     Returns
     -------
@@ -41,7 +48,11 @@ def compose(recipe: str | Path) -> ruamel.yaml.comments.CommentedMap:
     SettingError
         If the file is missing, is not valid yaml, or extends itself.
     """
-    return _in_order_of_references(_compose(Path(recipe), (), {}))
+    layers = [tree for _, tree in _read_layers(Path(recipe), (), [])]
+    merged = ruamel.yaml.comments.CommentedMap()
+    for layer in insert_overlays(layers, _read_overlay, chosen):
+        _merge(merged, layer)
+    return _in_order_of_references(merged)
 
 
 def _in_order_of_references(tree):
@@ -88,24 +99,40 @@ def referred_to(tree: dict) -> set[str]:
     return {name for key, node in tree.items() for name in _referred_to(node) - {key}}
 
 
-def _compose(path, below, composed):
-    """Merge one file; each file is read once, however often it is extended."""
-    place = path.resolve()
-    if place in below:
+def _read_overlay(path):
+    """Layers of a file and of what it extends, each with the stem of its file."""
+    return [(path.stem, tree) for path, tree in _read_layers(path, (), [])]
+
+
+def _read_layers(path, below, found):
+    """Read a file and what it extends -> [(path, tree)], in the order of merging.
+
+    Arguments
+    ---------
+    path : Path
+    below : tuple of Path
+        Files that extend this one.
+    found : list
+        Gets the layers.
+    """
+    if path.resolve() in below:
         raise SettingError(f"{path} extends itself: fix its `{EXTENDS}` line")
-    if len(below) >= DEEPEST:
+    if len(found) + len(below) >= MOST_FILES:
         raise SettingError(
-            f"{path} is number {DEEPEST + 1} in a row of files that extend one another: "
-            f"name the first ones in one `{EXTENDS}` line"
+            f"{path} makes more than {MOST_FILES} files that extend one another: "
+            f"shorten the `{EXTENDS}` lines"
         )
-    if place not in composed:
-        tree = read_yaml(path)
-        merged = ruamel.yaml.comments.CommentedMap()
-        for base in _bases(path, tree):
-            _merge(merged, _compose(path.parent / base, (*below, place), composed))
-        _merge(merged, tree)
-        composed[place] = merged
-    return composed[place]
+    if not path.exists():
+        file, size = recipe_of(path)
+        if file is not None:
+            _read_layers(file, below, found)
+            found += [(path, {"size": size})] if size else []
+            return found
+    tree = read_yaml(path)
+    for base in _bases(path, tree):
+        _read_layers(path.parent / base, (*below, path.resolve()), found)
+    found.append((path, tree))
+    return found
 
 
 def _bases(path, tree):
@@ -137,7 +164,7 @@ def _is_plain_mapping(value):
     return isinstance(value, dict) and not tag_of(value)
 
 
-def compose_text(recipe: str | Path) -> str:
+def compose_text(recipe: str | Path, chosen: Mapping | None = None) -> str:
     """The merged recipe of :func:`compose`, as yaml text.
 
     Example
@@ -150,4 +177,4 @@ def compose_text(recipe: str | Path) -> str:
     lr: 0.2
     seed: 1
     """
-    return dump_yaml(compose(recipe))
+    return dump_yaml(compose(recipe, chosen))
