@@ -4,30 +4,27 @@ Everything that can be checked is checked here, before the first training.
 """
 
 import difflib
+import functools
 import json
-import math
 import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speechbrain.utils.run_opts import RunOptions
-
 from lmac_td.benchmark.listing import Listing
-from lmac_td.errors import SettingError, require_choice, require_number
-from lmac_td.experiment.open import EVALUATION_MIXTURES, conditions_of
+from lmac_td.errors import SettingError
+from lmac_td.experiment.build import resolved_tree, typed_recipe
+from lmac_td.experiment.conditions import conditions_of
 from lmac_td.experiment.overlays import AXES
-from lmac_td.experiment.recipe import plain_settings
+from lmac_td.experiment.run_options import RUN_OPTIONS, read_run_options
+from lmac_td.experiment.settings import (
+    declarations,
+    names_with_role,
+    read_by_evaluations_alone,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
-# No training reads them.
-EVALUATION_SETTINGS = {"condition", "references", *EVALUATION_MIXTURES}
-# Evaluations that differ in one of these do not belong in one table.
-MIXTURE_SETTINGS = (
-    "data_folder", "wham_folder", "test_fold_nums", "mixing_seed", "wham_snr_db",
-    "condition", *EVALUATION_MIXTURES,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,8 @@ class Step:
         Steps to be finished before.
     settings : dict
         The recipe's plain settings: what is finished was run with the same.
+    mixture : dict
+        Of them, those in which the evaluations of one table agree.
     """
 
     run: str
@@ -56,6 +55,7 @@ class Step:
     makes: Path
     needs: list = field(default_factory=list, repr=False, compare=False)
     settings: dict = field(default_factory=dict, repr=False, compare=False)
+    mixture: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def command(self) -> str:
@@ -116,36 +116,28 @@ def plan(listing: Listing, options: dict) -> list:
         If no recipe has a setting, a script or recipe is missing, two runs would
         write into the same folder, or an evaluation would refuse its settings.
     """
-    known = [_setting_names(entry) for entry in listing.entries]
-    _check_options(listing, options, set().union(*known))
+    known = set().union(*(_declared(entry) for entry in listing.entries))
+    _check_options(listing, options, known)
     planner = _Planner(options)
-    names = iter(known)
     prepare = [
-        planner.step("prepare", entry, next(names), entry["script"], [])
-        for entry in listing.prepare
+        planner.step("prepare", entry, entry["script"], []) for entry in listing.prepare
     ]
-    steps, trained, mixtures = list(prepare), {}, {}
+    steps, trained = list(prepare), {}
     for entry in listing.methods:
-        known = next(names)
         for seed in entry.get("seeds") or [None]:
             needs = list(prepare)
             if "after" in entry:
                 needs.append(_trained_before(entry, seed, trained))
             script = entry.get("train", TRAIN)
             if script:
-                training = planner.step("train", entry, known, script, needs, seed)
+                training = planner.step("train", entry, script, needs, seed)
                 trained[_name(entry), seed] = training
                 steps.append(training)
                 needs = [training]
             script = entry.get("evaluate", EVALUATE)
-            evaluation = planner.step("evaluate", entry, known, script, needs, seed)
-            _check_mixture(entry, evaluation.settings)
-            mixtures[evaluation.run] = {
-                name: evaluation.settings.get(name) for name in MIXTURE_SETTINGS
-            }
-            steps.append(evaluation)
+            steps.append(planner.step("evaluate", entry, script, needs, seed))
     _check_apart(steps)
-    _check_mixtures(mixtures)
+    _check_mixtures(step for step in steps if step.kind == "evaluate")
     return steps
 
 
@@ -156,60 +148,70 @@ class _Planner:
         self.options = options
         self.scores_references = False
 
-    def step(self, kind, entry, known, script, needs, seed=None):
-        """The step of an entry; ``known`` are the names of its recipe's settings."""
+    def step(self, kind, entry, script, needs, seed=None):
+        """The step of an entry."""
+        recipe, declared = entry["recipe"], _declared(entry)
         if not (ROOT / script).is_file():
             raise SettingError(f"{script} does not exist: name a script from the root")
-        given = dict(self.options)
-        if kind == "evaluate" and "references" in known:
+        options = dict(self.options)
+        if kind == "evaluate" and "references" in declared:
             # They are the same beside every method: one evaluation scores them.
             if self.scores_references:
-                given.setdefault("references", "False")
+                options.setdefault("references", "False")
             self.scores_references = True
-        given = _given(entry, seed, kind, given, known)
-        values = _read(entry, {k: v for k, v in given.items() if k in known})
-        _check_folders(entry["recipe"], kind, values)
+        given = _given(entry, seed, options, declared)
+        if kind != "evaluate":
+            given = _without_evaluation(given, declared)
+        settings = {name: text for name, text in given.items() if name in declared}
+        tree = typed_recipe(ROOT / recipe, settings)
+        values = resolved_tree(recipe, tree)
+        _check_folders(recipe, kind, values)
+        if kind == "evaluate":
+            _check_conditions(recipe, values)
         flags = [
             part
-            for name, value in given.items()
-            for part in ([f"--{name}"] if value is None else [f"--{name}", value])
+            for name, text in given.items()
+            for part in ([f"--{name}"] if text is None else [f"--{name}", text])
         ]
-        read = values if kind == "evaluate" else _without_evaluation(values)
+        plain = _plain(values)
+        mixture = names_with_role(tree, "mixture")
         return Step(
             run=_name(entry) if seed is None else f"{_name(entry)}-seed{seed}",
             kind=kind,
-            arguments=(script, entry["recipe"], *flags),
+            arguments=(script, recipe, *flags),
             makes=_makes(entry, kind, values),
             needs=needs,
-            settings=_plain(read),
+            settings=(
+                plain if kind == "evaluate" else _without_evaluation(plain, declared)
+            ),
+            mixture={name: v for name, v in plain.items() if name in mixture},
         )
 
 
-def _setting_names(entry):
-    return set(_read(entry, _own_settings(entry)))
+def _declared(entry):
+    """The settings of an entry's recipe by name, with their roles and types."""
+    return _declarations(entry["recipe"], tuple(_own_settings(entry).items()))
 
 
-def _read(entry, given):
-    """The plain settings of an entry's recipe, with others in their place."""
-    overrides = "".join(f"{name}: {value}\n" for name, value in given.items())
-    return plain_settings(ROOT / entry["recipe"], overrides)
+@functools.lru_cache
+def _declarations(recipe, own):
+    return declarations(typed_recipe(ROOT / recipe, dict(own)))
 
 
 def _own_settings(entry):
     return {name: _text(value) for name, value in (entry.get("settings") or {}).items()}
 
 
-def _given(entry, seed, kind, options, known):
+def _given(entry, seed, options, declared):
     """The settings and run options of a command: the entry's, then the options."""
     own = _own_settings(entry)
     if seed is not None:
         own["seed"] = _text(seed)
-    given = own | {
+    return own | {
         name: value
         for name, value in options.items()
-        if _is_run_option(name) or name in known
+        if name in RUN_OPTIONS or name in declared
     }
-    return given if kind == "evaluate" else _without_evaluation(given)
 
 
 def _makes(entry, kind, values):
@@ -241,8 +243,13 @@ def _trained_before(entry, seed, trained):
     )
 
 
-def _without_evaluation(values):
-    return {k: v for k, v in values.items() if k not in EVALUATION_SETTINGS}
+def _without_evaluation(values, declared):
+    """Without the settings that no training reads."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in declared or not read_by_evaluations_alone(declared[name].roles)
+    }
 
 
 def _plain(values):
@@ -253,10 +260,6 @@ def _plain(values):
 
 def _text(value):
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_run_option(name):
-    return name in RunOptions.__dataclass_fields__
 
 
 # --- checks --------------------------------------------------------------------------
@@ -273,10 +276,12 @@ def _check_options(listing, options, names):
             )
         if name in names and value is None:
             raise SettingError(f"--{name} has no value: write --{name} VALUE")
-        if name not in names and not _is_run_option(name):
+        if name not in names and name not in RUN_OPTIONS:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean --{near[0]}?" if near else "see the recipes' settings"
             raise SettingError(f"no recipe has a setting named {name!r}: {hint}")
+    run = {name: value for name, value in options.items() if name in RUN_OPTIONS}
+    read_run_options("", {k: "True" if v is None else v for k, v in run.items()})
 
 
 def _check_folders(recipe, kind, values):
@@ -300,17 +305,13 @@ def _check_apart(steps):
             raise SettingError(f"two runs are named {step.run}: give one another name")
 
 
-def _check_mixture(entry, settings):
+def _check_conditions(recipe, values):
     """Refuse before the first training what an evaluation would refuse after it."""
-    recipe = entry["recipe"]
-    known = _read(entry, _own_settings(entry)).get("conditions", {})
-    conditions = conditions_of(settings.get("condition", "all"), known)
-    require_choice("snr", settings.get("snr", "paper"), ("paper", "published"))
-    for name in EVALUATION_MIXTURES:
-        if name.endswith("_db") and name in settings:
-            require_number(name, settings[name], above=-math.inf)
-    folder = settings.get("ljspeech_folder", "")
-    needed = "speech" in conditions and not settings.get("generate_corpus")
+    conditions = conditions_of(
+        values.get("condition", "all"), list(values.get("conditions", {}))
+    )
+    folder = values.get("ljspeech_folder")
+    needed = "speech" in conditions and not values.get("generate_corpus")
     if needed and folder and not (ROOT / folder).is_dir():
         raise SettingError(
             f"{recipe}: ljspeech_folder {folder} does not exist, but condition speech "
@@ -318,13 +319,14 @@ def _check_mixture(entry, settings):
         )
 
 
-def _check_mixtures(mixtures):
+def _check_mixtures(evaluations):
     """Refuse evaluations that could not stand in one table."""
-    for run, mixture in mixtures.items():
-        first = next(iter(mixtures))
-        for name, value in mixture.items():
-            if value != mixtures[first][name]:
+    first = None
+    for step in evaluations:
+        first = first or step
+        for name in step.mixture.keys() & first.mixture.keys():
+            if step.mixture[name] != first.mixture[name]:
                 raise SettingError(
-                    f"{run} has {name} {value!r}, but {first} has "
-                    f"{mixtures[first][name]!r}: runs of one table must agree in it"
+                    f"{step.run} has {name} {step.mixture[name]!r}, but {first.run} "
+                    f"has {first.mixture[name]!r}: runs of one table must agree in it"
                 )

@@ -12,6 +12,7 @@ VERBS = {
     "train-nmf": "learn the dictionary of L2I",
     "randomise": "randomise the classifier stage by stage: do explanations change?",
     "roar": "remove what explanations point at, and train again",
+    "show": "print a recipe with the roles of its settings",
 }
 
 

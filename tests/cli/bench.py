@@ -66,6 +66,20 @@ conditions:
     clean: !new:no.such.Condition {{}}
 model: !new:no.such.Model
     alpha: !ref <alpha>
+settings:
+    seed: {{role: training, type: int}}
+    alpha: {{role: training, type: float}}
+    data_folder: {{role: [training, evaluation, mixture], type: path}}
+    condition: {{role: evaluation, type: "str or list[str]"}}
+    wham_snr_db: {{role: [training, evaluation, mixture], type: float}}
+    speech_snr_db: {{role: [evaluation, mixture], type: float}}
+    snr: {{role: [evaluation, mixture], type: str, choices: [paper, published]}}
+    ljspeech_folder: {{role: [evaluation, mixture], type: path}}
+    number_of_epochs: {{role: run, type: int}}
+    output_folder: {{role: run, type: path}}
+    save_folder: {{role: run, type: path}}
+    conditions: {{role: [training, evaluation, mixture], type: object}}
+    model: {{role: training, type: object}}
 """
 CLASSIFIER = """
 seed: 7
@@ -73,6 +87,12 @@ data_folder: data
 learning_speed: 1
 output_folder: {folder}/results/classifier0.5/7
 save_folder: !ref <output_folder>/save
+settings:
+    seed: {{role: training, type: int}}
+    data_folder: {{role: training, type: path}}
+    learning_speed: {{role: training, type: int}}
+    output_folder: {{role: run, type: path}}
+    save_folder: {{role: run, type: path}}
 """
 LISTED = """
 prepare:

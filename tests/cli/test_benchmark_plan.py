@@ -1,5 +1,7 @@
 """The benchmark's plan: its commands, and what it refuses before the first of them."""
 
+import functools
+
 import pytest
 
 from lmac_td.benchmark.listing import read_listing
@@ -42,6 +44,8 @@ def test_a_setting_goes_to_every_command_that_knows_it(bench):
         (["stray"], "write --name stray"),
         (["--columns", "AJ"], "no column 'AJ'"),
         # What an evaluation would refuse after hours of training.
+        (["--device", "gpu"], "--device cpu, cuda"),
+        (["--number_of_epochs", "many"], "number_of_epochs is 'many'"),
         (["--condition", "alll"], "--condition all, in_domain"),
         (["--condition", "[speech, speech]"], "each at most once"),
         (["--snr", "loud"], "--snr paper or published"),
@@ -88,7 +92,8 @@ def test_a_file_that_cannot_work(bench, old, new, words):
 
 
 def test_a_recipe_of_no_experiment_is_refused(bench):
-    (bench.folder / "classifier.yaml").write_text("seed: 1\n")
+    recipe = "seed: 1\nsettings:\n    seed: {role: run, type: int}\n"
+    (bench.folder / "classifier.yaml").write_text(recipe)
     with pytest.raises(SettingError, match=r"classifier\.yaml has no output_folder"):
         bench.plan()
 
@@ -96,6 +101,7 @@ def test_a_recipe_of_no_experiment_is_refused(bench):
 def test_rows_that_explain_nothing_are_scored_once(bench):
     for name in ("mask", "tune"):
         with open(bench.folder / f"{name}.yaml", "a") as file:
+            file.write("    references: {role: evaluation, type: bool}\n")
             file.write("references: True\n")
     evaluations = [step for step in bench.plan() if step.kind == "evaluate"]
     asked = [step.command.partition("--references ")[2] for step in evaluations]
@@ -105,13 +111,18 @@ def test_rows_that_explain_nothing_are_scored_once(bench):
     assert all("--references True" in s.command for s in chosen if s.kind == "evaluate")
 
 
+@functools.cache
+def planned(name):
+    listing = read_listing(ROOT / "recipes" / f"{name}.yaml")
+    return listing, plan(listing, {})
+
+
 @pytest.mark.parametrize(
     "name", ["ESC50/esc10", "ESC50/geometry", "demo/demo", "demo/quick"]
 )
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
-    listing = read_listing(ROOT / "recipes" / f"{name}.yaml")
+    listing, steps = planned(name)
     assert len(listing.columns) == len(choose_columns(listing.columns))
-    steps = plan(listing, {})
     assert steps[0].kind == "prepare"
     kinds = [step.kind for step in steps]
     assert kinds == sorted(kinds, key=lambda kind: kind != "prepare")
@@ -120,8 +131,29 @@ def test_the_benchmarks_of_the_repository_can_be_planned(name):
 
 
 def test_a_run_is_named_by_its_recipe_its_size_and_its_settings():
-    steps = plan(read_listing(ROOT / "recipes" / "ESC50" / "esc10.yaml"), {})
+    _, steps = planned("ESC50/esc10")
     trainings = [step.name for step in steps if step.kind == "train"]
     assert trainings[0] == "lmac_td_small_alpha0.75-seed1234-train"
     tuned = next(step for step in steps if step.run == "lmac_finetune_small-seed1234")
     assert [need.run for need in tuned.needs][-1] == "lmac_small-seed1234"
+
+
+def test_settings_that_only_evaluations_read_are_not_given_to_a_training(bench):
+    steps = bench.plan("--snr", "published", "--number_of_epochs", "5")
+    training, evaluation = steps[1:3]
+    assert "--snr" not in training.arguments
+    assert "snr" not in training.settings
+    assert "--snr" in evaluation.arguments
+    assert evaluation.settings["snr"] == "published"
+    assert training.settings["number_of_epochs"] == 5
+
+
+def test_evaluations_agree_in_settings_of_the_role_mixture(bench):
+    mixture = bench.plan()[2].mixture
+    assert mixture == {
+        "data_folder": "data",
+        "wham_snr_db": 0,
+        "speech_snr_db": 3,
+        "snr": "paper",
+        "ljspeech_folder": str(bench.folder),
+    }
