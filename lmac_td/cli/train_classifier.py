@@ -21,6 +21,7 @@ from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import confusion_figure
 from lmac_td.training.checkpoints import load_best, resume_message
@@ -146,7 +147,9 @@ def test(brain, data, conditions, hparams, folder):
 def main(argv=None):
     """Train, test and export what the recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
-    experiment = open_experiment(argv, __doc__, needs="clean_probability")
+    experiment = open_experiment(
+        argv, __doc__, needs="clean_probability", default_recipe=HPARAMS / "cnn14.yaml"
+    )
     hparams = experiment.hparams
     experiment.check_resumable()
     conditions = tested_conditions(hparams)

@@ -17,6 +17,7 @@ from lmac_td.experiment.command_line import parse_arguments, print_help, wants_h
 from lmac_td.experiment.conditions import conditions_of
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.loggers import add_tensorboard
+from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.experiment.recipe import named_in
 from lmac_td.experiment.settings import (
     declarations,
@@ -245,7 +246,7 @@ def open_experiment(
     argv: Sequence[str],
     usage: str,
     needs: str | Sequence[str],
-    default_recipe: str | None = None,
+    default_recipe: str | Path = HPARAMS / "lmac_td.yaml",
 ) -> Experiment:
     """Load the recipe that the command line names.
 
@@ -258,7 +259,7 @@ def open_experiment(
     needs : str or sequence of str
         A setting that the recipes of this command have and others do not, or several,
         of which one is enough.
-    default_recipe : str, optional
+    default_recipe : str or Path
         The recipe whose settings ``--help`` lists where none is named.
 
     Returns
