@@ -21,9 +21,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(capsys):
 
 
 def test_of_a_workers_traceback_the_sentence_is_printed(capsys):
-    text = (
-        "Caught DataError in worker 0.\nTraceback:\nlmac_td.errors.DataError: x is bad"
-    )
+    text = "Caught in worker 0.\nTraceback:\nlmac_td.errors.DataError: x is bad"
     assert printed(capsys, DataError(text)) == "error: x is bad\n"
 
 

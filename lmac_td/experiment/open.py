@@ -137,13 +137,7 @@ class Experiment:
         guards.check_trained_as(self.output_folder, self.settings, self.roles, is_fixed)
 
     def check_unseen(self):
-        """Refuse what was trained on clips that are not to be seen.
-
-        Raises
-        ------
-        SettingError
-            See :func:`lmac_td.experiment.guards.check_unseen`.
-        """
+        """See :func:`lmac_td.experiment.guards.check_unseen`."""
         guards.check_unseen(self.hparams, names_with_role(self.tree, "pretrained"))
 
     def create_output_folder(self):
