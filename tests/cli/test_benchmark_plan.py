@@ -1,6 +1,8 @@
 """The benchmark's plan: its commands, and what it refuses before the first of them."""
 
 import functools
+import re
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +125,8 @@ def planned(name):
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
     listing, steps = planned(name)
     assert len(listing.columns) == len(choose_columns(listing.columns))
+    for folder in re.findall(r"results/\S+", listing.closing):
+        assert any(Path(folder).is_relative_to(step.makes.parent) for step in steps)
     assert steps[0].kind == "prepare"
     kinds = [step.kind for step in steps]
     assert kinds == sorted(kinds, key=lambda kind: kind != "prepare")
