@@ -83,7 +83,7 @@ def split_options(arguments: list) -> dict:
     Raises
     ------
     SettingError
-        If a word is neither a name nor a value.
+        If a word is neither a name nor a value, or a name is given twice.
     """
     options = {}
     rest = list(arguments)
@@ -93,6 +93,8 @@ def split_options(arguments: list) -> dict:
             raise SettingError(f"{name!r} has no name: write --name {name}")
         if not equals:
             value = rest.pop(0) if rest and not rest[0].startswith("--") else None
+        if name[2:] in options:
+            raise SettingError(f"{name} is given twice: leave one out")
         options[name[2:]] = value
     return options
 

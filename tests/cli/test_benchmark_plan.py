@@ -44,6 +44,7 @@ def test_a_setting_goes_to_every_command_that_knows_it(bench):
         (["--seed", "3"], "--seed is what runs of this benchmark differ in"),
         (["--jobs", "0"], "--jobs 1 or more"),
         (["stray"], "write --name stray"),
+        (["--snr", "paper", "--snr", "published"], "--snr is given twice"),
         (["--columns", "AJ"], "no column 'AJ'"),
         # What an evaluation would refuse after hours of training.
         (["--device", "gpu"], "--device cpu, cuda"),
