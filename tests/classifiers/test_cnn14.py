@@ -424,7 +424,7 @@ def test_a_cut_download_is_not_kept(folder, tmp_path, damage):
 
 
 def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch):
-    def interrupted(filename, source, savedir, save_filename):
+    def interrupted(filename, source, savedir, save_filename, fetch_config):
         savedir.mkdir(parents=True)
         (savedir / save_filename).write_bytes(b"half")
         raise KeyboardInterrupt
