@@ -1,4 +1,4 @@
-"""The embedded corpus: layout, sameness, variety, and its command."""
+"""The embedded corpus: its layout, reproducibility, variety and command."""
 
 import csv
 import hashlib
@@ -9,15 +9,11 @@ import pytest
 import soundfile
 
 from lmac_td.data.demo import corpus
+from lmac_td.data.demo.clips import SOUNDS, make_clip
 from lmac_td.data.demo.corpus import MARKER, N_FOLDS, generate_corpus
-from lmac_td.data.demo.synthesis import (
-    NOISES,
-    SOUNDS,
-    harmonics,
-    make_clip,
-    make_noise,
-    make_speech,
-)
+from lmac_td.data.demo.noise import NOISES, make_noise
+from lmac_td.data.demo.signals import harmonics
+from lmac_td.data.demo.speech import make_speech
 from lmac_td.data.sources.base import read_source
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
@@ -92,7 +88,7 @@ def test_speech_is_laid_out_as_ljspeechs_is(folder):
     assert names == sorted(path.stem for path in (speech / "wavs").iterdir())
     for line in table:
         _, transcript, normalised = line.split("|")
-        # Nobody shall take it for words.
+        # The transcript says that the speech has no words.
         assert "synthetic" in transcript
         assert transcript == normalised
     for path in (speech / "wavs").iterdir():
@@ -102,7 +98,7 @@ def test_speech_is_laid_out_as_ljspeechs_is(folder):
 
 
 @pytest.mark.parametrize(("n", "rate"), [(80000, 16000), (110250, 22050), (3000, 8000)])
-def test_a_voice_babbles_and_pauses(n, rate):
+def test_speech_has_voice_and_pauses(n, rate):
     for seed in range(3):
         wave = make_speech(np.random.default_rng(seed), n, rate)
         assert wave.shape == (n,)
@@ -118,7 +114,7 @@ def test_a_voice_babbles_and_pauses(n, rate):
         assert power[(hz > 80) & (hz < 4000)].sum() > 0.7 * power.sum()
 
 
-def test_no_two_files_are_alike(folder):
+def test_no_two_files_are_the_same(folder):
     sounds = [value for name, value in digests(folder).items() if name.endswith(".wav")]
     assert len(set(sounds)) == len(sounds)
 
@@ -148,7 +144,7 @@ def test_more_clips_keep_the_first(tmp_path, monkeypatch):
     assert sounds_of_few < sounds_of_more
 
 
-def test_events_say_when_it_sounds(folder):
+def test_events_are_where_the_energy_is(folder):
     """Inside an event there is much more energy than outside, in nearly every clip."""
     louder = []
     for clip in ESC50(folder / "ESC-50").clips():
@@ -180,7 +176,7 @@ def test_every_class_at_any_rate_and_length(target):
 
 @pytest.mark.parametrize("kind", NOISES)
 def test_noise_overlaps_the_classes(kind):
-    """Every kind has sound below and above 1 kHz, so no band is left in peace."""
+    """Every kind has sound below and above 1 kHz, so it overlaps every class."""
     wave = make_noise(kind, np.random.default_rng(0), 32000, 16000)
     power = np.abs(np.fft.rfft(wave)) ** 2
     hz = np.fft.rfftfreq(32000, 1 / 16000)
@@ -250,9 +246,9 @@ def test_wrong_parameters(tmp_path, wrong):
 def test_command(tmp_path, capsys):
     command = [str(tmp_path / "c"), "--clips_per_class_and_fold", "1"]
     corpus.main([*command, "--duration_s", "0.5"])
-    said = capsys.readouterr().out
-    assert f"data_folder: {tmp_path / 'c' / 'ESC-50'}" in said
-    assert f"ljspeech_folder: {tmp_path / 'c' / 'LJSpeech-1.1'}" in said
+    printed = capsys.readouterr().out
+    assert f"data_folder: {tmp_path / 'c' / 'ESC-50'}" in printed
+    assert f"ljspeech_folder: {tmp_path / 'c' / 'LJSpeech-1.1'}" in printed
     assert json.loads((tmp_path / "c" / MARKER).read_text())["duration_s"] == 0.5
     with pytest.raises(SystemExit, match="2"):
         corpus.main([*command, "--seed", "3"])
