@@ -22,7 +22,7 @@ from benchmarks.measure import (
 from benchmarks.report import head
 from lmac_td.data.demo.corpus import generate_corpus
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
-from lmac_td.data.loading import on_the_cpu
+from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.evaluation.table import markdown_table
 from lmac_td.experiment.recipe import load_recipe
 from lmac_td.training.brain import InterpreterBrain, modules_of
@@ -120,7 +120,7 @@ def training(options, folder):
     train = prepared.dataset("train")
     loader = hparams["train_loader"]
     if options.device.startswith("cpu"):
-        loader = on_the_cpu(loader, hparams["num_workers"])
+        loader = adapt_to_cpu(loader, hparams["num_workers"])
     loader = use_epoch_seeded_sampler(brain, train, loader, hparams["seed"])
     return brain, train, loader
 

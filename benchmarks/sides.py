@@ -10,7 +10,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from benchmarks.measure import Side, overrides
 from benchmarks.published import published_brain
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation import loop
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.recipe import load_recipe
@@ -124,7 +124,7 @@ def evaluation_batch(
                 precision=precision,
             )
         else:
-            mixture = mixtures_of(batch, device)
+            mixture = make_mixtures(batch, device)
             decided = loop.decide_batch(
                 batch, mixture, features, classifier, with_sources=False
             )
@@ -247,7 +247,7 @@ def _batches(hparams, mixed_on=None):
 
 
 def _mixed(batch, device):
-    return {"mixture": mixtures_of(batch, device).mixture}
+    return {"mixture": make_mixtures(batch, device).mixture}
 
 
 def _recipe(recipe, settings):

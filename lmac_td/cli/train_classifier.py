@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lmac_td.classifiers.cnn14 import LABELS
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.open import open_experiment
 from lmac_td.files import write_atomically
@@ -31,7 +31,7 @@ class ClassifierBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Mixtures -> logits (B, C)."""
-        wavs, *_ = mixtures_of(batch, self.device)
+        wavs, *_ = make_mixtures(batch, self.device)
         if stage == sb.Stage.TRAIN and self.hparams.time_shift:
             shift = int(torch.randint(wavs.shape[-1], (1,)))
             wavs = wavs.roll(shift, dims=-1)

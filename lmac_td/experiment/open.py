@@ -13,7 +13,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.contracts import Classifier
-from lmac_td.data.loading import on_the_cpu
+from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import check_named_objects, training_conditions
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import SettingError, require_choice, require_number
@@ -444,7 +444,7 @@ def open_experiment(argv, usage, needs):
     check_named_objects(experiment.hparams["dataset"], experiment.hparams["conditions"])
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(experiment.hparams):
-            experiment.hparams[name] = on_the_cpu(
+            experiment.hparams[name] = adapt_to_cpu(
                 experiment.hparams[name], experiment.hparams["num_workers"]
             )
     for name in POSITIVE_SETTINGS:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import speechbrain as sb
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation import loop
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.report.samples import save_samples
@@ -64,7 +64,7 @@ class InterpreterBrain(sb.Brain):
         Tensor (N, T)
             The clean targets.
         """
-        mixture = mixtures_of(batch, self.device)
+        mixture = make_mixtures(batch, self.device)
         modules = self.raw_modules
         decided = loop.decide_batch(
             batch, mixture, modules["features"], modules["classifier"], False

@@ -14,7 +14,7 @@ from lmac_td.data.conditions.mixtures import OtherClasses
 from lmac_td.data.conditions.white_noise import GaussianNoise
 from lmac_td.data.datasets import OUTPUT_KEYS, make_dataset
 from lmac_td.data.epoch_seeds import EpochSeededSampler
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.noise import NoisePool
 from lmac_td.errors import DataError, SettingError
 
@@ -56,7 +56,7 @@ def batches(dataset, **kwargs):
 
 
 def all_mixtures(dataset, **kwargs):
-    mixed = (mixtures_of(batch, "cpu") for batch in batches(dataset, **kwargs))
+    mixed = (make_mixtures(batch, "cpu") for batch in batches(dataset, **kwargs))
     return torch.cat([mixture for mixture, *_ in mixed])
 
 
@@ -71,7 +71,7 @@ def test_batches(five, pool):
     assert first.clip.lengths.tolist() == [1, 1]
     assert first.snr_db.tolist() == [3, 3]
     assert last.clip.data.shape == (1, N)
-    mixed = mixtures_of(first, "cpu")
+    mixed = make_mixtures(first, "cpu")
     assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
     energy = [part.square().sum(-1) for part in mixed[1:3]]
     np.testing.assert_allclose(10 * torch.log10(energy[0] / energy[1]), 3, atol=1e-3)
@@ -79,7 +79,7 @@ def test_batches(five, pool):
 
 def test_target_is_the_clip(five, pool):
     batch = batches(make_dataset(five, "in_domain", pool, mixing_seed=0))[1]
-    target = mixtures_of(batch, "cpu").target[0]
+    target = make_mixtures(batch, "cpu").target[0]
     clip = torch.from_numpy(np.load(five.parent / "2.npy"))
     assert torch.equal(batch.clip.data[0], clip)
     torch.testing.assert_close(target, target.norm() / clip.norm() * clip)
@@ -89,7 +89,7 @@ def test_clean(manifest):
     batch = batches(make_dataset(manifest, "clean"))[2]
     assert not batch.interference.data.any()
     assert batch.snr_db.tolist() == [math.inf, math.inf]
-    mixed = mixtures_of(batch, "cpu")
+    mixed = make_mixtures(batch, "cpu")
     assert torch.equal(mixed.mixture, mixed.target)
     assert mixed.mixture.abs().amax(-1).tolist() == [1, 1]
     # Clips of unequal lengths are padded.
@@ -130,7 +130,7 @@ def test_noise_sounds_before_a_short_clip_ends(five):
     dataset = make_dataset(five, "in_domain", Given(late))
     assert torch.equal(dataset[0]["interference"], late)
     assert torch.equal(dataset[1]["interference"][: N - 150], late[150:])
-    mixed = mixtures_of(batches(dataset)[0], "cpu")
+    mixed = make_mixtures(batches(dataset)[0], "cpu")
     energy = [part[1].double().square().sum() for part in mixed[1:3]]
     assert 10 * torch.log10(energy[0] / energy[1]) == pytest.approx(0, abs=1e-4)
     assert not mixed.mixture[1, 100:].any()

@@ -13,8 +13,8 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from lmac_td.data.datasets import make_dataset
 from lmac_td.data.epoch_seeds import EpochSeededSampler
-from lmac_td.data.loading import loader_settings, on_the_cpu
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.loading import adapt_to_cpu, loader_settings
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 
 
@@ -81,7 +81,7 @@ def test_loading_is_quiet_and_leaves_no_process(dataset, n_workers):
         )
         for epoch in (1, 2):
             sampler.set_epoch(epoch)
-            sizes = [len(mixtures_of(batch, "cpu").mixture) for batch in loader]
+            sizes = [len(make_mixtures(batch, "cpu").mixture) for batch in loader]
             assert sizes == [4, 2]
     assert len(multiprocessing.active_children()) == n_workers
     del loader, sampler
@@ -129,7 +129,7 @@ def test_the_generator_of_training_is_left_alone(dataset, n_workers):
 @pytest.mark.parametrize(("num_workers", "kept"), [("auto", 0), (2, 2)])
 def test_a_run_on_the_cpu_leaves_the_gpu_alone(monkeypatch, num_workers, kept):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    settings = on_the_cpu(loader_settings(4, num_workers), num_workers)
+    settings = adapt_to_cpu(loader_settings(4, num_workers), num_workers)
     assert not settings["pin_memory"]
     assert settings["num_workers"] == kept
     assert settings["persistent_workers"] == (kept > 0)

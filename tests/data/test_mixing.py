@@ -12,11 +12,11 @@ from lmac_td.data.conditions.speech import Speech
 from lmac_td.data.conditions.white_noise import WhiteNoise
 from lmac_td.data.mixing import (
     CLEAN_DB,
-    is_mixed,
+    has_interference,
+    make_mixtures,
     mix_batch,
-    mixtures_of,
-    n_samples_of,
     require_sound,
+    unpadded_lengths,
 )
 from lmac_td.errors import DataError
 
@@ -176,11 +176,11 @@ def test_a_batch_of_a_loader():
     ]
     expected = mix_batch(clips, noise, snr_db, clip_ids)
     for ours, twin in zip(
-        mixtures_of(PaddedBatch(items), "cpu"), expected, strict=True
+        make_mixtures(PaddedBatch(items), "cpu"), expected, strict=True
     ):
         assert torch.equal(ours, twin)
-    assert is_mixed(PaddedBatch(items))
-    assert not is_mixed(PaddedBatch([items[1], items[4]]))
+    assert has_interference(PaddedBatch(items))
+    assert not has_interference(PaddedBatch([items[1], items[4]]))
 
 
 # ------------------------------------------------------------------ padding
@@ -237,14 +237,14 @@ def test_a_batch_says_where_its_clips_end():
         )
     ]
     expected = mix_batch(clips, noise, snr_db, clip_ids, n_samples)
-    mixed = mixtures_of(PaddedBatch(items), "cpu")
+    mixed = make_mixtures(PaddedBatch(items), "cpu")
     assert all(map(torch.equal, mixed, expected))
     # Clips that only the batch pads end where they end.
     for item in items:
         n = item.pop("n_samples")
         item["clip"], item["interference"] = item["clip"][:n], item["interference"][:n]
-    assert n_samples_of(PaddedBatch(items)).tolist() == n_samples.tolist()
-    mixed = mixtures_of(PaddedBatch(items), "cpu")
+    assert unpadded_lengths(PaddedBatch(items)).tolist() == n_samples.tolist()
+    mixed = make_mixtures(PaddedBatch(items), "cpu")
     assert all(map(torch.equal, mixed, expected))
 
 

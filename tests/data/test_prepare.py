@@ -13,7 +13,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.audio import save_audio
 from lmac_td.data.conditions.speech import Speech
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
@@ -131,7 +131,7 @@ def digests(dataset, **loading):
     """{clip id: hash of mixture, target and interference}, as a loader gives them."""
     found = {}
     for batch in make_dataloader(dataset, **loading):
-        mixed = mixtures_of(batch, "cpu")
+        mixed = make_mixtures(batch, "cpu")
         for i, clip_id in enumerate(batch.id):
             sounds = b"".join(part[i].numpy().tobytes() for part in mixed[:3])
             found[clip_id] = hashlib.sha256(sounds).hexdigest()
@@ -156,18 +156,18 @@ def all_digests(data, split="test", **loading):
          {**PUBLISHED, "in_domain": -3}),
     ],
 )  # fmt: skip
-def test_the_ratio_is_exact_and_told(settings, corpus, given, expected):
+def test_the_ratio_is_exact_and_reported(settings, corpus, given, expected):
     settings["fold_nums"]["test"] = [5]
     settings["all_conditions"] = conditions_on(corpus, **given)
     data = prepare(["test"], conditions=CONDITIONS, **settings)
     assert set(data.snr_db) == set(MIXED)
     for condition in MIXED:
-        told = data.snr_db[condition]
-        assert told == pytest.approx(expected[condition], abs=0.005)
+        reported = data.snr_db[condition]
+        assert reported == pytest.approx(expected[condition], abs=0.005)
         dataset = data.dataset("test", condition)
         for batch in make_dataloader(dataset, batch_size=4):
-            measured = measured_db(mixtures_of(batch, "cpu"))
-            assert measured == pytest.approx([told] * len(batch), abs=1e-3)
+            measured = measured_db(make_mixtures(batch, "cpu"))
+            assert measured == pytest.approx([reported] * len(batch), abs=1e-3)
     assert not data.dataset("test", "clean")[0]["interference"].any()
 
 
@@ -249,7 +249,7 @@ def test_only_what_the_conditions_need_is_read(settings, corpus, tmp_path):
     data = prepare(["test"], conditions=needless, **settings)
     for condition in needless:
         assert len(data.dataset("test", condition)) == 20
-    with pytest.raises(SettingError, match="condition speech has nothing to mix"):
+    with pytest.raises(SettingError, match="condition speech was not prepared"):
         data.dataset("test", "speech")
     for condition, setting in (
         ("in_domain", "wham_folder"),
@@ -305,7 +305,7 @@ def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
     prepare(["test"], conditions=["white_noise"], **settings)
 
 
-def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
+def test_a_corpus_of_an_earlier_version_has_no_speech(settings, corpus, tmp_path):
     earlier = tmp_path / "earlier"
     for part in ("ESC-50", "wham_noise", "corpus.json"):
         copy = shutil.copytree if (corpus / part).is_dir() else shutil.copy
@@ -315,9 +315,9 @@ def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
         "dataset": ESC50(earlier / "ESC-50", generate_corpus=True),
         "all_conditions": conditions_on(earlier),
     }
-    # It goes on to serve what needs no speech.
+    # Other conditions still work with it.
     prepare(["test"], conditions=["in_domain", "mixtures"], **settings)
-    with pytest.raises(DataError, match=r"earlier.*without speech.*remove it"):
+    with pytest.raises(DataError, match=r"earlier.*without speech.*delete it"):
         prepare(["test"], conditions=["speech"], **settings)
     settings["all_conditions"] = conditions_on(corpus)
     prepare(["test"], conditions=["speech"], **settings)
@@ -373,5 +373,5 @@ def test_every_condition_of_real_recordings(real_data, real_speech, tmp_path):
     for condition in MIXED:
         dataset = data.dataset("test", condition)
         for batch in make_dataloader(dataset, batch_size=8):
-            measured = measured_db(mixtures_of(batch, "cpu"))
+            measured = measured_db(make_mixtures(batch, "cpu"))
             assert measured == pytest.approx([PAPER[condition]] * len(batch), abs=1e-3)

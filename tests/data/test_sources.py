@@ -13,7 +13,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from lmac_td.data.conditions.white_noise import GaussianNoise
 from lmac_td.data.datasets import make_dataset
 from lmac_td.data.manifests import write_manifests
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.sources import csv_manifest, urbansound8k
 from lmac_td.data.sources.base import Clip, DataSource, read_source
 from lmac_td.data.sources.csv_manifest import CsvManifest
@@ -109,7 +109,7 @@ def test_short_street_sounds_are_mixed_over_their_own_length(street, prepare):
     # 0.3, 0.8 and 0.1 s, of which 0.5 s are kept.
     expected = {"fold3-1000-3-0-0": 2400, "fold3-1000-8-0-0": 4000}
     expected["fold3-1000-1-0-0"] = 800
-    mixed = mixtures_of(batch, "cpu")
+    mixed = make_mixtures(batch, "cpu")
     assert dict(zip(batch.id, mixed.n_samples.tolist(), strict=True)) == expected
     for i, n in enumerate(mixed.n_samples.tolist()):
         own, other = (part[i].double().square() for part in mixed[1:3])
@@ -313,7 +313,7 @@ def clip(clip_id="a", labels=("dog",)):
         (Given([]), "somewhere lists no clips"),
         (Given([clip(), clip("b"), clip()]), "lists a 2 times"),
         (Given([clip(labels=())]), "gives a no label"),
-        (Given([clip()], names=["cat"]), "label 'dog', which is none of the class"),
+        (Given([clip()], names=["cat"]), "label 'dog', which is not a class name"),
         (Given([clip("fold1/a")]), "id 'fold1/a'"),
         (Given([clip("")]), "id ''"),
     ],

@@ -6,7 +6,7 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation.loop import decide_batch, score
 from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
 from lmac_td.experiment.recipe import load_recipe
@@ -79,7 +79,7 @@ def test_one_training_step_and_one_evaluation_batch(recipe, n_clips, n_frames):
     batch = batch_of(n_clips)
     table = FaithfulnessTable()
     with torch.no_grad():
-        mixture = mixtures_of(batch, "cpu")
+        mixture = make_mixtures(batch, "cpu")
         decided = decide_batch(batch, mixture, hparams["features"], classifier, False)
         explained = explained_batch(interpreter.eval(), decided)
     assert explained.explanation.mask.shape == (n_clips, 256, n_frames)

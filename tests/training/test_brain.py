@@ -9,7 +9,7 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.epoch_loop import EpochCounter
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.recipe import load_recipe
@@ -325,7 +325,7 @@ def tagger(frozen, spectral, data):
     frozen.activation = "sigmoid"
     frozen.classifier.weight *= 3000  # its embeddings are faint
     (batch,) = make_dataloader(data.dataset("train"), batch_size=10)
-    mixture = mixtures_of(batch, "cpu").mixture
+    mixture = make_mixtures(batch, "cpu").mixture
     # Logits that differ by clip and not only by class.
     frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
     strongest = frozen.decide(mixture).probabilities.amax(dim=1)

@@ -58,7 +58,7 @@ def explained(explain, make_lmac_td):
 
 
 def terms_of(loss, explained):
-    return loss(explained, target=None)
+    return loss(explained, clean=None)
 
 
 @pytest.mark.parametrize("regulariser", ["mean", "relative", "mask"])

@@ -1,6 +1,4 @@
-"""Sparse NMF: the formulas of Le Roux et al., what they promise, and loading."""
-
-import json
+"""Sparse NMF: the formulas of Le Roux et al., and what they promise."""
 
 import numpy as np
 import pytest
@@ -8,16 +6,13 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import NMF
 
-from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.errors import SettingError
 from lmac_td.training import sparse_nmf as module
 from lmac_td.training.sparse_nmf import (
     components_per_frame,
-    load_dictionary,
     reconstruction_error,
     sparse_nmf,
 )
-
-SPECTRA = {"sample_rate": 16000, "n_fft": 8, "win_length": 20.0, "hop_length": 10.0}
 
 
 def random_frames(n_bins, n_frames, seed=0, power=1.0):
@@ -174,11 +169,13 @@ def test_components_that_die_leave_no_nan(n_components, mu, dtype):
     torch.testing.assert_close(w.norm(dim=0), torch.ones_like(w[0]))
 
 
-def test_progress_is_told():
-    told = []
+def test_progress_is_reported():
+    reported = []
     x = random_frames(6, 20)
-    *_, objective = sparse_nmf(x, 2, 0.1, 3, 0, lambda *what: told.append(what))
-    assert told == list(enumerate(objective, start=1))
+    *_, objective = sparse_nmf(
+        x, 2, 0.1, 3, 0, lambda *progress: reported.append(progress)
+    )
+    assert reported == list(enumerate(objective, start=1))
 
 
 @pytest.mark.parametrize(
@@ -206,89 +203,3 @@ def test_frames_that_are_no_magnitudes(value):
     x[2, 3] = value
     with pytest.raises(ValueError, match="non-negative"):
         sparse_nmf(x, 2, 0.1, 2, 0)
-
-
-def unit_columns(n_bins=5, n_components=3):
-    dictionary = np.random.default_rng(0).random((n_bins, n_components)) + 0.1
-    return dictionary / np.linalg.norm(dictionary, axis=0)
-
-
-def test_a_dictionary_is_loaded(tmp_path):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    (tmp_path / "settings.json").write_text(json.dumps(SPECTRA | {"n_mels": 80}))
-    loaded = load_dictionary(tmp_path, **SPECTRA)
-    assert loaded.dtype == torch.float32
-    np.testing.assert_allclose(loaded.numpy(), unit_columns(), rtol=1e-6)
-
-
-def test_a_dictionary_without_settings_is_loaded(tmp_path):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    assert load_dictionary(tmp_path, **SPECTRA).shape == (5, 3)
-
-
-@pytest.mark.parametrize("name", list(SPECTRA))
-def test_a_dictionary_of_other_spectra_is_refused(tmp_path, name):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    (tmp_path / "settings.json").write_text(json.dumps(SPECTRA | {name: 44100}))
-    with pytest.raises(CheckpointError, match=f"{name} 44100, not") as refusal:
-        load_dictionary(tmp_path, **SPECTRA)
-    assert f"--{name}" in str(refusal.value)
-
-
-@pytest.mark.parametrize("folder", ["nowhere", "dictionary.npy"])
-def test_a_missing_dictionary_names_the_remedy(tmp_path, folder):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    with pytest.raises(CheckpointError, match="does not exist") as refusal:
-        load_dictionary(tmp_path / folder, **SPECTRA)
-    assert "nmf_dictionary" in str(refusal.value)
-    assert "recipes/ESC50/train_nmf.py hparams/nmf.yaml" in str(refusal.value)
-
-
-def with_entry(value):
-    dictionary = unit_columns()
-    dictionary[0, 1] = value
-    return dictionary
-
-
-@pytest.mark.parametrize(
-    ("dictionary", "words"),
-    [
-        (unit_columns(n_bins=6), r"shape \(6, 3\)"),
-        (unit_columns().T, r"shape \(3, 5\)"),
-        (unit_columns()[:, 0], r"shape \(5,\)"),
-        (unit_columns()[:, :0], r"shape \(5, 0\)"),
-        (2 * unit_columns(), "unit norm"),
-        (with_entry(np.nan), "unit norm"),
-        (with_entry(np.inf), "unit norm"),
-        (-unit_columns(), "non-negative"),
-        (np.eye(5, dtype=int), "not floats"),
-        (np.full((5, 3), "loud"), "not floats"),
-    ],
-)
-def test_an_array_that_is_no_dictionary_is_refused(tmp_path, dictionary, words):
-    np.save(tmp_path / "dictionary.npy", dictionary)
-    with pytest.raises(CheckpointError, match=words):
-        load_dictionary(tmp_path, **SPECTRA)
-
-
-@pytest.mark.parametrize("n_bytes", [0, 60, 150])
-def test_half_a_file_is_refused(tmp_path, n_bytes):
-    path = tmp_path / "dictionary.npy"
-    np.save(path, unit_columns())
-    path.write_bytes(path.read_bytes()[:n_bytes])
-    with pytest.raises(CheckpointError, match="corrupt"):
-        load_dictionary(tmp_path, **SPECTRA)
-
-
-def test_a_pickle_is_never_run(tmp_path):
-    np.save(tmp_path / "dictionary.npy", np.array([{}], dtype=object))
-    with pytest.raises(CheckpointError, match="no array of numbers"):
-        load_dictionary(tmp_path, **SPECTRA)
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", "3"])
-def test_settings_that_cannot_be_read_are_refused(tmp_path, text):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    (tmp_path / "settings.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"settings\.json is corrupt"):
-        load_dictionary(tmp_path, **SPECTRA)
