@@ -25,7 +25,7 @@ from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.evaluation.table import markdown_table
 from lmac_td.experiment.recipe import load_recipe
-from lmac_td.training.brain import InterpreterBrain, modules_of
+from lmac_td.training.brain import InterpreterBrain, brain_modules
 
 LENGTH_S = 5
 
@@ -112,7 +112,7 @@ def training(options, folder):
     classifier = hparams["classifier"].freeze()
     prepared = hparams["prepare"](["train"])
     brain = TimedBrain(
-        modules=modules_of(hparams, classifier),
+        modules=brain_modules(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": options.device, "noprogressbar": True},

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils import flop_counter
 
-from lmac_td.experiment.open import set_up_process
 from lmac_td.runtime.allocator import give_freed_memory_back
 from lmac_td.runtime.linear import processor
+from lmac_td.runtime.process import set_up_process
 
 GB = 1e9
 

@@ -11,8 +11,8 @@ from benchmarks.measure import (
     with_spread,
 )
 from lmac_td.evaluation.table import markdown_table
-from lmac_td.experiment.open import set_up_process
 from lmac_td.runtime.linear import as_convolution
+from lmac_td.runtime.process import set_up_process
 
 
 def head(what, options):

@@ -15,7 +15,7 @@ from lmac_td.evaluation import loop
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.recipe import load_recipe
 from lmac_td.runtime.compilation import compile_networks
-from lmac_td.training.brain import InterpreterBrain, modules_of
+from lmac_td.training.brain import InterpreterBrain, brain_modules
 
 DEFAULT = "hparams/lmac_td.yaml"
 PUBLISHED = "hparams/lmac_td_published.yaml"
@@ -64,7 +64,7 @@ def training(recipe, settings, batch_size, device, **run_opts):
     """Work: a training step of this project's Brain."""
     hparams, classifier = _recipe(recipe, settings)
     brain = InterpreterBrain(
-        modules=modules_of(hparams, classifier),
+        modules=brain_modules(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": device, **run_opts},

@@ -33,7 +33,7 @@ from benchmarks.measure import (
 from benchmarks.report import matrix_rates
 from benchmarks.train_step import agreement as step_agreement
 from lmac_td.evaluation.table import markdown_table
-from lmac_td.experiment.open import set_up_process
+from lmac_td.runtime.process import set_up_process
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import SettingError, require_choice, require_number
 from lmac_td.experiment.recipe import compose_text, load_recipe, parse_arguments
 from lmac_td.files import write_atomically
-from lmac_td.runtime.allocator import keep_freed_memory
+from lmac_td.runtime.process import set_up_process
+from lmac_td.runtime.screen import LOG_CONFIG
 from lmac_td.training.checkpoints import find_best, load_best, load_weights
 
 # Kept beside what is trained, so that it is never resumed or measured as another.
@@ -149,6 +150,7 @@ class Experiment:
             experiment_directory=str(self.output_folder),
             hyperparams_to_save=str(recipe),
             overrides=self.overrides or {},
+            log_config=str(LOG_CONFIG),
         )
         self.save_settings(self.output_folder)
 
@@ -393,14 +395,6 @@ class BothLoggers(sb.utils.train_logger.TrainLogger):
         """See ``speechbrain.utils.train_logger.TrainLogger.log_stats``."""
         for logger in self.loggers:
             logger.log_stats(stats_meta, train_stats, valid_stats, **others)
-
-
-def set_up_process():
-    """What every command does first: keep memory, and compute float32 as float32."""
-    keep_freed_memory()
-    # TF32 keeps three digits; ties between probabilities are told apart at six.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
 
 
 def open_experiment(argv, usage, needs):

@@ -11,7 +11,7 @@ from lmac_td.evaluation.loop import decide_batch, score
 from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
 from lmac_td.experiment.recipe import load_recipe
 from lmac_td.runtime.allocator import give_freed_memory_back
-from lmac_td.training.brain import InterpreterBrain, modules_of
+from lmac_td.training.brain import InterpreterBrain, brain_modules
 from tests.batches import explained_batch
 from tests.conftest import ROOT
 
@@ -44,7 +44,7 @@ def batch_of(n_clips):
 def ready_to_train(hparams, classifier):
     """A Brain at the beginning of an epoch."""
     brain = InterpreterBrain(
-        modules=modules_of(hparams, classifier),
+        modules=brain_modules(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": "cpu"},

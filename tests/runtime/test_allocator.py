@@ -9,7 +9,7 @@ import pytest
 from lmac_td.runtime import allocator
 
 needs_glibc = pytest.mark.skipif(
-    allocator._of_glibc("mallopt") is None, reason="another C library"
+    allocator._glibc_function("mallopt") is None, reason="another C library"
 )
 # Page faults of a block of 64 MB that is taken and freed ten times over.
 FAULTS = """
@@ -90,7 +90,7 @@ def test_an_older_glibc_maps_nothing(monkeypatch):
         asked[setting] = value
         return 1
 
-    monkeypatch.setattr(allocator, "_of_glibc", lambda name: mallopt)
+    monkeypatch.setattr(allocator, "_glibc_function", lambda name: mallopt)
     for name in allocator._ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     assert allocator.keep_freed_memory()

@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from lmac_td.runtime import linear as module
-from lmac_td.runtime.linear import Linear, as_convolution, linear, mkl_leaves_avx512
+from lmac_td.runtime.linear import Linear, as_convolution, linear, mkl_lacks_avx512
 
 EPYC = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
 
@@ -122,14 +122,14 @@ def test_where_mkl_is_as_fast_it_is_what_multiplies(taken, monkeypatch):
 )
 def test_which_machines_gain(monkeypatch, cpuinfo, capability, faster):
     machine(monkeypatch, cpuinfo, capability)
-    assert mkl_leaves_avx512() is faster
+    assert mkl_lacks_avx512() is faster
 
 
 @pytest.mark.parametrize("library", ["mkl", "mkldnn"])
 def test_a_pytorch_without_one_of_the_libraries_has_no_choice(monkeypatch, library):
     machine(monkeypatch, EPYC)
     monkeypatch.setattr(getattr(torch.backends, library), "is_available", lambda: False)
-    assert mkl_leaves_avx512() is False
+    assert mkl_lacks_avx512() is False
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
