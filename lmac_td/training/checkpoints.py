@@ -93,7 +93,9 @@ def load_best(
     """
     checkpoint = find_best(folder)
     if checkpoint is None:
-        raise CheckpointError(f"{folder} holds no trained checkpoint: {remedy}")
+        raise CheckpointError(
+            f"{folder} holds no checkpoint, so nothing was trained: {remedy}"
+        )
     try:
         make_checkpointer().load_checkpoint(checkpoint)
     except (RuntimeError, KeyError) as error:

@@ -34,7 +34,7 @@ def test_the_screen_shows_one_line_an_epoch_and_warnings(tmp_path):
         check=True,
     )
     epochs = [
-        f"epoch: {epoch} - train loss: 1.00 - valid loss: 2.00" for epoch in (1, 2)
+        f"epoch: {epoch} - train loss: 1.00e+00 - valid loss: 2.00" for epoch in (1, 2)
     ]
     assert done.stdout.splitlines() == [*epochs, "the mask keeps nothing"]
     log = (tmp_path / "log.txt").read_text()

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, found, or missed with a clear word."""
+"""Checkpoints are complete or absent; a missing or damaged one is a clear error."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_loads_the_best_not_the_last(checkpointer, model, tmp_path):
     assert (model.weight == 2).all()
 
 
-def test_without_a_checkpoint_nothing_is_made(checkpointer, tmp_path):
+def test_a_missing_checkpoint_is_an_error_without_a_new_folder(checkpointer, tmp_path):
     for folder in (tmp_path / "nowhere", tmp_path / "save"):
         with pytest.raises(CheckpointError, match="trained: python train"):
             load_best(lambda: checkpointer, folder, "python train")
