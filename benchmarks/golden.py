@@ -3,11 +3,11 @@
     python -m benchmarks.golden BEFORE AFTER [--tolerance 1e-5]
 
 Both folders hold evaluations of ``eval_faithfulness.py``, made from the same
-checkpoints by two versions of the code. Each ``clips.csv`` below BEFORE is compared with the one at
-the same relative path below AFTER. The command prints the largest difference of each
-column. Its exit code is 1 if a difference is above the tolerance (absolute, or relative
-for numbers above 1; percentages are compared as fractions) or if rows, clips or columns
-are missing.
+checkpoints by two versions of the code. Each ``clips.csv`` below BEFORE is compared
+with the one at the same relative path below AFTER. The command prints the largest
+difference of each column. Its exit code is 1 if a difference is above the tolerance
+(absolute, or relative for numbers above 1; percentages are compared as fractions) or if
+rows, clips or columns are missing.
 """
 
 import argparse

@@ -112,9 +112,7 @@ def check(dry: bool, install: bool = False, seconds: float = 120) -> Environment
         lines.append(f"GPU: {found['gpu']}, {found['memory_gb']:.1f} GB")
     elif not dry:
         problem = f"torch {found['torch']} finds no CUDA GPU"
-        return Environment(
-            lines, f"{problem}: run this on a machine with one, or give --dry"
-        )
+        return Environment(lines, f"{problem}: use a machine with one, or give --dry")
     return Environment(lines)
 
 

@@ -193,7 +193,7 @@ def process(name: str, folder: Path, seconds: float, dry: bool) -> tuple[str, st
             stop(child)
             return (
                 "stopped",
-                f"at its limit of {seconds:.0f} s; earlier figures are valid",
+                f"at its limit of {seconds:.0f} s; its figures are valid",
             )
         except BaseException:  # interrupted
             stop(child)

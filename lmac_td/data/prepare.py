@@ -68,8 +68,8 @@ class PreparedData:
     ) -> EpochSeededDataset:
         """Make the dataset of a split under a condition.
 
-        Interference is drawn anew in each epoch of ``train``; it is the same every time
-        in the other splits.
+        ``train`` has new interference in each epoch; the other splits have the same
+        interference every time.
 
         Arguments
         ---------

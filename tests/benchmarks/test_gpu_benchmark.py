@@ -1,4 +1,4 @@
-"""``benchmarks/gpu.sh``: every part writes its figures, and none stops the others."""
+"""``benchmarks/gpu.sh``: every part writes its figures, and no part stops others."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def status_of(folder):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Parts that are a line of Python each, on a machine that has everything."""
+    """Replace the parts by single lines of Python, on a complete machine."""
     lines = {}
     found = environment.Environment(["Python"])
     monkeypatch.setattr(environment, "check", lambda *_: found)
@@ -93,7 +93,7 @@ def test_figures_of_an_earlier_run_are_deleted(quick, tmp_path):
 
 
 def test_missing_packages_are_named(tmp_path):
-    """By a Python that has none, not even PyTorch."""
+    """With a Python that has no packages, not even PyTorch."""
     venv.create(tmp_path / "bare", with_pip=False)
     done = subprocess.run(
         [SCRIPT, str(tmp_path / "out"), "--dry"],
@@ -113,7 +113,7 @@ def test_missing_packages_are_named(tmp_path):
     assert "'torch==" not in summary
 
 
-def test_a_missing_package_alone_stops_nothing(monkeypatch):
+def test_a_missing_package_does_not_stop_the_run(monkeypatch):
     monkeypatch.setattr(environment, "missing", lambda names: ["quantus"])
     monkeypatch.setattr(environment, "probe", lambda: {"torch": "2", "gpu": None})
     found = environment.check(dry=True)
@@ -129,7 +129,7 @@ def test_without_a_gpu_one_sentence_says_so(monkeypatch, tmp_path, capsys):
     assert "error: torch 2 finds no CUDA GPU" in (tmp_path / "gpu.md").read_text()
 
 
-def test_pip_leaves_pytorch_alone(monkeypatch):
+def test_pip_does_not_change_pytorch(monkeypatch):
     calls = []
     monkeypatch.setattr(environment, "_pip", lambda given, _: calls.append(given))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.99.0+cu130")

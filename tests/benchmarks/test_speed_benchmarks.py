@@ -111,7 +111,7 @@ def test_a_different_gradient_is_reported():
     assert "without that of convt5.weight" in agreement(one, other)
 
 
-def test_attention_is_counted_as_what_it_computes():
+def test_the_flop_of_attention_are_counted():
     def attend(backend):
         query, key, value = torch.rand(3, 2, 4, 32, 8, requires_grad=True).unbind()
         with sdpa_kernel(backend):
@@ -136,7 +136,7 @@ def test_turns_ratios_and_spread():
     assert "1.05 [1.00, 1.10]" in table
     assert "from proportional: 5 %" in table
     assert "the ends: 0 %" in table
-    # GFLOP of one clip's second, however many clips are in the batch.
+    # GFLOP per second of one clip, for any number of clips in the batch.
     assert [row.split("|")[-2].strip() for row in table.splitlines()[2:4]] == ["5", "5"]
     of_two = scaling_table([1.0, 5.0], measured, batch_size=2).splitlines()[2:4]
     assert [row.split("|")[-2].strip() for row in of_two] == ["2.5", "2.5"]
@@ -166,7 +166,7 @@ def test_the_efficiency_is_relative_to_the_arithmetic_of_a_side():
     assert shares == ["10", "60", "6"]
 
 
-def test_variants_can_be_measured_alone(monkeypatch, capsys):
+def test_variants_can_be_measured_without_the_published_step(monkeypatch, capsys):
     measured = []
     monkeypatch.setattr(train_step, "print_head", lambda *_: {})
     monkeypatch.setattr(

@@ -23,7 +23,7 @@ SMALL = {"clips_per_class_and_fold": 1, "duration_s": 1.0}
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_noise_files():
-    """Three files a split and kind are enough, and three times as fast."""
+    """Make fewer files, which is faster."""
     patch = pytest.MonkeyPatch()
     patch.setattr(corpus, "FILES_PER_NOISE_KIND", {"train": 2, "valid": 1, "test": 1})
     patch.setattr(corpus, "N_UTTERANCES", 4)
@@ -61,14 +61,14 @@ def test_layout_is_that_of_esc50(folder):
     assert header == "filename,fold,target,category,esc10,src_file,take"
 
 
-def test_clips_are_sound(folder):
+def test_clips_have_the_right_length_and_level(folder):
     for clip in ESC50(folder / "ESC-50").clips():
         samples, rate = soundfile.read(clip.path)
         assert (samples.shape, rate) == ((16000,), 16000)
         assert 0.05 < np.abs(samples).max() < 0.99
 
 
-def test_noise_is_laid_out_as_whams_is(folder):
+def test_noise_has_the_layout_of_wham(folder):
     channels = set()
     for split in ("tr", "cv", "tt"):
         files = sorted((folder / "wham_noise" / split).iterdir())
@@ -81,7 +81,7 @@ def test_noise_is_laid_out_as_whams_is(folder):
     assert channels == {1, 2}
 
 
-def test_speech_is_laid_out_as_ljspeechs_is(folder):
+def test_speech_has_the_layout_of_ljspeech(folder):
     speech = folder / "LJSpeech-1.1"
     table = (speech / "metadata.csv").read_text().splitlines()
     names = [line.split("|")[0] for line in table]
@@ -129,7 +129,7 @@ def test_another_seed_gives_other_sounds(folder, tmp_path):
     assert same == {"ESC-50/meta/esc50.csv", "LJSpeech-1.1/metadata.csv"}
 
 
-def test_more_clips_keep_the_first(tmp_path, monkeypatch):
+def test_a_larger_corpus_has_the_same_first_clips(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "NOISES", {})
     few, more = (
         generate_corpus(

@@ -13,7 +13,7 @@ from lmac_td.training.checkpoints import (
 
 
 class Interrupting(torch.nn.Linear):
-    """Is interrupted while it is being saved, where the test asks for it."""
+    """Is interrupted while it is saved, if the test requests it."""
 
     interrupt = False
 
@@ -84,9 +84,7 @@ def test_a_damaged_checkpoint_is_named(checkpointer, tmp_path):
         checkpointer.recover_if_possible()
 
 
-def test_one_recoverable_begins_with_what_was_trained_before(
-    checkpointer, model, tmp_path
-):
+def test_one_module_starts_from_another_training(checkpointer, model, tmp_path):
     for epoch, loss in ((1, 1.0), (2, 3.0)):
         torch.nn.init.constant_(model.weight, epoch)
         save(checkpointer, epoch, loss)

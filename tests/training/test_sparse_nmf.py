@@ -16,14 +16,14 @@ from lmac_td.training.sparse_nmf import (
 
 
 def random_frames(n_bins, n_frames, seed=0, power=1.0):
-    """Uniform entries, peaky where the power is large."""
+    """Return random frames; a larger power gives more pronounced peaks."""
     generator = torch.Generator().manual_seed(seed)
     frames = torch.rand(n_bins, n_frames, generator=generator, dtype=torch.float64)
     return frames**power
 
 
 def literal_twin(x, n_components, mu, n_iterations, seed):
-    """The updates as Le Roux et al. write them, entry by entry."""
+    """The updates of Le Roux et al., entry by entry."""
     n_bins, n_frames = x.shape
     bins, frames, components = range(n_bins), range(n_frames), range(n_components)
     generator = torch.Generator().manual_seed(seed)
@@ -98,7 +98,7 @@ def test_float32_follows_float64():
     np.testing.assert_allclose(objective, exact, rtol=1e-5)
 
 
-def test_a_larger_sparsity_leaves_fewer_components_in_a_frame():
+def test_a_larger_sparsity_gives_fewer_components_per_frame():
     x = random_frames(20, 200, power=3.0)
     learned = [sparse_nmf(x, 10, mu, 200, seed=0) for mu in (0.0, 0.2, 1.0)]
     used = [components_per_frame(h) for _, h, _ in learned]
@@ -109,7 +109,7 @@ def test_a_larger_sparsity_leaves_fewer_components_in_a_frame():
     assert errors[0] < errors[1] < errors[2]
 
 
-def test_a_seed_chooses_the_dictionary():
+def test_the_seed_determines_the_dictionary():
     x = random_frames(10, 50)
     first, again, other = (sparse_nmf(x, 3, 0.1, 5, seed)[0] for seed in (7, 7, 8))
     assert torch.equal(first, again)
@@ -131,7 +131,7 @@ def test_planted_components_are_found():
     assert reconstruction_error(x, w, h) < 0.1
 
 
-def test_without_sparsity_it_rebuilds_as_well_as_scikit_learn():
+def test_without_sparsity_the_error_is_that_of_scikit_learn():
     x = random_frames(20, 150, power=2.0)
     w, h, objective = sparse_nmf(x, 6, 0.0, 500, seed=0)
     theirs = NMF(6, solver="mu", init="random", random_state=0, max_iter=500, tol=0)
@@ -160,7 +160,7 @@ def test_silent_frames_change_nothing():
         (3, 1e6),  # H is driven to nothing
     ],
 )
-def test_components_that_die_leave_no_nan(n_components, mu, dtype):
+def test_unused_components_give_no_nan(n_components, mu, dtype):
     x = (torch.ones(5, 1) @ torch.linspace(1, 2, 30).unsqueeze(0)).to(dtype)
     x[3] = 0  # a bin without any sound
     w, h, objective = sparse_nmf(x, n_components, mu, 300, seed=0)
@@ -190,7 +190,7 @@ def test_progress_is_reported():
         ({"n_components": 11}, "only 10 frames are not silent"),
     ],
 )
-def test_settings_that_cannot_work(settings, words):
+def test_wrong_settings_are_refused(settings, words):
     x = torch.cat([random_frames(6, 10), torch.zeros(6, 10)], dim=1)
     usual = {"n_components": 2, "sparsity": 0.1, "n_iterations": 2, "seed": 0}
     with pytest.raises(SettingError, match=words):
@@ -198,7 +198,7 @@ def test_settings_that_cannot_work(settings, words):
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_frames_that_are_no_magnitudes(value):
+def test_frames_that_are_not_magnitudes_are_refused(value):
     x = random_frames(6, 10)
     x[2, 3] = value
     with pytest.raises(ValueError, match="non-negative"):

@@ -73,7 +73,7 @@ class OtherClasses(Interference):
         # Sorted, so that a draw does not depend on the order of the data set's table.
         self.clips = dict(sorted(clips.items()))
         self.ids_of_fold = {}  # fold -> ids of its clips
-        self.positions = {}  # (fold, class) -> where its clips stand among those ids
+        self.positions = {}  # (fold, class) -> positions of its clips in these ids
         class_indices = {}
         for clip_id, clip in self.clips.items():
             fold = clip["fold"]

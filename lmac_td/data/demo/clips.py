@@ -1,4 +1,4 @@
-"""Clips of the embedded corpus: ten classes, and how their events lie in a clip.
+"""Clips of the embedded corpus: its ten classes, and the events of a clip.
 
 The classes differ in how a sound moves in time as much as in its spectrum: rain and sea
 waves, birds and crickets, barks and knocks share their frequencies. Pitch, timing,
@@ -34,7 +34,7 @@ from lmac_td.data.demo.signals import (
 
 @dataclass(frozen=True)
 class Sound:
-    """A class of sounds, and how its events lie in a clip.
+    """A class of sounds: how to render an event, how many there are, how long.
 
     Arguments
     ---------

@@ -1,8 +1,8 @@
 """The events of the embedded corpus: one bark, one tick, one wave, and so on.
 
-Each function renders ``n`` samples at ``rate`` Hz. What makes the timbre of a clip is
-drawn from ``timbre``, which starts anew with the same seed for every event of the clip;
-what differs between its events is drawn from ``rng``.
+Each function renders ``n`` samples at ``rate`` Hz. ``timbre`` is a new generator with
+the same seed for every event of a clip, so it draws what these events have in common;
+``rng`` draws what differs between them.
 """
 
 import numpy as np
