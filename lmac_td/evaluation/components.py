@@ -14,8 +14,10 @@ import math
 
 import torch
 
-from lmac_td.evaluation.scores import n_clips
-from lmac_td.evaluation.table import ClipScores, markdown_table, summarise
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.frame import n_clips
+from lmac_td.evaluation.markdown import markdown_table
+from lmac_td.evaluation.table import ClipScores
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.l2i import require_threshold, soft_mask
 from lmac_td.metrics.confidence import of_class

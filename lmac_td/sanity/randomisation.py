@@ -11,8 +11,10 @@ from dataclasses import replace
 import torch
 
 from lmac_td.data.mixing import mixtures_of
-from lmac_td.evaluation import loop
-from lmac_td.evaluation.table import markdown_table, summarise
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.explaining import explain
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.sanity.similarity import MEASURES, compare_maps, maps_of
 
@@ -50,9 +52,7 @@ class Comparison:
         self.interpreters, self.classifier = interpreters, classifier
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
         self.intact = [
-            loop.decide_batch(
-                batch, mixtures_of(batch, device), features, classifier, False
-            )
+            decide_batch(batch, mixtures_of(batch, device), features, classifier, False)
             for batch in batches
         ]
         self.records = []
@@ -96,7 +96,7 @@ class Comparison:
             decided = replace(intact, decision=decision)
             p.append(decision.probabilities.gather(1, target.unsqueeze(1)))
             for name, interpreter in interpreters.items():
-                explained = loop.explain(decided, interpreter)
+                explained = explain(decided, interpreter)
                 if name in self.sounds and not parts[name]:
                     sound = explained.explanation.magnitude[0]
                     self.sounds[name][stage] = sound.cpu()

@@ -1,12 +1,12 @@
 """RemOve And Retrain, what bins are removed by: methods, chance, loudness.
 
-A ranking is a callable: :class:`~lmac_td.evaluation.loop.DecidedBatch` -> values (B,
+A ranking is a callable: :class:`~lmac_td.evaluation.batches.DecidedBatch` -> values (B,
 frames, bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
 """
 
 import torch
 
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.explaining import explain, stft_mask
 from lmac_td.random import seeded_generator
 
 RANDOM, LOUDEST = "random", "loudest first"
@@ -18,7 +18,7 @@ def rankings_of(interpreters, seed):
     Arguments
     ---------
     interpreters : dict of str to Interpreter
-        Each ranks by its mask, see :func:`lmac_td.evaluation.loop.stft_mask`.
+        Each ranks by its mask, see :func:`lmac_td.evaluation.explaining.stft_mask`.
     seed : int
         Of the random ranking.
 
@@ -30,7 +30,7 @@ def rankings_of(interpreters, seed):
 
     def by(interpreter):
         def rank(decided):
-            return loop.stft_mask(loop.explain(decided, interpreter))
+            return stft_mask(explain(decided, interpreter))
 
         return rank
 

@@ -20,7 +20,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import decide_batch
 from lmac_td.metrics.curves import top_bins_at
 from lmac_td.sanity.retraining import Clips
 
@@ -189,7 +189,7 @@ class Removal:
     def _inputs(self, batch, rank, levels):
         """What remains of a batch, (B, ...) a level."""
         mixture = mixtures_of(batch, self.device)
-        decided = loop.decide_batch(
+        decided = decide_batch(
             batch, mixture, self.spectral_features, self.classifier, False
         )
         importance, magnitude = rank(decided), decided.features.magnitude

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation.table import markdown_table, summarise
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.experiment.open import renamed
 from lmac_td.files import write_atomically
 

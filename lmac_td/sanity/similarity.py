@@ -10,7 +10,7 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from skimage import metrics
 
-from lmac_td.evaluation.loop import stft_mask
+from lmac_td.evaluation.explaining import stft_mask
 
 # The first two are the main ones: the mask, at most 1, holds what the method adds. The
 # attribution log(1 + |STFT(i)|) is for the most part the input itself: even a random
@@ -33,7 +33,7 @@ def maps_of(batch):
     Returns
     -------
     mask : Tensor (B, frames, bins)
-        See :func:`lmac_td.evaluation.loop.stft_mask`.
+        See :func:`lmac_td.evaluation.explaining.stft_mask`.
     attribution : Tensor (B, frames, bins)
     loudest : Tensor (B,)
         The largest attribution that the clip allows, that of the mixture itself.

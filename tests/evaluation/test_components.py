@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lmac_td.errors import SettingError
+from lmac_td.evaluation.batches import decide
 from lmac_td.evaluation.components import ComponentTable, rank_of_class
-from lmac_td.evaluation.loop import decide
 from lmac_td.random import seeded_generator
 from tests.batches import decided_batch, explained_batch
 from tests.cli.test_commands import run

@@ -16,7 +16,8 @@ from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import DecidedBatch, decide, explain
+from lmac_td.evaluation.batches import DecidedBatch, decide
+from lmac_td.evaluation.explaining import explain
 from lmac_td.evaluation.quantus import bridge
 from lmac_td.evaluation.quantus.bridge import (
     METRICS,

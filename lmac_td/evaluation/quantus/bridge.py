@@ -39,7 +39,9 @@ from quantus.helpers.enums import EvaluationCategory, ScoreDirection
 from torch import nn
 
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.table import ClipScores, markdown_table, summarise
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.markdown import markdown_table
+from lmac_td.evaluation.table import ClipScores
 from lmac_td.features import Features, magnitude_of
 from lmac_td.files import write_atomically
 
