@@ -22,7 +22,7 @@ from lmac_td.evaluation.loop import evaluate, rows_of
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.summary import write_csv, write_json
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.experiment.open import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
+from lmac_td.experiment.open import open_experiment
 from lmac_td.files import (
     replace_folder,
     restore_folder,
@@ -32,21 +32,23 @@ from lmac_td.files import (
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import find_row
+from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
 from lmac_td.report.side_by_side import remarks_to_markdown
 
 DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
+# Settings of which a recipe of this command has one: what there is to score.
+NEEDS = ("interpreter", "interpreters")
 # Of the table's settings, those that are not shown again below it.
-SHOWN_ELSEWHERE = ("recipe", "remarks")
+SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
 
 
 def main(argv=None):
     """Score what the recipe describes, beside the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
-    experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
+    experiment = open_experiment(argv, usage, NEEDS, str(DEFAULT_RECIPE))
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
-    # Any class may be asked for, whatever was explained in training.
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS | {"target"})
+    experiment.check_measurable()
 
     methods, epoch = experiment.interpreters(argv)
     features = experiment.hparams["features"].to(experiment.device)
@@ -127,10 +129,10 @@ def read_options(argv):
     )
     parser.add_argument("--help", "-h", action="store_true", help="print this")
     options, rest = parser.parse_known_args(argv)
-    if not rest or rest[0].startswith("-"):
-        rest = [str(DEFAULT_RECIPE), *rest]
     if options.help:
         rest.append("--help")
+    elif not rest or rest[0].startswith("-"):
+        rest = [str(DEFAULT_RECIPE), *rest]
     return options, rest, parser.format_help()
 
 
@@ -181,8 +183,18 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
+        MIXTURE_SETTINGS: mixture_settings_of(experiment),
         "recipe": experiment.settings,
     }
+
+
+def mixture_settings_of(experiment):
+    """Names of the settings that tables must agree in; SNRs they name themselves."""
+    return sorted(
+        name
+        for name in experiment.settings
+        if "mixture" in experiment.roles.get(name, ()) and "snr" not in name
+    )
 
 
 def remarks_of(methods):

@@ -13,7 +13,7 @@ import numpy as np
 from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.markdown import markdown_table
-from lmac_td.experiment.open import renamed
+from lmac_td.experiment.kept import renamed
 from lmac_td.files import write_atomically
 
 NOTHING = "nothing removed"
