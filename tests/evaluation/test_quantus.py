@@ -4,6 +4,8 @@ import copy
 import csv
 import math
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, replace
 
@@ -16,8 +18,9 @@ from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
+from lmac_td.evaluation import quantus as bridge
 from lmac_td.evaluation.loop import DecidedBatch, decide, explain
-from lmac_td.evaluation.quantus.bridge import (
+from lmac_td.evaluation.quantus import (
     METRICS,
     REFUSED,
     QuantusModel,
@@ -28,6 +31,7 @@ from lmac_td.evaluation.quantus.bridge import (
     find_metrics,
     impute,
     run_quantus,
+    settings,
     silence,
 )
 from lmac_td.interpreters.attribution import Saliency
@@ -399,7 +403,7 @@ def test_road_imputes_shares_of_the_bins(explained, spectral, monkeypatch):
         shares.append((got != arr).any(axis=0).mean())
         return got
 
-    monkeypatch.setattr(bridge, "impute", noting)
+    monkeypatch.setattr(settings, "impute", noting)
     interpreter = Heatmap(spectral, torch.rand(2, 26, 513))
     run_quantus(["ROAD"], spectral, explained(interpreter), interpreter)
     assert shares == pytest.approx(2 * [0.05, 0.1, 0.2, 0.4], abs=1e-3)
@@ -461,7 +465,7 @@ def test_the_oracle_is_asked_again_only_with_its_sources(
 ):
     oracle = Oracle(spectral)
     batch = explained(oracle)
-    with pytest.raises(SettingError, match="Oracle is told what a mixture is made of"):
+    with pytest.raises(SettingError, match="Oracle needs the sources of a mixture"):
         explain_func(oracle)
     names = ["MPRT", "Sparseness"]
     with_them = run_quantus(names, spectral, batch, oracle)
@@ -536,8 +540,8 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(name, spectral):
 
 def test_every_metric_of_quantus_is_known():
     assert set(METRICS) >= set(REFUSED)
-    assert set(METRICS) >= set(bridge._SETTINGS)
-    assert set(METRICS) >= bridge._ASKS_AGAIN
+    assert set(METRICS) >= set(settings.SETTINGS)
+    assert set(METRICS) >= settings.EXPLAIN_AGAIN
     listed = [
         metric for group in quantus.AVAILABLE_METRICS.values() for metric in group
     ]
@@ -609,3 +613,22 @@ def test_what_a_metric_needs_of_a_classifier_is_named(
         with pytest.raises(SettingError, match=f"{words}: leave it out of --quantus"):
             refused()
     QuantusScores(["Sparseness"], spectral).check(black_box)
+
+
+def test_quantus_is_imported_when_it_is_used():
+    code = (
+        "import sys, lmac_td.evaluation.loop, lmac_td.evaluation.quantus as ours\n"
+        "ours.explain_func, ours.QuantusModel\n"
+        "assert 'quantus' not in sys.modules\n"
+        "ours.find_metrics\n"
+        "assert 'quantus' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_found_and_no_other():
+    for name in bridge.__all__:
+        assert getattr(bridge, name)
+        assert name in dir(bridge)
+    with pytest.raises(AttributeError, match="has no attribute 'other'"):
+        bridge.other  # noqa: B018
