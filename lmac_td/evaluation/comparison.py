@@ -9,9 +9,10 @@ import math
 import numpy as np
 
 from lmac_td.errors import SettingError
-from lmac_td.evaluation._markdown import interval, markdown_table, number
+from lmac_td.evaluation.bootstrap import value_of
 from lmac_td.evaluation.columns import ALL_COLUMNS, metrics_of
-from lmac_td.evaluation.scores import have_same_clips, places_of, value_of
+from lmac_td.evaluation.markdown import interval, markdown_table, number
+from lmac_td.evaluation.scores import have_same_clips, places_of
 
 # Two rows whose p_x of a clip differs by more were not scored on the same mixtures;
 # other devices and batch sizes move it by less.

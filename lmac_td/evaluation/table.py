@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation._markdown import interval, markdown_table, number
+from lmac_td.evaluation.bootstrap import STATISTICS, summarise, value_of
 from lmac_td.evaluation.columns import (
     ALL_COLUMNS,
     COLUMNS,
@@ -29,15 +29,13 @@ from lmac_td.evaluation.columns import (
 )
 from lmac_td.evaluation.comparison import comparison_to_markdown, minus, pairs
 from lmac_td.evaluation.invariants import InvariantError, check_invariants
+from lmac_td.evaluation.markdown import interval, markdown_table, number
 from lmac_td.evaluation.scores import (
-    STATISTICS,
     ClipScores,
     difference_of,
     left_out,
     n_clips,
     read_row,
-    summarise,
-    value_of,
     zero_maps,
 )
 from lmac_td.files import write_atomically

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from lmac_td.evaluation._markdown import markdown_table, number
+from lmac_td.evaluation.bootstrap import value_of
 from lmac_td.evaluation.columns import ALL_COLUMNS
-from lmac_td.evaluation.scores import value_of
+from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.metrics.conciseness import complexity_bound
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP", "MM")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation._markdown import interval, number
+from lmac_td.evaluation.bootstrap import value_of
 from lmac_td.evaluation.columns import ALL_COLUMNS, AS_AUDIO, GROUPS
-from lmac_td.evaluation.scores import left_out, value_of
+from lmac_td.evaluation.markdown import interval, number
+from lmac_td.evaluation.scores import left_out
 from lmac_td.evaluation.table import FaithfulnessTable, markdown_table
 
 # Tables that differ in one of these were not made from the same mixtures.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lmac_td.evaluation import scores
+from lmac_td.evaluation import bootstrap
 from lmac_td.evaluation.scores import left_out
 from lmac_td.evaluation.table import ClipScores, summarise
 
@@ -77,7 +77,7 @@ def test_an_interval_is_not_drawn_twice(monkeypatch):
     """Three files hold it, and a full table has thousands."""
     values = np.random.default_rng(8).random(30)
     want = summarise(values)
-    monkeypatch.setattr(scores.stats, "bootstrap", None)
+    monkeypatch.setattr(bootstrap.stats, "bootstrap", None)
     assert summarise(values.copy()) == want
     for other in ({"seed": 1}, {"statistic": "median"}, {"confidence": 0.9}):
         with pytest.raises(TypeError):
