@@ -175,6 +175,10 @@ def main(argv=None):
         if own is not None:
             own.add(condition, decided, explained, methods[row])
 
+    def keep_without_target(condition, decided):
+        for method in methods.values() if own is not None else ():
+            own.add_without_target(condition, decided, method)
+
     # One condition alone leaves the table of several as it is.
     name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
     folder = experiment.output_folder / name
@@ -196,6 +200,7 @@ def main(argv=None):
                 progress=not experiment.run_opts.noprogressbar,
                 precision=experiment.run_opts.eval_precision,
                 targets=hparams["targets"],
+                on_without_target=keep_without_target,
             )
         # Only now is it known whether gradients of attributions needed dither.
         table.settings["remarks"] = remarks_of(methods)

@@ -426,6 +426,7 @@ def evaluate(
     progress=True,
     precision="fp32",
     targets=None,
+    on_without_target=None,
 ):
     """Score several methods on the same mixtures.
 
@@ -453,6 +454,9 @@ def evaluate(
         apart at two or three digits, and AI asks which of them is the larger.
     targets : TargetChoice, optional
         What is explained of each clip; ``auto`` by default.
+    on_without_target : callable, optional
+        Called with (condition, decided) for the clips of a batch in which no tag
+        reaches its threshold, which are not explained.
     """
     targets = targets or TargetChoice()
     autocast = TorchAutocast(
@@ -461,9 +465,15 @@ def evaluate(
     )
     for batch in tqdm(loader, desc=condition, disable=not progress, dynamic_ncols=True):
         mixture = mixtures_of(batch, device)
-        decided = decide_batch(batch, mixture, spectral_features, classifier)
-        decided, without_target = choose_targets(decided, targets)
+        clips = decide_batch(batch, mixture, spectral_features, classifier)
+        decided, without_target = choose_targets(clips, targets)
         table.add_without_target(condition, without_target)
+        if without_target and on_without_target is not None:
+            rows = [clips.clip_ids.index(clip_id) for clip_id in without_target]
+            with autocast:
+                on_without_target(
+                    condition, clips.select(torch.tensor(rows, device=device))
+                )
         # Of a clip alone everything is target: there is nothing to tell it from.
         mixed = is_mixed(batch)
         for part in decided.split(len(batch.id)) if len(decided) else ():
