@@ -23,7 +23,7 @@ from benchmarks.report import head
 from lmac_td.data.demo.corpus import generate_corpus
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.data.loading import on_the_cpu
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.experiment.recipe import load_recipe
 from lmac_td.training.brain import InterpreterBrain, modules_of
 

@@ -10,7 +10,7 @@ from benchmarks.measure import (
     ratios,
     with_spread,
 )
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.experiment.open import set_up_process
 from lmac_td.runtime.linear import as_convolution
 

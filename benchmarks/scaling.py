@@ -11,7 +11,7 @@ import statistics
 from benchmarks import sides
 from benchmarks.measure import measure, parser, say, with_spread
 from benchmarks.report import head
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 
 WORK = {
     "training": (sides.training, [("checkpoint_activations", True)]),

@@ -11,7 +11,9 @@ from speechbrain.utils.run_opts import RunOptions
 from benchmarks.measure import Side, overrides
 from benchmarks.published import published_brain
 from lmac_td.data.mixing import mixtures_of
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.explaining import answer, explain
+from lmac_td.evaluation.loop import evaluate, score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.recipe import load_recipe
 from lmac_td.runtime.compilation import compile_networks
@@ -109,10 +111,10 @@ def evaluation_batch(
     )
 
     @torch.no_grad()
-    def score(batch):
+    def score_clips(batch):
         table = FaithfulnessTable()
         if equal_size:
-            loop.evaluate(
+            evaluate(
                 table,
                 "in_domain",
                 {"interpreter": interpreter},
@@ -125,17 +127,17 @@ def evaluation_batch(
             )
         else:
             mixture = mixtures_of(batch, device)
-            decided = loop.decide_batch(
+            decided = decide_batch(
                 batch, mixture, features, classifier, with_sources=False
             )
             with autocast:
-                explained = loop.explain(decided, interpreter)
-            explained = loop.answer(explained)
-            loop.score(table, "in_domain", "interpreter", decided, explained)
-        scores = table.rows["in_domain", "interpreter"]
-        return {name: scores.values(name).tolist() for name in SEVEN}
+                explained = explain(decided, interpreter)
+            explained = answer(explained)
+            score(table, "in_domain", "interpreter", decided, explained)
+        scores = table.row("in_domain", "interpreter")
+        return {name: scores[name].tolist() for name in SEVEN}
 
-    return Work(score, _batches(hparams), batch_size)
+    return Work(score_clips, _batches(hparams), batch_size)
 
 
 class Work:

@@ -11,8 +11,10 @@ from torch.nn.functional import one_hot
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import choose_targets, decide, decide_batch, evaluate
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import choose_targets, decide, decide_batch
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch

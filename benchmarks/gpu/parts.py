@@ -32,7 +32,7 @@ from benchmarks.measure import (
 )
 from benchmarks.report import matrix_rates
 from benchmarks.train_step import agreement as step_agreement
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.experiment.open import set_up_process
 
 

@@ -39,12 +39,15 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
-from lmac_td.evaluation.table import comparison_to_markdown, markdown_table
+from lmac_td.evaluation.comparison import comparison_to_markdown
+from lmac_td.evaluation.markdown import markdown_table
+from lmac_td.evaluation.summary import write_csv
 from lmac_td.experiment.open import EVALUATION_MIXTURES, conditions_of
 from lmac_td.experiment.recipe import compose, compose_text
 from lmac_td.files import write_atomically
 from lmac_td.report.overview import curves_figure, gain_figure
-from lmac_td.report.runs import read_runs, runs_to_markdown
+from lmac_td.report.runs import read_runs
+from lmac_td.report.side_by_side import runs_to_markdown
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
@@ -683,7 +686,7 @@ def minutes_to_markdown(steps, state):
 
 def save_overview(folder, table):
     """Write table.csv, and two figures a condition."""
-    table.to_csv(folder / "table.csv")
+    write_csv(table, folder / "table.csv")
     for condition in dict.fromkeys(condition for condition, _ in table.rows):
         curves_figure(folder / f"curves_{condition}.png", table, condition)
         gain_figure(folder / f"gain_{condition}.png", table, condition)

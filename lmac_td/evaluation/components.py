@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from lmac_td.contracts import ExplainedBatch
+from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.frame import ScoreFrame, n_clips, values_of
-from lmac_td.evaluation.loop import DecidedBatch
 from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.evaluation.tag_fidelity import MIN_CLIPS, tag_fidelity
 from lmac_td.files import write_atomically

@@ -79,6 +79,27 @@ def method_table_filler(method_table, interpreters: dict) -> Callable | None:
     return on_batch
 
 
+def without_target_filler(method_table, interpreters: dict) -> Callable | None:
+    """Show a method-specific table the clips without a target; None if it has no use.
+
+    Arguments
+    ---------
+    method_table : object or None
+        Its ``add_without_target(condition, decided, interpreter)`` is called, where it
+        has one.
+    interpreters : dict of str to Interpreter
+        The methods that it is of.
+    """
+    if not hasattr(method_table, "add_without_target"):
+        return None
+
+    def on_without_target(condition, decided):
+        for interpreter in interpreters.values():
+            method_table.add_without_target(condition, decided, interpreter)
+
+    return on_without_target
+
+
 def quantus_scorer(quantus, interpreters: dict) -> Callable | None:
     """Run metrics of Quantus on every batch; None if none were asked for.
 

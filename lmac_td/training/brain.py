@@ -10,7 +10,9 @@ from pathlib import Path
 import speechbrain as sb
 
 from lmac_td.data.mixing import mixtures_of
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import decide_batch, select_targets
+from lmac_td.evaluation.explaining import answer, explain
+from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.report.samples import save_samples
 from lmac_td.runtime.compilation import compile_networks
@@ -66,16 +68,14 @@ class InterpreterBrain(sb.Brain):
         """
         mixture = mixtures_of(batch, self.device)
         modules = self.raw_modules
-        decided = loop.decide_batch(
+        decided = decide_batch(
             batch, mixture, modules["features"], modules["classifier"], False
         )
-        decided, rows = loop.select_targets(
-            decided, self.hparams.targets, at_least_one=True
-        )
+        decided, rows = select_targets(decided, self.hparams.targets, at_least_one=True)
         target = mixture.target if rows is None else mixture.target[rows]
-        explained = loop.explain(decided, self.modules.interpreter)
+        explained = explain(decided, self.modules.interpreter)
         if self.hparams.objective.needs_answers:
-            explained = loop.answer(explained)
+            explained = answer(explained)
         return decided, explained, target
 
     def compute_objectives(self, predictions, batch, stage):
@@ -96,8 +96,8 @@ class InterpreterBrain(sb.Brain):
             self.sums[name] = total + value.detach().mean() * n_clips
         if stage != sb.Stage.TRAIN:
             if explained.kept_logits is None:
-                explained = loop.answer(explained)
-            loop.score(self.table, "validation", "interpreter", decided, explained)
+                explained = answer(explained)
+            score(self.table, "validation", "interpreter", decided, explained)
             self.save_samples(decided, explained)
         return terms.loss.mean()
 

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import torch
 
-from lmac_td.evaluation.table import InvariantError
+from lmac_td.evaluation.invariants import InvariantError
 from tests.conftest import ROOT, write_tiny_recipes
 
 pytestmark = pytest.mark.slow

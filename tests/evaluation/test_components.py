@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lmac_td.errors import SettingError
+from lmac_td.evaluation.batches import choose_targets, decide
 from lmac_td.evaluation.components import METHOD, ComponentTable, rank_of_class
-from lmac_td.evaluation.loop import choose_targets, decide
 from lmac_td.evaluation.tag_fidelity import tag_fidelity
 from lmac_td.random import seeded_generator
 from lmac_td.targets import TargetChoice

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lmac_td.evaluation.table import FaithfulnessTable, InvariantError, check_invariants
+from lmac_td.evaluation.invariants import InvariantError, check_invariants
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.metrics.curves import SIZES
 
 

@@ -10,13 +10,16 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
-from lmac_td.evaluation.columns import P_KEPT, P_REMOVED, metrics_of
-from lmac_td.evaluation.loop import at_equal_size, evaluate, explain, rows_of, stft_mask
+from lmac_td.evaluation.columns import metrics_of
+from lmac_td.evaluation.equal_size import at_equal_size
+from lmac_td.evaluation.explaining import explain, stft_mask
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, rows_of
 from lmac_td.evaluation.loop import score as score_batch
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
-from lmac_td.metrics.curves import SIZES
+from lmac_td.metrics.curves import P_KEPT, P_REMOVED, SIZES
 from tests.batches import decided_batch, explained_batch
 from tests.conftest import CONDITIONS, N_CLASSES, SAMPLE_RATE, with_constant_mask
 

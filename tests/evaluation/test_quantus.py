@@ -19,7 +19,9 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import quantus as bridge
-from lmac_td.evaluation.loop import DecidedBatch, decide, explain
+from lmac_td.evaluation.batches import DecidedBatch, decide
+from lmac_td.evaluation.explaining import explain
+from lmac_td.evaluation.frame import values_of
 from lmac_td.evaluation.quantus import (
     METRICS,
     REFUSED,
@@ -419,12 +421,12 @@ def test_constant_maps_have_no_value_and_are_counted(explained, spectral):
         ("half", Heatmap(spectral, maps)),
     ):
         scores.add("noisy", name, ["a", "b"], explained(interpreter), interpreter)
-    assert np.isnan(scores.rows["noisy", "zeros"].values("Sparseness")).all()
-    sps = scores.rows["noisy", "half"].values("Sparseness")
+    assert np.isnan(values_of(scores.scores.row("noisy", "zeros"), "Sparseness")).all()
+    sps = values_of(scores.scores.row("noisy", "half"), "Sparseness")
     assert np.isnan(sps[0])
     assert sps[1] == pytest.approx(1 / 3, abs=0.01)
     # Heatmap gives the first map, a constant one, whatever Quantus asks of one clip.
-    assert np.isnan(scores.rows["noisy", "half"].values("MPRT")).all()
+    assert np.isnan(values_of(scores.scores.row("noisy", "half"), "MPRT")).all()
     text = scores.to_markdown()
     assert "half: MPRT has no value for 2 of 2 clips." in text
     assert "zeros: " not in text
@@ -456,7 +458,7 @@ def test_localisation_needs_something_mixed_in(explained, spectral, sources):
     given = run_quantus(names, spectral, unknown, interpreter, sources)
     np.testing.assert_allclose(
         given["RelevanceRankAccuracy"],
-        scores.rows["noisy", "identity"].values("RelevanceRankAccuracy"),
+        scores.scores.row("noisy", "identity")["RelevanceRankAccuracy"],
     )
 
 
@@ -490,7 +492,7 @@ def test_the_table_and_its_file(explained, spectral, tmp_path):
         ("noisy", "a"),
         ("noisy", "b"),
     ]
-    values = scores.rows["noisy", "identity"].values("Sparseness")
+    values = values_of(scores.scores.row("noisy", "identity"), "Sparseness")
     assert [float(line["Sparseness"]) for line in lines] == values.tolist()
     text = scores.to_markdown()
     assert f"{values.mean():.4g}" in text

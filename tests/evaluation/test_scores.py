@@ -6,10 +6,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from lmac_td.evaluation.scores import left_out
 
 from lmac_td.evaluation import bootstrap
-from lmac_td.evaluation.scores import left_out
-from lmac_td.evaluation.table import ClipScores, summarise
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.table import ClipScores
 
 
 def slow_bootstrap(values, statistic, n_resamples, seed, confidence):

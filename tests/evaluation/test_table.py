@@ -12,14 +12,10 @@ import torch
 
 from lmac_td import metrics
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation.table import (
-    COLUMNS,
-    OPTIONAL_COLUMNS,
-    FaithfulnessTable,
-    check_invariants,
-    comparison_to_markdown,
-    summarise,
-)
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.comparison import comparison_to_markdown
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.table import COLUMNS, OPTIONAL_COLUMNS, FaithfulnessTable
 from lmac_td.metrics.curves import SIZES
 
 N_RESAMPLES = 200

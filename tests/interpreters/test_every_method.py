@@ -15,14 +15,11 @@ from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 from lmac_td.contracts import Explanation
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import (
-    choose_targets,
-    decide_batch,
-    evaluate,
-    explain,
-    rows_of,
-)
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import choose_targets, decide_batch
+from lmac_td.evaluation.explaining import explain
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.attribution import METHODS, build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters

@@ -15,8 +15,11 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from lmac_td.contracts import Explanation
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import as_audio, decide, evaluate
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import decide
+from lmac_td.evaluation.explaining import as_audio
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I, soft_mask
 from lmac_td.nn.psi import Psi, Theta

@@ -7,12 +7,13 @@ import statistics
 from pathlib import Path
 
 import pytest
+from lmac_td.evaluation.scores import ClipScores
 
 from lmac_td.cli.compare import main
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation.scores import ClipScores
-from lmac_td.evaluation.table import COLUMNS, FaithfulnessTable, summarise
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.table import COLUMNS, FaithfulnessTable
 from lmac_td.report.runs import (
     RECIPE,
     find_row,

@@ -11,7 +11,8 @@ from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.explaining import explain
 from lmac_td.interpreters.attribution import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
@@ -323,10 +324,10 @@ def test_the_attribution_is_for_the_most_part_the_input(explained):
 
 def test_masks_and_attributions_are_compared_on_their_own_scales(trained, spectral):
     batch = batches_of(n_batches=1)[0]
-    decided = loop.decide_batch(
+    decided = decide_batch(
         batch, mixtures_of(batch, "cpu"), spectral, trained, with_sources=False
     )
-    explained = loop.explain(decided, HalfGain(spectral))
+    explained = explain(decided, HalfGain(spectral))
     mask, attribution, loudest = maps_of(explained)
     assert mask.unique().tolist() == [0.5]
     assert torch.equal(attribution, explained.explanation.attribution)

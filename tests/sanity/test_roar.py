@@ -6,18 +6,18 @@ import math
 
 import pytest
 import torch
+from lmac_td.sanity.command import read_options, require_count
 from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import DecidedBatch, decide
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
-from lmac_td.sanity.command import read_options, require_count
 from lmac_td.sanity.rankings import random_importance, rankings_of
 from lmac_td.sanity.removal import (
     Removal,
@@ -99,8 +99,8 @@ def test_every_method_ranks_by_its_own_mask(spectral, frozen, wavs):
     mask = RandomMask(spectral)
     rankings = rankings_of({"mask": mask, "sound": FirstHalf(spectral)}, seed=1)
     assert list(rankings) == ["mask", "sound", "random", "loudest first"]
-    features, decision = loop.decide(wavs, spectral, frozen)
-    decided = loop.DecidedBatch(list("abcd"), torch.arange(4), wavs, features, decision)
+    features, decision = decide(wavs, spectral, frozen)
+    decided = DecidedBatch(list("abcd"), torch.arange(4), wavs, features, decision)
     found = {name: rank(decided) for name, rank in rankings.items()}
     assert torch.equal(found["mask"], mask(wavs, features, decision).mask)
     frames = found["sound"].shape[1]
@@ -168,7 +168,7 @@ def test_of_every_split_a_level_leaves_what_a_ranking_puts_last(
     }
 
     def rank(decided):
-        features, decision = loop.decide(decided.wavs, spectral, frozen)
+        features, decision = decide(decided.wavs, spectral, frozen)
         assert torch.equal(features.magnitude, decided.features.magnitude)
         assert torch.equal(decision.logits, decided.decision.logits)
         maps = []

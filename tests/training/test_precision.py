@@ -5,8 +5,10 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.prepare import prepare
-from lmac_td.evaluation import loop
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.equal_size import at_equal_size
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, score
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.interpreters.l2i import L2I
 from lmac_td.nn.psi import Psi, Theta
@@ -101,7 +103,7 @@ def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make
     for precision in ("fp32", "bf16"):
         tables.append(FaithfulnessTable(n_resamples=50))
         masks.append([])
-        loop.evaluate(
+        evaluate(
             tables[-1],
             "in_domain",
             {**methods, **attributions, "l2i": make("l2i")[0].eval()},
@@ -128,11 +130,11 @@ def test_scores_are_computed_alike_under_autocast(make_lmac_td, spectral, frozen
         decided = decided_batch(wavs, spectral, frozen, sources)
         explained = explained_batch(make_lmac_td(), decided)
         assert explained.kept_logits.dtype == torch.float32
-        equal_size = loop.at_equal_size(explained, spectral)
+        equal_size = at_equal_size(explained, spectral)
         table = FaithfulnessTable()
         for row, enabled in (("plain", False), ("half", True)):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-                loop.score(table, "white_noise", row, decided, explained, equal_size)
+                score(table, "white_noise", row, decided, explained, equal_size)
     plain, half = (table.rows["white_noise", row].columns for row in ("plain", "half"))
     assert plain.keys() == half.keys()
     for name, values in plain.items():

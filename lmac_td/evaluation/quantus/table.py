@@ -1,14 +1,15 @@
 """Scores of Quantus for every method under every condition, as Markdown and as CSV."""
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import quantus
 
 from lmac_td.contracts import Classifier, ExplainedBatch, Sources
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.frame import ScoreFrame, values_of
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.evaluation.quantus.catalogue import (
     arrow,
     find_metrics,
@@ -17,9 +18,7 @@ from lmac_td.evaluation.quantus.catalogue import (
 from lmac_td.evaluation.quantus.explain import as_maps, is_constant
 from lmac_td.evaluation.quantus.refusals import check_metrics
 from lmac_td.evaluation.quantus.scoring import ideal_masks, run_quantus
-from lmac_td.evaluation.table import ClipScores, markdown_table, summarise
 from lmac_td.features import SpectralFeatures
-from lmac_td.files import write_atomically
 from lmac_td.interpreters.base import Interpreter
 
 
@@ -36,8 +35,9 @@ class QuantusScores:
     ----------
     names : list of str
         Of the metrics, as Quantus' classes have them.
-    rows : dict of (str, str) to ClipScores
-        By condition and method.
+    scores : ScoreFrame
+        A line a clip, with its metrics, whether its map is constant, and whether its
+        sources are known.
 
     Raises
     ------
@@ -48,7 +48,7 @@ class QuantusScores:
     def __init__(self, names: Sequence[str], spectral_features: SpectralFeatures):
         self.names = find_metrics(names)
         self.spectral_features = spectral_features
-        self.rows = {}
+        self.scores = ScoreFrame()
 
     def check(self, classifier: Classifier) -> None:
         """Refuse a classifier that the metrics cannot be run on.
@@ -91,13 +91,11 @@ class QuantusScores:
         )
         _, known = ideal_masks(sources, maps.shape)
         columns = {
-            "clip_id": list(batch_ids),
-            "constant map": is_constant(maps).tolist(),
-            "sources known": known.tolist(),
+            "clip_id": batch_ids,
+            "constant map": is_constant(maps),
+            "sources known": known,
         }
-        scores = self.rows.get((condition, method), ClipScores())
-        scores.extend(columns | values)
-        self.rows[condition, method] = scores
+        self.scores.append(condition, method, columns | values)
 
     def to_markdown(self) -> str:
         """Return one section a condition: means, 95 % intervals, what is left out.
@@ -105,25 +103,24 @@ class QuantusScores:
         The metrics of localisation are left out of a condition in which nothing is
         mixed in.
         """
-        sections = []
-        for condition in dict.fromkeys(condition for condition, _ in self.rows):
-            rows = {m: s for (c, m), s in self.rows.items() if c == condition}
-            sections.append(self._section(condition, rows))
-        return "\n".join(sections)
+        return "\n".join(
+            self._section(condition, self.scores.methods(condition))
+            for condition in self.scores.conditions
+        )
 
     def _section(self, condition, rows):
-        in_truth = any(scores.values("sources known").any() for scores in rows.values())
+        in_truth = any(scores["sources known"].any() for scores in rows.values())
         shown = [n for n in self.names if in_truth or not measures_localisation(n)]
         left_out = [name for name in self.names if name not in shown]
         means, intervals, notes = [], [], []
         for method, scores in rows.items():
-            summaries = [summarise(scores.values(name)) for name in shown]
-            constant = int(scores.values("constant map").sum())
+            summaries = [summarise(values_of(scores, name)) for name in shown]
+            constant = int(scores["constant map"].sum())
             values = [_number(value) for value, _, _ in summaries]
             means.append([method, *values, str(len(scores)), str(constant)])
             intervals.append([method, *(_interval(*ends) for _, *ends in summaries)])
             for name in shown:
-                undefined = int(np.isnan(scores.values(name)).sum())
+                undefined = int(scores[name].isna().sum())
                 if undefined > constant:
                     notes.append(
                         f"{method}: {name} has no value for {undefined} of "
@@ -150,13 +147,7 @@ class QuantusScores:
         path : str or Path
             Where to write; folders are made.
         """
-        columns = ["clip_id", "constant map", "sources known", *self.names]
-        with write_atomically(path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["condition", "method", *columns])
-            for (condition, method), scores in self.rows.items():
-                of_clips = zip(*(scores.columns[name] for name in columns), strict=True)
-                writer.writerows([condition, method, *values] for values in of_clips)
+        self.scores.clips_to_csv(path)
 
 
 def _number(value):
