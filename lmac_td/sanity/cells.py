@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmac_td.errors import DataError, SettingError
-from lmac_td.experiment.open import renamed
+from lmac_td.experiment.kept import renamed
 from lmac_td.files import write_atomically
 
 COLUMNS = ("ranking", "removed", "repeat", "clip", "recognised")
