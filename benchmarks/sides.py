@@ -15,7 +15,7 @@ from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.explaining import answer, explain
 from lmac_td.evaluation.loop import evaluate, score
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.experiment.recipe import load_recipe
+from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.compilation import compile_networks
 from lmac_td.training.brain import InterpreterBrain, modules_of
 

@@ -22,7 +22,7 @@ from lmac_td.evaluation.loop import evaluate, rows_of
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.summary import write_csv, write_json
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.experiment.open import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
+from lmac_td.experiment.open import open_experiment
 from lmac_td.files import (
     replace_folder,
     restore_folder,
@@ -45,8 +45,7 @@ def main(argv=None):
     experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
-    # Any class may be asked for, whatever was explained in training.
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS | {"target"})
+    experiment.check_measurable()
 
     methods, epoch = experiment.interpreters(argv)
     features = experiment.hparams["features"].to(experiment.device)

@@ -161,9 +161,35 @@ def load_recipe(recipe: str | Path, given: Mapping | str | None = None) -> Built
     SettingError
         If a setting is unknown (the nearest name is offered) or its value cannot work.
     """
+    return build_recipe(recipe, typed_recipe(recipe, _by_name(given)))
+
+
+def plain_settings(recipe: str | Path, given: Mapping | str | None = None) -> Mapping:
+    """What a recipe says, with its references resolved and nothing built.
+
+    Arguments
+    ---------
+    recipe : str or Path
+    given : mapping or str, optional
+        Settings that replace the file's: by name, or as yaml.
+
+    Returns
+    -------
+    mapping
+        What builds an object keeps its tag.
+
+    Raises
+    ------
+    SettingError
+        As :func:`load_recipe`.
+    """
+    return resolved_tree(recipe, typed_recipe(recipe, _by_name(given)))
+
+
+def _by_name(given):
     if isinstance(given, str):
-        given = ruamel.yaml.YAML(typ="safe").load(given)
-    return build_recipe(recipe, typed_recipe(recipe, given))
+        return ruamel.yaml.YAML(typ="safe").load(given)
+    return given
 
 
 def build_recipe(recipe: str | Path, tree: Mapping) -> BuiltRecipe:

@@ -69,8 +69,7 @@ def _in_order_of_references(tree):
                 (place, name)
                 for place, first in enumerate(names)
                 for name in names[place + 1 :]
-                if tag_of(tree[name]) in REFERENCES
-                and name in _referred_to(tree[first])
+                if tag_of(tree[name]) in REFERENCES and name in named_in(tree[first])
             ),
             None,
         )
@@ -84,11 +83,19 @@ def _in_order_of_references(tree):
     return ruamel.yaml.comments.CommentedMap((name, tree[name]) for name in names)
 
 
-def _referred_to(node):
-    """The keys that the references of a node name."""
+def named_in(node: object) -> set[str]:
+    """The keys that the references of a node name.
+
+    Example
+    -------
+    >>> named_in(ruamel.yaml.YAML().load("{a: !ref <lr>, b: [!ref <x>/<y>]}")) == {
+    ...     "lr", "x", "y"
+    ... }
+    True
+    """
     if isinstance(node, (dict, list)):
         parts = node.values() if isinstance(node, dict) else node
-        return {name for part in parts for name in _referred_to(part)}
+        return {name for part in parts for name in named_in(part)}
     if tag_of(node) not in REFERENCES:
         return set()
     return set(re.findall(r"<([^>.\[]+)", str(node.value)))
@@ -96,7 +103,7 @@ def _referred_to(node):
 
 def referred_to(tree: dict) -> set[str]:
     """The keys of a composed recipe that other keys refer to."""
-    return {name for key, node in tree.items() for name in _referred_to(node) - {key}}
+    return {name for key, node in tree.items() for name in named_in(node) - {key}}
 
 
 def _read_overlay(path):

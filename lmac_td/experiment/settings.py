@@ -24,9 +24,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lmac_td.errors import SettingError
+from lmac_td.experiment.scalar_types import Limits, WrongValueError
 from lmac_td.experiment.value_types import (
     Built,
-    Limits,
     describe_types,
     parse_type,
     read_value,
@@ -91,7 +91,7 @@ class Setting:
             return None
         try:
             return read_value(self.types, value, self.limits)
-        except ValueError as error:
+        except WrongValueError as error:
             raise SettingError(self._refusal(value)) from error
 
     def check_built(self, value: object):
@@ -125,16 +125,16 @@ class Setting:
         Example
         -------
         >>> Setting("alpha", ("training",), "float", Limits(min=0, max=1)).summary()
-        'training; float from 0 to 1'
+        'training; float, from 0, to 1'
         """
         limits = self.limits
-        parts = [", ".join(self.roles) + ";", self.type]
+        parts = [self.type]
         parts += [f"above {limits.above}"] if limits.above is not None else []
         parts += [f"from {limits.min}"] if limits.min is not None else []
         parts += [f"to {limits.max}"] if limits.max is not None else []
         parts += [" | ".join(map(str, limits.choices))] if limits.choices else []
         parts += ["or null"] if self.optional else []
-        return " ".join(parts)
+        return f"{', '.join(self.roles)}; {', '.join(parts)}"
 
 
 def _is_number(value):
@@ -242,6 +242,35 @@ def is_fixed_when_resumed(roles: Iterable[str]) -> bool:
 def is_fixed_when_measured(roles: Iterable[str]) -> bool:
     """Whether an evaluation must have the value that a run was trained with."""
     return is_fixed_when_resumed(roles) and "evaluation" not in roles
+
+
+def changes_explanations(roles: Iterable[str]) -> bool:
+    """Whether a setting changes explanations of the clips that a training is given.
+
+    Mixtures that an evaluation alone makes are not among these clips.
+
+    Example
+    -------
+    >>> changes_explanations(["training"]), changes_explanations(["run", "mixture"])
+    (True, True)
+    >>> changes_explanations(["evaluation", "mixture"]), changes_explanations(["run"])
+    (False, False)
+    """
+    roles = set(roles)
+    return is_fixed_when_resumed(roles) or roles >= {"run", "mixture"}
+
+
+def read_by_evaluations_alone(roles: Iterable[str]) -> bool:
+    """Whether no training reads a setting.
+
+    Example
+    -------
+    >>> read_by_evaluations_alone(["evaluation", "mixture"])
+    True
+    >>> read_by_evaluations_alone(["training", "evaluation", "mixture"])
+    False
+    """
+    return "evaluation" in roles and not {"training", "run"} & set(roles)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

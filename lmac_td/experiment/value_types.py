@@ -6,132 +6,20 @@ the text that was given; ``no`` and ``off`` are False where a truth value is dec
 ``object``, or the name of a class, is for what a recipe builds (``!new:``).
 """
 
-import io
-import math
 import pydoc
 import re
 from dataclasses import dataclass
 
 import ruamel.yaml
 
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-# Of the usual file systems, in bytes.
-LONGEST_NAME, LONGEST_PATH = 255, 4096
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a value must satisfy besides its type.
-
-    Attributes
-    ----------
-    min, max : float, optional
-        Bounds of numbers, themselves allowed.
-    above : float, optional
-        Lower bound of numbers, itself refused.
-    choices : tuple of str
-        All texts that are allowed; empty: any.
-    """
-
-    min: float | None = None
-    max: float | None = None
-    above: float | None = None
-    choices: tuple = ()
-
-
-@dataclass(frozen=True)
-class Bool:
-    """A truth value."""
-
-    def read(self, value: object, limits: Limits) -> bool:
-        """See :func:`read_value`."""
-        if isinstance(value, bool):
-            return value
-        word = value.lower() if isinstance(value, str) else None
-        if word not in TRUE + FALSE:
-            raise ValueError
-        return word in TRUE
-
-    def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
-        return "True or False"
-
-
-@dataclass(frozen=True)
-class Number:
-    """A finite number. A whole one is an int, also where a float is declared.
-
-    Arguments
-    ---------
-    whole : bool
-        Refuse fractions.
-    """
-
-    whole: bool = False
-
-    def read(self, value: object, limits: Limits) -> int | float:
-        """See :func:`read_value`."""
-        if isinstance(value, str):
-            try:
-                value = int(value)
-            except ValueError:
-                value = float(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError
-        if not abs(value) < math.inf or (self.whole and value != int(value)):
-            raise ValueError
-        too_low = limits.min is not None and value < limits.min
-        too_low |= limits.above is not None and value <= limits.above
-        if too_low or (limits.max is not None and value > limits.max):
-            raise ValueError
-        return int(value) if self.whole else value
-
-    def describe(self, limits: Limits, many: bool = False) -> str:
-        """What a message asks for."""
-        kind = "whole number" if self.whole else "number"
-        bound = f" above {limits.above}" if limits.above is not None else ""
-        bound += f" from {limits.min}" if limits.min is not None else ""
-        bound += f" to {limits.max}" if limits.max is not None else ""
-        return (f"{kind}s" if many else f"a {kind}") + bound
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text, kept as it was given.
-
-    Arguments
-    ---------
-    is_path : bool
-        Refuse what no file system takes as a path.
-    """
-
-    is_path: bool = False
-
-    def read(self, value: object, limits: Limits) -> str:
-        """See :func:`read_value`."""
-        if value is None or isinstance(value, (list, dict)):
-            raise ValueError
-        text = value if isinstance(value, str) else _source_of(value)
-        if limits.choices and text not in limits.choices:
-            raise ValueError
-        # HyperPyYAML reads the one as a tuple and the other as a reference.
-        if not text.strip() or re.fullmatch(r"\(.*\)|.*<[^>]*>.*", text, re.DOTALL):
-            raise ValueError
-        if self.is_path and (
-            "\0" in text
-            or len(text.encode(errors="replace")) >= LONGEST_PATH
-            or any(len(p.encode(errors="replace")) > LONGEST_NAME for p in _names(text))
-        ):
-            raise ValueError
-        return str(text)
-
-    def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
-        if limits.choices:
-            return _either([str(choice) for choice in limits.choices])
-        if self.is_path:
-            return "a path that the file system takes, without <...> and not in (...)"
-        return "a text, without <...> and not in (...)"
+from lmac_td.experiment.scalar_types import (
+    Bool,
+    Limits,
+    Number,
+    Text,
+    WrongValueError,
+    either,
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +48,7 @@ class ListOf:
         first = self.items[0]
         if isinstance(first, Number):
             return f"a list of {first.describe(limits, many=True)}, such as [1, 2]"
-        return f"a list, each {_either([i.describe(limits) for i in self.items])}"
+        return f"a list, each {either([i.describe(limits) for i in self.items])}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +59,7 @@ class Mapping:
         """See :func:`read_value`."""
         value = _parsed(value, "safe") if isinstance(value, str) else value
         if not isinstance(value, dict):
-            raise ValueError
+            raise WrongValueError
         return value
 
     def describe(self, limits: Limits) -> str:
@@ -193,7 +81,7 @@ class Built:
 
     def read(self, value: object, limits: Limits) -> object:
         """Nothing plain is an object."""
-        raise ValueError
+        raise WrongValueError
 
     def fits(self, value: object) -> bool:
         """Whether a built object is of this type."""
@@ -277,7 +165,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
 
     Raises
     ------
-    ValueError
+    WrongValueError
         If none takes it.
 
     Example
@@ -294,34 +182,18 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
     for candidate in types:
         try:
             return candidate.read(value, limits)
-        except (ValueError, OverflowError):
+        except WrongValueError:
             continue
-    raise ValueError
+    raise WrongValueError
 
 
 def describe_types(types: tuple, limits: Limits) -> str:
     """What a message asks for, of all types."""
-    return _either([candidate.describe(limits) for candidate in types])
+    return either([candidate.describe(limits) for candidate in types])
 
 
 def _parsed(text, kind):
     try:
         return ruamel.yaml.YAML(typ=kind, pure=True).load(text)
     except (ruamel.yaml.error.YAMLError, RecursionError) as error:
-        raise ValueError from error
-
-
-def _source_of(scalar):
-    """A scalar as it stands in its file: 1e3 is no 1000.0."""
-    text = io.StringIO()
-    ruamel.yaml.YAML().dump(scalar, text)
-    return text.getvalue().removesuffix("\n").removesuffix("\n...")
-
-
-def _names(path):
-    return re.split(r"[/\\]", path)
-
-
-def _either(options):
-    *others, last = options
-    return f"{', '.join(others)} or {last}" if others else last
+        raise WrongValueError from error

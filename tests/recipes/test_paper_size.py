@@ -11,7 +11,7 @@ from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.invariants import check_invariants
 from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.experiment.recipe import load_recipe
+from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.allocator import give_freed_memory_back
 from lmac_td.training.brain import InterpreterBrain, modules_of
 from tests.batches import explained_batch
