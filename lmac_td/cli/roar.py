@@ -32,6 +32,7 @@ from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.guards import CONTENT
 from lmac_td.experiment.open import Experiment
+from lmac_td.experiment.settings import changes_explanations
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import lines_figure
 from lmac_td.sanity.cells import Cells
@@ -82,17 +83,6 @@ def check_levels(levels: Sequence[float]) -> None:
         )
 
 
-def changes_cells(roles: Sequence[str]) -> bool:
-    """Return whether a setting with some roles changes the result of a cell.
-
-    What is trained does, and so does what mixtures are made of, unless an evaluation
-    alone reads it: clips are mixed as in training.
-    """
-    if "evaluation" in roles and "training" not in roles:
-        return False
-    return bool({"training", "pretrained", "mixture"} & set(roles))
-
-
 def open_cells(
     folder: Path, experiment: Experiment, options: argparse.Namespace
 ) -> Cells:
@@ -109,11 +99,11 @@ def open_cells(
     kept = {
         name: value
         for name, value in experiment.settings.items()
-        if changes_cells(roles.get(name, ("training",)))
+        if changes_explanations(roles.get(name, ("training",)))
     }
     own = {k: v for k, v in vars(options).items() if k not in EXTENDABLE}
     content = fingerprint(experiment.output_folder)
-    not_compared = {name for name in roles if not changes_cells(roles[name])}
+    not_compared = {name for name in roles if not changes_explanations(roles[name])}
     return Cells(
         folder / "roar.json",
         kept | own | {f"{CONTENT}output_folder": content},

@@ -46,8 +46,8 @@ class Cells:
     >>> cells.put("lmac", 0.1, 0, [True, False])
     >>> Cells(path, {"fill": "zero"}).has("lmac", 0.1, 0)
     True
-    >>> cells.frame["recognised"].mean()
-    0.5
+    >>> cells.frame["recognised"].tolist()
+    [1, 0]
     """
 
     def __init__(self, path: str | Path, settings: Mapping, not_compared=()):

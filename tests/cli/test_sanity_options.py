@@ -68,19 +68,3 @@ def test_levels_ascend(levels):
     roar.check_levels([0.1, 0.5])
     with pytest.raises(SettingError, match="give --roar_levels in ascending order"):
         roar.check_levels(levels)
-
-
-@pytest.mark.parametrize(
-    ("roles", "changes"),
-    [
-        (("training",), True),
-        (("pretrained",), True),
-        (("training", "evaluation", "mixture"), True),
-        (("run", "mixture"), True),
-        (("run",), False),
-        (("evaluation",), False),
-        (("evaluation", "mixture"), False),
-    ],
-)
-def test_cells_are_compared_by_the_roles_of_settings(roles, changes):
-    assert roar.changes_cells(roles) is changes
