@@ -278,7 +278,7 @@ def test_a_table_that_cannot_be_right_is_refused(trained, monkeypatch):
     before = sorted(folder.rglob("*"))
     table = (folder / "evaluation_clean" / "table.json").read_text()
     monkeypatch.setattr(
-        "lmac_td.evaluation.table.average_gain", lambda p_x, *_: 100 + 0 * p_x[:, 0]
+        "lmac_td.metrics.confidence.average_gain", lambda p_x, *_: 100 + 0 * p_x[:, 0]
     )
     with pytest.raises(InvariantError, match=r"row 'lmac_td_alpha0\.75' of 'clean'"):
         run(EVALUATE, recipe, **settings)

@@ -219,7 +219,7 @@ def test_every_method_is_evaluated(kind, classifier, features, loader):
     check_invariants(table)
     assert [method for _, method in table.rows] == rows_of(methods)
     for (_, method), scores in table.rows.items():
-        assert scores.columns["clip_id"] == ["clip0", "clip1", "clip2"], method
+        assert scores["clip_id"].tolist() == ["clip0", "clip1", "clip2"], method
     for method, explained in explained_as.items():
         explanation = explained.explanation
         for value in vars(explanation).values():

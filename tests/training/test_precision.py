@@ -1,5 +1,6 @@
 """bfloat16: what may be computed in it, and what must not."""
 
+import pandas as pd
 import pytest
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
@@ -118,7 +119,7 @@ def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make
     single, half = tables
     assert single.rows.keys() == half.rows.keys()
     for row, scores in single.rows.items():
-        assert half.rows[row].columns["p_x"] == scores.columns["p_x"]
+        assert half.rows[row]["p_x"].tolist() == scores["p_x"].tolist()
     assert all(not torch.equal(*pair) for pair in zip(*masks, strict=True))
 
 
@@ -135,7 +136,5 @@ def test_scores_are_computed_alike_under_autocast(make_lmac_td, spectral, frozen
         for row, enabled in (("plain", False), ("half", True)):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
                 score(table, "white_noise", row, decided, explained, equal_size)
-    plain, half = (table.rows["white_noise", row].columns for row in ("plain", "half"))
-    assert plain.keys() == half.keys()
-    for name, values in plain.items():
-        assert str(values) == str(half[name]), name
+    plain, half = (table.row("white_noise", row) for row in ("plain", "half"))
+    pd.testing.assert_frame_equal(plain, half, check_exact=True)
