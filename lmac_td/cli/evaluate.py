@@ -149,7 +149,7 @@ def quantus_scores(names, features):
     if not names:
         return None
     # It takes seconds to import, and few ask for it.
-    from lmac_td.evaluation.quantus.bridge import QuantusScores
+    from lmac_td.evaluation.quantus import QuantusScores
 
     return QuantusScores(names, features)
 

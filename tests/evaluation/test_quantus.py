@@ -4,6 +4,8 @@ import copy
 import csv
 import math
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, replace
 
@@ -16,10 +18,11 @@ from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
+from lmac_td.evaluation import quantus as bridge
 from lmac_td.evaluation.batches import DecidedBatch, decide
 from lmac_td.evaluation.explaining import explain
-from lmac_td.evaluation.quantus import bridge
-from lmac_td.evaluation.quantus.bridge import (
+from lmac_td.evaluation.frame import values_of
+from lmac_td.evaluation.quantus import (
     METRICS,
     REFUSED,
     QuantusModel,
@@ -30,6 +33,7 @@ from lmac_td.evaluation.quantus.bridge import (
     find_metrics,
     impute,
     run_quantus,
+    settings,
     silence,
 )
 from lmac_td.interpreters.attribution import Saliency
@@ -401,7 +405,7 @@ def test_road_imputes_shares_of_the_bins(explained, spectral, monkeypatch):
         shares.append((got != arr).any(axis=0).mean())
         return got
 
-    monkeypatch.setattr(bridge, "impute", noting)
+    monkeypatch.setattr(settings, "impute", noting)
     interpreter = Heatmap(spectral, torch.rand(2, 26, 513))
     run_quantus(["ROAD"], spectral, explained(interpreter), interpreter)
     assert shares == pytest.approx(2 * [0.05, 0.1, 0.2, 0.4], abs=1e-3)
@@ -417,12 +421,12 @@ def test_constant_maps_have_no_value_and_are_counted(explained, spectral):
         ("half", Heatmap(spectral, maps)),
     ):
         scores.add("noisy", name, ["a", "b"], explained(interpreter), interpreter)
-    assert np.isnan(scores.rows["noisy", "zeros"].values("Sparseness")).all()
-    sps = scores.rows["noisy", "half"].values("Sparseness")
+    assert np.isnan(values_of(scores.scores.row("noisy", "zeros"), "Sparseness")).all()
+    sps = values_of(scores.scores.row("noisy", "half"), "Sparseness")
     assert np.isnan(sps[0])
     assert sps[1] == pytest.approx(1 / 3, abs=0.01)
     # Heatmap gives the first map, a constant one, whatever Quantus asks of one clip.
-    assert np.isnan(scores.rows["noisy", "half"].values("MPRT")).all()
+    assert np.isnan(values_of(scores.scores.row("noisy", "half"), "MPRT")).all()
     text = scores.to_markdown()
     assert "half: MPRT has no value for 2 of 2 clips." in text
     assert "zeros: " not in text
@@ -454,7 +458,7 @@ def test_localisation_needs_something_mixed_in(explained, spectral, sources):
     given = run_quantus(names, spectral, unknown, interpreter, sources)
     np.testing.assert_allclose(
         given["RelevanceRankAccuracy"],
-        scores.rows["noisy", "identity"].values("RelevanceRankAccuracy"),
+        scores.scores.row("noisy", "identity")["RelevanceRankAccuracy"],
     )
 
 
@@ -463,7 +467,7 @@ def test_the_oracle_is_asked_again_only_with_its_sources(
 ):
     oracle = Oracle(spectral)
     batch = explained(oracle)
-    with pytest.raises(SettingError, match="Oracle is told what a mixture is made of"):
+    with pytest.raises(SettingError, match="Oracle needs the sources of a mixture"):
         explain_func(oracle)
     names = ["MPRT", "Sparseness"]
     with_them = run_quantus(names, spectral, batch, oracle)
@@ -488,7 +492,7 @@ def test_the_table_and_its_file(explained, spectral, tmp_path):
         ("noisy", "a"),
         ("noisy", "b"),
     ]
-    values = scores.rows["noisy", "identity"].values("Sparseness")
+    values = values_of(scores.scores.row("noisy", "identity"), "Sparseness")
     assert [float(line["Sparseness"]) for line in lines] == values.tolist()
     text = scores.to_markdown()
     assert f"{values.mean():.4g}" in text
@@ -538,8 +542,8 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(name, spectral):
 
 def test_every_metric_of_quantus_is_known():
     assert set(METRICS) >= set(REFUSED)
-    assert set(METRICS) >= set(bridge._SETTINGS)
-    assert set(METRICS) >= bridge._ASKS_AGAIN
+    assert set(METRICS) >= set(settings.SETTINGS)
+    assert set(METRICS) >= settings.EXPLAIN_AGAIN
     listed = [
         metric for group in quantus.AVAILABLE_METRICS.values() for metric in group
     ]
@@ -611,3 +615,22 @@ def test_what_a_metric_needs_of_a_classifier_is_named(
         with pytest.raises(SettingError, match=f"{words}: leave it out of --quantus"):
             refused()
     QuantusScores(["Sparseness"], spectral).check(black_box)
+
+
+def test_quantus_is_imported_when_it_is_used():
+    code = (
+        "import sys, lmac_td.evaluation.loop, lmac_td.evaluation.quantus as ours\n"
+        "ours.explain_func, ours.QuantusModel\n"
+        "assert 'quantus' not in sys.modules\n"
+        "ours.find_metrics\n"
+        "assert 'quantus' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_found_and_no_other():
+    for name in bridge.__all__:
+        assert getattr(bridge, name)
+        assert name in dir(bridge)
+    with pytest.raises(AttributeError, match="has no attribute 'other'"):
+        bridge.other  # noqa: B018

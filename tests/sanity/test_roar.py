@@ -1,7 +1,6 @@
-"""RemOve And Retrain: what is removed, what is retrained, which cells are kept."""
+"""RemOve And Retrain: what is removed, what is retrained, what is reported."""
 
 import csv
-import json
 import math
 
 import pytest
@@ -11,29 +10,38 @@ from speechbrain.dataio.batch import PaddedBatch
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.data.prepare import prepare
-from lmac_td.errors import DataError, SettingError
+from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import DecidedBatch, decide
+from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
-from lmac_td.sanity.command import read_options, require_count
-from lmac_td.sanity.rankings import random_importance, rankings_of
+from lmac_td.sanity import roar
+from lmac_td.sanity.cells import Cells
+from lmac_td.sanity.rankings import random_importance, ranking_functions
 from lmac_td.sanity.removal import (
     Removal,
     fixed_batches,
     mean_magnitude,
-    remains,
-    removed_bins,
+    most_important_bins,
+    remaining_inputs,
 )
 from lmac_td.sanity.retraining import (
     Clips,
     NewClassifier,
-    hits_of,
+    recognised_clips,
     require_classes,
     retrain,
 )
-from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
+from lmac_td.sanity.roar import (
+    NOTHING,
+    accuracies,
+    accuracies_to_csv,
+    accuracies_to_markdown,
+    accuracy_curves,
+    complete_cells,
+)
 from tests.networks import spectrogram_classifier, waveform_classifier
 
 
@@ -55,8 +63,8 @@ def literal_removal(importance, magnitude, level, fill):
 def test_the_most_important_bins_are_replaced(frozen, level):
     importance, magnitude = torch.rand(2, 2, 10, 513)
     fill = torch.rand(513)
-    (removed,) = removed_bins(importance, [level])
-    found = remains(magnitude, removed, fill, frozen)
+    (removed,) = most_important_bins(importance, [level])
+    found = remaining_inputs(magnitude, removed, fill, frozen)
     for i in range(2):
         left = literal_removal(importance[i], magnitude[i], level, fill)
         assert torch.allclose(found[i], (left @ frozen.mel.matrix).log1p(), atol=1e-6)
@@ -64,7 +72,7 @@ def test_the_most_important_bins_are_replaced(frozen, level):
 
 def test_levels_are_shares_of_the_bins_and_nested():
     importance = torch.rand(3, 20, 10).square()
-    some, more = removed_bins(importance, [0.3, 0.7])
+    some, more = most_important_bins(importance, [0.3, 0.7])
     assert some.sum(dim=(1, 2)).tolist() == [60] * 3
     assert more.sum(dim=(1, 2)).tolist() == [140] * 3
     assert (more | ~some).all()
@@ -72,15 +80,15 @@ def test_levels_are_shares_of_the_bins_and_nested():
 
 def test_nothing_is_removed_at_zero_whatever_stands_beside_it():
     importance = torch.rand(2, 4, 5)
-    some, nothing, more = removed_bins(importance, [0.5, 0, 0.8])
+    some, nothing, more = most_important_bins(importance, [0.5, 0, 0.8])
     assert (some.sum(), nothing.sum(), more.sum()) == (20, 0, 32)
     assert nothing.dtype == torch.bool
-    (alone,) = removed_bins(importance, [0.0])
+    (alone,) = most_important_bins(importance, [0.0])
     assert torch.equal(alone, nothing)
 
 
 def test_equal_bins_are_not_removed_by_position():
-    (removed,) = removed_bins(torch.full((2, 40, 40), 0.5), [0.5])
+    (removed,) = most_important_bins(torch.full((2, 40, 40), 0.5), [0.5])
     assert torch.equal(removed[0], removed[1])
     for half in (removed[0, :20], removed[0, :, :20]):
         assert 0.4 < half.float().mean() < 0.6
@@ -97,7 +105,7 @@ def test_random_maps_differ_by_clip_and_not_by_batch():
 def test_every_method_ranks_by_its_own_mask(spectral, frozen, wavs):
     """An STFT mask as it is; for the others what they leave of |X|, at most all."""
     mask = RandomMask(spectral)
-    rankings = rankings_of({"mask": mask, "sound": FirstHalf(spectral)}, seed=1)
+    rankings = ranking_functions({"mask": mask, "sound": FirstHalf(spectral)}, seed=1)
     assert list(rankings) == ["mask", "sound", "random", "loudest first"]
     features, decision = decide(wavs, spectral, frozen)
     decided = DecidedBatch(list("abcd"), torch.arange(4), wavs, features, decision)
@@ -261,7 +269,7 @@ def accuracy_without(removed, known_bins, narrow):
     left = torch.where(removed, 0, magnitude).log1p()
     train, valid, test = (Clips(left[s], label[s]) for s in SPLITS)
     model = retrain(narrow, train, valid, seed=0, epochs=10, lr=0.005, batch_size=8)
-    return hits_of(model, test).float().mean().item()
+    return recognised_clips(model, test).float().mean().item()
 
 
 def test_a_ranking_that_knows_the_class_costs_more_than_a_random_one(
@@ -272,8 +280,8 @@ def test_a_ranking_that_knows_the_class_costs_more_than_a_random_one(
     random = torch.rand(magnitude.shape, generator=generator)
     nothing = torch.zeros_like(magnitude, dtype=torch.bool)
     # The telling bins and some of the others: what is missing does not tell, too.
-    (by_oracle,) = removed_bins(8 * telling.amax(dim=0) + random, [0.3])
-    (by_chance,) = removed_bins(random, [0.3])
+    (by_oracle,) = most_important_bins(8 * telling.amax(dim=0) + random, [0.3])
+    (by_chance,) = most_important_bins(random, [0.3])
     whole, oracle, chance = (
         accuracy_without(removed, known_bins, narrow)
         for removed in (nothing, by_oracle, by_chance)
@@ -343,40 +351,104 @@ def test_another_architecture_is_retrained(spectral):
     label = torch.arange(16) % 2
     wavs = 0.1 * torch.randn(16, 8000) * (1 + 9 * label).unsqueeze(1)
     inputs = classifier.inputs_of(wavs)
-    (nothing,) = removed_bins(features(wavs).magnitude, [0.0])
+    (nothing,) = most_important_bins(features(wavs).magnitude, [0.0])
     fill = torch.zeros(257)
-    same = remains(features(wavs).magnitude, nothing, fill, classifier)
+    same = remaining_inputs(features(wavs).magnitude, nothing, fill, classifier)
     torch.testing.assert_close(same, inputs)
     clips = Clips(inputs, label)
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
     model = retrain(classifier, clips, clips, seed=0, epochs=4, lr=0.01)
-    assert hits_of(model, clips).float().mean() > 0.8
+    assert recognised_clips(model, clips).float().mean() > 0.8
     assert all(torch.equal(before[k], v) for k, v in classifier.state_dict().items())
 
 
-def test_cells_are_kept_and_summed_up(tmp_path):
-    path = tmp_path / "sanity" / "roar.json"
-    cells = Cells(path, {"roar_fill": "zero", "seed": 1})
+@pytest.fixture
+def finished(tmp_path):
+    """Cells of two repeats and four test clips."""
+    cells = Cells(tmp_path / "roar.json", {"seed": 1})
     for repeat, hits in enumerate(([1, 1, 1, 0], [1, 1, 0, 0])):
         cells.put(NOTHING, 0.0, repeat, [True] * 4)
         cells.put("lmac", 0.5, repeat, hits)
-    again = Cells(path, {"seed": 1, "roar_fill": "zero"})
-    assert again.has("lmac", 0.5, 1)
-    assert not again.has("lmac", 0.5, 2)
-    assert not again.has("random", 0.5, 1)
-    curves = again.curves(["lmac"], [0.5], range(2))
-    assert curves["lmac"][0] == (1, 1, 1)
+        cells.put("random", 0.5, repeat, [1, 1, 1, 1 - repeat])
+    return cells
+
+
+def test_accuracy_is_the_mean_over_repeats_with_an_interval_over_clips(finished):
+    table = accuracies(finished.frame, ["lmac", "random"], [0.5], range(2))
+    assert table[["ranking", "removed"]].values.tolist() == [
+        ["lmac", 0.0], ["lmac", 0.5], ["random", 0.0], ["random", 0.5],
+    ]  # fmt: skip
+    curves = accuracy_curves(table)
+    assert list(curves) == ["lmac", "random"]
+    assert curves["lmac"][0] == curves["random"][0] == (1, 1, 1)
+    assert curves["lmac"][1] == summarise([1, 1, 0.5, 0])
     value, low, high = curves["lmac"][1]
-    assert value == pytest.approx(5 / 8)
-    assert low < value < high
-    assert "| lmac " in curves_to_markdown(curves, [0.5])
-    assert "62.5 [" in curves_to_markdown(curves, [0.5])
-    curves_to_csv(tmp_path / "roar.csv", curves, [0.5])
+    assert low < value == 5 / 8 < high
+    (one,) = accuracies(finished.frame, ["lmac"], [0.5], [0])["accuracy"][1:]
+    assert one == 3 / 4
+
+
+def test_accuracies_are_printed_and_written(finished, tmp_path):
+    table = accuracies(finished.frame, ["lmac", "random"], [0.5], range(2))
+    text = accuracies_to_markdown(table)
+    assert "| most important first by |" in text
+    assert "50 % |" in text
+    lines = [line for line in text.splitlines() if line.startswith("| lmac ")]
+    assert "100.0 [100.0, 100.0] | 62.5 [" in lines[0]
+    accuracies_to_csv(tmp_path / "roar.csv", table)
     with open(tmp_path / "roar.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [(r["removed"], float(r["accuracy"])) for r in rows] == [
+    assert list(rows[0]) == ["ranking", "removed", "accuracy", "low", "high"]
+    assert [(r["removed"], float(r["accuracy"])) for r in rows[:2]] == [
         ("0.0", 1.0), ("0.5", 0.625),
     ]  # fmt: skip
+
+
+def test_only_the_missing_cells_are_trained(tmp_path, monkeypatch):
+    """Each on its own clips, with its own seed, written when it is finished."""
+    trained = []
+
+    class Shelf:
+        """Clips that hold the name of their ranking and level."""
+
+        def clips(self, rank, levels):
+            return {
+                level: {split: (rank, level, split) for split in ("train", "valid")}
+                | {"test": level}
+                for level in levels
+            }
+
+    def retrain(classifier, train, valid, seed, **training):
+        assert train[:2] == valid[:2]
+        assert (train[2], valid[2], training) == ("train", "valid", {"epochs": 1})
+        trained.append((*train[:2], seed))
+
+    monkeypatch.setattr(roar, "retrain", retrain)
+    monkeypatch.setattr(
+        roar, "recognised_clips", lambda _, test: torch.tensor([test < 0.4])
+    )
+    rankings = {"lmac": "by lmac", "loudest first": "by level"}
+    path = tmp_path / "roar.json"
+
+    def run(levels, n_repeats):
+        trained.clear()
+        cells = Cells(path, {})
+        complete_cells(
+            cells, Shelf(), None, rankings, levels, range(n_repeats), False, epochs=1
+        )
+        return list(trained), cells.frame
+
+    first, _ = run([0.5], 1)
+    assert first == [("by level", 0.0, 0), ("by lmac", 0.5, 0), ("by level", 0.5, 0)]
+    more, hits = run([0.3, 0.5], 2)
+    assert more == [
+        ("by level", 0.0, 1),
+        ("by lmac", 0.3, 0), ("by lmac", 0.3, 1), ("by lmac", 0.5, 1),
+        ("by level", 0.3, 0), ("by level", 0.3, 1), ("by level", 0.5, 1),
+    ]  # fmt: skip
+    assert len(hits) == len(first) + len(more)
+    assert (hits["recognised"] == (hits["removed"] < 0.4)).all()
+    assert run([0.5], 2)[0] == []
 
 
 def test_a_classifier_of_other_classes_is_not_trained_again():
@@ -384,38 +456,6 @@ def test_a_classifier_of_other_classes_is_not_trained_again():
     require_classes(classifier, ["a", "b", "c"])
     with pytest.raises(SettingError, match="2 classes of the data set, and it has 3"):
         require_classes(classifier, ["a", "b"])
-
-
-def test_cells_of_before_a_setting_had_its_name_are_kept(tmp_path):
-    path = tmp_path / "roar.json"
-    Cells(path, {"heard": "audio"}).put("lmac", 0.5, 0, [True])
-    assert Cells(path, {"classifier_input": "audio"}).has("lmac", 0.5, 0)
-    with pytest.raises(SettingError, match="classifier_input 'audio'"):
-        Cells(path, {"classifier_input": "spectrogram"})
-
-
-def test_cells_of_other_settings_are_refused(tmp_path):
-    path = tmp_path / "roar.json"
-    Cells(path, {"roar_fill": "zero"}).put("lmac", 0.5, 0, [True])
-    with pytest.raises(SettingError, match="roar_fill 'zero', not 'mean'"):
-        Cells(path, {"roar_fill": "mean"})
-    for content in ("{", "[]", json.dumps({"settings": {}, "cells": [{}]})):
-        path.write_text(content)
-        with pytest.raises(DataError, match="delete it"):
-            Cells(path, {})
-
-
-def test_options_are_read_and_the_rest_is_the_recipes():
-    argv = ["a.yaml", "--levels", "[0.1, 0.5]", "--lr", "2", "--device", "cpu"]
-    options, rest = read_options(argv, {"levels": [], "n_clips": 3})
-    assert vars(options) == {"levels": [0.1, 0.5], "n_clips": 3}
-    assert rest == ["a.yaml", "--lr", "2", "--device", "cpu"]
-    for argv in (["a.yaml", "--levels"], ["a.yaml", "--levels", "[1"]):
-        with pytest.raises(SettingError, match="levels"):
-            read_options(argv, {"levels": []})
-    for value in (0, 1.5, "many", True):
-        with pytest.raises(SettingError, match="--repeats"):
-            require_count("repeats", value)
 
 
 def test_figures_are_drawn(tmp_path):
