@@ -8,6 +8,7 @@ explains one class instead of the one that was decided.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
 def main(argv=None):
     """Score what the recipe describes, beside the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
-    experiment = open_experiment(argv, usage, NEEDS, str(DEFAULT_RECIPE))
+    experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
     experiment.check_measurable()
@@ -65,7 +66,10 @@ def main(argv=None):
     )
     compared = [find_row(row, rows, settings) for row in options.compare]
 
-    table, method_table = FaithfulnessTable(settings), experiment.hparams["own_table"]
+    table, method_table = (
+        FaithfulnessTable(settings),
+        experiment.hparams["method_table"],
+    )
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
         score_conditions(
@@ -132,7 +136,7 @@ def read_options(argv):
     if options.help:
         rest.append("--help")
     elif not rest or rest[0].startswith("-"):
-        rest = [str(DEFAULT_RECIPE), *rest]
+        rest = [os.path.relpath(DEFAULT_RECIPE), *rest]
     return options, rest, parser.format_help()
 
 
@@ -249,8 +253,8 @@ def write_pages(folder, table, options, data, method_table, quantus):
     page = f"{table_to_markdown(table)}\n{remarks}".rstrip("\n") + "\n"
     pages = {"table.md": page}
     if method_table is not None:
-        pages["own_table.md"] = method_table.to_markdown()
-        method_table.to_json(folder / "own_table.json")
+        pages["method_table.md"] = method_table.to_markdown()
+        method_table.to_json(folder / "method_table.json")
     if quantus is not None:
         pages["quantus.md"] = quantus.to_markdown()
         quantus.to_csv(folder / "quantus.csv")

@@ -16,13 +16,14 @@ explanations offers, and returns one value an entry (B,).
     register(Metric("silent share", decimals=3, better=None, range=(0, 1),
                     function=silent_share))
 
-and import that file in a recipe (it must lie where Python finds modules, such as the
-folder of the command), under any name that the recipe does not use yet::
+and name that file in a recipe (it must lie where Python finds modules, such as
+beside ``eval_faithfulness.py``)::
 
-    my_metrics: !module:my_metrics
+    extends: hparams/lmac_td.yaml
+    metrics: !module:my_metrics
 
 The column stands at the end of its group, here the first. In Python, ``import
-my_metrics`` before the evaluation does the same. Runs that were evaluated without it
+my_metrics`` before the evaluation does the same. Results that were made without it
 stay readable: their cells are empty.
 
 Example

@@ -223,7 +223,7 @@ def test_a_clip_is_measured_once_a_tag(clips, spectral, frozen, model):
 def test_is_written_as_markdown_and_as_json(measure, tmp_path):
     table = measure([list(range(6))])
     numbers = table.summary()["clean"]
-    path = tmp_path / "new" / "own_table.json"
+    path = tmp_path / "new" / "method_table.json"
     table.to_json(path)
     written = json.loads(path.read_text())
     assert written["seed"] == 3
@@ -386,8 +386,8 @@ def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
     said = run("eval_faithfulness.py", recipe, **settings).stdout
     folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
     assert (folder / "table.md").read_text() in said
-    assert (folder / "own_table.md").read_text() in said
-    numbers = json.loads((folder / "own_table.json").read_text())["conditions"]
+    assert (folder / "method_table.md").read_text() in said
+    numbers = json.loads((folder / "method_table.json").read_text())["conditions"]
     for condition in ("clean", "in_domain"):
         assert numbers[condition]["n_clips"] == 10
         assert [row["tau"] for row in numbers[condition]["removal"]] == [
