@@ -15,12 +15,12 @@ from lmac_td.metrics import registry
 from lmac_td.metrics.registry import (
     GROUND_TRUTH,
     Metric,
-    ScoreInputs,
     find,
     measure,
     register,
     registered,
 )
+from lmac_td.metrics.score_inputs import ScoreInputs
 from tests.conftest import ROOT
 from tests.score_batches import answers, batch, columns_of, sources
 
