@@ -10,6 +10,7 @@ of the segments alone.
 import torch
 
 from lmac_td.metrics._tensors import beyond, in_double
+from lmac_td.metrics.localisation import frame_energies
 from lmac_td.metrics.registry import GROUND_TRUTH, SOMETIMES, Metric, register
 
 SEGMENT_MS = 100
@@ -45,11 +46,12 @@ def segment_energies(magnitude, sample_rate, hop_samples, n_frames=None):
     tensor([[5., 9.]], dtype=torch.float64)
     """
     (magnitude,), _ = in_double(dims=("B", "n", "f"), magnitude=magnitude)
-    return _segment_energies(magnitude, sample_rate, hop_samples, n_frames)
+    energy = magnitude.square().sum(dim=2)
+    return _segment_energies(energy, sample_rate, hop_samples, n_frames)
 
 
-def _segment_energies(magnitude, sample_rate, hop_samples, n_frames):
-    energy = magnitude.square().sum(dim=2)  # (B, n)
+def _segment_energies(energy, sample_rate, hop_samples, n_frames):
+    """:func:`segment_energies` of the energy in each frame (B, n)."""
     n_clips, n_all = energy.shape
     counts = torch.ones_like(energy)
     if n_frames is not None:
@@ -108,9 +110,18 @@ def temporal_auc(
     )
     if not range_db >= 0:
         raise ValueError(f"range_db must be 0 or more, not {range_db}.")
+    energies = a.abs().expm1().square().sum(dim=2), target.square().sum(dim=2)
     frames = sample_rate, hop_samples, n_frames
-    level, exists = _segment_energies(a.abs().expm1(), *frames)
-    of_target, _ = _segment_energies(target, *frames)  # (B, S)
+    return _temporal_auc_of(*energies, *frames, range_db).to(dtype)
+
+
+def _temporal_auc_of(
+    energy, target_energy, sample_rate, hop_samples, n_frames, range_db=30
+):
+    """:func:`temporal_auc` of the energies in each frame (B, n)."""
+    frames = sample_rate, hop_samples, n_frames
+    level, exists = _segment_energies(energy, *frames)
+    of_target, _ = _segment_energies(target_energy, *frames)  # (B, S)
     loudest = of_target.amax(dim=1, keepdim=True)
     sounds = (of_target >= loudest * 10 ** (-range_db / 10)) & (of_target > 0)
     # Padding comes last in the order, and is no segment of either kind.
@@ -125,18 +136,15 @@ def temporal_auc(
     won = (rank * sounds).sum(dim=1) - n_with * (n_with + 1) / 2
     auc = won / (n_with * n_without)
     nothing_to_find = (n_with == 0) | (n_without == 0)
-    return auc.masked_fill(nothing_to_find, torch.nan).to(dtype)
+    return auc.masked_fill(nothing_to_find, torch.nan)
 
 
 def _temporal_auc(scored):
-    auc = temporal_auc(
-        scored.attribution,
-        scored.target_mag,
-        scored.sample_rate,
-        scored.hop_samples,
-        scored.n_frames,
+    energies, dtype = scored.once(frame_energies)
+    auc = _temporal_auc_of(
+        *energies, scored.sample_rate, scored.hop_samples, scored.n_frames
     )
-    return auc.masked_fill(scored.zero_maps, torch.nan)
+    return auc.masked_fill(scored.zero_maps, torch.nan).to(dtype)
 
 
 register(
