@@ -346,7 +346,7 @@ def test_killed_training_goes_on(tiny_recipes):
         assert n_epochs(results) >= before + 2, said[-3000:]
         if how == signal.SIGINT:
             assert training.returncode == 130
-            assert "Interrupted: the same command goes on" in said
+            assert "Interrupted: the same command resumes" in said
             assert "Traceback" not in said
     done = n_epochs(results)
     said = run(TRAIN, tiny_recipes / "lmac_td.yaml", number_of_epochs=done + 1).stdout
@@ -435,10 +435,11 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"alhpa": 0.5}, "did you mean --alpha"),
         ({"regulariser": "max"}, "--regulariser"),
         ({"geometry": "wide"}, "aligned"),
-        ({"nhead": 0}, "cannot be built"),
+        ({"nhead": 0}, "--nhead a whole number from 1"),
+        ({"nhead": 3}, "cannot be built"),
         ({"batch_size": 0}, "--batch_size"),
         ({"reg_w_l1": "much"}, "--reg_w_l1 a number from 0"),
-        ({"hop_length": 0}, "hop_length 0 ms"),
+        ({"hop_length": 0}, "--hop_length a number above 0"),
         ({"sample_rate": 48000}, "n_fft 1024"),
         ({"device": "cuda:99"}, "--device cpu"),
         ({"precision": "fp16", "device": "cpu"}, "give bf16"),
