@@ -62,7 +62,10 @@ def main(argv=None):
     )
     compared = [find_row(row, rows, settings) for row in options.compare]
 
-    table, method_table = FaithfulnessTable(settings), experiment.hparams["own_table"]
+    table, method_table = (
+        FaithfulnessTable(settings),
+        experiment.hparams["method_table"],
+    )
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
         score_conditions(
@@ -236,8 +239,8 @@ def write_pages(folder, table, options, data, method_table, quantus):
     page = f"{table_to_markdown(table)}\n{remarks}".rstrip("\n") + "\n"
     pages = {"table.md": page}
     if method_table is not None:
-        pages["own_table.md"] = method_table.to_markdown()
-        method_table.to_json(folder / "own_table.json")
+        pages["method_table.md"] = method_table.to_markdown()
+        method_table.to_json(folder / "method_table.json")
     if quantus is not None:
         pages["quantus.md"] = quantus.to_markdown()
         quantus.to_csv(folder / "quantus.csv")

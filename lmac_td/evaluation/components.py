@@ -1,7 +1,7 @@
-"""L2I's method-specific table: does Theta agree with the classifier, and does the
-classifier need the components that are selected?
+"""L2I's method-specific table: fidelity of Theta, and removal of components.
 
-Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity*: top-k is the share of
+Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity* says how well Theta
+agrees with the classifier: top-k is the share of
 clips whose decided class is among Theta's k likeliest. For a classifier of tags there
 are, besides, macro and micro AUPRC and the maximal micro F1 over all clips, see
 :mod:`lmac_td.evaluation.tag_fidelity`. *Faithfulness* removes the selected components
