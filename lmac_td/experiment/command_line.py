@@ -1,7 +1,9 @@
 """Read a command line: ``recipe.yaml --device cuda --any_setting value``."""
 
+import os
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from speechbrain.utils.run_opts import RunOptions
 
@@ -93,7 +95,7 @@ def wants_help(argv: Sequence[str]) -> bool:
     return any(word in HELP for word in argv)
 
 
-def print_help(argv: Sequence[str], usage: str, default_recipe: str | None = None):
+def print_help(argv: Sequence[str], usage: str, default_recipe: str | Path):
     """Print what a command does, its recipe's settings and SpeechBrain's run options.
 
     Arguments
@@ -102,7 +104,7 @@ def print_help(argv: Sequence[str], usage: str, default_recipe: str | None = Non
         A recipe, if one is named, comes first; the settings after it count.
     usage : str
         What the command does.
-    default_recipe : str, optional
+    default_recipe : str or Path
         The recipe whose settings are listed where none is named.
 
     Raises
@@ -115,8 +117,7 @@ def print_help(argv: Sequence[str], usage: str, default_recipe: str | None = Non
     if words and not words[0].startswith("-"):
         recipe, _, given = parse_arguments(words)
     print(usage.strip())
-    if recipe is not None:
-        lines = describe_settings(typed_recipe(recipe, given))
-        print(f"\nSettings of {recipe}:\n\n{textwrap.indent(lines, '  ')}")
+    lines = describe_settings(typed_recipe(recipe, given))
+    print(f"\nSettings of {os.path.relpath(recipe)}:\n\n{textwrap.indent(lines, '  ')}")
     print("\nRun options of SpeechBrain:\n")
     RunOptions.from_command_line_args(["--help"])  # prints and exits

@@ -153,7 +153,7 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
     SettingError
     """
     path = Path(folder).absolute()
-    there = next(p for p in (path, *path.parents) if _is_there(p))
+    there = next(p for p in (path, *path.parents) if os.path.exists(p))
     if not there.is_dir():
         raise SettingError(f"{name}: {there} is a file: give --{name} a folder")
     if not os.access(there, os.W_OK | os.X_OK):
@@ -165,10 +165,3 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
         raise SettingError(
             f"{name} {folder} lies in the data set {data_folder}: give another --{name}"
         )
-
-
-def _is_there(path):
-    try:
-        return path.exists()
-    except OSError:
-        return False

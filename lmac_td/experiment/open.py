@@ -17,6 +17,7 @@ from lmac_td.experiment.command_line import parse_arguments, print_help, wants_h
 from lmac_td.experiment.conditions import conditions_of
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.loggers import add_tensorboard
+from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.experiment.recipe import named_in
 from lmac_td.experiment.settings import (
     declarations,
@@ -136,13 +137,7 @@ class Experiment:
         guards.check_trained_as(self.output_folder, self.settings, self.roles, is_fixed)
 
     def check_unseen(self):
-        """Refuse what was trained on clips that are not to be seen.
-
-        Raises
-        ------
-        SettingError
-            See :func:`lmac_td.experiment.guards.check_unseen`.
-        """
+        """See :func:`lmac_td.experiment.guards.check_unseen`."""
         guards.check_unseen(self.hparams, names_with_role(self.tree, "pretrained"))
 
     def create_output_folder(self):
@@ -245,7 +240,7 @@ def open_experiment(
     argv: Sequence[str],
     usage: str,
     needs: str | Sequence[str],
-    default_recipe: str | None = None,
+    default_recipe: str | Path = HPARAMS / "lmac_td.yaml",
 ) -> Experiment:
     """Load the recipe that the command line names.
 
@@ -258,7 +253,7 @@ def open_experiment(
     needs : str or sequence of str
         A setting that the recipes of this command have and others do not, or several,
         of which one is enough.
-    default_recipe : str, optional
+    default_recipe : str or Path
         The recipe whose settings ``--help`` lists where none is named.
 
     Returns

@@ -8,6 +8,7 @@ reaches all of it, and every setting can be given on the command line (``--alpha
 HyperPyYAML's own ``!include:`` nests what it reads, out of the command line's reach.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,7 +130,7 @@ def _read_layers(path, below, found):
             f"{path} makes more than {MOST_FILES} files that extend one another: "
             f"shorten the `{EXTENDS}` lines"
         )
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where a name is too long
         file, size = recipe_of(path)
         if file is not None:
             _read_layers(file, below, found)

@@ -95,21 +95,15 @@ class Setting:
             raise SettingError(self._refusal(value)) from error
 
     def check_built(self, value: object):
-        """Refuse a built object of another type.
+        """Refuse what was built or computed, if it is of another type.
 
         Raises
         ------
         SettingError
         """
         kinds = [kind for kind in self.types if isinstance(kind, Built)]
-        if not kinds or (value is None and self.optional):
-            return
-        if len(kinds) < len(self.types) and isinstance(
-            value, (bool, int, float, str, list, dict)
-        ):
-            return
         if not any(kind.fits(value) for kind in kinds):
-            raise SettingError(self._refusal(value))
+            self.read(value)
 
     def _refusal(self, value):
         shown = "null" if value is None else value if _is_number(value) else repr(value)

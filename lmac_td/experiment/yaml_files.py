@@ -1,6 +1,7 @@
 """Read a yaml file, or say in a sentence why it cannot be read."""
 
 import io
+import itertools
 from pathlib import Path
 
 import ruamel.yaml
@@ -9,6 +10,8 @@ from lmac_td.errors import SettingError
 
 # With every alias written out; the largest recipe has some hundreds.
 MOST_NODES = 100_000
+# Open brackets; ruamel.yaml needs minutes for some thousands.
+DEEPEST = 200
 
 
 def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
@@ -29,7 +32,10 @@ def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
         without measure when its aliases are written out.
     """
     try:
-        tree = ruamel.yaml.YAML().load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        if _depth(text) > DEEPEST:
+            raise RecursionError
+        tree = ruamel.yaml.YAML().load(text)
         size = _n_nodes(tree, {}) if tree is not None else 0
     except FileNotFoundError as error:
         raise SettingError(
@@ -53,6 +59,12 @@ def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
         if not isinstance(name, str):
             raise SettingError(f"{path} has a key {name!r}: keys are names of settings")
     return tree
+
+
+def _depth(text):
+    """The largest number of brackets that are open at once."""
+    step = {"[": 1, "{": 1, "]": -1, "}": -1}
+    return max(itertools.accumulate(step.get(c, 0) for c in text), default=0)
 
 
 def _n_nodes(node, known):
