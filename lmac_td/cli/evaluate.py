@@ -32,17 +32,20 @@ from lmac_td.files import (
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import find_row
+from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
 from lmac_td.report.side_by_side import remarks_to_markdown
 
 DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
+# Settings of which a recipe of this command has one: what there is to score.
+NEEDS = ("interpreter", "interpreters")
 # Of the table's settings, those that are not shown again below it.
-SHOWN_ELSEWHERE = ("recipe", "remarks")
+SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
 
 
 def main(argv=None):
     """Score what the recipe describes, beside the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
-    experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
+    experiment = open_experiment(argv, usage, NEEDS, str(DEFAULT_RECIPE))
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
     experiment.check_measurable()
@@ -129,10 +132,10 @@ def read_options(argv):
     )
     parser.add_argument("--help", "-h", action="store_true", help="print this")
     options, rest = parser.parse_known_args(argv)
-    if not rest or rest[0].startswith("-"):
-        rest = [str(DEFAULT_RECIPE), *rest]
     if options.help:
         rest.append("--help")
+    elif not rest or rest[0].startswith("-"):
+        rest = [str(DEFAULT_RECIPE), *rest]
     return options, rest, parser.format_help()
 
 
@@ -183,8 +186,18 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
+        MIXTURE_SETTINGS: mixture_settings_of(experiment),
         "recipe": experiment.settings,
     }
+
+
+def mixture_settings_of(experiment):
+    """Names of the settings that tables must agree in; SNRs they name themselves."""
+    return sorted(
+        name
+        for name in experiment.settings
+        if "mixture" in experiment.roles.get(name, ()) and "snr" not in name
+    )
 
 
 def remarks_of(methods):
