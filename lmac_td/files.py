@@ -100,8 +100,9 @@ def replace_folder(new, destination):
 
     Where the system can exchange two names in one step (Linux and macOS, on a local
     disk) the destination is the old folder or the new one at every moment, whole.
-    Elsewhere the destination has no folder between two renames; whoever is stopped just
-    there leaves both beside it, and :func:`restore_folder` takes the new one.
+    Elsewhere there is no folder of that name between two renames. A process that is
+    stopped between them leaves both folders beside it, and :func:`restore_folder`
+    restores the new one.
 
     Arguments
     ---------

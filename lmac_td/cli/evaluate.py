@@ -8,6 +8,7 @@ explains one class instead of the one that was decided.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
 def main(argv=None):
     """Score what the recipe describes, beside the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
-    experiment = open_experiment(argv, usage, NEEDS, str(DEFAULT_RECIPE))
+    experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
     experiment.check_measurable()
@@ -135,7 +136,7 @@ def read_options(argv):
     if options.help:
         rest.append("--help")
     elif not rest or rest[0].startswith("-"):
-        rest = [str(DEFAULT_RECIPE), *rest]
+        rest = [os.path.relpath(DEFAULT_RECIPE), *rest]
     return options, rest, parser.format_help()
 
 

@@ -6,8 +6,10 @@ tags.
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 STATISTICS = {"mean": np.mean, "median": np.median}
@@ -16,8 +18,13 @@ _BOOTSTRAP_ELEMENTS = 4_000_000
 
 
 def summarise(
-    values, statistic="mean", confidence=0.95, n_resamples=2000, seed=0, clips=None
-):
+    values: ArrayLike,
+    statistic: str = "mean",
+    confidence: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    clips: Sequence[str] | None = None,
+) -> tuple[float, float, float]:
     """Return a statistic over clips and its percentile bootstrap interval.
 
     NaN (undefined for this clip) is left out. If a value is infinite, the statistic
@@ -32,7 +39,7 @@ def summarise(
     confidence : float
         Share of the resamples inside the interval, in (0, 1).
     n_resamples : int
-        Number of times the clips are drawn anew, with replacement.
+        Number of times that the clips are drawn, with replacement.
     seed : int
         The same seed draws the same clips for every method.
     clips : sequence of str | None
@@ -78,7 +85,7 @@ def summarise(
     return value, *_interval(values.tobytes(), *how)
 
 
-# The same numbers are asked for by each of the files that a table is written to.
+# A table is written to several files, and each of them needs the same intervals.
 @functools.lru_cache(maxsize=8192)
 def _interval(data, statistic, confidence, n_resamples, seed):
     values = np.frombuffer(data)
@@ -134,7 +141,7 @@ def _weighted_medians(values, weights):
     return (lower + upper) / 2
 
 
-def value_of(values, statistic):
+def value_of(values: np.ndarray, statistic: str) -> float:
     """Return the statistic of the values that are not NaN; NaN if there are none."""
     values = values[~np.isnan(values)]
     if values.size == 0:

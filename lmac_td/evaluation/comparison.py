@@ -48,7 +48,7 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     if not shared:
         methods = dict.fromkeys(method for _, method in table.rows)
         raise SettingError(
-            f"{first!r} and {second!r} stand together in no condition: compare two of "
+            f"{first!r} and {second!r} are together in no condition: compare two of "
             f"the rows {', '.join(methods) or 'none'}."
         )
     confidence = f"{100 * table.confidence:g} % interval"
@@ -60,8 +60,8 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     ]
     return "\n".join(sections) + (
         f"\nDifferences are {first} − {second}, clip by clip; the intervals are of "
-        "their means, by bootstrap over clips. Each metric stands by itself: of twenty "
-        "in which two methods are equal, about one excludes 0 by chance.\n"
+        "their means, by bootstrap over clips. Each metric is tested by itself: of "
+        "twenty in which two methods are equal, about one excludes 0 by chance.\n"
     )
 
 

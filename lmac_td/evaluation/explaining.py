@@ -50,8 +50,8 @@ def answer(explained):
     return replace(explained, kept_logits=kept, removed_logits=removed)
 
 
-def as_audio(explained, spectral_features):
-    """The same explanation, but the classifier is given its sounds.
+def with_resynthesised_sound(explained, spectral_features):
+    """The same explanation, but the classifier is given the resynthesised sounds.
 
     Arguments
     ---------

@@ -17,7 +17,12 @@ from lmac_td.data.mixing import is_mixed, mixtures_of
 from lmac_td.evaluation.batches import choose_targets, decide_batch
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.equal_size import at_equal_size
-from lmac_td.evaluation.explaining import answer, as_audio, explain, has_stft_mask
+from lmac_td.evaluation.explaining import (
+    answer,
+    explain,
+    has_stft_mask,
+    with_resynthesised_sound,
+)
 from lmac_td.metrics.confidence import apply_tie_tolerance
 from lmac_td.targets import TargetChoice
 
@@ -98,7 +103,7 @@ def evaluate(
                 if on_batch is not None:
                     on_batch(condition, method, part, explained)
                 if interpreter.classifier_input != "audio":
-                    sounds = as_audio(explained, spectral_features)
+                    sounds = with_resynthesised_sound(explained, spectral_features)
                     score(table, condition, method + AS_AUDIO, part, sounds, *more)
 
 

@@ -1,4 +1,4 @@
-"""Rows of several tables in one: nothing that stands twice may differ."""
+"""Merge the rows of several tables; a row that is in both must be the same."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def merge_rows(table: ScoreFrame, other: ScoreFrame, tolerance: float = 1e-4) ->
         )
         if difference:
             raise SettingError(
-                f"row {method!r} of {condition!r} stands in both tables, and "
+                f"row {method!r} of {condition!r} is in both tables, and "
                 f"differs: {difference}; name only one of them."
             )
     for row, scores in other.rows.items():

@@ -12,8 +12,8 @@ from lmac_td.metrics.registry import FAITHFULNESS
 def table_to_markdown(table) -> str:
     """One section a condition: its groups, the means above the intervals.
 
-    A group stands there if one of the condition's methods has it, and shows the
-    methods that do.
+    A group is printed if one of the condition's methods has it, with the methods that
+    have it.
 
     Arguments
     ---------

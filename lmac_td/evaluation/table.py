@@ -16,7 +16,8 @@ from lmac_td.evaluation.columns import Column, metrics_of
 from lmac_td.evaluation.comparison import differences, paired_values
 from lmac_td.evaluation.frame import ScoreFrame, values_of
 from lmac_td.evaluation.merge import merge_rows
-from lmac_td.metrics.registry import ScoreInputs, measure
+from lmac_td.metrics.registry import measure
+from lmac_td.metrics.score_inputs import ScoreInputs
 
 # Every clips.csv has had these from the first version on. Columns that came later are
 # not here: results without them stay readable.
@@ -108,7 +109,7 @@ class FaithfulnessTable(ScoreFrame):
             (B,) samples of each clip before padding: what lies after them does not
             count. None counts all.
         **measured
-            The other fields of :class:`~lmac_td.metrics.registry.ScoreInputs`.
+            The other fields of :class:`~lmac_td.metrics.score_inputs.ScoreInputs`.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Does the classifier find in the explanation what it found in the clip?
 
 AI, AD, AG, FF and Fid-In of L-MAC (Paissan et al., ICML 2024, section 3.1), each as
-its equation stands there, each one value a clip; the mean over clips is the number
+its equation is printed there, one value a clip each; the mean over clips is the number
 in the papers. c is the class that is explained: by default the one that the classifier
 decided on the mixture, never the label.
 

@@ -29,7 +29,7 @@ def speech_relevance_score(attribution, target_mag, other_mag, percentile, frame
     attribution : torch.Tensor
         (B, n, f) map, of either sign.
     target_mag : torch.Tensor
-        (B, n, f) magnitude STFT of the target as it stands in the mixture.
+        (B, n, f) magnitude STFT of the target as it is in the mixture.
     other_mag : torch.Tensor
         (B, n, f) magnitude STFT of everything else in the mixture.
     percentile : float
@@ -151,8 +151,7 @@ def temporal_iou(attribution, active, n_frames=None):
 
     |E ∩ A| / |E ∪ A| with A the active frames and E as many frames: those in which
     the interpretation has most energy Σ_f |STFT(i)|², the first ones on ties. Because
-    E is as large as A, keeping everything is worth no more than the mixture's own
-    loudness tells.
+    E is as large as A, keeping everything scores as the mixture's own loudness does.
 
     Arguments
     ---------

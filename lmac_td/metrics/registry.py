@@ -16,13 +16,14 @@ explanations offers, and returns one value an entry (B,).
     register(Metric("silent share", decimals=3, better=None, range=(0, 1),
                     function=silent_share))
 
-and import that file in a recipe (it must lie where Python finds modules, such as the
-folder of the command), under any name that the recipe does not use yet::
+and name that file in a recipe (it must lie where Python finds modules, such as
+beside ``eval_faithfulness.py``)::
 
-    my_metrics: !module:my_metrics
+    extends: hparams/lmac_td.yaml
+    metrics: !module:my_metrics
 
-The column stands at the end of its group, here the first. In Python, ``import
-my_metrics`` before the evaluation does the same. Runs that were evaluated without it
+The column comes last in its group, here the first. In Python, ``import
+my_metrics`` before the evaluation does the same. Results that were made without it
 stay readable: their cells are empty.
 
 Example
@@ -34,11 +35,12 @@ Example
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from lmac_td.metrics.score_inputs import NEEDS, ScoreInputs
 
 FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE = "faithfulness", "ground truth", "equal size"
 GROUPS = (FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE)
@@ -46,124 +48,6 @@ GROUPS = (FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE)
 # for other reasons that the function's docstring gives.
 NEVER, ZERO_MAP, SOMETIMES = "never", "zero map", "sometimes"
 _ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
-
-# Fields of ScoreInputs that are given together, by the name that ``needs`` uses.
-_NEEDS = {
-    "sources": ("magnitude", "target", "target_mag", "other_mag"),
-    "stft_mask": ("mask",),
-    "equal_size": ("p_kept", "p_removed"),
-    "frame_times": ("sample_rate", "hop_samples"),
-}
-
-
-@dataclass(frozen=True)
-class ScoreInputs:
-    """What can be measured of one batch of B explanations.
-
-    Attributes
-    ----------
-    explained : Tensor (B,), int64
-        The classes that are explained: decided by the classifier, or asked for.
-    p_x, p_in, p_out : Tensor (B, C)
-        Probabilities of the mixture, of what is kept and of what is removed.
-    wavs, interpretation, residual : Tensor (B, T)
-        The mixture, what is kept and what is removed.
-    attribution : Tensor (B, n, f)
-        log1p|STFT(interpretation)|.
-    mask : Tensor (B, ...) or None
-        The mask on the STFT, of a method that has one.
-    magnitude : Tensor (B, n, f) or None
-        |STFT| of the mixtures. This and the next three are None where the sources are
-        unknown, or where nothing is mixed in.
-    target : Tensor (B, T) or None
-        The target as it stands in the mixture.
-    target_mag, other_mag : Tensor (B, n, f) or None
-        |STFT| of the target and of the interference.
-    p_kept, p_removed : Tensor (B, n_sizes) or None
-        Probability of the explained class when the interpretation is cut to each of
-        :data:`~lmac_td.metrics.curves.SIZES`, and those bins are kept, or removed.
-    threshold : float or None
-        Of a tag; None for one class a clip.
-    n_samples : Tensor (B,), int64, or None
-        Samples of each clip before padding, which does not count; None counts all.
-    sample_rate, hop_samples : int or None
-        Frame f of an STFT is centred on sample f · hop_samples.
-
-    Raises
-    ------
-    ValueError
-        Names fields that must be given together, or do not have the same shape.
-    """
-
-    explained: Tensor
-    p_x: Tensor
-    p_in: Tensor
-    p_out: Tensor
-    wavs: Tensor
-    interpretation: Tensor
-    residual: Tensor
-    attribution: Tensor
-    mask: Tensor | None = None
-    magnitude: Tensor | None = None
-    target: Tensor | None = None
-    target_mag: Tensor | None = None
-    other_mag: Tensor | None = None
-    p_kept: Tensor | None = None
-    p_removed: Tensor | None = None
-    threshold: float | None = None
-    n_samples: Tensor | None = None
-    sample_rate: int | None = None
-    hop_samples: int | None = None
-    _computed: dict = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __post_init__(self):
-        for names in _NEEDS.values():
-            if len({getattr(self, name) is None for name in names}) > 1:
-                raise ValueError(f"{' and '.join(names)} must be given together.")
-        if self.target is not None:
-            self._require_shape_of("wavs", "target")
-            self._require_shape_of(
-                "attribution", "magnitude", "target_mag", "other_mag"
-            )
-
-    def _require_shape_of(self, name, *others):
-        shape = getattr(self, name).shape
-        for other in others:
-            if getattr(self, other).shape != shape:
-                raise ValueError(
-                    f"{other} and {name} must have the same shape, not "
-                    f"{tuple(getattr(self, other).shape)} and {tuple(shape)}."
-                )
-
-    def __len__(self):
-        return len(self.p_x)
-
-    def offers(self, need: str) -> bool:
-        """Whether the batch has what a metric needs, by a name of ``Metric.needs``."""
-        return all(getattr(self, name) is not None for name in _NEEDS[need])
-
-    def once(self, function: Callable[["ScoreInputs"], Any]) -> Any:
-        """``function(self)``, computed once a batch: for what several metrics share."""
-        if function not in self._computed:
-            self._computed[function] = function(self)
-        return self._computed[function]
-
-    @property
-    def n_frames(self) -> Tensor | None:
-        """(B,) frames of each clip before padding: its share of T, rounded up."""
-        if self.n_samples is None:
-            return None
-        length = self.wavs.shape[1]
-        return (self.n_samples * self.attribution.shape[1] + length - 1) // length
-
-    @property
-    def zero_maps(self) -> Tensor:
-        """(B,) where the interpretation is silent: such a map points nowhere."""
-        return self.once(_zero_maps)
-
-
-def _zero_maps(scored):
-    return ~scored.attribution.flatten(1).any(dim=1)
 
 
 @dataclass(frozen=True)
@@ -194,7 +78,7 @@ class Metric:
         What the batch must offer, else the row has no such column: ``sources``,
         ``stft_mask``, ``equal_size`` or ``frame_times``.
     group : str
-        The printed table that it stands in.
+        The printed table that it belongs to.
     statistics : tuple of str
         Over clips: ``mean``, ``median``; a printed column each.
     printed : bool
@@ -218,7 +102,7 @@ class Metric:
         for name, value, choices in (
             ("better", self.better, _ARROWS),
             ("undefined", self.undefined, (NEVER, ZERO_MAP, SOMETIMES)),
-            *(("needs", need, _NEEDS) for need in self.needs),
+            *(("needs", need, NEEDS) for need in self.needs),
             *(("statistics", s, ("mean", "median")) for s in self.statistics),
         ):
             if value not in choices:

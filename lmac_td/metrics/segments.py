@@ -81,7 +81,7 @@ def temporal_auc(
     attribution : torch.Tensor
         (B, n, f) log1p|STFT(i)| of the interpretation.
     target_mag : torch.Tensor
-        (B, n, f) magnitude STFT of the target as it stands in the mixture.
+        (B, n, f) magnitude STFT of the target as it is in the mixture.
     sample_rate, hop_samples : int
         Frame f is centred on sample f · hop_samples.
     n_frames : torch.Tensor | None

@@ -1,10 +1,10 @@
 """How much sound does an explanation keep, and does it invent any?
 
-Keeping everything gives a perfect fidelity, so the energy that is kept stands
+Keeping everything gives a perfect fidelity, so the energy that is kept is reported
 beside every score. What is kept and what is removed must add up to the clip: this
 is measured with the SI-SDR (Le Roux et al., "SDR – half-baked or well done?", 2019).
-Where the mixture's sources are known, the energy that is kept of each can be told
-apart.
+Where the mixture's sources are known, the energy that is kept of each is measured by
+itself.
 """
 
 import math
@@ -180,7 +180,7 @@ def kept_of_source_db(gain, source_mag):
     gain : torch.Tensor
         (B, ...) of each bin, see :func:`kept_gain`.
     source_mag : torch.Tensor
-        (B, ...) magnitude STFT S of the source as it stands in the mixture.
+        (B, ...) magnitude STFT S of the source as it is in the mixture.
 
     Returns
     -------

@@ -78,7 +78,7 @@ others. Every AD of theirs went through a second softmax, which bends it towards
 here is `AD (published)`. Their SPS and COMP were taken of the mask for L-MAC and of
 log1p|STFT(i)| for LMAC-TD: ours here are those of the mask where a method has one on
 the STFT. Where it masks mel bands ours are not theirs, and left out: they are of the
-sound that stands in, on the many more bins of the STFT. Their texts mix at 5 dB
+sound, on the many more bins of the STFT. Their texts mix at 5 dB
 (mixtures), 3 dB (white noise) and 3 dB (speech); the published code mixes at 12.04,
 6.02 and 12.04 dB, as `--snr published` does.
 """

@@ -16,7 +16,7 @@ from lmac_td.contracts import Explanation
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import decide
-from lmac_td.evaluation.explaining import as_audio
+from lmac_td.evaluation.explaining import with_resynthesised_sound
 from lmac_td.evaluation.invariants import check_invariants
 from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.table import FaithfulnessTable
@@ -203,7 +203,7 @@ def test_the_classifier_may_be_given_spectrograms(batch, spectral, frozen, make_
     torch.testing.assert_close(
         explanation.kept_input, frozen.mel(magnitude), atol=1e-5, rtol=1e-4
     )
-    sounds = as_audio(explained, spectral).explanation
+    sounds = with_resynthesised_sound(explained, spectral).explanation
     model.classifier_input = "audio"
     expected = model(batch.wavs, features, batch.decision).kept_input
     torch.testing.assert_close(sounds.kept_input, expected)

@@ -10,16 +10,18 @@ from lmac_td.evaluation.columns import all_columns, metrics_of
 from lmac_td.evaluation.invariants import InvariantError, check_invariants
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.experiment.build import load_recipe
 from lmac_td.metrics import registry
 from lmac_td.metrics.registry import (
     GROUND_TRUTH,
     Metric,
-    ScoreInputs,
     find,
     measure,
     register,
     registered,
 )
+from lmac_td.metrics.score_inputs import ScoreInputs
+from tests.conftest import ROOT
 from tests.score_batches import answers, batch, columns_of, sources
 
 HEADERS = [
@@ -85,12 +87,14 @@ def test_a_users_metric_is_a_column_everywhere(own_metrics, tmp_path, monkeypatc
     assert metrics_of(again.row("c", "m"))[-1] == "peak"
 
 
-def test_a_recipe_imports_a_file_of_metrics(own_metrics, tmp_path, monkeypatch):
-    from hyperpyyaml import load_hyperpyyaml
-
+def test_a_recipe_names_a_file_of_metrics(own_metrics, tmp_path, monkeypatch):
     (tmp_path / "recipe_metric.py").write_text(PEAK.replace("peak", "crest"))
     monkeypatch.syspath_prepend(tmp_path)
-    load_hyperpyyaml("my_metrics: !module:recipe_metric\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"extends: {ROOT}/hparams/baselines.yaml\nmetrics: !module:recipe_metric\n"
+    )
+    load_recipe(recipe, {"size": "demo"})
     assert find("crest").decimals == 1
 
 

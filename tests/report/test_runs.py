@@ -126,7 +126,7 @@ def test_tables_from_before_other_data_sets_and_targets_are_compared(runs):
 
 def test_a_row_that_stands_twice_and_differs_is_refused(runs):
     change(runs[1], "seed", value=1)
-    with pytest.raises(DataError, match=r"lmac, seed 1.*stands in both"):
+    with pytest.raises(DataError, match=r"lmac, seed 1.*is in both"):
         read_runs(runs)
 
 
