@@ -429,6 +429,7 @@ def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
         "number_of_epochs": 1,
     }
     run("train_interpreter.py", recipe, **settings)
+    settings["condition"] = "[in_domain, clean]"
     said = run("eval_faithfulness.py", recipe, **settings).stdout
     folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
     assert (folder / "table.md").read_text() in said
