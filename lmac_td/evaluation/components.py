@@ -1,17 +1,16 @@
-"""L2I's method-specific table: does Theta agree with the classifier, and does the
-classifier need the components that are selected?
+"""L2I's method-specific table: fidelity of Theta, and removal of components.
 
-Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity*: top-k is the share of
-clips whose decided class is among Theta's k likeliest. For a classifier of tags there
-are, besides, macro and micro AUPRC and the maximal micro F1 over all clips, see
-:mod:`lmac_td.evaluation.tag_fidelity`. *Faithfulness* removes the selected components
-from the sound::
+Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity* is how well Theta agrees
+with the classifier: top-k is the share of clips whose decided class is among Theta's k
+likeliest. For a classifier of tags there are, in addition, macro and micro AUPRC and
+the maximal micro F1 over all clips, see :mod:`lmac_td.evaluation.tag_fidelity`.
+*Faithfulness* removes the selected components from the sound::
 
     FF_x = f(x)_c - f(x_2)_c,   x_2 = INV(X - sum of X_l over r_l > tau, phase)   (6)
 
 and is reported as its median, for several thresholds tau, for tags also by class
-(section 4.4, figure 2a). Beside it stands a random baseline: as many components of the
-same clip, drawn from the whole dictionary.
+(section 4.4, figure 2a). A random baseline removes as many components of the same clip,
+drawn from the whole dictionary.
 """
 
 import json
@@ -26,8 +25,8 @@ from torch import Tensor
 from lmac_td.contracts import ExplainedBatch
 from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.components_markdown import components_to_markdown
 from lmac_td.evaluation.frame import ScoreFrame, n_clips, values_of
-from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.evaluation.tag_fidelity import MIN_CLIPS, tag_fidelity
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.l2i import L2I, require_threshold, soft_mask
@@ -269,15 +268,7 @@ class ComponentTable:
 
     def to_markdown(self) -> str:
         """Return a section a condition; for tags, one more about them."""
-        sections = []
-        for condition, numbers in self.summary().items():
-            if "removal" in numbers:
-                title = f"### {condition}: fidelity, and removal of components\n\n"
-                sections.append(title + _removal_to_markdown(numbers))
-            if "tags" in numbers:
-                title = f"### {condition}: fidelity to the classifier's tags\n\n"
-                sections.append(title + _tags_to_markdown(numbers["tags"]))
-        return "\n".join(sections)
+        return components_to_markdown(self.summary())
 
     def to_json(self, path: str | Path) -> None:
         """Write settings and numbers.
@@ -294,72 +285,6 @@ class ComponentTable:
         with write_atomically(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2, allow_nan=False)
             file.write("\n")
-
-
-def _removal_to_markdown(numbers):
-    fidelity = numbers["fidelity (%)"]
-    removal = [
-        [
-            f"{row['tau']:g}",
-            f"{row['FF']['median']:.3f}",
-            f"{row['random FF']['median']:.3f}",
-            f"{row['removed']['mean']:.1f}",
-        ]
-        for row in numbers["removal"]
-    ]
-    return (
-        markdown_table(
-            [*(f"{k} fidelity (%) ↑" for k in fidelity), "clips"],
-            [
-                [
-                    *(f"{value['mean']:.1f}" for value in fidelity.values()),
-                    str(numbers["n_clips"]),
-                ]
-            ],
-        )
-        + "\n"
-        + markdown_table(["τ", "FF median ↑", "FF median, random", "removed"], removal)
-    )
-
-
-def _tags_to_markdown(tags):
-    values, intervals = [], []
-    for found in tags["fidelity"].values():
-        value, low, high = (
-            math.nan if v is None else v for v in (found["value"], *found["interval"])
-        )
-        values.append(number(value, 3))
-        intervals.append("–" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]")
-    n, n_own = tags["n_classes"], tags["n_classes decided in two clips"]
-    head = [f"{name} ↑" for name in tags["fidelity"]]
-    text = markdown_table(
-        ["", *head, "clips", "classes"],
-        [
-            ["Theta", *values, str(tags["n_clips"]), str(n)],
-            ["95 % interval", *intervals, "", ""],
-        ],
-    )
-    if n_own < n:
-        text += (
-            f"\nThe classifier decides {n - n_own} of {n} classes in fewer than "
-            f"{MIN_CLIPS} clips: they are left out of the macro AUPRC and below.\n"
-        )
-    rows = []
-    for found in tags["classes"]:
-        first = min(found["removal"], key=lambda row: row["tau"])
-        rows.append(
-            [
-                found["class"],
-                f"{first['FF']['median']:.3f}",
-                f"{first['random FF']['median']:.3f}",
-                str(found["n_clips"]),
-            ]
-        )
-    if rows:
-        text += f"\nRemoval by class, τ = {first['tau']:g}:\n\n" + markdown_table(
-            ["class", "FF median ↑", "FF median, random", "clips"], rows
-        )
-    return text
 
 
 def removal_logits(

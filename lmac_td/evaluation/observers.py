@@ -1,7 +1,7 @@
 """What is done with every explained batch besides the common table.
 
 :func:`lmac_td.evaluation.loop.evaluate` calls an observer with (condition, method,
-decided, explained). One keeps samples, one collects a method's own table, one runs
+decided, explained). One keeps samples, one collects a method-specific table, one runs
 metrics of Quantus.
 """
 

@@ -1,10 +1,10 @@
-"""How well one multi-label output agrees with the tags that another decides on.
+"""Agreement of a multi-label output with the tags that a classifier decides.
 
-Parekh et al. ("Listen to Interpret", section 4.1) measure so how well Theta agrees with
-the classifier, over all clips. The classifier's tags, its probabilities at their
-threshold, are the truth, and Theta's probabilities are the scores. For K pairs (clip,
-tag) in the order of their scores, with precision P_k and recall R_k at each of them as
-the threshold::
+Parekh et al. ("Listen to Interpret", section 4.1) measure in this way how well Theta
+agrees with the classifier over all clips. The tags that the classifier decides (its
+probabilities that reach the threshold) are the ground truth; Theta's probabilities are
+the scores. With precision P_k and recall R_k where the k-th largest score is the
+threshold::
 
     AUPRC = sum_k (R_k - R_{k-1}) P_k        F1 = max_k 2 P_k R_k / (P_k + R_k)
 
@@ -106,7 +106,7 @@ def tag_fidelity(
     confidence : float
         Share of the resamples inside the interval, in (0, 1).
     n_resamples : int
-        Number of times the clips are drawn anew, each with all of its tags.
+        Number of times the clips are drawn, with replacement, each with its tags.
     seed : int
 
     Returns

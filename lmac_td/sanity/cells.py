@@ -134,7 +134,7 @@ class Cells:
 
 
 def _validated(content):
-    """Return settings and hits by cell; a ValueError says what is wrong."""
+    """Return settings and hits by cell; raise ValueError with a reason."""
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
         raise ValueError("it has no settings")
     if not isinstance(content.get("cells"), list):
@@ -155,7 +155,7 @@ def _validated(content):
         if not isinstance(hits, list) or not hits or not set(map(str, hits)) <= _HITS:
             raise ValueError("the hits of a cell are no list of 0 and 1")
         if (ranking, level, repeat) in found:
-            raise ValueError(f"{ranking} at {level} stands there twice")
+            raise ValueError(f"it holds {ranking} at {level} twice")
         found[ranking, level, repeat] = hits
     if len(set(map(len, found.values()))) > 1:
         raise ValueError("its cells differ in the number of clips")

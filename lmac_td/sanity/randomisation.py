@@ -49,9 +49,9 @@ class Comparison:
     Attributes
     ----------
     scores : ScoreFrame
-        By stage, which stands in the place of the condition (``INTACT``, one of the
-        classifier's, ``ANOTHER_CLIP`` or ``RANDOM_MASK``), and method: the similarities
-        of ``MEASURES`` and ``p of the class``.
+        By stage, as its condition (``INTACT``, one of the classifier's,
+        ``ANOTHER_CLIP`` or ``RANDOM_MASK``), and method: the similarities of
+        ``MEASURES`` and ``p of the class``.
     sounds : dict of str to dict of str to Tensor (frames, bins)
         |STFT(i)| of the first clip, by method and by stage.
     """

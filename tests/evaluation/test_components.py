@@ -8,10 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
+from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import choose_targets, decide
 from lmac_td.evaluation.components import METHOD, ComponentTable, rank_of_class
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.observers import method_table_filler, without_target_filler
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.evaluation.tag_fidelity import tag_fidelity
 from lmac_td.random import seeded_generator
 from lmac_td.targets import TargetChoice
@@ -366,6 +371,47 @@ def test_clips_without_any_tag_are_a_table_of_their_own(clips, spectral, frozen,
     assert "| Theta " in table.to_markdown()
 
 
+def test_the_evaluation_fills_it_with_the_tags_of_all_clips(spectral, frozen, model):
+    """Clips without a tag run through Psi and Theta once; nothing else is run again."""
+    frozen.activation = "sigmoid"
+    items = [
+        {
+            "id": f"clip{i}",
+            "clip": 10.0 ** -(i % 3) * torch.randn(SAMPLE_RATE // 2),
+            "interference": torch.zeros(SAMPLE_RATE // 2),
+            "snr_db": CLEAN_DB,
+            "class_index": i,
+        }
+        for i in range(6)
+    ]
+    batches = [PaddedBatch(items[i : i + 3]) for i in (0, 3)]
+    frozen.classifier.weight /= 30000  # unsure: probabilities that differ
+    mixtures = torch.cat([mixtures_of(batch, "cpu").mixture for batch in batches])
+    p = decide(mixtures, spectral, frozen)[1].probabilities
+    frozen.threshold = p.amax(dim=1).sort().values[1:3].mean().item()
+    table, runs = ComponentTable(thresholds=THRESHOLDS), []
+    model.psi.register_forward_hook(lambda _, __, h: runs.append(len(h)))
+    common = FaithfulnessTable()
+    evaluate(
+        common,
+        "clean",
+        {"l2i": model},
+        batches,
+        spectral,
+        frozen,
+        progress=False,
+        on_batch=method_table_filler(table, {"l2i": model}),
+        on_without_target=without_target_filler(table, {"l2i": model}),
+    )
+    without = common.without_target["clean"]
+    assert 0 < len(without) < 6
+    tags = table.tags.row("clean", METHOD)
+    assert sorted(tags["clip_id"]) == [f"clip{i}" for i in range(6)]
+    decided = tags.filter(like="decided ").to_numpy().any(axis=1)
+    assert set(tags["clip_id"][~decided]) == set(without)
+    assert sum(runs) == len(common.row("clean", "l2i")) + len(without)
+
+
 @pytest.mark.parametrize("value", [1.0, -2, math.nan, "all"])
 def test_a_threshold_that_removes_nothing_is_refused(value):
     with pytest.raises(SettingError, match="give thresholds a number"):
@@ -383,6 +429,7 @@ def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
         "number_of_epochs": 1,
     }
     run("train_interpreter.py", recipe, **settings)
+    settings["condition"] = "[in_domain, clean]"
     said = run("eval_faithfulness.py", recipe, **settings).stdout
     folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
     assert (folder / "table.md").read_text() in said

@@ -250,7 +250,7 @@ def test_constant_maps_have_no_order():
 
 @pytest.fixture(scope="module")
 def explained(spectral):
-    """The records of a random L-MAC and of maps that ask no classifier."""
+    """The records of a random L-MAC and of maps that depend on no classifier."""
     trained = make_trained(spectral)
     decoder = build_mask_unet("aligned", "stft", trained, spectral, (4, 4, 4, 4))
     interpreters = {
@@ -264,7 +264,7 @@ def explained(spectral):
     return comparison
 
 
-def test_what_asks_no_classifier_stays_one(explained):
+def test_what_runs_no_classifier_stays_one(explained):
     for record in records(explained):
         if record["method"] != "lmac" and record["stage"] in (INTACT, *STAGES):
             for measure in MEASURES:

@@ -36,12 +36,12 @@ class Grid:
         return self.frames * self.bins
 
 
-# Quantus asks for a name of the baseline; `silence` does not use it.
+# Quantus requires a baseline; `silence` does not use it.
 _REMOVE = {"perturb_func": silence, "perturb_baseline": 0.0}
 
 
 def _step(grid):
-    # Quantus asks for a divisor. A bin is two numbers: there are twice as many steps.
+    # Quantus requires a divisor. A bin is two numbers: there are twice as many steps.
     steps = range(min(MAX_STEPS, grid.size), 0, -1)
     n_steps = next(n for n in steps if grid.size % n == 0)
     return _REMOVE | {"features_in_step": grid.size // n_steps}
