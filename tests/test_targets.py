@@ -11,12 +11,16 @@ from torch.nn.functional import one_hot
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import choose_targets, decide, decide_batch, evaluate
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import choose_targets, decide, decide_batch
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.rendering import table_to_markdown
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch
 from tests.conftest import SAMPLE_RATE
+from tests.score_batches import columns_of
 
 LABELS = ["dog", "rain", "siren", "clock", "hen", "saw"]
 # Three tags, one tag that is exactly on the threshold, and no tag.
@@ -276,10 +280,10 @@ def test_tags_are_scored_by_their_sigmoids(
     without = [name for name, (those, _) in tags.items() if not those]
     assert table.without_target == {"x": without}
     note = "No tag reaches its threshold in 1 of 4 clips, which are not scored: "
-    assert f"{note}{without[0]}." in table.to_markdown()
+    assert f"{note}{without[0]}." in table_to_markdown(table)
 
     for method, interpreter in methods.items():
-        columns = table.rows["x", method].columns
+        columns = columns_of(table, "x", method)
         keys = list(zip(columns["clip_id"], columns["decided"], strict=True))
         assert keys == [
             (name, tag) for name, (those, _) in tags.items() for tag in those
@@ -313,7 +317,7 @@ def test_one_class_may_be_asked_for(tagger, clips, spectral, methods):
         table, "x", {"lmac": methods["lmac"]}, clips(3), spectral, tagger,
         progress=False, targets=TargetChoice(7),
     )  # fmt: skip
-    columns = table.rows["x", "lmac"].columns
+    columns = columns_of(table, "x", "lmac")
     assert columns["clip_id"] == list("abcd")
     assert columns["decided"] == [7] * 4
     assert table.without_target == {}

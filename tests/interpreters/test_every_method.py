@@ -15,14 +15,11 @@ from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 from lmac_td.contracts import Explanation
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import (
-    choose_targets,
-    decide_batch,
-    evaluate,
-    explain,
-    rows_of,
-)
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import choose_targets, decide_batch
+from lmac_td.evaluation.explaining import explain
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.attribution import METHODS, build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
@@ -222,7 +219,7 @@ def test_every_method_is_evaluated(kind, classifier, features, loader):
     check_invariants(table)
     assert [method for _, method in table.rows] == rows_of(methods)
     for (_, method), scores in table.rows.items():
-        assert scores.columns["clip_id"] == ["clip0", "clip1", "clip2"], method
+        assert scores["clip_id"].tolist() == ["clip0", "clip1", "clip2"], method
     for method, explained in explained_as.items():
         explanation = explained.explanation
         for value in vars(explanation).values():

@@ -5,7 +5,7 @@ import torch
 
 from lmac_td.contracts import Explanation
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import analyse_sources, decide
+from lmac_td.evaluation.batches import analyse_sources, decide
 from lmac_td.interpreters.baselines import Oracle, reference_interpreters
 from lmac_td.metrics import completeness_db, kept_energy_db
 from tests.batches import decided_batch, explained_batch

@@ -15,8 +15,11 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from lmac_td.contracts import Explanation
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import as_audio, decide, evaluate
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import decide
+from lmac_td.evaluation.explaining import with_resynthesised_sound
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I, soft_mask
 from lmac_td.nn.psi import Psi, Theta
@@ -200,7 +203,7 @@ def test_the_classifier_may_be_given_spectrograms(batch, spectral, frozen, make_
     torch.testing.assert_close(
         explanation.kept_input, frozen.mel(magnitude), atol=1e-5, rtol=1e-4
     )
-    sounds = as_audio(explained, spectral).explanation
+    sounds = with_resynthesised_sound(explained, spectral).explanation
     model.classifier_input = "audio"
     expected = model(batch.wavs, features, batch.decision).kept_input
     torch.testing.assert_close(sounds.kept_input, expected)

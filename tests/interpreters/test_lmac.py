@@ -9,7 +9,7 @@ from speechbrain.lobes.models.Cnn14 import CNN14PSI, CNN14PSI_stft
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import decide
+from lmac_td.evaluation.batches import decide
 from lmac_td.features import LogMel, SpectralFeatures
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.nn.decoders import build_mask_unet
