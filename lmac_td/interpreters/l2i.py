@@ -16,13 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmac_td.contracts import Explanation
+from lmac_td.contracts import Explanation, require_representations
 from lmac_td.errors import SettingError, require_choice
-from lmac_td.interpreters.base import (
-    Interpreter,
-    masked,
-    require_representations,
-)
+from lmac_td.interpreters.base import Interpreter, masked
 
 
 @dataclass(frozen=True)
