@@ -45,8 +45,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         if d_model % nhead:
             raise SettingError(
-                f"nhead is {nhead}, but attention heads share {d_model} channels evenly: "
-                f"give --nhead a divisor of {d_model}"
+                f"nhead is {nhead}, but attention heads share {d_model} channels: give "
+                f"--nhead a divisor of {d_model}"
             )
         self.nhead = nhead
         self.dropout = dropout
@@ -174,7 +174,7 @@ class PositionalEncoding(nn.Module):
         """
         if x.shape[1] > MAX_POSITIONS:
             raise SettingError(
-                f"a MaskNet encodes at most {MAX_POSITIONS} positions, not {x.shape[1]}: "
+                f"MaskNet encodes at most {MAX_POSITIONS} positions, not {x.shape[1]}: "
                 "shorten the clips (signal_length_s) or change chunk_size"
             )
         return x + self.pe[:, : x.shape[1]]

@@ -30,7 +30,7 @@ from lmac_td.evaluation.quantus.bridge import (
     run_quantus,
     silence,
 )
-from lmac_td.interpreters.attribution import Saliency
+from lmac_td.interpreters.attribution.saliency import Saliency
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import Identity, Oracle, Zeros
 from lmac_td.metrics import complexity, sparseness

@@ -202,9 +202,9 @@ def test_settings_that_cannot_work_are_named(spectral, settings, words):
     [
         (("wide", "stft", 32, (1, 2, 4, 8, 16)), "--geometry"),
         (("published", "both", 32, (1, 2, 4, 8, 16)), "--domain"),
-        (("published", "stft", 32, (1, 2, 4, 8, 8)), "halve"),
-        (("published", "stft", 32, (1, 2, 4, 8, 16), 64), "n_mels 64"),
-        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512), "n_fft 512"),
+        (("published", "stft", 32, (1, 2, 4, 8, 8)), "half the channels"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 64), "n_mels is 64"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512), "n_fft is 512"),
     ],
 )
 def test_decoders_that_cannot_be_built_are_named(arguments, words):
@@ -226,5 +226,5 @@ def test_published_decoder_refuses_a_length_it_was_not_made_for():
     decoder = build_for_cnn14("published", "stft", 8, (1, 1, 1, 2, 4))
     reps = [torch.rand(1, 8 // d, max(1, 48 // p), 80 // p)
             for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]  # fmt: skip
-    with pytest.raises(SettingError, match="geometry: aligned"):
+    with pytest.raises(SettingError, match="--geometry aligned"):
         decoder(reps, n_frames=48)

@@ -10,7 +10,8 @@ from lmac_td.errors import SettingError
 from lmac_td.evaluation.loop import at_equal_size, rows_of, score
 from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
 from lmac_td.features import LogMel
-from lmac_td.interpreters.attribution import GradCAM, build_attributions
+from lmac_td.interpreters.attribution import build_attributions
+from lmac_td.interpreters.attribution.gradcam import GradCAM
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I
 from lmac_td.interpreters.lmac import LMAC

@@ -192,7 +192,7 @@ def test_published_geometry_and_keys():
     }
     reps = [rep.float() for rep in zeros((16, 8, 4, 2), 431)]
     assert unet(reps, 80000, 11082, STRIDE).shape == (1, 256, 11082)
-    with pytest.raises(ValueError, match="geometry: aligned"):
+    with pytest.raises(ValueError, match="--geometry aligned"):
         unet(reps, 80000, 11083, STRIDE)
 
 
@@ -234,10 +234,10 @@ def test_published_unet_refuses_clips_it_was_not_made_for():
     unet = PublishedUNet(dim=16)
     n_stft_frames, n_frames = sizes(2.37)
     reps = [rep.float() for rep in zeros((16, 8, 4, 2), n_stft_frames)]
-    with pytest.raises(ValueError, match="geometry: aligned"):
+    with pytest.raises(ValueError, match="--geometry aligned"):
         unet(reps, int(2.37 * SAMPLE_RATE), n_frames, STRIDE)
     few_bands = [rep.float() for rep in zeros((16, 8, 4, 2), 431, mel_bins=40)]
-    with pytest.raises(ValueError, match="geometry: aligned"):
+    with pytest.raises(ValueError, match="--geometry aligned"):
         unet(few_bands, 80000, 10001, STRIDE)
 
 
@@ -254,7 +254,7 @@ def test_build_unet_fits_the_classifier():
     assert [skip.out_channels for skip in unet.skips] == [4, 4, 5, 6]
     published = build_unet("published", cnn14(), FEATURES, 9, channels=())
     assert isinstance(published, PublishedUNet)
-    with pytest.raises(ValueError, match="geometry: aligned"):
+    with pytest.raises(ValueError, match="--geometry aligned"):
         build_unet("published", cnn14(emb_dim=64), FEATURES, 9, channels=())
     with pytest.raises(ValueError, match="geometry"):
         build_unet("straight", cnn14(), FEATURES, 9, channels=(4, 5, 6, 7))
@@ -511,5 +511,5 @@ def test_the_published_geometry_refuses_representations_of_other_grids(place):
     """A network may halve its channels as CNN14 does, and not its time."""
     reps = [torch.rand(1, 16 // 2**d, 431 // p, 80 // p) for d, p in enumerate(POOLED)]
     reps[place] = torch.rand(1, 16 // 2**place, 99, 80 // POOLED[place])
-    with pytest.raises(SettingError, match=r"have different shapes.*geometry: aligned"):
+    with pytest.raises(SettingError, match=r"different shapes.*--geometry aligned"):
         PublishedUNet(16)(reps, 80000, n_frames=10001, samples_per_frame=8)

@@ -12,7 +12,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
 from lmac_td.data.mixing import CLEAN_DB, mixtures_of
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import loop
-from lmac_td.interpreters.attribution import Saliency
+from lmac_td.interpreters.attribution.saliency import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.nn.decoders import build_mask_unet
