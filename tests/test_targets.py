@@ -116,7 +116,7 @@ def test_a_softmax_has_no_tags():
     with pytest.raises(SettingError) as error:
         TargetChoice("tags").choose(decision)
     assert str(error.value) == (
-        f"target is tags, but {decision.classifier.name} decides on one class a clip "
+        f"target is tags, but {decision.classifier.name} decides on one class per clip "
         "(its activation is softmax): give --target decided, or a class"
     )
 

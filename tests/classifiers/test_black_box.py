@@ -91,7 +91,7 @@ def test_probabilities_out_come_back_as_they_were(activation):
         (np.full((2, 3), np.nan), {}, "are not finite"),
         ({"scores": 1}, {}, "returns a dict: return an array"),
         ([[1, 2, 3], [1, 2]], {}, "returns a list: return an array"),
-        (np.full((2, 3), 1.5), {"probabilities_out": True}, "outside of 0 to 1"),
+        (np.full((2, 3), 1.5), {"probabilities_out": True}, "below 0 or above 1"),
     ],
 )
 def test_other_answers_are_refused_by_name(scores, settings, reason):

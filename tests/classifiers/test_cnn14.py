@@ -373,7 +373,7 @@ def test_labels_that_stand_beside_the_weights_are_read(folder, tmp_path):
 @pytest.mark.parametrize("content", ["{", '["dog"]', "[1, 2, 3, 4, 5]", '"dog"'])
 def test_labels_that_do_not_fit_are_refused(folder, tmp_path, content):
     (folder / LABELS).write_text(content, encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"labels\.json holds no list of 5 names"):
+    with pytest.raises(CheckpointError, match=r"labels\.json is not a list of 5 names"):
         loaded(folder, tmp_path)
 
 

@@ -466,7 +466,7 @@ class TestRefusedRepresentations:
 
     def test_a_module_inside_torchscript(self):
         network = torch.jit.trace(WaveformCnn(3), noise())
-        with pytest.raises(SettingError, match="TorchScript cannot be watched"):
+        with pytest.raises(SettingError, match="do not work inside TorchScript"):
             classify(network, representations=["relu3"])
 
     def test_clips_folded_into_frames(self):

@@ -20,7 +20,7 @@ def reference_sounds(n_samples: int, seed: int = 0) -> Tensor:
     Example
     -------
     >>> reference_sounds(16000).square().mean(dim=1).sqrt()
-    tensor([0.0000, 0.0010, 0.0101, 0.0996])
+    tensor([0.0000, 0.0010, 0.0100, 0.0999])
     """
     generator = torch.Generator().manual_seed(seed)
     levels = 10 ** (torch.tensor(NOISE_LEVELS_DB) / 20)
