@@ -135,7 +135,7 @@ def test_guided_backprop_is_not_the_plain_gradient():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"mel_bins": 31}, "mel_bins"),
+        ({"mel_bins": 31}, "n_mels"),
         ({"channels": (4, 4, 4, 4)}, "channels"),
         ({"norm_type": "none"}, "norm_type"),
     ],

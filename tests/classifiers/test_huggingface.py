@@ -812,7 +812,7 @@ def test_a_hub_that_cannot_be_reached(tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "error: pretrained_classifier: some/model is not a folder and could not be "
-        "fetched from the Hugging Face hub (ConnectError); check the name and the "
+        "downloaded from the Hugging Face hub (ConnectError); check the name and the "
         "network, or give a folder that save_pretrained wrote\n"
     )
 
@@ -820,7 +820,7 @@ def test_a_hub_that_cannot_be_reached(tmp_path):
 @pytest.mark.parametrize("source", ["no/such/folder", "https://huggingface.co/a/b"])
 def test_what_is_neither_a_folder_nor_an_id(source):
     message = sentence(source)
-    assert f"{source} is not a folder and could not be fetched" in message
+    assert f"{source} is not a folder and could not be downloaded" in message
 
 
 @pytest.fixture

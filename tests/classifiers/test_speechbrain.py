@@ -437,7 +437,7 @@ def test_a_folder_that_is_missing_is_refused(source):
 
 
 def test_a_folder_without_a_yaml_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"holds no hyperparams\.yaml"):
+    with pytest.raises(CheckpointError, match=r"has no hyperparams\.yaml"):
         SpeechBrainClassifier(tmp_path)
 
 
@@ -469,7 +469,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         SpeechBrainClassifier("speechbrain/some-model", savedir=tmp_path)
     assert str(caught.value) == (
-        "pretrained_classifier: speechbrain/some-model could not be fetched or loaded "
+        "pretrained_classifier: speechbrain/some-model could not be downloaded or loaded "
         "(LocalEntryNotFoundError: no connection at all): check the name and the "
         "network, or give a local folder"
     )
