@@ -398,7 +398,7 @@ class TestGeometry:
             nn.Linear(4 * 99, 3),
         )  # fmt: skip
         given = {"1": {"layout": "channels time"}}
-        with pytest.raises(SettingError, match=r"1 is seen .* give its hop_samples"):
+        with pytest.raises(SettingError, match=r"1 can be measured on .* give its hop_samples"):
             classify(network, clip_samples=4000, representations=given)
         given["1"]["hop_samples"] = 40
         classifier = classify(network, clip_samples=4000, representations=given)

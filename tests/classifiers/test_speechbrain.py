@@ -469,9 +469,9 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         SpeechBrainClassifier("speechbrain/some-model", savedir=tmp_path)
     assert str(caught.value) == (
-        "pretrained_classifier: speechbrain/some-model could not be downloaded or loaded "
-        "(LocalEntryNotFoundError: no connection at all): check the name and the "
-        "network, or give a local folder"
+        "pretrained_classifier: speechbrain/some-model could not be downloaded or "
+        "loaded (LocalEntryNotFoundError: no connection at all): check the name and "
+        "the network, or give a local folder"
     )
     # Another model's files are never taken for those of this one.
     assert asked["savedir"] == str(tmp_path / "speechbrain_some-model")
