@@ -200,7 +200,7 @@ def _activation(config: Any, activation: str, source: str) -> str:
         config.num_labels == 1 and activation == "softmax"
     ):
         raise SettingError(
-            f"pretrained_classifier: {source} has {config.num_labels} output and "
+            f"pretrained_classifier: {source} has {config.num_labels} outputs and "
             f"problem_type {config.problem_type}, so it does not choose a class: give "
             "--pretrained_classifier a model with classes, or, for one tag, "
             "--activation sigmoid"

@@ -715,7 +715,7 @@ def test_model_and_feature_extractor_of_different_models(folders, tmp_path):
     folder = shutil.copytree(folders(AST), tmp_path / "ast")
     transformers.ASTFeatureExtractor(num_mel_bins=64).save_pretrained(folder)
     message = sentence(folder)
-    assert "max_length 128, its feature extractor 1024" in message
+    assert "max_length is 128 in its model and 1024 in its feature" in message
 
 
 @pytest.mark.parametrize(
@@ -727,7 +727,7 @@ def test_model_and_feature_extractor_of_different_models(folders, tmp_path):
 )
 def test_a_regression_is_refused(copied, changes):
     rewrite(copied / "config.json", **changes)
-    assert "not a choice of classes" in sentence(copied, SettingError)
+    assert "does not choose a class" in sentence(copied, SettingError)
 
 
 def test_classes_that_are_not_numbered_from_zero(copied):

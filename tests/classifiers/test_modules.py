@@ -623,7 +623,7 @@ class TestSettings:
             ({"top_frames": 0}, "top_frames is 0: give a whole number above 0"),
             ({"top_frames": 2.5}, "top_frames is 2.5"),
             ({"labels": []}, r"labels is \[\]"),
-            ({"labels": ["dog", "dog"]}, "labels names 'dog' twice"),
+            ({"labels": ["dog", "dog"]}, "labels has 'dog' twice"),
             ({"labels": 2.5}, "labels is 2.5"),
             ({"labels": "missing.txt"}, r"missing.txt cannot be read \(FileNotFound"),
         ],
