@@ -413,7 +413,7 @@ def test_modules_that_are_missing_are_named(ecapa_folder):
 def test_a_label_encoder_of_other_classes_is_refused(ecapa_folder):
     encoder = loaded(ecapa_folder)
     encoder.hparams.label_encoder.add_label("left")
-    with pytest.raises(SettingError, match=r"has 5 labels, .* classifier has 4 classes"):
+    with pytest.raises(SettingError, match=r"has 5 labels, .* has 4 classes"):
         SpeechBrainClassifier(encoder)
 
 

@@ -36,7 +36,7 @@ from lmac_td.nn.sepformer import MaskNet
 from lmac_td.targets import TargetChoice
 from lmac_td.training.brain import InterpreterBrain
 from lmac_td.training.objectives import L2ILoss, MaskingLoss
-from tests.classifiers.test_huggingface import AST, config_of, save
+from tests.classifiers.huggingface.models import AST, config_of, save
 from tests.networks import (
     SAMPLE_RATE,
     noise,

@@ -13,7 +13,7 @@ from lmac_td.contracts import Geometry
 from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.psi import AttentionPooling, Psi, Theta, build_psi, build_theta
-from tests.nn.test_unet import former_fit
+from tests.nn.test_unet_checkpoints import former_fit
 
 HOP = 186
 POOLINGS = (5, 5, 4)  # of the three representations, deepest first
