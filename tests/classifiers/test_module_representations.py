@@ -95,7 +95,7 @@ class TestGeometry:
         )  # fmt: skip
         assert classify(network, representations=["2"]).geometry[0].hop_samples == hop
 
-    def test_events_stand_where_the_geometry_says(self):
+    def test_events_are_at_the_positions_of_the_geometry(self):
         classifier = waveform_classifier()
         silence = torch.zeros(1, SAMPLE_RATE)
         click = silence.clone()
@@ -110,7 +110,7 @@ class TestGeometry:
             place = geometry.offset_samples + geometry.hop_samples * change.argmax()
             assert abs(place - 8005) < 1.5 * geometry.hop_samples
 
-    def test_sequences_that_end_with_features_are_seen_as_such(self):
+    def test_sequences_with_features_last_are_recognised(self):
         classifier = classify(Sequence(), representations=["embed"])
         (geometry,) = classifier.geometry
         assert (geometry.channels, geometry.hop_samples) == (8, 160)

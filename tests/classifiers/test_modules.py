@@ -34,7 +34,7 @@ def _seeded():
 
 
 class Returns(nn.Module):
-    """Returns what a function makes of the waveforms."""
+    """A network that applies a function to the waveforms."""
 
     def __init__(self, function):
         super().__init__()
@@ -115,12 +115,12 @@ class TestDecision:
         classifier = classify(network, 2, representations=names)
         assert [place.name for place in classifier.geometry] == ["1", "0"]
 
-    def test_no_hook_stays_behind(self):
+    def test_no_hook_is_left(self):
         classifier = waveform_classifier()
         classifier.decide(noise())
         assert not any(m._forward_hooks for m in classifier.modules())
 
-    def test_a_copy_answers_by_its_own_weights(self):
+    def test_a_copy_uses_its_own_weights(self):
         classifier, wavs = waveform_classifier(), noise()
         duplicate = copy.deepcopy(classifier)
         nn.init.zeros_(duplicate.network.conv2.weight)
@@ -172,7 +172,7 @@ class TestDecision:
 
 
 class Cnn14AndHead(nn.Module):
-    """CNN14 as a network that returns logits alone."""
+    """CNN14 as a network that returns only logits."""
 
     def __init__(self, classifier):
         super().__init__()
@@ -309,13 +309,13 @@ class TestOutput:
             classifier.decide(noise())
 
     def test_a_tuple_is_not_taken_along_its_batch(self):
-        """A batch of two was once unpacked as two values."""
+        """A batch of two clips must not be unpacked as two values."""
         classifier = classify(Returns(lambda wavs: (wavs[:, :3], wavs[:, :3])))
         with pytest.raises(SettingError, match="a tuple of 2"):
             classifier.decide(noise(2))
 
     @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-    def test_probabilities_out_come_back_as_they_were(self, activation):
+    def test_probabilities_out_are_returned_unchanged(self, activation):
         given = torch.tensor([[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]])
         classifier = classify(
             Returns(lambda _: given), activation=activation, probabilities_out=True
@@ -337,12 +337,12 @@ class TestFrames:
                 expected = sum(highest) / len(highest)
                 assert pooled[clip, label].item() == pytest.approx(expected, abs=1e-6)
 
-    def test_gradients_reach_the_frames_that_fire_alone(self):
+    def test_gradients_reach_only_the_top_frames(self):
         logits = torch.tensor([[[1.0], [5.0], [3.0]]], requires_grad=True)
         mean_of_top_frames(logits, 2).sum().backward()
         assert logits.grad[0, :, 0].tolist() == [0, 0.5, 0.5]
 
-    def test_a_clip_is_decided_where_it_fires(self):
+    def test_the_top_frames_decide(self):
         classifier, wavs = classify(Sequence(frames=True), top_frames=4), noise()
         frames = classifier.network(wavs)
         torch.testing.assert_close(

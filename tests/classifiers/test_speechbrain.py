@@ -215,7 +215,7 @@ def test_nothing_is_drawn_and_two_calls_agree(embedding, tmp_path):
     assert torch.equal(first.logits, second.logits)
 
 
-def test_it_is_frozen_and_global_statistics_stand_still(tmp_path):
+def test_it_is_frozen_and_global_statistics_do_not_change(tmp_path):
     folder = save_model(tmp_path / "model", ECAPA, "global", LOG_POSTERIORS)
     classifier = SpeechBrainClassifier(folder)
     norm = classifier.mean_var_norm
@@ -273,7 +273,7 @@ def test_an_xvector_has_its_normalisations_as_representations(tmp_path):
 
 
 def test_an_entry_is_centred_on_its_frame(ecapa):
-    """A click is seen first, and most, by the entry that stands on it."""
+    """A click changes the entry at its time first, and most."""
     wavs = torch.zeros(2, 16000)
     wavs[0, 8000] = 1.0
     features = ecapa.compute_features(wavs)  # not normalised: silence stays flat

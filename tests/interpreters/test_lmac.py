@@ -86,10 +86,10 @@ def test_mel_mask_equals_its_literal_twin(decided, frozen, make_lmac, mask_domai
         torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_mel_mask_sounds_on_the_bins_of_its_bands(
+def test_the_sound_of_a_mel_mask_uses_the_bins_of_its_bands(
     decided, spectral, frozen, make_lmac
 ):
-    """Its stand-in sound: a bin is masked by the mean of the bands that cover it."""
+    """In the sound, the mask of a bin is the mean over the bands that cover it."""
     wavs, features, _ = decided
     explanation = make_lmac("mel")(*decided)
     mel, bins = frozen.mel.matrix, 513
@@ -112,7 +112,7 @@ def test_a_mel_mask_sounds_on_the_bins_of_its_bands(
 def test_a_mask_next_to_zero_has_a_finite_gradient(
     decided, spectral, frozen, make_lmac, classifier_input
 ):
-    """A training was lost to it: M X below float32's normal numbers."""
+    """M X can be a subnormal number of float32, whose gradient must be finite."""
     wavs = 1e-5 * decided[0]
     features, decision = decide(wavs, spectral, frozen)
     model = make_lmac(classifier_input=classifier_input)
@@ -212,7 +212,7 @@ def test_decoders_that_cannot_be_built_are_named(arguments, words):
         build_for_cnn14(*arguments)
 
 
-def test_published_decoder_says_so_when_something_else_fails(monkeypatch):
+def test_other_errors_of_the_published_decoder_are_not_replaced(monkeypatch):
     def out_of_memory(self, reps):
         raise RuntimeError("CUDA out of memory")
 

@@ -26,7 +26,7 @@ POOLED = (32, 32, 16, 8)
 
 
 def test_published_unet_drifts():
-    """Why the aligned one exists: it is 0.3 to 0.65 s late by the end of 5 s."""
+    """The reason for the aligned U-Net: it is 0.3 to 0.65 s late at the end of 5 s."""
     channels = (16, 8, 4, 2)
     unet = linear(PublishedUNet(dim=16))
     n_stft_frames, n_frames = sizes(5)
@@ -37,7 +37,7 @@ def test_published_unet_drifts():
         reps[level][:, :, last] = 1
         h = unet(reps, 5 * SAMPLE_RATE, 11082, STRIDE)
         delays.append((centre(h) - expected_centre(last, poolings)) / SAMPLE_RATE)
-        if level >= 2:  # the answer to the last of a skip stands past the cut
+        if level >= 2:  # the response to the last entry is cut off
             assert centre(h) > n_frames * STRIDE
     assert min(delays) > 0.3
     assert max(delays) > 0.6
@@ -82,7 +82,7 @@ def test_published_geometry_and_keys():
 
 
 @pytest.mark.parametrize("n_frames", [1, 21, 10001, 11082])
-def test_published_unet_computes_what_it_keeps_as_if_it_computed_all(n_frames):
+def test_the_published_unet_skips_rows_without_a_change_of_its_output(n_frames):
     unet, plain = PublishedUNet(dim=16).double(), PlainUNet(dim=16).double()
     plain.load_state_dict(unet.state_dict())
     reps = [torch.randn_like(rep) for rep in zeros((16, 8, 4, 2), 431)]
@@ -100,7 +100,7 @@ def test_published_unet_computes_what_it_keeps_as_if_it_computed_all(n_frames):
 
 
 @pytest.mark.parametrize("size", [(1, 81), (2, 5), (2, 4), (3, 6), (7, 11)])
-def test_two_layers_in_one_reach_all_edges(size):
+def test_two_merged_layers_equal_both_layers_up_to_the_edges(size):
     unet = PublishedUNet(dim=16).double()
     h = torch.randn(2, 2, *size, dtype=torch.float64, requires_grad=True)
     at_once, plain = unet.last_two(h), unet.convt9(unet.convt8(h))

@@ -126,7 +126,7 @@ def test_blocks_are_independent():
     assert len(set(storages)) == len(storages)
     first, second = (block.intra_mdl.mdl["layers"][0] for block in net.dual_mdl)
     weights = [m.self_att["att"].in_proj_weight for m in (first, second)]
-    assert not torch.equal(*weights)  # SpeechBrain's deep copies start alike
+    assert not torch.equal(*weights)  # unlike SpeechBrain's deep copies
 
 
 def test_attention_weights_are_never_stored():

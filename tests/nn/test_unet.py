@@ -28,8 +28,8 @@ SECONDS = (0.7, 1, 2.37, 5, 10)
 
 @pytest.mark.parametrize("seconds", SECONDS)
 @pytest.mark.parametrize("level", range(4))
-def test_aligned_unet_answers_where_the_representation_is(seconds, level):
-    """Exact to 1e-4 of an index inside; the clip's ends cut or hold the response."""
+def test_the_aligned_unet_responds_at_the_time_of_its_input(seconds, level):
+    """Exact to 1e-4 of an index, except at the ends of the clip."""
     channels = (2, 2, 2, 2)
     geometry = geometry_of(channels)
     unet = linear(AlignedUNet(geometry, HOP, out_channels=1, channels=channels))
@@ -48,8 +48,8 @@ def test_aligned_unet_answers_where_the_representation_is(seconds, level):
 
 
 @pytest.mark.parametrize(("seconds", "click_at"), [(2.37, 0.5), (2.37, 1.9), (5, 4.3)])
-def test_a_click_moves_the_output_where_it_sounds(seconds, click_at):
-    """End to end through a Cnn14; its convolutions may blur, but not displace."""
+def test_a_click_changes_the_output_at_the_time_of_the_click(seconds, click_at):
+    """From end to end through a Cnn14, whose convolutions blur but do not shift."""
     torch.manual_seed(0)
     classifier = Cnn14(40, 16, channels=(8, 8, 8, 8, 8)).eval().double()
     geometry = geometry_of((16, 8, 8, 8), mel_bins=40)
@@ -165,7 +165,7 @@ def silent(geometry, n_samples=N_SAMPLES):
 
 @pytest.mark.parametrize("per_frame", [STRIDE, HOP])
 @pytest.mark.parametrize("name", GRIDS)
-def test_an_impulse_is_answered_at_its_place(name, per_frame):
+def test_the_output_responds_at_the_time_of_an_impulse(name, per_frame):
     """On any grid, at every representation: within one hop of the impulse."""
     geometry = grid(name)
     unet = linear(AlignedUNet(geometry, HOP, 1, channels=(2, 2, 2, 2)))
@@ -190,7 +190,7 @@ def test_an_impulse_is_answered_at_its_place(name, per_frame):
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_frequencies_stay_in_their_place(name):
+def test_an_impulse_in_frequency_stays_at_its_frequency(name):
     """An impulse in one entry along frequency: within one entry at every grid."""
     geometry = grid(name)
     unet = linear(AlignedUNet(geometry, HOP, 1, channels=(2, 2, 2, 2)))

@@ -112,7 +112,7 @@ def test_former_checkpoints_give_the_same_output(n_stft_frames, mel_bins, use):
         torch.testing.assert_close(h, expected, rtol=0, atol=1e-6)
 
 
-def test_keys_that_are_read_under_their_former_names_are_saved_under_the_new():
+def test_former_keys_are_read_and_new_keys_are_saved():
     unet = AlignedUNet(geometry_of((6, 5, 4, 3)), HOP, 7, channels=(6, 5, 4, 3))
     former = FormerUNet((6, 5, 4, 3), 80, 7, (6, 5, 4, 3)).state_dict()
     holder = nn.ModuleDict({"unet": unet})  # as within an interpreter

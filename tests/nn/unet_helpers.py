@@ -34,7 +34,7 @@ def zeros(channels, n_stft_frames, mel_bins=80):
 
 
 def linear(unet):
-    """Make a U-Net sum what it is given: constant weights, no bias, so idle ReLUs."""
+    """Make a U-Net sum its input: constant weights and no bias, so ReLUs are idle."""
     for name, parameter in unet.named_parameters():
         torch.nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 0.1)
     return unet.double()
@@ -47,7 +47,7 @@ def centre(h):
 
 
 def expected_centre(index, poolings):
-    """Average the samples on which the STFT frames pooled into one index stand."""
+    """Average the centres of the STFT frames that are pooled into one index."""
     frames = [index]
     for _ in range(poolings):
         frames = [half for frame in frames for half in (2 * frame, 2 * frame + 1)]

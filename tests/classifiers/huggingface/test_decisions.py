@@ -22,7 +22,7 @@ from tests.classifiers.huggingface.models import (
 
 
 def extracted(extractor, wavs):
-    """What the extractor makes of each clip alone."""
+    """The extractor's features of each clip."""
     rows = [
         extractor(
             wav.numpy(), sampling_rate=extractor.sampling_rate, return_tensors="pt"
@@ -125,7 +125,7 @@ def test_probabilities_equal_the_pipeline_on_a_file(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_gives_what_each_clip_alone_gives(folders, kind):
+def test_the_result_for_a_clip_does_not_depend_on_its_batch(folders, kind):
     classifier = HuggingFaceClassifier(folders(kind))
     wavs = clips(3)
     with torch.no_grad():
@@ -231,7 +231,7 @@ def test_loading_prints_nothing_and_leaves_the_settings_of_transformers(folders,
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
-def test_labels_stand_in_the_order_of_the_logits(folders):
+def test_labels_are_in_the_order_of_the_logits(folders):
     classifier = HuggingFaceClassifier(folders("wav2vec2"))
     assert classifier.labels == ("dog", "rain", "sea", "baby", "clock")
     assert classifier.n_classes == 5

@@ -132,7 +132,7 @@ def test_entries_of_a_sequence_are_where_the_geometry_says(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_shortest_clip_gives_one_entry_and_a_shorter_one_a_sentence(folders, kind):
+def test_clips_shorter_than_one_entry_are_refused(folders, kind):
     classifier = HuggingFaceClassifier(folders(kind))
     n_samples = classifier.front_end.minimum_samples
     decision = classifier.decide(clips(2, n_samples))
@@ -161,7 +161,7 @@ def test_four_layers_are_spread_over_depth(tmp_path, n_layers, chosen):
 
 
 @pytest.mark.parametrize("asked", [[0, 2], [2, 0], ["layers.2", 0], ["layers.0", 2]])
-def test_layers_are_chosen_by_number_or_name_and_stand_deepest_first(folders, asked):
+def test_layers_are_chosen_by_number_or_name_and_sorted_deepest_first(folders, asked):
     classifier = HuggingFaceClassifier(folders("wav2vec2"), representations=asked)
     assert [g.name for g in classifier.geometry] == ["layers.2", "layers.0"]
     by_default = HuggingFaceClassifier(folders("wav2vec2")).decide(clips())

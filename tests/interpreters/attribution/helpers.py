@@ -38,7 +38,7 @@ def narrow(spectral):
 
 
 def clip_logits(method, decided, clip):
-    """From what is attributed of one clip to logits."""
+    """Build the logits as a function of one clip's |X| or mel bands."""
     wavs, features, decision = decided
     return ClipLogits(
         decision.classifier,
@@ -50,7 +50,7 @@ def clip_logits(method, decided, clip):
 
 
 def attributed(method, decided, clip):
-    """The attribution of one clip, as ``forward`` asks for it."""
+    """Attribute one clip as ``forward`` does."""
     _, features, decision = decided
     x = features.magnitude if method.domain == "stft" else decision.inputs
     x = x[clip : clip + 1].clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""What is promised of every attribution method."""
+"""Promises of every attribution method."""
 
 import copy
 from dataclasses import replace
