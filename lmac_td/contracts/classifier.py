@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ from lmac_td.contracts.representation import (
     even_shares,
 )
 from lmac_td.errors import SettingError
-from lmac_td.features import LogMel, SpectralFeatures
+
+if TYPE_CHECKING:
+    from lmac_td.features import LogMel, SpectralFeatures
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -38,7 +41,7 @@ class Classifier(nn.Module):
     labels : tuple of str
         Names of the C classes.
     activation : str
-        ``softmax`` (one class a clip) or ``sigmoid`` (tags).
+        ``softmax`` (one class per clip) or ``sigmoid`` (tags).
     threshold : float
         For sigmoids: a tag is present if its probability is at least this.
     geometry : tuple of Geometry
@@ -230,6 +233,7 @@ class Classifier(nn.Module):
         Example
         -------
         >>> from lmac_td.classifiers.modules import ModuleClassifier
+        >>> from lmac_td.features import SpectralFeatures
         >>> stft = SpectralFeatures(8000, 256, 32, 16)
         >>> features = stft(torch.randn(2, 8000))
         >>> classifier = ModuleClassifier(nn.Linear(8000, 2), 8000, ["a", "b"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lmac_td.contracts.classifier import Classifier
-from lmac_td.contracts.decision import Decision
-from lmac_td.features import Features
+if TYPE_CHECKING:
+    from lmac_td.contracts.classifier import Classifier
+    from lmac_td.contracts.decision import Decision
+    from lmac_td.features import Features
 
 
 @dataclass(frozen=True)
