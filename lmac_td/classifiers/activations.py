@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -185,7 +185,12 @@ def _device(features):
 class _Probe(TorchFunctionMode):
     """Records which functions are called in which module of a classifier."""
 
-    def __init__(self, classifier, has_rule, extra):
+    def __init__(
+        self,
+        classifier: Classifier,
+        has_rule: Callable[[nn.Module, Sequence[type[nn.Module]]], bool],
+        extra: Sequence[type[nn.Module]],
+    ) -> None:
         super().__init__()
         self.names = {module: name for name, module in classifier.named_modules()}
         self.is_non_linear = _is_activation if has_rule is _is_relu else _is_non_linear
@@ -239,7 +244,7 @@ class _Probe(TorchFunctionMode):
         elif name == f"{plain}_" or kwargs.get("inplace"):
             self._note(module, f"{type(module).__name__} that works in place")
 
-    def missed(self):
+    def missed(self) -> dict[str, str]:
         """Return the steps that would be missed, by the name of the module."""
         for module, function in self.first_function.items():
             if self.calls[module] > 1 and self.has_rule(module, self.extra):
