@@ -17,9 +17,9 @@ from lmac_td.features import Features, SpectralFeatures, magnitude_of
 
 # The remark of methods that mask mel bands.
 MEL_MASK_REMARK = (
-    "it masks the classifier's mel bands, so its mask has no sound of its own: for its "
-    "sounds, and where it is scored as audio, the mask of the bands is spread over the "
-    "bins of the STFT; SPS, COMP, completeness, kept energy, the comparison with the "
+    "it masks the classifier's mel bands and has no sound of its own: for its sounds, "
+    "and where it is scored as audio, the mask of the bands is spread over the bins of "
+    "the STFT; SPS, COMP, completeness, kept energy, the comparison with the "
     "sources and the equal-size columns are measured on these sounds"
 )
 
