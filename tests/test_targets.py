@@ -48,7 +48,7 @@ def test_a_softmax_is_explained_for_its_decided_class(target):
     assert chosen.target.tolist() == [1, 3, 4]
 
 
-def test_sigmoids_may_be_explained_for_their_strongest_tag_alone():
+def test_sigmoids_may_be_explained_for_their_most_probable_tag():
     rows, chosen = TargetChoice("decided").choose(decision_of("sigmoid"))
     assert rows is None
     assert chosen.target.tolist() == [1, 3, 4]
@@ -93,7 +93,7 @@ def test_one_class_is_explained_in_every_clip(activation, target):
 
 
 @pytest.mark.parametrize("target", ["cat", 6, -1, 1.0, True, None, ["dog"]])
-def test_a_class_that_there_is_not_is_refused(target):
+def test_an_unknown_class_is_refused(target):
     with pytest.raises(SettingError) as error:
         TargetChoice(target).choose(decision_of("softmax"))
     name = decision_of("softmax").classifier.name
@@ -120,7 +120,7 @@ def test_a_softmax_has_no_tags():
     with pytest.raises(SettingError) as error:
         TargetChoice("tags").choose(decision)
     assert str(error.value) == (
-        f"target is tags, but {decision.classifier.name} decides on one class a clip "
+        f"target is tags, but {decision.classifier.name} decides on one class per clip "
         "(its activation is softmax): give --target decided, or a class"
     )
 
@@ -155,7 +155,7 @@ def clips():
 def tagger(frozen, clips):
     """The narrow CNN14 with sigmoids: one clip has no tag, and some have several."""
     frozen.activation = "sigmoid"
-    frozen.classifier.weight *= 3000  # its embeddings are faint
+    frozen.classifier.weight *= 3000  # its embeddings are close to 0
     mixture = make_mixtures(clips(4)[0], "cpu").mixture
     # Logits that differ by clip and not only by class.
     frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
@@ -180,7 +180,7 @@ def tags_of(tagger, clips):
     return tags
 
 
-def test_a_batch_has_one_entry_a_clip_and_tag(tagger, clips, spectral):
+def test_a_batch_has_one_entry_per_clip_and_tag(tagger, clips, spectral):
     batch = clips(4)[0]
     whole = decide_batch(batch, make_mixtures(batch, "cpu"), spectral, tagger)
     decided, without = choose_targets(whole, TargetChoice())

@@ -14,7 +14,7 @@ from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.explaining import explain
-from lmac_td.interpreters.attribution import Saliency
+from lmac_td.interpreters.attribution.saliency import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.nn.decoders import build_mask_unet
