@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import soundfile
@@ -10,7 +11,7 @@ import transformers
 
 from tests.classifiers.test_huggingface import AST, config_of, extractor_of, network_of
 from tests.classifiers.test_speechbrain import save_model
-from tests.cli.test_commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
+from tests.commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
 from tests.conftest import ROOT
 from tests.docs.test_readme import path_of
 from tests.networks import WaveformCnn
@@ -103,23 +104,10 @@ def written(workplace, corpus, monkeypatch):
 
 
 @pytest.fixture
-def cnn14(workplace, written, corpus):
-    """A tiny CNN14, trained by its own command."""
-    (workplace / "train_cnn14.yaml").write_text(
-        lines(
-            f"""
-extends: {ROOT}/hparams/cnn14_demo.yaml
-data_folder: {corpus}/ESC-50
-wham_folder: {corpus}/wham_noise
-signal_length_s: 1
-number_of_epochs: 1
-cnn14_channels: [2, 4, 4, 8, 8]
-emb_dim: 8
-output_folder: results/cnn14
-"""
-        )
-    )
-    run(CLASSIFIER, "train_cnn14.yaml")
+def cnn14(workplace, with_trained):
+    """A tiny CNN14, trained by its own command, in the user's folder."""
+    trained = with_trained("cnn14") / "results" / "cnn14"
+    shutil.copytree(trained, workplace / "results" / "cnn14")
 
 
 def clip_scores(folder, condition, method):

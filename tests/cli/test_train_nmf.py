@@ -15,10 +15,9 @@ from lmac_td.data.mixing import CLEAN_DB
 from lmac_td.errors import CheckpointError
 from lmac_td.features import SpectralFeatures
 from lmac_td.training.sparse_nmf import load_dictionary
-from tests.cli.test_commands import command, refused, run
+from tests.commands import TRAIN, TRAIN_NMF, command, refused, run
 from tests.conftest import ROOT, SAMPLE_RATE
 
-TRAIN_NMF = "recipes/ESC50/train_nmf.py"
 SPECTRA = (SAMPLE_RATE, 1024, 23.2199, 11.6099)
 
 pytestmark = pytest.mark.slow
@@ -112,7 +111,7 @@ def test_more_components_than_frames(recipe, tmp_path):
 def test_a_recipe_and_a_command_that_do_not_belong_together(recipe):
     sentence = refused(TRAIN_NMF, ROOT / "hparams" / "cnn14_demo.yaml")
     assert "hparams/nmf*.yaml to train_nmf.py" in sentence
-    assert "another command" in refused("train_interpreter.py", recipe)
+    assert "another command" in refused(TRAIN, recipe)
 
 
 def test_frames_are_the_log_magnitudes_of_the_clips_without_silence():

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from lmac_td.experiment.recipe import compose
-from tests.cli.test_commands import refused, run
+from tests.commands import refused, run
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "add_your_own.md").read_text()

@@ -13,7 +13,7 @@ from lmac_td.evaluation.components import ComponentTable, rank_of_class
 from lmac_td.evaluation.loop import decide
 from lmac_td.random import seeded_generator
 from tests.batches import decided_batch, explained_batch
-from tests.cli.test_commands import run
+from tests.commands import EVALUATE, run
 from tests.conftest import SAMPLE_RATE
 from tests.interpreters.test_l2i import build_l2i
 
@@ -254,18 +254,11 @@ def test_a_threshold_that_removes_nothing_is_refused(value):
 
 
 @pytest.mark.slow
-def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
-    run("recipes/ESC50/train_classifier.py", tiny_recipes / "cnn14.yaml")
-    run("recipes/ESC50/train_nmf.py", tiny_recipes / "nmf.yaml")
-    recipe = tiny_recipes / "l2i.yaml"
-    settings = {
-        "export_components": True,
-        "relevance_threshold": -1,
-        "number_of_epochs": 1,
-    }
-    run("train_interpreter.py", recipe, **settings)
-    said = run("eval_faithfulness.py", recipe, **settings).stdout
-    folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
+def test_the_evaluation_prints_and_keeps_it_with_the_parts(with_trained):
+    trained = with_trained("l2i")
+    settings = {"export_components": True, "relevance_threshold": -1}
+    said = run(EVALUATE, trained / "l2i.yaml", **settings).stdout
+    folder = trained / "results" / "l2i_att" / "evaluation"
     assert (folder / "table.md").read_text() in said
     assert (folder / "own_table.md").read_text() in said
     numbers = json.loads((folder / "own_table.json").read_text())["conditions"]
