@@ -16,8 +16,6 @@ from tests.conftest import ROOT
 from tests.docs.test_readme import path_of
 from tests.networks import WaveformCnn
 
-pytestmark = pytest.mark.slow
-
 LABELS = ["dog", "rain", "waves", "crickets", "birds"]
 TAGS = "multi_label_classification"
 TAG_THRESHOLD = 0.5
@@ -119,6 +117,7 @@ def clip_scores(folder, condition, method):
         ]
 
 
+@pytest.mark.slow
 def test_cnn14(written, cnn14, workplace):
     run(TRAIN, written("cnn14"))
     said = run(EVALUATE, "cnn14.yaml").stdout
@@ -126,6 +125,7 @@ def test_cnn14(written, cnn14, workplace):
     assert "classifier: CNN14" in said
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own(written, workplace):
     run(TRAIN, written("modules"))
     said = run(EVALUATE, "modules.yaml", n_samples=10).stdout
@@ -146,6 +146,7 @@ def test_a_network_of_ones_own(written, workplace):
         assert float(row["p_x"]) == pytest.approx(float(p.max()), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_readmes_ast(workplace, corpus, monkeypatch):
     """The recipe that README shows, on the tiny corpus, by narrow networks."""
     monkeypatch.chdir(workplace)
@@ -195,6 +196,7 @@ def check_against_the_pipeline(folder, method, classifier, tagged):
     assert max(probabilities) - min(probabilities) > 0.1
 
 
+@pytest.mark.slow
 def test_an_encoder_of_speechbrain_is_measured(workplace, corpus, monkeypatch):
     """Its own attributions by Grad-CAM and occlusion, which train nothing."""
     monkeypatch.chdir(workplace)
@@ -222,6 +224,7 @@ output_folder: results/ecapa
     assert "classifier: SpeechBrain's ECAPA_TDNN" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lmac_td_demo", "lmac_demo"])
 def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method):
     recipe = written("huggingface", method=method)
@@ -244,6 +247,7 @@ def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
     recipe = written("tags")
     run(TRAIN, recipe)

@@ -1,6 +1,7 @@
 """One tiny run of each command: what it prints and writes.
 
-Trainings are those that the session shares; ``test_commands.py`` tests the rest.
+Trainings are those that the session shares; ``test_commands.py`` tests the rest, and
+``test_train_nmf.py`` the dictionary of L2I.
 """
 
 import csv
@@ -96,15 +97,6 @@ def test_the_main_job_from_a_shell(tiny_recipes):
     check_the_training(printed, folder)
     printed = run_as_a_user(EVALUATE, tiny_recipes / "lmac_td.yaml").stdout
     check_the_evaluation(printed, folder / "evaluation")
-
-
-def test_a_dictionary_is_learned(with_trained):
-    trained = with_trained("nmf")
-    printed = (trained / "printed" / "nmf.txt").read_text()
-    folder = trained / "results" / "nmf" / "dictionary"
-    assert f"nmf_dictionary: {folder}" in printed
-    assert np.load(folder / "dictionary.npy").shape == (513, 6)
-    assert folder.with_suffix(".png").stat().st_size > 10_000
 
 
 def test_a_classifier_is_randomised(with_trained):

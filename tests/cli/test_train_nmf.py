@@ -20,30 +20,17 @@ from tests.conftest import ROOT, SAMPLE_RATE
 
 SPECTRA = (SAMPLE_RATE, 1024, 23.2199, 11.6099)
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
-def recipe(tmp_path, corpus):
+def recipe(tiny_recipes):
     """A dictionary of six components of the tiny corpus; results go below it."""
-    path = tmp_path / "tiny_nmf.yaml"
-    path.write_text(
-        f"""extends: {ROOT}/hparams/nmf_demo.yaml
-data_folder: {corpus / "ESC-50"}
-wham_folder: {corpus / "wham_noise"}
-output_folder: {tmp_path}/results/nmf
-cache_folder: {tmp_path}/cache
-signal_length_s: 1
-n_components: 6
-n_iterations: 5
-"""
-    )
-    return path
+    return tiny_recipes / "nmf.yaml"
 
 
-def test_a_dictionary_is_learned_and_learned_anew(recipe, tmp_path):
-    folder = tmp_path / "results" / "nmf" / "dictionary"
-    said = run(TRAIN_NMF, recipe).stdout
+def test_a_dictionary_is_learned_and_learned_anew(with_trained):
+    trained = with_trained("nmf")
+    recipe, folder = trained / "nmf.yaml", trained / "results" / "nmf" / "dictionary"
+    said = (trained / "printed" / "nmf.txt").read_text()
     assert f"nmf_dictionary: {folder}" in said
     assert "of 6" in said
     first = load_dictionary(folder, *SPECTRA)
@@ -65,9 +52,10 @@ def test_a_dictionary_is_learned_and_learned_anew(recipe, tmp_path):
     assert not list(folder.parent.glob(".*"))
 
 
-def test_interrupted_it_leaves_the_dictionary_as_it_was(recipe, tmp_path):
-    folder = tmp_path / "results" / "nmf" / "dictionary"
-    run(TRAIN_NMF, recipe)
+@pytest.mark.slow
+def test_interrupted_it_leaves_the_dictionary_as_it_was(with_trained):
+    trained = with_trained("nmf")
+    recipe, folder = trained / "nmf.yaml", trained / "results" / "nmf" / "dictionary"
     before = load_dictionary(folder, *SPECTRA)
     learning = subprocess.Popen(
         command(TRAIN_NMF, recipe, n_iterations=10**6),
