@@ -290,6 +290,7 @@ def assert_gone(bench, name):
         os.kill(int((bench.folder / f"{name}.pid").read_text()), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_stops_its_commands_and_goes_on(bench, how):
     bench.order(**orders(MASK_1[0], sleep=60))
@@ -466,6 +467,7 @@ def test_a_second_benchmark_is_refused(bench):
     assert bench.run()[0] == 0
 
 
+@pytest.mark.slow
 def test_so_is_one_beside_a_command_that_was_left_behind(bench):
     bench.order(**orders(PREPARE[0], sleep=60))
     running = subprocess.Popen([sys.executable, BENCHMARK, *bench.argv()], cwd=ROOT)
