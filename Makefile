@@ -1,12 +1,13 @@
 # make demo: three methods on the embedded corpus, ending with one table.
 # make demo-quick: LMAC-TD alone, ending with its table and wav files.
 # make esc10 DATA=... NOISE=... SPEECH=...: every method on real recordings.
-# make test: all tests.      make check: lint and format.
+# make test: the quick tests, about 4 minutes on two cores.  make test-all: all tests.
+# make check: lint and format.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install demo demo-quick esc10 test check clean
+.PHONY: install demo demo-quick esc10 test test-all check clean
 
 install: $(VENV)/.installed
 
@@ -42,7 +43,10 @@ esc10: install
 		--ljspeech_folder "$(SPEECH)" --condition all
 
 test: install
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+test-all: install
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 check: install
 	$(RUN) -m ruff check .
