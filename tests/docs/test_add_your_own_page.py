@@ -116,7 +116,6 @@ def test_the_page_as_written(scratch):
     assert {row["n_clips"] for row in table["rows"]} == {2}
 
 
-@pytest.mark.slow
 def test_mistakes_with_classes_of_ones_own(scratch):
     recipe = scratch / "my_classifier.yaml"
     text = recipe.read_text()
