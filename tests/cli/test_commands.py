@@ -1,4 +1,4 @@
-"""The commands of the README, run as a user runs them, and a user's mistakes."""
+"""The commands of the README on tiny recipes: whole jobs, kills, all methods."""
 
 import importlib
 import json
