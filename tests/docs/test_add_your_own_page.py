@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from lmac_td.experiment.recipe import compose
-from tests.cli.test_commands import refused, run
+from tests.commands import refused, run
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "add_your_own.md").read_text()
@@ -116,7 +116,6 @@ def test_the_page_as_written(scratch):
     assert {row["n_clips"] for row in table["rows"]} == {2}
 
 
-@pytest.mark.slow
 def test_mistakes_with_classes_of_ones_own(scratch):
     recipe = scratch / "my_classifier.yaml"
     text = recipe.read_text()
