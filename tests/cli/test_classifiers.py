@@ -306,7 +306,7 @@ def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
             "nowhere.pt is not a file",
         ),
         ("modules", {"labels": 7}, "give as many labels as it has classes"),
-        ("modules", {"network": "none"}, "network is a str"),
+        ("modules", {"network": "none"}, "network builds an object: change it in"),
     ],
 )
 def test_a_classifier_that_does_not_fit_is_refused(
