@@ -36,7 +36,7 @@ with contextlib.suppress(AttributeError, ValueError):
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16000
 N_CLASSES = 10
-# The names that hparams/shared/data.yaml gives.
+# The names that hparams/base/data.yaml gives.
 CONDITIONS = ("in_domain", "mixtures", "white_noise", "speech", "clean")
 
 
@@ -256,18 +256,25 @@ nmf_dictionary: {folder}/results/nmf/dictionary
 psi_width: 4
 """
     recipes = {
-        "cnn14": ["cnn14_demo", classifier],
-        "nmf": ["nmf_demo", "n_components: 6\nn_iterations: 5\n"],
-        "lmac_td": ["lmac_td_demo", classifier, interpreter, lmac_td],
-        "lmac": ["lmac_demo", classifier, interpreter, "unet_channels: [4, 4, 4, 4]\n"],
-        "l2i": ["l2i_demo", classifier, interpreter, l2i],
-        "baselines": ["baselines_demo", widths, explained, baselines],
+        "cnn14": ["cnn14", classifier],
+        "nmf": ["nmf", "n_components: 6\nn_iterations: 5\n"],
+        "lmac_td": ["lmac_td", classifier, interpreter, lmac_td],
+        "lmac": ["lmac", classifier, interpreter, "unet_channels: [4, 4, 4, 4]\n"],
+        "l2i": ["l2i", classifier, interpreter, l2i],
+        "baselines": ["baselines", widths, explained, baselines],
     }
     for name, (base, *settings) in recipes.items():
-        text = "".join([f"extends: {ROOT}/hparams/{base}.yaml\n", tiny, *settings])
+        text = f"extends: {ROOT}/hparams/{base}.yaml\nsize: demo\n"
+        text = "".join([text, tiny, *settings])
         (folder / f"{name}.yaml").write_text(text)
     (folder / "lmac_finetune.yaml").write_text(
-        f"extends: [lmac.yaml, {ROOT}/hparams/shared/finetune.yaml]\n"
-        f"pretrained_interpreter: {folder}/results/lmac\nnumber_of_epochs: 1\n"
+        "".join(
+            [
+                f"extends: {ROOT}/hparams/lmac_finetune.yaml\nsize: demo\n",
+                *(tiny, widths, explained, "unet_channels: [4, 4, 4, 4]\n"),
+                "interpret_period: 2\nnumber_of_epochs: 1\n",
+                f"pretrained_interpreter: {folder}/results/lmac\n",
+            ]
+        )
     )
     return folder

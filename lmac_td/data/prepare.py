@@ -253,7 +253,7 @@ def check_named_objects(dataset, conditions):
     if not isinstance(conditions, dict):
         raise SettingError(
             f"conditions is {conditions!r}: name one of lmac_td.data.conditions "
-            "by each name, as hparams/shared/data.yaml does"
+            "by each name, as hparams/base/data.yaml does"
         )
     for name, condition in conditions.items():
         if not isinstance(condition, Condition):

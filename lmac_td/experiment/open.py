@@ -17,7 +17,12 @@ from lmac_td.data.loading import on_the_cpu
 from lmac_td.data.prepare import check_named_objects, training_conditions
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import SettingError, require_choice, require_number
-from lmac_td.experiment.recipe import compose_text, load_recipe, parse_arguments
+from lmac_td.experiment.recipe import (
+    compose_text,
+    load_recipe,
+    parse_arguments,
+    read_overrides,
+)
 from lmac_td.files import write_atomically
 from lmac_td.runtime.allocator import keep_freed_memory
 from lmac_td.training.checkpoints import find_best, load_best, load_weights
@@ -144,7 +149,7 @@ class Experiment:
         # SpeechBrain resolves the references of one file: give it the whole recipe.
         recipe = self.output_folder / "recipe.yaml"
         with write_atomically(recipe, "w", encoding="utf-8") as file:
-            file.write(compose_text(self.recipe))
+            file.write(compose_text(self.recipe, read_overrides(self.overrides)))
         sb.create_experiment_directory(
             experiment_directory=str(self.output_folder),
             hyperparams_to_save=str(recipe),

@@ -19,18 +19,22 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.errors import SettingError, UserError
+from lmac_td.experiment.overlays import insert_overlays, recipe_of
 
 EXTENDS = "extends"
 REFERENCES = ("!ref", "!copy")
 
 
-def compose(recipe):
+def compose(recipe, chosen=None):
     """Merge a recipe with the recipes it extends, tags and references untouched.
 
     Arguments
     ---------
     recipe : str or Path
         A yaml file; ``extends`` is read relative to its folder.
+    chosen : dict, optional
+        Settings of the command line, of which ``size`` and ``data`` choose overlays,
+        see :mod:`lmac_td.experiment.overlays`.
 
     Returns
     -------
@@ -43,7 +47,11 @@ def compose(recipe):
     SettingError
         If the file is missing, is not valid yaml, or extends itself.
     """
-    return _in_order_of_references(_compose(Path(recipe), ()))
+    layers = [tree for _, tree in _read_layers(Path(recipe), ())]
+    merged = ruamel.yaml.comments.CommentedMap()
+    for layer in insert_overlays(layers, _read_overlay, chosen):
+        _merge(merged, layer)
+    return _in_order_of_references(merged)
 
 
 def _in_order_of_references(tree):
@@ -88,9 +96,29 @@ def _referred_to(node):
     return set(re.findall(r"<([^>.\[]+)", str(node.value)))
 
 
-def _compose(path, below):
+def _read_overlay(path):
+    """Layers of a file and of what it extends, each with the stem of its file."""
+    return [(path.stem, tree) for path, tree in _read_layers(path, ())]
+
+
+def _read_layers(path, below):
+    """Read a file and what it extends -> [(path, tree)], in the order of merging."""
     if path.resolve() in below:
-        raise SettingError(f"{path} extends itself: mend its `{EXTENDS}` line")
+        raise SettingError(f"{path} extends itself: change its `{EXTENDS}` line")
+    if not path.exists():
+        file, size = recipe_of(path)
+        if file is not None:
+            layers = _read_layers(file, below)
+            return [*layers, (path, {"size": size})] if size else layers
+    tree = _read_tree(path)
+    bases = tree.pop(EXTENDS, [])
+    layers = []
+    for base in [bases] if isinstance(bases, str) else bases:
+        layers += _read_layers(path.parent / base, (*below, path.resolve()))
+    return [*layers, (path, tree)]
+
+
+def _read_tree(path):
     try:
         tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -102,14 +130,7 @@ def _compose(path, below):
         raise SettingError(f"{path} cannot be read as yaml: {problem}") from error
     if not isinstance(tree, dict):
         raise SettingError(f"{path} holds no settings: it must map names to values")
-    if EXTENDS not in tree:
-        return tree
-    bases = tree.pop(EXTENDS)
-    merged = ruamel.yaml.comments.CommentedMap()
-    for base in [bases] if isinstance(bases, str) else bases:
-        _merge(merged, _compose(path.parent / base, (*below, path.resolve())))
-    _merge(merged, tree)
-    return merged
+    return tree
 
 
 def _merge(merged, tree):
@@ -127,7 +148,7 @@ def _is_plain_mapping(value):
     return isinstance(value, dict) and value.tag.value is None
 
 
-def compose_text(recipe):
+def compose_text(recipe, chosen=None):
     """The merged recipe of :func:`compose`, as yaml text.
 
     Example
@@ -140,7 +161,7 @@ def compose_text(recipe):
     lr: 0.2
     seed: 1
     """
-    return _dump(compose(recipe))
+    return _dump(compose(recipe, chosen))
 
 
 def _dump(tree):
@@ -190,6 +211,13 @@ def parse_arguments(argv):
     return recipe, run_opts, overrides
 
 
+def read_overrides(overrides):
+    """Settings of a command line, as yaml or as a dictionary -> a dictionary."""
+    if isinstance(overrides, str):
+        overrides = ruamel.yaml.YAML(typ="safe").load(overrides)
+    return overrides or {}
+
+
 def load_recipe(recipe, overrides=""):
     """Build everything a recipe describes.
 
@@ -208,13 +236,9 @@ def load_recipe(recipe, overrides=""):
     SettingError
         If a setting is unknown (the nearest name is offered) or its value cannot work.
     """
-    tree = compose(recipe)
-    given = (
-        ruamel.yaml.YAML(typ="safe").load(overrides)
-        if isinstance(overrides, str)
-        else overrides
-    )
-    for name in given or {}:
+    given = read_overrides(overrides)
+    tree = compose(recipe, given)
+    for name in given:
         if name not in tree:
             near = difflib.get_close_matches(str(name), list(tree), n=1)
             hint = f"did you mean --{near[0]}?" if near else "see the file's settings"

@@ -572,7 +572,7 @@ def test_the_readmes_own_method(trained, monkeypatch):
     (trained / "energy.py").write_text(code)
     tiny = yaml_without(trained / "lmac.yaml", "extends", "unet_channels")
     (trained / "energy.yaml").write_text(
-        recipe.replace("shared/", f"{ROOT}/hparams/shared/")
+        recipe.replace("base/", f"{ROOT}/hparams/base/")
     )
     (trained / "tiny.yaml").write_text(f"extends: energy.yaml\n{tiny}")
 

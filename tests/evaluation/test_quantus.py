@@ -17,6 +17,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.contracts import ExplainedBatch, Explanation, Sources
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.loop import DecidedBatch, decide, explain
+from lmac_td.evaluation.quantus import bridge
 from lmac_td.evaluation.quantus.bridge import (
     METRICS,
     REFUSED,

@@ -1,0 +1,146 @@
+"""Sizes and data layouts: several settings of a recipe, chosen by one name.
+
+The setting ``size`` names a file of ``hparams/size/``, ``data`` one of
+``hparams/data/``. Such a file sets those of its settings that the recipe has. A recipe
+adds values of its own under ``sizes:``, by the name of the size::
+
+    sizes:
+        small:
+            unet_channels: [64, 64, 64, 64]
+
+The values of a size stand above the recipe that lists them, and below a recipe that
+extends that one: whoever writes ``extends: lmac_td.yaml``, ``size: small`` and
+``lr: 0.01`` gets the small LMAC-TD with that learning rate. The first name of each
+axis, ``paper`` and ``esc50``, stands for the values of the recipe itself.
+"""
+
+from pathlib import Path
+
+from lmac_td.errors import SettingError
+
+HPARAMS = Path(__file__).parents[2] / "hparams"
+SIZES = "sizes"
+# By axis: the name that stands for the recipe's own values.
+AXES = {"data": "esc50", "size": "paper"}
+
+
+def insert_overlays(layers, read, chosen=None):
+    """Insert the files of the chosen size and data into the layers of a recipe.
+
+    Arguments
+    ---------
+    layers : list of dict
+        The files of a recipe in the order in which they are merged.
+    read : callable
+        Reads a yaml file: path -> list of layers, what it extends first.
+    chosen : dict, optional
+        ``size`` and ``data`` of the command line.
+
+    Returns
+    -------
+    list of dict
+        Layers without ``sizes``; the last one states the chosen size and data.
+
+    Raises
+    ------
+    SettingError
+        If there is no such size or data.
+    """
+    sizes = _merge_sizes(layers)
+    places = [i for i, layer in enumerate(layers) if SIZES in layer]
+    layers = [{k: v for k, v in layer.items() if k != SIZES} for layer in layers]
+    known = {name for layer in layers for name in layer}
+    axes = [axis for axis in AXES if axis in known]
+    if not axes:
+        return layers
+    place = places[-1] + 1 if places else max(1, len(layers) - 1)
+    names = {axis: _chosen(axis, layers, chosen or {}) for axis in axes}
+    size = _size_layers(names.get("size"), sizes, read)
+    if names.get("data") is None:
+        implied = [layer["data"] for layer in size if "data" in layer]
+        names["data"] = implied[-1] if implied else AXES["data"]
+    names.setdefault("size", AXES["size"])
+    overlays = [*_file_layers("data", names["data"], read, ()), *size]
+    return [
+        *layers[:place],
+        *({k: v for k, v in layer.items() if k in known} for layer in overlays),
+        *layers[place:],
+        {axis: names[axis] or AXES[axis] for axis in axes},
+    ]
+
+
+def _merge_sizes(layers):
+    """The ``sizes`` of all layers: of a size that several list, later values win."""
+    merged = {}
+    for layer in layers:
+        sizes = layer.get(SIZES) or {}
+        names = sizes.values() if isinstance(sizes, dict) else [None]
+        if not all(isinstance(values, dict) for values in names):
+            raise SettingError(
+                f"{SIZES} must map names of sizes to settings, such as "
+                "`small: {number_of_epochs: 10}`"
+            )
+        for name, values in sizes.items():
+            merged[name] = merged.get(name, {}) | values
+    return merged
+
+
+def _chosen(axis, layers, chosen):
+    """The name that the command line or a file chooses; None where none does."""
+    if axis in chosen:
+        return chosen[axis]
+    naming = [layer[axis] for layer in layers if axis in layer]
+    return naming[-1] if len(naming) > 1 else None  # the first one is the default
+
+
+def _size_layers(name, sizes, read):
+    """Of each file of a size, what it extends first: its values, then the recipe's."""
+    found = []
+    for stem, layer in _named_layers("size", name, read, tuple(sizes)):
+        found += [layer, sizes.get(stem, {})]
+    return found
+
+
+def _file_layers(axis, name, read, others):
+    return [layer for _, layer in _named_layers(axis, name, read, others)]
+
+
+def _named_layers(axis, name, read, others):
+    """Layers of an overlay and what it extends, each with the stem of its file."""
+    if name is None or name == AXES[axis]:
+        return []
+    path = HPARAMS / axis / f"{name}.yaml"
+    if not path.is_file():
+        if name in others:
+            return [(name, {})]
+        files = (HPARAMS / axis).glob("*.yaml")
+        names = sorted({AXES[axis], *others, *(file.stem for file in files)})
+        raise SettingError(f"{axis} is {name!r}: give --{axis} {' or '.join(names)}")
+    return read(path)
+
+
+def recipe_of(path):
+    """The recipe and the size that a name of an earlier edition stands for.
+
+    ``lmac_td_small.yaml`` was a file; it is ``lmac_td.yaml`` with ``size: small``
+    today, and ``lmac_td_published.yaml`` is ``published/lmac_td.yaml``.
+
+    Arguments
+    ---------
+    path : Path
+        A file that does not exist.
+
+    Returns
+    -------
+    Path or None
+        None where the name stands for nothing.
+    size : str or None
+    """
+    stem, _, suffix = path.stem.rpartition("_")
+    if suffix == "published":
+        file = path.with_name("published") / f"{stem}.yaml"
+        return (file, None) if file.is_file() else (None, None)
+    file = path.with_name(f"{stem}.yaml")
+    if stem and file.is_file() and (HPARAMS / "size" / f"{suffix}.yaml").is_file():
+        return file, suffix
+    return None, None
