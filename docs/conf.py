@@ -19,9 +19,9 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "docstrings",
-    "settings_pages",
+    "generated_pages",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "generated"]
 templates_path = ["_templates"]
 
 # Markdown. Anchors are those of GitHub, so that links work in both places.
