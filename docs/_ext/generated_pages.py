@@ -1,12 +1,20 @@
 """Tables that Sphinx writes before it reads the pages: settings and metrics.
 
-``docs/generated/settings.md`` lists what the recipes declare, ``docs/generated/metrics.md``
-what ``lmac_td.metrics`` registers; [Recipes] and [Metrics] include them. So neither page
-can miss a setting or a column.
+``docs/generated/settings.md`` lists what the recipes declare and
+``docs/generated/metrics.md`` what ``lmac_td.metrics`` registers. The pages on recipes and
+metrics include them, so neither can miss a setting or a column.
 """
 
+import itertools
 import re
 from pathlib import Path
+
+import ruamel.yaml
+
+import lmac_td.metrics  # noqa: F401  (registers the metrics)
+from lmac_td.experiment.recipe import compose
+from lmac_td.experiment.settings import declarations
+from lmac_td.metrics.registry import registered
 
 ROOT = Path(__file__).parents[2]
 HPARAMS = ROOT / "hparams"
@@ -29,6 +37,7 @@ FILES = (
     "classifiers/speechbrain",
     "classifiers/modules",
 )
+SIZED = ("lmac_td", "lmac", "lmac_finetune", "l2i", "nmf", "cnn14")
 LINE = re.compile(r"^(\w+):[ \t]*(.*?)(?:[ \t]+#[ \t]*(.*))?$")
 
 
@@ -52,22 +61,23 @@ def read_lines(path):
 
     Returns
     -------
-    dict of str to (str, str)
-        The value as it stands there, and its comments: those above it and behind it.
+    dict of str to (str, str, str)
+        The value as it stands there, the comment behind it, and the comment above it,
+        which may stand for several keys.
     str
-        The comment at the head of the file.
+        The first paragraph of the comment at the head of the file.
     """
     found, above, head = {}, [], None
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             above.append(line.lstrip("# ").strip())
             continue
-        key = LINE.match(line)
         if head is None:
-            head, above = " ".join(above), []
+            head = " ".join(itertools.takewhile(bool, above))
+            above = []
+        key = LINE.match(line)
         if key:
-            comments = [" ".join(above), key[3] or ""]
-            found[key[1]] = key[2], "; ".join(c.rstrip(".") for c in comments if c)
+            found[key[1]] = key[2], key[3] or "", " ".join(above).rstrip(".")
         above = []
     return found, head
 
@@ -76,38 +86,72 @@ def code(text):
     return f"`{text}`" if text else ""
 
 
+def type_of(setting):
+    """Type and limits of a setting, in a few words."""
+    limits, kind = setting.limits, setting.type
+    bounds = [
+        f"{word} {bound}"
+        for word, bound in (
+            ("above", limits.above),
+            ("from", limits.min),
+            ("to", limits.max),
+        )
+        if bound is not None
+    ]
+    choices = " | ".join(limits.choices)
+    if choices:
+        kind = re.sub(r"( or )?str$", "", kind)
+    parts = [" ".join([kind, *bounds]).strip(), choices]
+    if setting.optional:
+        parts.append("null")
+    return " or ".join(part for part in parts if part)
+
+
 def settings_rows(name):
     """A row for every setting that a file declares, and what is built from them."""
-    from lmac_td.experiment.settings import declarations
-    from lmac_td.experiment.yaml_files import read_tree
-
     path = HPARAMS / f"{name}.yaml"
+    tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
     lines, _ = read_lines(path)
+    declared = declarations(tree)
     rows, built = [], []
-    for setting in declarations(read_tree(path)).values():
-        value, comment = lines.get(setting.name, ("", ""))
-        if setting.is_object or value.startswith(("!new:", "!apply:", "!name:")):
-            built.append(setting.name)
+    for key, (value, behind, above) in lines.items():
+        if key not in declared:
             continue
-        kind = setting.summary().split("; ", 1)[1]
-        default = "" if value == "!PLACEHOLDER" else value
+        setting = declared[key]
+        if setting.is_object or value.startswith(("!new:", "!apply:", "!name:")):
+            built.append(key)
+            continue
+        if above:
+            rows.append([f"*{above}*", "", "", "", ""])
+        default = "" if value == "!PLACEHOLDER" else value or plain(tree[key])
         roles = ", ".join(setting.roles)
-        rows.append([code(setting.name), code(default), kind, roles, comment])
+        rows.append([code(key), code(default), type_of(setting), roles, behind])
     return rows, built
 
 
-def size_rows(name):
-    """The settings in which the sizes of a recipe differ."""
-    from lmac_td.experiment.recipe import compose
-
-    sizes = ("paper", "small", "demo")
-    trees = [compose(HPARAMS / f"{name}.yaml", {"size": size}) for size in sizes]
+def values_by(axis, recipe, names, leave_out=()):
+    """A table of the settings in which the overlays of an axis differ."""
+    trees = [compose(HPARAMS / f"{recipe}.yaml", {axis: name}) for name in names]
     rows = []
     for key in trees[0]:
         values = [plain(tree[key]) for tree in trees]
-        if None not in values and len(set(values)) > 1:
+        if None not in values and len(set(values)) > 1 and key not in leave_out:
             rows.append([code(key), *map(code, values)])
-    return [["setting", *sizes], *rows]
+    return table(["setting", *names], rows)
+
+
+def names_of(axis, default):
+    """The overlays of an axis, the recipe's own values first."""
+    others = sorted(path.stem for path in (HPARAMS / axis).glob("*.yaml"))
+    return [default, *others]
+
+
+def data_settings():
+    """The settings that overlays of data set."""
+    found = {"size", "data"}
+    for path in (HPARAMS / "data").glob("*.yaml"):
+        found |= set(ruamel.yaml.YAML().load(path.read_text(encoding="utf-8")))
+    return found
 
 
 def plain(value):
@@ -134,18 +178,18 @@ def settings_page():
             parts += [table(header, rows), ""]
         if built:
             parts += [f"Objects: {', '.join(map(code, built))}.", ""]
+    data, sizes = names_of("data", "esc50"), names_of("size", "paper")
+    parts += ["## Values by data layout", ""]
+    parts += [values_by("data", "lmac_td", data, {"data"}), ""]
     parts += ["## Values by size", ""]
-    for name in ("lmac_td", "lmac", "lmac_finetune", "l2i", "nmf", "cnn14"):
-        header, *rows = size_rows(name)
-        parts += [f"### Sizes of {name}.yaml", "", table(header, rows), ""]
+    for name in SIZED:
+        text = values_by("size", name, sizes, data_settings())
+        parts += [f"### Sizes of {name}.yaml", "", text, ""]
     return "\n".join(parts)
 
 
 def metrics_page():
     """Markdown of every registered metric, in the order of the table."""
-    import lmac_td.metrics  # noqa: F401  (registers them)
-    from lmac_td.metrics.registry import registered
-
     rows = []
     for metric in registered():
         low, high = metric.range
