@@ -2,11 +2,12 @@
 # make demo-quick: LMAC-TD alone, ending with its table and wav files.
 # make esc10 DATA=... NOISE=... SPEECH=...: every method on real recordings.
 # make test: all tests.      make check: lint and format.
+# make docs: the pages and the API reference, in docs/_build/html.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install demo demo-quick esc10 test check clean
+.PHONY: install demo demo-quick esc10 test check docs clean
 
 install: $(VENV)/.installed
 
@@ -48,5 +49,10 @@ check: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+docs: install
+	$(RUN) -m sphinx --builder html --fail-on-warning --keep-going --quiet \
+		docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results docs/_build docs/api docs/generated

@@ -1,11 +1,15 @@
 """Settings of Sphinx: ``make docs`` builds ``docs/_build/html`` without a warning."""
 
+import logging
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+
+# SpeechBrain reports its settings at each import.
+logging.getLogger("speechbrain").setLevel(logging.WARNING)
 
 project = "lmac-td"
 author = "the lmac-td authors"

@@ -1,7 +1,7 @@
 """Every command of a page names a script, a recipe and settings that exist.
 
-That the scripts do what the pages say is tested by running them, in ``tests/cli`` and in
-the tests of single pages.
+That the scripts do what the pages say is tested by running them, in ``tests/cli`` and
+in the tests of single pages.
 """
 
 import importlib
@@ -28,15 +28,15 @@ OPTIONS = {
 
 
 def path_of(recipe, folder):
-    """A recipe of the repository, or one that a page shows, written into a folder.
+    """A recipe that a page shows, written into a folder, or one of the repository.
 
     The folder then holds a copy of ``hparams``, and all files of the page.
     """
-    if (ROOT / recipe).exists():
-        return ROOT / recipe
-    page = next(page for page in PAGES if recipe in named_files(page))
-    write_clone(page, folder)
-    return folder / recipe
+    for page in PAGES:
+        if recipe in named_files(page):
+            write_clone(page, folder)
+            return folder / recipe
+    return ROOT / recipe
 
 
 @pytest.mark.parametrize("line", command_lines("python -m"))
