@@ -2,9 +2,9 @@
 
     python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
 
-Interrupted, the same command goes on from the last checkpoint. Of SpeechBrain's run
-options, ``--precision bf16`` trains with the networks in bfloat16 (signals, loss and
-metrics stay in float32), and ``--compile`` compiles the networks.
+Given again after an interruption, the command resumes from the last finished epoch. Of
+SpeechBrain's run options, ``--precision bf16`` trains with the networks in bfloat16
+(signals, loss and metrics stay in float32), and ``--compile`` compiles the networks.
 """
 
 import shlex
@@ -18,25 +18,34 @@ from lmac_td.training.brain import InterpreterBrain, modules_of
 
 
 def main(argv=None):
-    """Train what the recipe describes."""
+    """Train the interpreter that a recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
     experiment = open_experiment(argv, __doc__, needs="interpreter")
-    hparams = experiment.hparams
-    if not any(p.requires_grad for p in hparams["interpreter"].parameters()):
+    interpreter = experiment.hparams["interpreter"]
+    if not any(p.requires_grad for p in interpreter.parameters()):
         raise SettingError(
-            f"{experiment.recipe} has nothing to train: measure it with "
+            f"{experiment.recipe} has nothing to train: score it with "
             f"`python eval_faithfulness.py {shlex.join(argv)}`"
         )
     experiment.check_resumable()
     classifier = experiment.load_classifier()
-    hparams["interpreter"].check(classifier)
-    # Refuses what cannot be compiled, before anything is written.
-    networks_to_compile(hparams["interpreter"], classifier, experiment.run_opts)
+    interpreter.check(classifier)
+    # Refuses what cannot be compiled before anything is written.
+    networks_to_compile(interpreter, classifier, experiment.run_opts)
     experiment.load_interpreter()
     data = experiment.prepare("train", "valid")
     experiment.create_output_folder()
     experiment.add_tensorboard()
+    train(experiment, classifier, data)
+    print(
+        f"Trained: {experiment.output_folder}\n"
+        f"Score it: python eval_faithfulness.py {shlex.join(argv)}"
+    )
 
+
+def train(experiment, classifier, data):
+    """Train until the last epoch of the recipe."""
+    hparams = experiment.hparams
     brain = InterpreterBrain(
         modules=modules_of(hparams, classifier),
         opt_class=hparams["opt_class"],
@@ -48,22 +57,18 @@ def main(argv=None):
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"](),
     )
-    train = data.dataset("train")
+    clips = data.dataset("train")
     brain.fit(
         hparams["epoch_counter"],
-        train,
+        clips,
         data.dataset("valid"),
         train_loader_kwargs=use_epoch_seeded_sampler(
-            brain, train, hparams["train_loader"], hparams["seed"]
+            brain, clips, hparams["train_loader"], hparams["seed"]
         ),
         valid_loader_kwargs=hparams["eval_loader"],
-    )
-    print(
-        f"Trained: {experiment.output_folder}\n"
-        f"Measure it: python eval_faithfulness.py {shlex.join(argv)}"
     )
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command goes on from the last epoch."
+    "Interrupted: the same command resumes from the last epoch."
 )(main)

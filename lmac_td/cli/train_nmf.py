@@ -1,10 +1,10 @@
-"""Learn the dictionary of spectral patterns in which L2I explains, by sparse NMF.
+"""Learn the dictionary of spectral patterns of L2I by sparse NMF.
 
     python recipes/ESC50/train_nmf.py hparams/nmf.yaml [--setting value ...]
 
-It is learned from the clean training clips. Ends with how well it rebuilds them, a
-figure of its components, and ``<output_folder>/dictionary``, the folder to give as
-``nmf_dictionary``. Given again, the command learns anew.
+The clean training clips are used. The command prints how well the dictionary rebuilds
+them and draws its components. The folder to give as ``nmf_dictionary`` is
+``<output_folder>/dictionary``. Given again, the command starts over.
 """
 
 import os

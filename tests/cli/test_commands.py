@@ -346,7 +346,7 @@ def test_killed_training_goes_on(tiny_recipes):
         assert n_epochs(results) >= before + 2, said[-3000:]
         if how == signal.SIGINT:
             assert training.returncode == 130
-            assert "Interrupted: the same command goes on" in said
+            assert "Interrupted: the same command resumes" in said
             assert "Traceback" not in said
     done = n_epochs(results)
     said = run(TRAIN, tiny_recipes / "lmac_td.yaml", number_of_epochs=done + 1).stdout

@@ -27,7 +27,7 @@ def test_the_docstrings_examples_of_the_extensions():
 def test_the_docs_build_without_a_warning(tmp_path):
     """The command of the Makefile, with the pages of this folder."""
     makefile = (ROOT / "Makefile").read_text()
-    (options,) = re.findall(r"-m sphinx (.*) \\\n\t\tdocs docs/_build/html", makefile)
+    (options,) = re.findall(r"-m sphinx (.*) docs docs/_build/html", makefile)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "sphinx", *options.split()),
