@@ -62,3 +62,13 @@ def test_every_page_is_in_the_table_of_contents():
     listed = set(re.findall(r"^([a-z_]+)$", index, re.MULTILINE))
     pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
     assert pages == listed | {"index"}
+
+
+def test_names_are_defined_where_the_page_says():
+    page = (ROOT / "docs" / "where_to_find.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(\w+(?:\.\w+)?)` in\s`(lmac_td/[\w/]+\.py)`", page)
+    assert len(found) >= 6
+    for name, path in found:
+        code = (ROOT / path).read_text(encoding="utf-8")
+        for part in name.split("."):
+            assert re.search(rf"(def|class) {part}\b", code), f"{name} in {path}"
