@@ -31,7 +31,7 @@ def test_the_column_stands_in_the_table(trained, only_here, monkeypatch):
     said = run(EVALUATE, trained / "my_metrics.yaml").stdout
     assert "| silent share |" in said
     with open(
-        trained / "results" / "lmac_td_alpha0.75" / "evaluation" / "clips.csv",
+        trained / "results" / "lmac_td_alpha0.75" / "evaluation_in_domain" / "clips.csv",
         newline="",
     ) as file:
         rows = list(csv.DictReader(file))
