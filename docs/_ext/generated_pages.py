@@ -114,16 +114,20 @@ def settings_rows(name):
     lines, _ = read_lines(path)
     declared = declarations(tree)
     rows, built = [], []
-    for key, (value, behind, above) in lines.items():
+    # Some are declared for files that extend this one, which give the value.
+    for key in dict.fromkeys([*lines, *declared]):
         if key not in declared:
             continue
-        setting = declared[key]
+        setting, (value, behind, above) = declared[key], lines.get(key, ("", "", ""))
         if setting.is_object or value.startswith(("!new:", "!apply:", "!name:")):
             built.append(key)
             continue
         if above:
             rows.append([f"*{above}*", "", "", "", ""])
-        default = "" if value == "!PLACEHOLDER" else value or plain(tree[key])
+        if value == "!PLACEHOLDER" or key not in lines:
+            default = ""
+        else:
+            default = value or plain(tree[key])
         roles = ", ".join(setting.roles)
         rows.append([code(key), code(default), type_of(setting), roles, behind])
     return rows, built
