@@ -13,7 +13,7 @@ from benchmarks.published import published_brain
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.evaluation import loop
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.experiment.recipe import load_recipe
+from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.compilation import compile_networks
 from lmac_td.training.brain import InterpreterBrain, modules_of
 

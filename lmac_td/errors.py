@@ -1,21 +1,22 @@
-"""Errors with names of their own: one for every way a user's input can be wrong.
+"""Errors that a user can fix: one class for every way in which input can be wrong.
 
-Each carries one sentence that names the file or setting and the remedy. The commands
-print that sentence and leave with exit code 2 (see :func:`exit_on_user_error`).
+Each carries one sentence that names the file or the setting, and the remedy. The
+commands print that sentence and exit with code 2 (see :func:`exit_on_user_error`).
 """
 
 import contextlib
+import errno
 import math
 import re
 import sys
 
 
 class UserError(Exception):
-    """Base of every mistake that the person at the keyboard can mend."""
+    """Base of every mistake that a user can fix."""
 
 
 class DataError(UserError):
-    """A data folder, a table of clips or a noise folder is not what it should be."""
+    """A data folder, a table of clips or a noise folder has the wrong content."""
 
 
 class LoadAudioError(DataError):
@@ -23,7 +24,7 @@ class LoadAudioError(DataError):
 
 
 class SettingError(UserError, ValueError):
-    """A yaml or command line setting has a value that cannot work."""
+    """A setting of a recipe or of the command line has a value that cannot work."""
 
 
 class CheckpointError(UserError):
@@ -35,7 +36,7 @@ class DownloadError(UserError):
 
 
 def require_number(name, value, above=0.0, least=None, most=math.inf):
-    """Refuse a setting that is no finite number within bounds.
+    """Refuse a setting that is not a finite number within bounds.
 
     Arguments
     ---------
@@ -46,7 +47,7 @@ def require_number(name, value, above=0.0, least=None, most=math.inf):
     above : float
         The lower bound, itself refused; ``-math.inf`` for none.
     least : float, optional
-        A lower bound that is itself allowed, in the place of ``above``.
+        A lower bound that is itself allowed, instead of ``above``.
     most : float
         The upper bound, itself allowed.
 
@@ -100,7 +101,7 @@ def require_choice(name, value, choices):
 
 @contextlib.contextmanager
 def as_setting_error(what, remedy):
-    """Turn what a user's network raises into a sentence; a sentence stays as it is.
+    """Turn what a user's network raises into a sentence; a UserError passes unchanged.
 
     Arguments
     ---------
@@ -123,9 +124,25 @@ def as_setting_error(what, remedy):
         ) from error
 
 
+# What to do where the system cannot read or write.
+REMEDIES = {
+    errno.ENOSPC: "free some space, then give the command again",
+    errno.EDQUOT: "free some space, then give the command again",
+    errno.EROFS: "give another --output_folder or --cache_folder",
+    errno.EACCES: "change its permissions, or give another folder",
+    errno.EPERM: "change its permissions, or give another folder",
+    errno.ENOTDIR: "give a folder that is not below a file",
+    errno.EISDIR: "move the folder that stands in the place of the file",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EIO: "check the disk",
+}
+
+
 @contextlib.contextmanager
 def exit_on_user_error(when_interrupted="Interrupted."):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
+
+    The same holds for what the system says of a disk: it is full, read-only, and so on.
 
     Arguments
     ---------
@@ -135,11 +152,19 @@ def exit_on_user_error(when_interrupted="Interrupted."):
     try:
         yield
     except UserError as error:
-        # A dataloader's worker sends its whole traceback: the sentence ends it.
-        sentence = str(error).strip().splitlines()[-1]
-        sentence = re.sub(r"^lmac_td\.errors\.\w+: ", "", sentence)
-        print(f"error: {sentence}", file=sys.stderr)
-        sys.exit(2)
+        # A dataloader's worker sends its traceback, which ends with the sentence.
+        sentence = re.split(r"^lmac_td\.errors\.\w+: ", str(error), flags=re.M)[-1]
+        _exit_with(sentence)
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _exit_with(f"{place}{error.strerror}: {REMEDIES[error.errno]}")
     except KeyboardInterrupt:
         print(f"\n{when_interrupted}", file=sys.stderr)
         sys.exit(130)
+
+
+def _exit_with(sentence):
+    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -231,6 +231,7 @@ signal_length_s: 1
     explained = f"""
 pretrained_classifier: {folder}/results/cnn14/classifier
 n_samples: 2
+condition: [in_domain, clean]
 """
     interpreter = f"{explained}interpret_period: 2\n"
     baselines = """

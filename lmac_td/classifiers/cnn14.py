@@ -207,6 +207,8 @@ class Cnn14Classifier(Classifier):
     labels : sequence of str, optional
         Their names; :meth:`load` reads those that a training saved beside the weights.
         Numbers by default.
+    revision : str, optional
+        The commit, tag or branch that :meth:`load` takes from a hub id.
 
     Example
     -------
@@ -222,8 +224,18 @@ class Cnn14Classifier(Classifier):
 
     name = "CNN14"
 
-    def __init__(self, features, n_mels, channels, emb_dim, n_classes, labels=None):
+    def __init__(
+        self,
+        features,
+        n_mels,
+        channels,
+        emb_dim,
+        n_classes,
+        labels=None,
+        revision=None,
+    ):
         super().__init__()
+        self.revision = revision
         self.embedding_model = Cnn14(n_mels, emb_dim, channels)
         self.classifier = nn.Linear(emb_dim, n_classes)
         self.spectrogram = features
@@ -283,7 +295,7 @@ class Cnn14Classifier(Classifier):
             of other widths.
         """
         for name in ("embedding_model", "classifier"):
-            path = locate(f"{name}.ckpt", source, download_folder)
+            path = locate(f"{name}.ckpt", source, download_folder, self.revision)
             load_weights(self.get_submodule(name), path, source)
         labels = Path(source) / LABELS
         if labels.is_file():

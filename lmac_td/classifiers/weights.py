@@ -10,12 +10,14 @@ import huggingface_hub.errors
 import safetensors.torch
 import torch
 from speechbrain.utils.distributed import run_on_main
-from speechbrain.utils.fetching import fetch
+from speechbrain.utils.fetching import FetchConfig, fetch
 
 from lmac_td.errors import CheckpointError
 
 
-def locate(filename, source, savedir):
+def locate(
+    filename: str, source: str | Path, savedir: str | Path, revision: str | None = None
+) -> Path:
     """Find one file of a trained classifier, downloading it if needed.
 
     Arguments
@@ -26,7 +28,11 @@ def locate(filename, source, savedir):
         A folder that holds the file, an ``http(s)://`` address below which it stands,
         or a Hugging Face hub id. A folder that exists wins over a hub id.
     savedir : str or Path
-        Where downloads are kept, one folder a source; a local source is read in place.
+        Where downloads are kept, one folder a source and revision; a local source is
+        read in place.
+    revision : str, optional
+        A commit, tag or branch of a hub id. Without one the file is that of the main
+        branch when it is first fetched, which its author can change.
 
     Returns
     -------
@@ -46,10 +52,11 @@ def locate(filename, source, savedir):
     if not source.startswith(("http://", "https://")) and source.count("/") > 1:
         raise _no_classifier(source)  # a hub id has one slash at most
     # One folder a source: a file kept for another source is never mistaken for it.
-    folder = Path(savedir) / re.sub(r"[^\w.-]+", "_", source.rstrip("/"))
-    path = folder / filename
+    source = source.rstrip("/")
+    kept = source if revision is None else f"{source}@{revision}"
+    path = Path(savedir) / re.sub(r"[^\w.@-]+", "_", kept) / filename
     if not path.is_file():
-        run_on_main(_download, args=[filename, source.rstrip("/"), path])
+        run_on_main(_download, args=[filename, source, path, revision])
     return path
 
 
@@ -61,12 +68,18 @@ def _no_classifier(path):
     )
 
 
-def _download(filename, source, path):
+def _download(filename, source, path, revision):
     """Fetch a checkpoint under another name, and give it its own once it is whole."""
     partial = path.with_name(f"{filename}.partial")
     partial.unlink(missing_ok=True)
     try:
-        fetch(filename, source, path.parent, save_filename=partial.name)
+        fetch(
+            filename,
+            source,
+            path.parent,
+            save_filename=partial.name,
+            fetch_config=FetchConfig(revision=revision),
+        )
     except (
         OSError,
         ValueError,
@@ -75,7 +88,8 @@ def _download(filename, source, path):
     ) as error:
         partial.unlink(missing_ok=True)
         raise CheckpointError(
-            f"pretrained_classifier: {filename} could not be fetched from {source} "
+            f"pretrained_classifier: {filename} could not be fetched from {source}"
+            f"{(revision and f' at revision {revision}') or ''} "
             f"({type(error.__cause__ or error).__name__}); check the name and the "
             "network, or give a local folder that holds it"
         ) from error

@@ -29,7 +29,7 @@ from lmac_td.evaluation.table import (
     check_invariants,
     comparison_to_markdown,
 )
-from lmac_td.experiment.open import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
+from lmac_td.experiment.open import open_experiment
 from lmac_td.files import temporary_folder_beside, write_atomically
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
@@ -133,8 +133,7 @@ def main(argv=None):
     experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
     hparams, device = experiment.hparams, experiment.device
     conditions = experiment.conditions()
-    # Any class may be asked for, whatever was explained in training.
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS | {"target"})
+    experiment.check_measurable()
     methods, epoch = experiment.interpreters(argv)
     features = hparams["features"].to(device)
     quantus, own = quantus_scores(options.quantus, features), hparams["own_table"]

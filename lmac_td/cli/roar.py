@@ -30,7 +30,8 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
-from lmac_td.experiment.open import RUN_SETTINGS, content_of
+from lmac_td.experiment.fingerprint import fingerprint
+from lmac_td.experiment.settings import changes_explanations
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import lines_figure
 from lmac_td.sanity.command import (
@@ -52,11 +53,6 @@ OPTIONS = {
     "roar_fill": "zero",
     "sanity_condition": "in_domain",
 }
-# Settings that change neither an explanation nor a training on what it leaves; which
-# methods are tested says each cell.
-IGNORED = (
-    RUN_SETTINGS - {"test_fold_nums", "relevance_threshold", "skip_bad_files"}
-) | {"methods", "references"}
 
 
 def check_options(options):
@@ -88,11 +84,16 @@ def main(argv=None):
     hparams = experiment.hparams
 
     folder = experiment.output_folder / "sanity"
-    settings = {k: v for k, v in experiment.settings.items() if k not in IGNORED}
+    # Which methods are tested says each cell.
+    settings = {
+        name: value
+        for name, value in experiment.settings.items()
+        if changes_explanations(experiment.roles.get(name, ("training",)))
+    }
     own = {
         k: v for k, v in vars(options).items() if k not in ("roar_levels", "repeats")
     }
-    content = {"content of output_folder": content_of(experiment.output_folder)}
+    content = {"content of output_folder": fingerprint(experiment.output_folder)}
     cells = Cells(folder / "roar.json", settings | own | content)
 
     data = experiment.prepare(*SPLITS, conditions=[options.sanity_condition])

@@ -15,6 +15,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.training.checkpoints import load_best
 from lmac_td.training.classifier import (
     ClassifierBrain,
@@ -28,7 +29,9 @@ from lmac_td.training.classifier import (
 def main(argv=None):
     """Train, test and export the classifier that a recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
-    experiment = open_experiment(argv, __doc__, needs="clean_probability")
+    experiment = open_experiment(
+        argv, __doc__, needs="clean_probability", default_recipe=HPARAMS / "cnn14.yaml"
+    )
     hparams = experiment.hparams
     classifier = hparams["classifier"]
     if not isinstance(classifier, Cnn14Classifier):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.files import temporary_folder_beside, write_atomically
 from lmac_td.report.figures import dictionary_figure
 from lmac_td.training.sparse_nmf import (
@@ -83,7 +84,9 @@ def export(experiment, dictionary, folder):
 def main(argv=None):
     """Learn and save the dictionary that the recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
-    experiment = open_experiment(argv, __doc__, needs="n_components")
+    experiment = open_experiment(
+        argv, __doc__, needs="n_components", default_recipe=HPARAMS / "nmf.yaml"
+    )
     hparams = experiment.hparams
     check_settings(
         hparams["n_components"], hparams["sparsity"], hparams["n_iterations"]

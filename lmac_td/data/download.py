@@ -1,25 +1,37 @@
-"""Fetch ESC-50 from its author's repository, whole or not at all."""
+"""Fetch ESC-50 from its author's repository, whole or not at all.
 
+The address names a commit, so the content cannot change. The archive is packed by
+GitHub, which promises the same content, not the same bytes: if GitHub packs it
+differently one day, its hash is another one. :func:`download_esc50` then refuses it and
+names the remedy.
+"""
+
+import logging
 import os
 import stat
-import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
+import pooch
 
 from lmac_td.errors import DownloadError
 from lmac_td.files import temporary_folder_beside
 
-ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"
+# The head of the master branch in November 2025.
+ESC50_COMMIT = "33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6"
+ESC50_URL = f"https://github.com/karolpiczak/ESC-50/archive/{ESC50_COMMIT}.zip"
+# Of the 645 832 161 bytes that GitHub serves for this address, as two other projects
+# recorded independently of each other; it was not downloaded for this one.
+ESC50_SHA256 = "661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f"
 
-# What the archive keeps everything in.
-_ARCHIVE_ROOT = "ESC-50-master"
+_LISTING = PurePosixPath("meta/esc50.csv")
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60  # without a byte
 
 
-def download_esc50(data_folder, url=ESC50_URL):
+def download_esc50(
+    data_folder: str | Path, url: str = ESC50_URL, sha256: str | None = ESC50_SHA256
+) -> Path:
     """Download ESC-50 and unpack it, unless there is something already.
 
     Arguments
@@ -28,7 +40,10 @@ def download_esc50(data_folder, url=ESC50_URL):
         Becomes the folder with ``audio/`` and ``meta/``. If it exists and is not
         empty nothing is done.
     url : str
-        A zip archive that holds ``ESC-50-master/``.
+        A zip archive with one folder, which holds ``meta/esc50.csv``.
+    sha256 : str, optional
+        The archive's hash; None accepts every archive, such as that of a branch, whose
+        hash changes. In both cases the checksum of each file in it is compared.
 
     Returns
     -------
@@ -38,8 +53,8 @@ def download_esc50(data_folder, url=ESC50_URL):
     Raises
     ------
     DownloadError
-        The download is refused, cut short or not such an archive, or the disk is full.
-        Nothing of it is kept.
+        The download is refused, cut short, has another hash or is not such an archive,
+        or the disk is full. Nothing of it is kept.
     """
     data_folder = Path(data_folder)
     try:
@@ -47,47 +62,47 @@ def download_esc50(data_folder, url=ESC50_URL):
             return data_folder
         with temporary_folder_beside(data_folder) as scratch:
             archive = scratch / "archive.zip"
-            _fetch(url, archive)
-            _unpack(archive, scratch)
-            os.replace(scratch / _ARCHIVE_ROOT, data_folder)
+            _fetch(url, archive, sha256)
+            os.replace(_unpack(archive, scratch / "unpacked"), data_folder)
     # Whatever fails (network, archive, disk), the user needs the same sentence.
     except Exception as error:
+        problem = " ".join(str(error).split())
         raise DownloadError(
             f"could not download ESC-50 from {url} to data_folder {data_folder} "
-            f"({error}): nothing was kept; try again, or unpack {ESC50_URL} yourself "
+            f"({problem}): nothing was kept; try again, or unpack {ESC50_URL} yourself "
             "and give its folder with --data_folder."
         ) from error
     return data_folder
 
 
-def _fetch(url, destination):
-    """Stream a URL to a file and check that it is all there."""
-    with (
-        urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response,
-        open(destination, "wb") as file,
-    ):
-        # Absent where a server packs the archive while it sends.
-        length = response.headers.get("Content-Length")
-        n_bytes = int(length) if length is not None else None
-        with tqdm(total=n_bytes, unit="B", unit_scale=True, desc="ESC-50") as bar:
-            while chunk := response.read(_CHUNK_BYTES):
-                file.write(chunk)
-                bar.update(len(chunk))
-            if n_bytes is not None and bar.n != n_bytes:
-                raise OSError(f"only {bar.n} of {n_bytes} bytes arrived")
+def _fetch(url, destination, sha256):
+    """Stream a URL to a file and check its hash."""
+    pooch.get_logger().setLevel(logging.WARNING)
+    pooch.retrieve(
+        url,
+        known_hash=sha256 and f"sha256:{sha256}",
+        fname=destination.name,
+        path=destination.parent,
+        downloader=pooch.HTTPDownloader(
+            progressbar=True, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_S
+        ),
+    )
 
 
 def _unpack(archive, folder):
-    """Unpack a zip archive of which every member stays inside the folder."""
+    """Unpack a zip archive of one folder, in which every member stays; return it."""
     with zipfile.ZipFile(archive) as content:
+        names = [PurePosixPath(name) for name in content.namelist()]
+        root = next((n.parts[0] for n in names if n.parts[1:] == _LISTING.parts), None)
+        if root is None:
+            raise zipfile.BadZipFile(f"the archive holds no {_LISTING}")
         for member in content.infolist():
             name = PurePosixPath(member.filename.replace("\\", "/"))
             is_link = stat.S_ISLNK(member.external_attr >> 16)
-            if is_link or ".." in name.parts or name.parts[:1] != (_ARCHIVE_ROOT,):
+            if is_link or ".." in name.parts or name.parts[:1] != (root,):
                 raise zipfile.BadZipFile(
                     f"{member.filename!r} in the archive is a link or lies outside "
-                    f"{_ARCHIVE_ROOT}/"
+                    f"{root}/"
                 )
         content.extractall(folder)  # compares each member's checksum
-        if not (folder / _ARCHIVE_ROOT / "meta" / "esc50.csv").is_file():
-            raise zipfile.BadZipFile("the archive holds no meta/esc50.csv")
+    return folder / root

@@ -17,6 +17,7 @@ axis, ``paper`` and ``esc50``, stands for the values of the recipe itself.
 from pathlib import Path
 
 from lmac_td.errors import SettingError
+from lmac_td.experiment.settings import nearest
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 SIZES = "sizes"
@@ -55,6 +56,7 @@ def insert_overlays(layers, read, chosen=None):
         return layers
     place = places[-1] + 1 if places else max(1, len(layers) - 1)
     names = {axis: _chosen(axis, layers, chosen or {}) for axis in axes}
+    _check_known(sizes, known)
     size = _size_layers(names.get("size"), sizes, read)
     if names.get("data") is None:
         implied = [layer["data"] for layer in size if "data" in layer]
@@ -83,6 +85,19 @@ def _merge_sizes(layers):
         for name, values in sizes.items():
             merged[name] = merged.get(name, {}) | values
     return merged
+
+
+def _check_known(sizes, known):
+    """Refuse a size that sets what the recipe does not have."""
+    for size, values in sizes.items():
+        for name in values:
+            if name not in known:
+                near = nearest(name, known)
+                hint = f"did you mean {near}?" if near else "remove it"
+                raise SettingError(
+                    f"{SIZES}: {size} sets {name}, which the recipe does not have: "
+                    f"{hint}"
+                )
 
 
 def _chosen(axis, layers, chosen):

@@ -1,38 +1,39 @@
-"""Load a recipe: HyperPyYAML, plus one line that lets a recipe extend another.
+"""Compose a recipe: yaml, plus one line that lets a recipe extend others.
 
 ``extends: base.yaml`` at the top of a recipe means: everything that file says, unless
 said otherwise here; of a list of files, the later ones win. A mapping of names, such as
-``conditions``, is merged name by name. All are merged before
-references are resolved, so a recipe states only what makes it different, every
-``!ref`` reaches all of it, and every setting can be given on the command line
-(``--alpha 0.5``). HyperPyYAML's own ``!include:`` nests what it reads, out of the
-command line's reach.
+``conditions`` or ``settings``, is merged name by name. Files are merged before
+references are resolved: a recipe states only what makes it different, every ``!ref``
+reaches all of it, and every setting can be given on the command line (``--alpha 0.5``).
+HyperPyYAML's own ``!include:`` nests what it reads, out of the command line's reach.
 """
 
-import difflib
-import io
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import ruamel.yaml
-from hyperpyyaml import load_hyperpyyaml
-from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td.errors import SettingError, UserError
+from lmac_td.errors import SettingError
 from lmac_td.experiment.overlays import insert_overlays, recipe_of
+from lmac_td.experiment.yaml_files import dump_yaml, read_yaml, tag_of
 
 EXTENDS = "extends"
 REFERENCES = ("!ref", "!copy")
+MOST_FILES = 100  # that one recipe is made of; the largest of hparams has ten
 
 
-def compose(recipe, chosen=None):
+def compose(
+    recipe: str | Path, chosen: Mapping | None = None
+) -> ruamel.yaml.comments.CommentedMap:
     """Merge a recipe with the recipes it extends, tags and references untouched.
 
     Arguments
     ---------
     recipe : str or Path
         A yaml file; ``extends`` is read relative to its folder.
-    chosen : dict, optional
+    chosen : mapping, optional
         Settings of the command line, of which ``size`` and ``data`` choose overlays,
         see :mod:`lmac_td.experiment.overlays`.
 
@@ -40,14 +41,15 @@ def compose(recipe, chosen=None):
     -------
     ruamel.yaml.comments.CommentedMap
         Keys of the extended file first, in its order, but a key that refers to
-        another stands before those that refer to it.
+        another stands before those that refer to it. Under ``settings``, the
+        declarations of :mod:`lmac_td.experiment.settings`.
 
     Raises
     ------
     SettingError
         If the file is missing, is not valid yaml, or extends itself.
     """
-    layers = [tree for _, tree in _read_layers(Path(recipe), ())]
+    layers = [tree for _, tree in _read_layers(Path(recipe), (), [])]
     merged = ruamel.yaml.comments.CommentedMap()
     for layer in insert_overlays(layers, _read_overlay, chosen):
         _merge(merged, layer)
@@ -57,18 +59,18 @@ def compose(recipe, chosen=None):
 def _in_order_of_references(tree):
     """Put each key that is a reference before the first key that refers to it.
 
-    HyperPyYAML resolves a recipe from above: of `a: !ref <b>` it takes what b is by
-    then, and if b is a reference below it, that is no value yet. Nothing is built in
-    another order: a reference builds nothing of its own.
+    HyperPyYAML resolves a recipe from top to bottom. For `a: !ref <b>` it takes the
+    value that b has at that moment; if b is a reference further down, it has none yet.
+    Moving a reference changes nothing else: it builds no object of its own.
     """
     names = list(tree)
-    for _ in tree:  # a circle, which HyperPyYAML refuses, would have no end
+    for _ in tree:  # a circle, which HyperPyYAML refuses, would not end
         move = next(
             (
                 (place, name)
                 for place, first in enumerate(names)
                 for name in names[place + 1 :]
-                if _tag(tree[name]) in REFERENCES and name in _referred_to(tree[first])
+                if tag_of(tree[name]) in REFERENCES and name in named_in(tree[first])
             ),
             None,
         )
@@ -82,55 +84,77 @@ def _in_order_of_references(tree):
     return ruamel.yaml.comments.CommentedMap((name, tree[name]) for name in names)
 
 
-def _tag(node):
-    return node.tag.value if hasattr(node, "tag") else None
+def named_in(node: object) -> set[str]:
+    """The keys that the references of a node name.
 
-
-def _referred_to(node):
-    """The keys that the references of a node name."""
+    Example
+    -------
+    >>> named_in(ruamel.yaml.YAML().load("{a: !ref <lr>, b: [!ref <x>/<y>]}")) == {
+    ...     "lr", "x", "y"
+    ... }
+    True
+    """
     if isinstance(node, (dict, list)):
         parts = node.values() if isinstance(node, dict) else node
-        return {name for part in parts for name in _referred_to(part)}
-    if _tag(node) not in REFERENCES:
+        return {name for part in parts for name in named_in(part)}
+    if tag_of(node) not in REFERENCES:
         return set()
     return set(re.findall(r"<([^>.\[]+)", str(node.value)))
 
 
+def referred_to(tree: dict) -> set[str]:
+    """The keys of a composed recipe that other keys refer to."""
+    return {name for key, node in tree.items() for name in named_in(node) - {key}}
+
+
 def _read_overlay(path):
     """Layers of a file and of what it extends, each with the stem of its file."""
-    return [(path.stem, tree) for path, tree in _read_layers(path, ())]
+    return [(path.stem, tree) for path, tree in _read_layers(path, (), [])]
 
 
-def _read_layers(path, below):
-    """Read a file and what it extends -> [(path, tree)], in the order of merging."""
+def _read_layers(path, below, found):
+    """Read a file and what it extends -> [(path, tree)], in the order of merging.
+
+    Arguments
+    ---------
+    path : Path
+    below : tuple of Path
+        Files that extend this one.
+    found : list
+        Gets the layers.
+    """
     if path.resolve() in below:
-        raise SettingError(f"{path} extends itself: change its `{EXTENDS}` line")
-    if not path.exists():
+        raise SettingError(f"{path} extends itself: fix its `{EXTENDS}` line")
+    if len(found) + len(below) >= MOST_FILES:
+        raise SettingError(
+            f"{path} makes more than {MOST_FILES} files that extend one another: "
+            f"shorten the `{EXTENDS}` lines"
+        )
+    if not os.path.exists(path):  # Path.exists raises where a name is too long
         file, size = recipe_of(path)
         if file is not None:
-            layers = _read_layers(file, below)
-            return [*layers, (path, {"size": size})] if size else layers
-    tree = _read_tree(path)
-    bases = tree.pop(EXTENDS, [])
-    layers = []
-    for base in [bases] if isinstance(bases, str) else bases:
-        layers += _read_layers(path.parent / base, (*below, path.resolve()))
-    return [*layers, (path, tree)]
+            _read_layers(file, below, found)
+            found += [(path, {"size": size})] if size else []
+            return found
+    tree = read_yaml(path)
+    for base in _bases(path, tree):
+        _read_layers(path.parent / base, (*below, path.resolve()), found)
+    found.append((path, tree))
+    return found
 
 
-def _read_tree(path):
-    try:
-        tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+def _bases(path, tree):
+    """Take the files that a recipe extends out of it."""
+    if EXTENDS not in tree:
+        return []
+    bases = tree.pop(EXTENDS)
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise SettingError(
-            f"{path} does not exist: name a recipe such as hparams/lmac_td.yaml"
-        ) from error
-    except (OSError, UnicodeDecodeError, ruamel.yaml.error.YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise SettingError(f"{path} cannot be read as yaml: {problem}") from error
-    if not isinstance(tree, dict):
-        raise SettingError(f"{path} holds no settings: it must map names to values")
-    return tree
+            f"{path}: extends is {bases!r}: name one yaml file, or a list of them, or "
+            "remove the line"
+        )
+    return bases
 
 
 def _merge(merged, tree):
@@ -145,10 +169,10 @@ def _merge(merged, tree):
 
 def _is_plain_mapping(value):
     # Not one that builds an object: half of its arguments would be another's.
-    return isinstance(value, dict) and value.tag.value is None
+    return isinstance(value, dict) and not tag_of(value)
 
 
-def compose_text(recipe, chosen=None):
+def compose_text(recipe: str | Path, chosen: Mapping | None = None) -> str:
     """The merged recipe of :func:`compose`, as yaml text.
 
     Example
@@ -161,95 +185,4 @@ def compose_text(recipe, chosen=None):
     lr: 0.2
     seed: 1
     """
-    return _dump(compose(recipe, chosen))
-
-
-def _dump(tree):
-    text = io.StringIO()
-    ruamel.yaml.YAML().dump(tree, text)
-    return text.getvalue()
-
-
-def parse_arguments(argv):
-    """SpeechBrain's command line: ``recipe.yaml --device cuda --any_setting value``.
-
-    Arguments
-    ---------
-    argv : list of str
-        Without the program's name.
-
-    Returns
-    -------
-    recipe : str
-    run_opts : RunOptions
-        Those of SpeechBrain's Brain (``--device``, ``--precision``, ...).
-    overrides : str
-        The remaining settings as yaml.
-
-    Raises
-    ------
-    SettingError
-        If no recipe comes first, or an argument has no name or no value.
-    """
-    if not argv or argv[0].startswith("-"):
-        raise SettingError(
-            "name a recipe first, then settings, as in hparams/lmac_td.yaml --alpha 0.5"
-        )
-    recipe, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
-    try:
-        values = ruamel.yaml.YAML(typ="safe").load(overrides) if overrides else {}
-    except ruamel.yaml.error.YAMLError:
-        values = None
-    if not isinstance(values, dict):
-        raise SettingError(
-            f"the command line's settings cannot be read ({overrides!r}): "
-            "write each as --name value"
-        )
-    for name, value in values.items():
-        if value is None:
-            raise SettingError(f"--{name} has no value: write --{name} VALUE")
-    return recipe, run_opts, overrides
-
-
-def read_overrides(overrides):
-    """Settings of a command line, as yaml or as a dictionary -> a dictionary."""
-    if isinstance(overrides, str):
-        overrides = ruamel.yaml.YAML(typ="safe").load(overrides)
-    return overrides or {}
-
-
-def load_recipe(recipe, overrides=""):
-    """Build everything a recipe describes.
-
-    Arguments
-    ---------
-    recipe : str or Path
-    overrides : str or dict
-        Settings that replace the file's, as yaml or as a dictionary.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    SettingError
-        If a setting is unknown (the nearest name is offered) or its value cannot work.
-    """
-    given = read_overrides(overrides)
-    tree = compose(recipe, given)
-    for name in given:
-        if name not in tree:
-            near = difflib.get_close_matches(str(name), list(tree), n=1)
-            hint = f"did you mean --{near[0]}?" if near else "see the file's settings"
-            raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
-    try:
-        return load_hyperpyyaml(_dump(tree), overrides or None)
-    except UserError:
-        raise
-    except Exception as error:  # whatever the classes that it names raise
-        # Constructors check their own arguments; HyperPyYAML adds its own lines.
-        problem = " ".join(str(error).split())
-        if not isinstance(error, (ValueError, TypeError, ImportError)):
-            problem = f"{type(error).__name__}: {problem}"
-        raise SettingError(f"{recipe} cannot be built: {problem}") from error
+    return dump_yaml(compose(recipe, chosen))

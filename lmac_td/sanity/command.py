@@ -5,7 +5,7 @@ import argparse
 import ruamel.yaml
 
 from lmac_td.errors import SettingError, require_choice, require_number
-from lmac_td.experiment.open import MIXTURE_SETTINGS, RUN_SETTINGS, open_experiment
+from lmac_td.experiment.open import open_experiment
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +93,7 @@ def open_explained(argv, usage, sanity_condition):
     experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
     possible = experiment.training_conditions()
     require_choice("sanity_condition", sanity_condition, possible)
-    experiment.check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+    experiment.check_measurable()
     methods, _ = experiment.interpreters(argv)
     experiment.hparams["features"].to(experiment.device)
     classifier = experiment.load_classifier().to(experiment.device)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation.table import markdown_table, summarise
-from lmac_td.experiment.open import renamed
+from lmac_td.experiment.kept import renamed
 from lmac_td.files import write_atomically
 
 NOTHING = "nothing removed"

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import re
 import threading
 
 import pytest
@@ -25,8 +26,10 @@ def small_net():
     return Cnn14(MELS, EMB_DIM, channels=WIDTHS)
 
 
-def small(channels=WIDTHS, n_classes=CLASSES):
-    return Cnn14Classifier(FEATURES, MELS, channels, EMB_DIM, n_classes)
+def small(channels=WIDTHS, n_classes=CLASSES, revision=None):
+    return Cnn14Classifier(
+        FEATURES, MELS, channels, EMB_DIM, n_classes, revision=revision
+    )
 
 
 def loaded(source, savedir, classifier=None):
@@ -321,7 +324,9 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
     def end_headers(self):
         self.send_header("ETag", f'"{abs(hash(self.path))}"')
-        self.send_header("X-Repo-Commit", 40 * "0")  # as the hub answers
+        # As the hub answers: the commit that was asked for, or that of the branch.
+        asked = re.search("/resolve/([0-9a-f]{40})/", self.path)
+        self.send_header("X-Repo-Commit", asked[1] if asked else 40 * "0")
         super().end_headers()
 
     def log_message(self, *_):
@@ -419,7 +424,7 @@ def test_a_cut_download_is_not_kept(folder, tmp_path, damage):
 
 
 def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch):
-    def interrupted(filename, source, savedir, save_filename):
+    def interrupted(filename, source, savedir, save_filename, fetch_config):
         savedir.mkdir(parents=True)
         (savedir / save_filename).write_bytes(b"half")
         raise KeyboardInterrupt
@@ -463,6 +468,29 @@ def test_load_from_a_hub(folder, hub, tmp_path):
         (hub / path.name).write_bytes(path.read_bytes())
     frozen = loaded("someone/model", tmp_path / "save")
     assert_loaded(frozen, folder)
+
+
+def test_a_revision_of_a_hub_is_that_of_its_name(folder, hub, tmp_path):
+    first, commit = small(), 40 * "1"
+    (hub.parent / commit).mkdir()
+    save(first, hub.parent / commit)
+    for path in folder.iterdir():
+        (hub / path.name).write_bytes(path.read_bytes())
+    main = loaded("someone/model", tmp_path / "save")
+    pinned = loaded("someone/model", tmp_path / "save", small(revision=commit))
+    assert_loaded(main, folder)
+    assert_loaded(pinned, hub.parent / commit)
+    kept = sorted(path.name for path in (tmp_path / "save").iterdir())
+    assert kept == ["someone_model", f"someone_model@{commit}"]
+
+
+def test_a_revision_that_a_hub_does_not_have(folder, hub, tmp_path):
+    for path in folder.iterdir():
+        (hub / path.name).write_bytes(path.read_bytes())
+    commit = 40 * "2"
+    with pytest.raises(CheckpointError, match=f"someone/model at revision {commit}"):
+        loaded("someone/model", tmp_path / "save", small(revision=commit))
+    assert checkpoints_below(tmp_path / "save") == []
 
 
 @pytest.mark.parametrize("source", ["someone/model", "nobody/nothing", "no hub id"])

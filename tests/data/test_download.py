@@ -1,5 +1,6 @@
 """Downloading from a server on loopback that can misbehave in every way."""
 
+import hashlib
 import http.server
 import io
 import stat
@@ -9,8 +10,13 @@ import zipfile
 import pytest
 
 from lmac_td.data import download
-from lmac_td.data.download import download_esc50
+from lmac_td.data.download import ESC50_COMMIT, ESC50_SHA256, ESC50_URL
 from lmac_td.errors import DownloadError
+
+
+def download_esc50(folder, url, sha256=None):
+    return download.download_esc50(folder, url, sha256)
+
 
 GOOD = {
     "ESC-50-master/meta/esc50.csv": b"filename,fold,target,category\n",
@@ -121,6 +127,25 @@ def test_failures_leave_nothing(tmp_path, serve, body, how, word):
     assert url in message
     assert "--data_folder" in message
     assert [path.name for path in tmp_path.rglob("*")] == ["root"]
+
+
+def test_the_archive_of_a_commit_is_named_by_its_hash(tmp_path, serve):
+    body = zipped(
+        {name.replace("master", ESC50_COMMIT): part for name, part in GOOD.items()}
+    )
+    url, right = serve(body), hashlib.sha256(body).hexdigest()
+    wrong = right.translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+    with pytest.raises(DownloadError, match=r"hash.*nothing was kept"):
+        download_esc50(tmp_path / "ESC-50", url, wrong)
+    assert list(tmp_path.iterdir()) == []
+    download_esc50(tmp_path / "ESC-50", url, right)
+    assert (tmp_path / "ESC-50" / "meta" / "esc50.csv").is_file()
+
+
+def test_the_address_names_a_commit_and_a_hash():
+    assert ESC50_URL.endswith(f"/{ESC50_COMMIT}.zip")
+    assert len(bytes.fromhex(ESC50_COMMIT)) == 20
+    assert len(bytes.fromhex(ESC50_SHA256)) == 32
 
 
 def test_nobody_listens(tmp_path, serve):

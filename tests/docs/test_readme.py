@@ -13,7 +13,7 @@ import pytest
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from benchmarks.gpu import runner
-from lmac_td.cli.benchmark import read_benchmark
+from lmac_td.benchmark.listing import read_listing
 from lmac_td.experiment.recipe import compose
 from tests.pages import PAGES, ROOT, command_lines, named_files, write_clone
 
@@ -73,8 +73,8 @@ def test_python_commands(line, tmp_path):
     recipes = [part for part in arguments if part.endswith(".yaml")]
     settings = set(OPTIONS.get(Path(script).name, ()))
     if script.endswith("benchmark.py"):
-        entries = read_benchmark(ROOT / recipes[0])
-        recipes = [e["recipe"] for e in entries["prepare"] + entries["methods"]]
+        listing = read_listing(ROOT / recipes[0])
+        recipes = [entry["recipe"] for entry in listing.entries]
     for recipe in recipes:
         settings |= set(compose(path_of(recipe, tmp_path)))
     for argument in arguments:

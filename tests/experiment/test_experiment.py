@@ -9,14 +9,11 @@ import torch
 from lmac_td.data.prepare import check_named_objects
 from lmac_td.data.sources.csv_manifest import CsvManifest
 from lmac_td.errors import CheckpointError, DataError, SettingError
-from lmac_td.experiment.open import (
-    MIXTURE_SETTINGS,
-    RUN_SETTINGS,
-    BothLoggers,
-    content_of,
-    open_experiment,
-    read_settings,
-)
+from lmac_td.experiment import guards
+from lmac_td.experiment.fingerprint import fingerprint
+from lmac_td.experiment.kept import read_settings
+from lmac_td.experiment.loggers import BothLoggers
+from lmac_td.experiment.open import open_experiment
 
 
 @pytest.fixture
@@ -27,6 +24,12 @@ def opened(tiny_recipes):
         return open_experiment(argv, "usage", needs="interpreter")
 
     return run
+
+
+def resumed(experiment):
+    """The experiment, with a checkpoint to resume from."""
+    (experiment.output_folder / "save" / "CKPT+1").mkdir(parents=True, exist_ok=True)
+    return experiment
 
 
 def test_settings_and_run_options_come_from_the_command_line(opened, tmp_path):
@@ -84,10 +87,10 @@ def test_settings_that_training_does_not_use_do_not_stop_a_resumed_run(opened):
         {"snr": "published"},
         {"mixtures_snr_db": 1, "white_noise_snr_db": 1, "speech_snr_db": 1},
     ):
-        opened(**settings).check_trained_as(RUN_SETTINGS)
+        resumed(opened(**settings)).check_resumable()
     with pytest.raises(SettingError, match="wham_snr_db"):
-        opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS)
-    opened(wham_snr_db=3).check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+        resumed(opened(wham_snr_db=3)).check_resumable()
+    opened(wham_snr_db=3).check_measurable()
 
 
 def test_representations_with_places_of_their_own_are_compared(opened):
@@ -95,10 +98,10 @@ def test_representations_with_places_of_their_own_are_compared(opened):
     given = {"layer1": {"offset_samples": 3}, 2: None}
     experiment.hparams["representations"] = given
     experiment.save_settings(experiment.output_folder)
-    experiment.check_trained_as(set())
+    experiment.check_measurable()
     experiment.hparams["representations"] = given | {"layer1": {"offset_samples": 4}}
     with pytest.raises(SettingError, match="trained with representations"):
-        experiment.check_trained_as(set())
+        experiment.check_measurable()
     assert "conditions" not in experiment.settings  # objects
 
 
@@ -116,10 +119,10 @@ def test_a_training_goes_on_with_the_same_mixtures_alone(opened, tiny_recipes):
             trained = opened()
             trained.create_output_folder()
         elif snr_db == 3:
-            opened().check_trained_as(RUN_SETTINGS)
+            resumed(opened()).check_resumable()
     with pytest.raises(SettingError, match=r"snr_db=3.*snr_db=5.*in the recipe as"):
-        opened().check_trained_as(RUN_SETTINGS)
-    opened().check_trained_as(RUN_SETTINGS | MIXTURE_SETTINGS)
+        resumed(opened()).check_resumable()
+    opened().check_measurable()
 
 
 def test_the_whole_recipe_is_kept_with_the_results(opened):
@@ -166,14 +169,14 @@ def test_what_was_trained_on_a_fold_for_testing_is_refused(opened, tmp_path, set
     experiment = opened()
     seen = {"data_folder": experiment.hparams["data_folder"], "train_fold_nums": [1, 5]}
     (tmp_path / "settings.json").write_text(json.dumps(seen))
-    experiment.check_unseen()
+    guards.check_unseen(experiment.hparams, [setting])
     experiment.hparams[setting] = str(tmp_path)
     with pytest.raises(SettingError, match=f"fold 5.*another {setting}"):
-        experiment.check_unseen()
+        guards.check_unseen(experiment.hparams, [setting])
     (tmp_path / "settings.json").write_text(
         json.dumps({**seen, "data_folder": "another/data/set"})
     )
-    experiment.check_unseen()
+    guards.check_unseen(experiment.hparams, [setting])
 
 
 def test_data_sources_are_told_apart_by_more_than_their_folder(opened, tmp_path):
@@ -197,11 +200,11 @@ def test_a_file_of_weights_has_a_fingerprint_and_no_settings(tmp_path):
     fingerprints = []
     for content in (b"one", b"two", b"one"):
         file.write_bytes(content)
-        fingerprints.append(content_of(str(file)))
+        fingerprints.append(fingerprint(str(file)))
     first, second, again = fingerprints
     assert first == again != second
     assert read_settings(str(file)) == {}
-    assert content_of(str(tmp_path / "nowhere.pt")) is None
+    assert fingerprint(str(tmp_path / "nowhere.pt")) is None
 
 
 def test_what_does_not_say_what_it_was_trained_on_is_no_reason_to_refuse(
@@ -238,12 +241,12 @@ def test_conditions_have_names(opened, conditions):
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "a.safetensors", "network.pth"])
 def test_weights_that_were_trained_again_are_noticed(tmp_path, name):
-    assert content_of(tmp_path) is None
+    assert fingerprint(tmp_path) is None
     (tmp_path / name).write_bytes(b"trained")
-    before = content_of(tmp_path)
+    before = fingerprint(tmp_path)
     (tmp_path / name).write_bytes(b"trained again")
-    assert None not in (before, content_of(tmp_path))
-    assert before != content_of(tmp_path)
+    assert None not in (before, fingerprint(tmp_path))
+    assert before != fingerprint(tmp_path)
 
 
 def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, capsys):
@@ -274,4 +277,4 @@ def test_another_kind_of_classifier_is_another_training(opened):
     experiment.hparams["classifier"].name = "another network"
     words = "classifier 'CNN14', not 'another network': name it in the recipe as it was"
     with pytest.raises(SettingError, match=words):
-        experiment.check_trained_as(set())
+        experiment.check_measurable()

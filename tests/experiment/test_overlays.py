@@ -4,8 +4,9 @@ import pytest
 import ruamel.yaml
 
 from lmac_td.errors import SettingError
+from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.overlays import HPARAMS
-from lmac_td.experiment.recipe import compose, compose_text, load_recipe
+from lmac_td.experiment.recipe import compose, compose_text
 from tests.conftest import ROOT
 
 METHODS = ("lmac_td", "lmac", "lmac_mel", "lmac_finetune", "l2i", "nmf", "cnn14")
@@ -20,6 +21,14 @@ train_fold_nums: [1, 2, 3]
 sizes:
     small: {width: 16, epochs: 20}
     demo: {epochs: 2}
+settings:
+    size: {role: run, type: str}
+    data: {role: run, type: str}
+    width: {role: training, type: int}
+    epochs: {role: run, type: int}
+    lr: {role: training, type: float}
+    out_n_neurons: {role: training, type: int}
+    train_fold_nums: {role: training, type: "list[int]"}
 """
 
 

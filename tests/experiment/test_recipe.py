@@ -6,13 +6,11 @@ import pytest
 import ruamel.yaml
 
 from lmac_td.errors import SettingError
+from lmac_td.experiment.build import load_recipe
+from lmac_td.experiment.command_line import parse_arguments
 from lmac_td.experiment.overlays import AXES
-from lmac_td.experiment.recipe import (
-    compose,
-    compose_text,
-    load_recipe,
-    parse_arguments,
-)
+from lmac_td.experiment.recipe import compose, compose_text
+from lmac_td.experiment.settings import DECLARATIONS
 from tests.conftest import ROOT
 
 HPARAMS = ROOT / "hparams"
@@ -32,8 +30,19 @@ READERS = [
 ]
 
 
+ANY = "int or dict or object"
+
+
+def declared(*names, type="object"):
+    """The block in which a recipe declares some settings."""
+    line = f'{{role: training, type: "{type}", optional: true}}'
+    return "settings:\n" + "".join(f"    {name}: {line}\n" for name in names)
+
+
 def test_later_files_win_and_references_reach_both_halves(tmp_path):
-    (tmp_path / "base.yaml").write_text("a: 1\nb: !ref <a> + <c>\nc: 1\n")
+    (tmp_path / "base.yaml").write_text(
+        f"a: 1\nb: !ref <a> + <c>\nc: 1\n{declared('a', 'b', 'c', type='int')}"
+    )
     (tmp_path / "size.yaml").write_text("c: 10\n")
     (tmp_path / "mine.yaml").write_text("extends: [base.yaml, size.yaml]\na: 5\n")
     assert load_recipe(tmp_path / "mine.yaml") == {"a": 5, "b": 15, "c": 10}
@@ -43,15 +52,21 @@ def test_later_files_win_and_references_reach_both_halves(tmp_path):
 def test_a_reference_may_lead_to_a_reference_below_it(tmp_path):
     (tmp_path / "base.yaml").write_text(
         "first: [1]\nused: !new:collections.Counter {x: !ref <given>}\nlast: 2\n"
+        + declared("first", type="list[int]")
     )
     (tmp_path / "mine.yaml").write_text(
         "extends: base.yaml\ngiven: !ref <between>\n"
         "between: !ref <own[x]>\nown: {x: 7}\n"
+        + declared(
+            "used", "given", "between", "last", "own", type="int or object or dict"
+        )
     )
     assert load_recipe(tmp_path / "mine.yaml")["used"] == {"x": 7}
     assert load_recipe(tmp_path / "mine.yaml", "between: 3")["used"] == {"x": 3}
-    assert list(compose(tmp_path / "base.yaml")) == ["first", "used", "last"]
-    (tmp_path / "circle.yaml").write_text("c: !ref <a>\na: !ref <b>\nb: !ref <a>\n")
+    assert list(compose(tmp_path / "base.yaml"))[:3] == ["first", "used", "last"]
+    (tmp_path / "circle.yaml").write_text(
+        f"c: !ref <a>\na: !ref <b>\nb: !ref <a>\n{declared('a', 'b', 'c')}"
+    )
     with pytest.raises(SettingError, match="cannot be built"):
         load_recipe(tmp_path / "circle.yaml")
 
@@ -76,7 +91,7 @@ def test_a_mapping_of_names_is_merged_name_by_name(tmp_path):
     (tmp_path / "base.yaml").write_text(
         "snr: 3\nnamed:\n  a: 1\n  b: !ref <snr>\n"
         "object: !new:collections.Counter\n  x: 1\n  y: 2\n"
-        "copy: !ref <named>\n"
+        "copy: !ref <named>\n" + declared("snr", "named", "object", "copy", type=ANY)
     )
     (tmp_path / "mine.yaml").write_text(
         "extends: base.yaml\nnamed: {b: 2, c: 7}\n"
@@ -91,7 +106,9 @@ def test_a_mapping_of_names_is_merged_name_by_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["no_such_module.Hum", "collections.NoSuchClass"])
 def test_a_class_that_does_not_exist_is_named(tmp_path, name):
-    (tmp_path / "mine.yaml").write_text(f"hum: !new:{name} {{snr_db: 3}}\n")
+    (tmp_path / "mine.yaml").write_text(
+        f"hum: !new:{name} {{snr_db: 3}}\n{declared('hum')}"
+    )
     with pytest.raises(SettingError, match=rf"mine\.yaml cannot be built.*{name}"):
         load_recipe(tmp_path / "mine.yaml")
 
@@ -107,7 +124,7 @@ def test_a_class_that_does_not_exist_is_named(tmp_path, name):
     ],
 )
 def test_whatever_a_class_of_a_recipe_raises_is_a_sentence(tmp_path, value, words):
-    (tmp_path / "mine.yaml").write_text(f"thing: {value}\n")
+    (tmp_path / "mine.yaml").write_text(f"thing: {value}\n{declared('thing')}")
     with pytest.raises(SettingError, match=rf"mine\.yaml cannot be built: .*{words}"):
         load_recipe(tmp_path / "mine.yaml")
 
@@ -132,7 +149,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, content, words):
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path):
-    (tmp_path / "a.yaml").write_text("alpha: 1\n")
+    (tmp_path / "a.yaml").write_text(f"alpha: 1\n{declared('alpha', type='float')}")
     with pytest.raises(SettingError, match="did you mean --alpha"):
         load_recipe(tmp_path / "a.yaml", "alhpa: 0.5")
 
@@ -172,7 +189,7 @@ def assert_read(keys, recipe):
     text = compose_text(recipe)
     code = "\n".join(path.read_text() for path in READERS)
     for key in keys:
-        if key.startswith("__") or key in AXES:
+        if key.startswith("__") or key in AXES or key == DECLARATIONS:
             continue
         by_reference = re.search(rf"!ref.*<{key}[\]>\[]", text)
         by_name = re.search(rf"hparams\[\"{key}\"\]|hparams\.{key}\b", code)

@@ -16,7 +16,7 @@ from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.contracts import Classifier
 from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation.loop import decide
-from lmac_td.experiment.recipe import load_recipe
+from lmac_td.experiment.build import load_recipe
 from lmac_td.interpreters.attribution import (
     METHODS,
     Attribution,

@@ -9,7 +9,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.evaluation.loop import decide_batch, score
 from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
-from lmac_td.experiment.recipe import load_recipe
+from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.allocator import give_freed_memory_back
 from lmac_td.training.brain import InterpreterBrain, modules_of
 from tests.batches import explained_batch

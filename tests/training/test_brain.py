@@ -12,7 +12,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from lmac_td.data.mixing import mixtures_of
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
-from lmac_td.experiment.recipe import load_recipe
+from lmac_td.experiment.build import load_recipe
 from lmac_td.targets import TargetChoice
 from lmac_td.training.brain import InterpreterBrain
 from lmac_td.training.checkpoints import WholeCheckpointer

@@ -1,0 +1,120 @@
+"""Read the file that lists what a benchmark trains and measures."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ruamel.yaml
+
+from lmac_td.errors import SettingError
+
+ENTRY_KEYS = {
+    "prepare": {"script", "recipe", "makes", "settings", "name"},
+    "methods": {
+        "recipe", "settings", "seeds", "name", "after", "train", "evaluate",
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a benchmark's file says.
+
+    Attributes
+    ----------
+    prepare, methods : list of dict
+        The entries; their keys are those of ``ENTRY_KEYS``.
+    columns : list of str
+        Names of the columns of the final table; empty for all columns.
+    closing : str
+        A text to print below the final table.
+    """
+
+    prepare: list = field(default_factory=list)
+    methods: list = field(default_factory=list)
+    columns: list = field(default_factory=list)
+    closing: str = ""
+
+    @property
+    def entries(self) -> list:
+        """All entries, in order."""
+        return [*self.prepare, *self.methods]
+
+
+def read_listing(path: str | Path) -> Listing:
+    """Read a benchmark's file.
+
+    Arguments
+    ---------
+    path : str or Path
+        A yaml file with the lists ``prepare`` and ``methods``, and, if wanted,
+        ``columns`` and ``closing``.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    SettingError
+        If the file is missing, or one of its entries is not valid.
+    """
+    tree = _read_yaml(path)
+    for section, keys in ENTRY_KEYS.items():
+        if not isinstance(tree.get(section) or [], list):
+            raise SettingError(f"{path}: {section} must be a list of entries")
+        for entry in tree.get(section) or []:
+            _check_entry(path, section, keys, entry)
+    listing = Listing(**{name: value for name, value in tree.items() if value})
+    if not listing.entries:
+        raise SettingError(f"{path} lists nothing to run: see its `prepare`, `methods`")
+    columns = listing.columns
+    if not isinstance(columns, list) or not all(isinstance(c, str) for c in columns):
+        raise SettingError(
+            f"{path}: columns is {columns!r}: list the names of columns, as in "
+            "[AI, AD, FF]"
+        )
+    if not isinstance(listing.closing, str):
+        raise SettingError(f"{path}: closing is {listing.closing!r}: write a text")
+    return listing
+
+
+def _read_yaml(path):
+    try:
+        tree = ruamel.yaml.YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ruamel.yaml.error.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise SettingError(
+            f"{path} cannot be read: {problem}; name a file such as "
+            "recipes/ESC50/esc10.yaml"
+        ) from error
+    known = list(Listing.__dataclass_fields__)
+    if not isinstance(tree, dict) or not set(tree) <= set(known):
+        raise SettingError(f"{path} must have no other keys than {', '.join(known)}")
+    return tree
+
+
+def _check_entry(path, section, keys, entry):
+    required = {"script", "recipe", "makes"} & keys
+    if not isinstance(entry, dict) or not required <= set(entry):
+        raise SettingError(
+            f"{path}: an entry of {section} is {entry!r}: it must have "
+            f"{', '.join(sorted(required))}"
+        )
+    for key in set(entry) - keys:
+        raise SettingError(
+            f"{path}: {entry['recipe']} has a key {key!r}, but an entry of {section} "
+            f"can have {', '.join(sorted(keys))} only"
+        )
+    if not isinstance(entry.get("settings") or {}, dict):
+        raise SettingError(
+            f"{path}: settings of {entry['recipe']} must be names: values"
+        )
+    if "evaluate" in entry and not entry["evaluate"]:
+        raise SettingError(
+            f"{path}: {entry['recipe']} is not evaluated: name a script, leave "
+            "`evaluate` out, or list it in `prepare`"
+        )
+    if "seeds" in entry and not (isinstance(entry["seeds"], list) and entry["seeds"]):
+        raise SettingError(
+            f"{path}: seeds of {entry['recipe']} must be a list of seeds"
+        )

@@ -1,0 +1,111 @@
+"""What each command took, over all of its attempts, in a file.
+
+doit forgets a command that failed or was stopped; its minutes are kept here. An entry
+belongs to what a command makes, so that a command that makes the same with other
+settings takes its place.
+"""
+
+import json
+import threading
+from pathlib import Path
+
+import psutil
+
+from lmac_td.benchmark.plan import Step
+from lmac_td.errors import DataError, SettingError
+from lmac_td.files import write_atomically
+
+CUT_SHORT = ("running", "interrupted", "failed")  # "running": this program was killed
+
+
+class Minutes:
+    """The state and the minutes of every command.
+
+    Arguments
+    ---------
+    path : Path
+        The file; it is written when a command starts.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self.entries = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            self.entries = {}
+        except (OSError, ValueError):
+            self.entries = None
+        if not isinstance(self.entries, dict):
+            raise DataError(
+                f"{path} cannot be read: delete it; minutes are then counted anew"
+            )
+
+    def of(self, step: Step) -> dict:
+        """The entry of a step, or of another command that made the same."""
+        return self.entries.get(str(step.makes), {})
+
+    def start(self, step: Step, process: int) -> float:
+        """Note that a step runs; return the minutes of its earlier attempts.
+
+        A training that exists goes on, and so does what was cut short; an evaluation
+        that was finished begins again, and so do its minutes.
+        """
+        known, made = self.of(step), step.is_made()
+        cut_short = known.get("command") == step.command and known["state"] in CUT_SHORT
+        trains = step.kind != "evaluate"
+        goes_on = cut_short or (trains and made)
+        before = known.get("minutes", 0.0) if goes_on else 0.0
+        self.note(
+            step,
+            command=step.command,
+            state="running",
+            minutes=before,
+            process=process,
+            process_started=_started(process),
+            # Trained, at least in part, before it was run from here.
+            unmeasured=trains and made and known.get("unmeasured", True),
+        )
+        return before
+
+    def note(self, step: Step, **what):
+        """Change the entry of a step, and write the file."""
+        with self._lock:
+            self.entries.setdefault(str(step.makes), {}).update(what)
+            with write_atomically(self.path, "w", encoding="utf-8") as file:
+                json.dump(self.entries, file, indent=1)
+
+    def require_nothing_runs(self):
+        """Refuse to go on beside a command that an earlier benchmark left behind.
+
+        Raises
+        ------
+        SettingError
+        """
+        for known in self.entries.values():
+            process = known.get("process")
+            if known.get("state") != "running" or process is None:
+                continue
+            started = _started(process)
+            if started is not None and started == known.get("process_started"):
+                raise SettingError(
+                    f"`{known['command']}` (process {process}), which a benchmark that "
+                    "was killed left behind, still runs: wait for it or stop it, or "
+                    "give another --folder"
+                )
+
+
+def _started(process):
+    """When a process started (s since 1970); None if it does not run."""
+    try:
+        found = psutil.Process(process)
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return found.create_time()
+    except psutil.Error:
+        return None

@@ -1,0 +1,334 @@
+"""Turn a benchmark's file and the command line's settings into commands.
+
+Everything that can be checked is checked here, before the first training.
+"""
+
+import difflib
+import functools
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lmac_td.benchmark.listing import Listing
+from lmac_td.errors import SettingError
+from lmac_td.experiment.build import resolved_tree, typed_recipe
+from lmac_td.experiment.conditions import conditions_of
+from lmac_td.experiment.overlays import AXES
+from lmac_td.experiment.run_options import RUN_OPTIONS, read_run_options
+from lmac_td.experiment.settings import (
+    declarations,
+    names_with_role,
+    read_by_evaluations_alone,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes
+    ----------
+    run : str
+        The name of what is trained or measured; training and evaluation share it.
+    kind : str
+        ``"prepare"``, ``"train"`` or ``"evaluate"``.
+    arguments : tuple of str
+        The script, the recipe and the settings.
+    makes : Path
+        A file or folder that exists when the command was successful, from the root.
+    needs : list of Step
+        Steps to be finished before.
+    settings : dict
+        The recipe's plain settings: what is finished was run with the same.
+    mixture : dict
+        Of them, those in which the evaluations of one table agree.
+    """
+
+    run: str
+    kind: str
+    arguments: tuple
+    makes: Path
+    needs: list = field(default_factory=list, repr=False, compare=False)
+    settings: dict = field(default_factory=dict, repr=False, compare=False)
+    mixture: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def command(self) -> str:
+        """What one would type."""
+        return f"python {shlex.join(self.arguments)}"
+
+    @property
+    def name(self) -> str:
+        """The name of its log."""
+        return re.sub(r"[^\w.+-]+", "_", f"{self.run}-{self.kind}")
+
+    @property
+    def path(self) -> Path:
+        """Where to find what it makes."""
+        return ROOT / self.makes
+
+    def is_made(self) -> bool:
+        """Whether what it makes exists; it may be unfinished."""
+        return self.path.exists()
+
+
+def split_options(arguments: list) -> dict:
+    """``--name value`` pairs of a command line; a ``--flag`` has the value None.
+
+    Raises
+    ------
+    SettingError
+        If a word is neither a name nor a value, or a name is given twice.
+    """
+    options = {}
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise SettingError(f"{name!r} has no name: write --name {name}")
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("--") else None
+        if name[2:] in options:
+            raise SettingError(f"{name} is given twice: leave one out")
+        options[name[2:]] = value
+    return options
+
+
+def plan(listing: Listing, options: dict) -> list:
+    """All commands, in order, from the listing and the command line's settings.
+
+    Arguments
+    ---------
+    listing : Listing
+    options : dict of str to str
+        Of :func:`split_options`.
+
+    Returns
+    -------
+    list of Step
+
+    Raises
+    ------
+    SettingError
+        If no recipe has a setting, a script or recipe is missing, two runs would
+        write into the same folder, or an evaluation would refuse its settings.
+    """
+    known = set().union(*(_declared(entry) for entry in listing.entries))
+    _check_options(listing, options, known)
+    planner = _Planner(options)
+    prepare = [
+        planner.step("prepare", entry, entry["script"], []) for entry in listing.prepare
+    ]
+    steps, trained = list(prepare), {}
+    for entry in listing.methods:
+        for seed in entry.get("seeds") or [None]:
+            needs = list(prepare)
+            if "after" in entry:
+                needs.append(_trained_before(entry, seed, trained))
+            script = entry.get("train", TRAIN)
+            if script:
+                training = planner.step("train", entry, script, needs, seed)
+                trained[_name(entry), seed] = training
+                steps.append(training)
+                needs = [training]
+            script = entry.get("evaluate", EVALUATE)
+            steps.append(planner.step("evaluate", entry, script, needs, seed))
+    _check_apart(steps)
+    _check_mixtures(step for step in steps if step.kind == "evaluate")
+    return steps
+
+
+class _Planner:
+    """Makes steps; remembers whether an evaluation scores the reference rows."""
+
+    def __init__(self, options):
+        self.options = options
+        self.scores_references = False
+
+    def step(self, kind, entry, script, needs, seed=None):
+        """The step of an entry."""
+        recipe, declared = entry["recipe"], _declared(entry)
+        if not (ROOT / script).is_file():
+            raise SettingError(f"{script} does not exist: name a script from the root")
+        options = dict(self.options)
+        if kind == "evaluate" and "references" in declared:
+            # They are the same beside every method: one evaluation scores them.
+            if self.scores_references:
+                options.setdefault("references", "False")
+            self.scores_references = True
+        given = _given(entry, seed, options, declared)
+        if kind != "evaluate":
+            given = _without_evaluation(given, declared)
+        settings = {name: text for name, text in given.items() if name in declared}
+        tree = typed_recipe(ROOT / recipe, settings)
+        values = resolved_tree(recipe, tree)
+        _check_folders(recipe, kind, values)
+        if kind == "evaluate":
+            _check_conditions(recipe, values)
+        flags = [
+            part
+            for name, text in given.items()
+            for part in ([f"--{name}"] if text is None else [f"--{name}", text])
+        ]
+        plain = _plain(values)
+        mixture = names_with_role(tree, "mixture")
+        return Step(
+            run=_name(entry) if seed is None else f"{_name(entry)}-seed{seed}",
+            kind=kind,
+            arguments=(script, recipe, *flags),
+            makes=_makes(entry, kind, values),
+            needs=needs,
+            settings=(
+                plain if kind == "evaluate" else _without_evaluation(plain, declared)
+            ),
+            mixture={name: v for name, v in plain.items() if name in mixture},
+        )
+
+
+def _declared(entry):
+    """The settings of an entry's recipe by name, with their roles and types."""
+    return _declarations(entry["recipe"], tuple(_own_settings(entry).items()))
+
+
+@functools.lru_cache
+def _declarations(recipe, own):
+    return declarations(typed_recipe(ROOT / recipe, dict(own)))
+
+
+def _own_settings(entry):
+    return {name: _text(value) for name, value in (entry.get("settings") or {}).items()}
+
+
+def _given(entry, seed, options, declared):
+    """The settings and run options of a command: the entry's, then the options."""
+    own = _own_settings(entry)
+    if seed is not None:
+        own["seed"] = _text(seed)
+    return own | {
+        name: value
+        for name, value in options.items()
+        if name in RUN_OPTIONS or name in declared
+    }
+
+
+def _makes(entry, kind, values):
+    folder = Path(values["output_folder"])
+    if kind == "prepare":
+        return folder / entry["makes"]
+    if kind == "train":
+        return Path(values["save_folder"])
+    condition = values.get("condition", "all")
+    one = condition[0] if isinstance(condition, list) else condition
+    alone = one != "all" and condition in (one, [one])
+    return folder / (f"evaluation_{one}" if alone else "evaluation") / "table.json"
+
+
+def _name(entry):
+    """The name of an entry's runs, such as ``lmac_td_small_alpha0.75``."""
+    settings = (entry.get("settings") or {}).items()
+    parts = [_text(v) if name in AXES else f"{name}{_text(v)}" for name, v in settings]
+    return entry.get("name", "_".join([Path(entry["recipe"]).stem, *parts]))
+
+
+def _trained_before(entry, seed, trained):
+    if (entry["after"], seed) in trained:
+        return trained[entry["after"], seed]
+    names = ", ".join(dict.fromkeys(name for name, _ in trained)) or "none"
+    raise SettingError(
+        f"{_name(entry)} is to come after {entry['after']!r} of the same seed, but "
+        f"what is trained before it is {names}"
+    )
+
+
+def _without_evaluation(values, declared):
+    """Without the settings that no training reads."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in declared or not read_by_evaluations_alone(declared[name].roles)
+    }
+
+
+def _plain(values):
+    """Numbers, texts and lists of them, as json gives them back."""
+    plain = {k: v for k, v in values.items() if isinstance(v, (int, float, str, list))}
+    return json.loads(json.dumps(plain, default=str))
+
+
+def _text(value):
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# --- checks --------------------------------------------------------------------------
+
+
+def _check_options(listing, options, names):
+    """Refuse options that no recipe has, or that the listing varies."""
+    listed = {name for entry in listing.entries for name in entry.get("settings") or {}}
+    listed |= {"seed" for entry in listing.entries if "seeds" in entry}
+    for name, value in options.items():
+        if name in listed:
+            raise SettingError(
+                f"--{name} is what runs of this benchmark differ in: change it there"
+            )
+        if name in names and value is None:
+            raise SettingError(f"--{name} has no value: write --{name} VALUE")
+        if name not in names and name not in RUN_OPTIONS:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean --{near[0]}?" if near else "see the recipes' settings"
+            raise SettingError(f"no recipe has a setting named {name!r}: {hint}")
+    run = {name: value for name, value in options.items() if name in RUN_OPTIONS}
+    read_run_options("", {k: "True" if v is None else v for k, v in run.items()})
+
+
+def _check_folders(recipe, kind, values):
+    folders = ("output_folder", "save_folder") if kind == "train" else ["output_folder"]
+    for name in folders:
+        if name not in values:
+            raise SettingError(f"{recipe} has no {name}: name a recipe of hparams")
+
+
+def _check_apart(steps):
+    """Refuse commands that would write over each other."""
+    makers, names = {}, {}
+    for step in steps:
+        other = makers.setdefault(step.makes, step)
+        if other is not step:
+            raise SettingError(
+                f"`{other.command}` and `{step.command}` would both write "
+                f"{step.makes}: leave one out, or give one another experiment_name"
+            )
+        if names.setdefault(step.name, step) is not step:
+            raise SettingError(f"two runs are named {step.run}: give one another name")
+
+
+def _check_conditions(recipe, values):
+    """Refuse before the first training what an evaluation would refuse after it."""
+    conditions = conditions_of(
+        values.get("condition", "all"), list(values.get("conditions", {}))
+    )
+    folder = values.get("ljspeech_folder")
+    needed = "speech" in conditions and not values.get("generate_corpus")
+    if needed and folder and not (ROOT / folder).is_dir():
+        raise SettingError(
+            f"{recipe}: ljspeech_folder {folder} does not exist, but condition speech "
+            "needs it: give --ljspeech_folder, or leave speech out of --condition"
+        )
+
+
+def _check_mixtures(evaluations):
+    """Refuse evaluations that could not stand in one table."""
+    first = None
+    for step in evaluations:
+        first = first or step
+        for name in step.mixture.keys() & first.mixture.keys():
+            if step.mixture[name] != first.mixture[name]:
+                raise SettingError(
+                    f"{step.run} has {name} {step.mixture[name]!r}, but {first.run} "
+                    f"has {first.mixture[name]!r}: runs of one table must agree in it"
+                )

@@ -1,0 +1,295 @@
+"""Run the commands that are not up to date: a task of doit each.
+
+doit (https://pydoit.org) decides what is up to date, in which order the rest runs and
+how many at a time. A command is up to date if it finished with the same settings, what
+it makes exists, and none of the commands that it needs ran after it. doit keeps this in
+``doit.json``. Folders of earlier versions, which hold a ``state.json``, are not read:
+their commands run again, and a training that is finished ends at once.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+
+import doit.action
+import doit.api
+import doit.cmd_base
+import doit.dependency
+import doit.exceptions
+import doit.reporter
+import doit.task
+import doit.tools
+import filelock
+from doit.globals import Globals
+from tqdm import tqdm
+
+from lmac_td.benchmark.commands import Commands
+from lmac_td.benchmark.minutes import Minutes
+from lmac_td.benchmark.plan import Step
+from lmac_td.errors import DataError, SettingError
+from lmac_td.files import write_atomically
+
+
+class CommandFailedError(Exception):
+    """A command of the benchmark failed; ``exit_code`` is what to exit with."""
+
+    def __init__(self, message, exit_code=1):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run_all(steps: list, folder: Path, jobs: int = 1) -> Minutes:
+    """Run all steps that are not up to date, several at a time.
+
+    Arguments
+    ---------
+    steps : list of Step
+        Each after those that it needs.
+    folder : Path
+        For logs, minutes and doit's database; locked meanwhile.
+    jobs : int
+        How many commands at a time.
+
+    Returns
+    -------
+    Minutes
+        What each took.
+
+    Raises
+    ------
+    CommandFailedError
+        If one fails; those that run beside it are stopped.
+    SettingError
+        If another benchmark, or a command that one left behind, uses the folder.
+    DataError
+        If the folder's files are damaged.
+    """
+    with lock_folder(folder):
+        minutes = Minutes(folder / "minutes.json")
+        minutes.require_nothing_runs()
+        commands = Commands(folder, minutes, jobs)
+        with contextlib.closing(Reporter(steps, commands, minutes)) as reporter:
+            loader = _Loader(_tasks(steps, commands), folder, reporter, jobs)
+            plugin = f"{Database.__module__}:{Database.__name__}"
+            try:
+                doit.api.run_tasks(loader, {}, {"BACKEND": {"whole": plugin}})
+            finally:
+                commands.stop()
+    if reporter.failure:
+        raise CommandFailedError(reporter.failure.message, reporter.failure.exit_code)
+    return minutes
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path):
+    """Refuse a folder where another benchmark is at work.
+
+    Raises
+    ------
+    SettingError
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder / "lock", blocking=False):
+            yield
+    except filelock.Timeout as error:
+        raise SettingError(
+            f"another benchmark still runs in {folder}: wait for it or stop it, or "
+            "give another --folder"
+        ) from error
+
+
+def _tasks(steps, commands):
+    """A task of doit for each step.
+
+    Tasks are named by what they make: a command that makes the same with other settings
+    takes the place of the first.
+    """
+    names = {id(step): urllib.parse.quote(str(step.makes)) for step in steps}
+    return [
+        doit.task.Task(
+            name=names[id(step)],
+            actions=[Command(step, commands)],
+            targets=[step.path],
+            # Each `result_dep` is also a dependency: the need runs before.
+            uptodate=[
+                doit.tools.config_changed(
+                    {"command": step.command, "settings": step.settings}
+                ),
+                *(doit.tools.result_dep(names[id(need)]) for need in step.needs),
+            ],
+            meta={"step": step},
+        )
+        for step in steps
+    ]
+
+
+class Command(doit.action.BaseAction):
+    """The action of a task: a step's command.
+
+    Its result differs in every run, so that what needs it is out of date afterwards.
+    """
+
+    def __init__(self, step: Step, commands: Commands):
+        self.step, self.commands = step, commands
+        self.out = self.err = self.result = None
+        self.values = {}
+
+    def execute(self, out=None, err=None):
+        """Run it; return doit's failure, or None."""
+        failure = self.commands.run(self.step)
+        if failure:
+            failed = doit.exceptions.TaskFailed(failure.message)
+            failed.failure = failure
+            return failed
+        self.result = {"ended": time.time_ns()}
+        return None
+
+
+class Database(doit.dependency.JsonDB):
+    """doit's database in a json file that is whole at any time.
+
+    Commands start in threads of their own, and what starts is noted: hence the lock.
+    """
+
+    def __init__(self, name, codec, *, module_name=None):
+        self.lock = threading.Lock()
+        super().__init__(name, codec, module_name=module_name)
+
+    def _load(self):
+        try:
+            entries = super()._load()
+        except (OSError, ValueError, doit.dependency.DatabaseException):
+            entries = None
+        if not isinstance(entries, dict):
+            raise DataError(
+                f"{self.name} cannot be read: delete it to run everything again"
+            )
+        return entries
+
+    def set(self, task_id, dependency, value):
+        """Keep a value of a task."""
+        with self.lock:
+            super().set(task_id, dependency, value)
+
+    def remove(self, task_id):
+        """Forget a task."""
+        with self.lock:
+            super().remove(task_id)
+
+    def dump(self):
+        """Write the file."""
+        with self.lock, write_atomically(self.name, "w", encoding="utf-8") as file:
+            file.write(self.codec.encode(self._db))
+
+
+class _Loader(doit.cmd_base.TaskLoader2):
+    """Gives doit our tasks and its configuration."""
+
+    def __init__(self, tasks, folder, reporter, jobs):
+        super().__init__()
+        self.tasks = tasks
+        self.doit_config = {
+            "dep_file": str(folder / "doit.json"),
+            "backend": "whole",
+            "reporter": reporter,
+            # Threads also for one at a time: this one is free for Ctrl-C.
+            "num_process": jobs,
+            "par_type": "thread",
+        }
+
+    def load_doit_config(self):
+        """Options of doit."""
+        return self.doit_config
+
+    def load_tasks(self, cmd, pos_args):
+        """All tasks."""
+        return self.tasks
+
+
+class Reporter(doit.reporter.ZeroReporter):
+    """Prints one line a stage; on a terminal also what runs, below.
+
+    Arguments
+    ---------
+    steps : list of Step
+    commands : Commands
+        Stopped when one of them fails.
+    minutes : Minutes
+    """
+
+    desc = "one line a stage"
+
+    def __init__(self, steps: list, commands: Commands, minutes: Minutes):
+        super().__init__(sys.stdout, {})
+        self.commands, self.minutes = commands, minutes
+        self.failure = None
+        self.n_steps, self.n_done = len(steps), 0
+        self.width = max(len(step.name) for step in steps)
+        self.running = []
+        self.bar = tqdm(
+            total=self.n_steps,
+            disable=None,
+            leave=False,
+            bar_format="{n}/{total} done{desc}",
+        )
+
+    def execute_task(self, task):
+        """A command starts (in its own thread): what it makes is unfinished now."""
+        Globals.dep_manager.remove_success(task)
+        Globals.dep_manager.backend.dump()
+        self.running.append(task.meta["step"].name)
+        self._show_running()
+
+    def add_success(self, task):
+        """A command finished: keep it in doit's file at once."""
+        Globals.dep_manager.backend.dump()
+        self._end(task, "finished")
+
+    def skip_uptodate(self, task):
+        """A command need not run."""
+        self._end(task, "up to date")
+
+    def add_failure(self, task, fail):
+        """A command failed: stop the others; theirs are the failures that follow."""
+        failure = getattr(fail, "failure", None)
+        if failure is None:  # of doit itself
+            raise RuntimeError(fail.get_msg())
+        if not failure.interrupted and self.failure is None:
+            self.failure = failure
+        self._end(task, "interrupted" if failure.interrupted else "failed")
+        Globals.dep_manager.backend.dump()
+        self.commands.stop()
+
+    def _end(self, task, state):
+        step = task.meta["step"]
+        self.n_done += 1
+        if step.name in self.running:
+            self.running.remove(step.name)
+        minutes = self.minutes.of(step).get("minutes", 0.0)
+        count = f"[{self.n_done:{len(str(self.n_steps))}}/{self.n_steps}]"
+        line = (
+            f"{count} {step.name:{self.width}}  {state:<11} {minutes:6.1f} min  "
+            f"{_short(self.commands.log(step))}"
+        )
+        with self.bar.external_write_mode(file=sys.stdout):
+            print(line, flush=True)
+        self.bar.update(1)
+        self._show_running()
+
+    def _show_running(self):
+        names = ", ".join(self.running)
+        self.bar.set_description_str(names and f"; running: {names}")
+
+    def close(self):
+        """Remove what is shown below the lines."""
+        self.bar.close()
+
+
+def _short(path):
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

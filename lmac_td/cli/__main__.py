@@ -1,0 +1,41 @@
+"""All commands under one name: ``lmac-td VERB [arguments]``."""
+
+import importlib
+import sys
+
+VERBS = {
+    "train": "train an interpreter of a frozen classifier",
+    "evaluate": "score interpreters",
+    "compare": "put several evaluations in one table",
+    "benchmark": "train and measure everything that a file lists",
+    "train-classifier": "train the classifier to be explained",
+    "train-nmf": "learn the dictionary of L2I",
+    "randomise": "randomise the classifier stage by stage: do explanations change?",
+    "roar": "remove what explanations point at, and train again",
+    "show": "print a recipe with the roles of its settings",
+}
+
+
+def usage() -> str:
+    """All verbs, one a line."""
+    lines = [f"  {verb:<18}{what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        ["usage: lmac-td VERB [arguments]; lmac-td VERB --help", "", *lines]
+    )
+
+
+def command():
+    """Run the verb that the command line names; exit code 2 if there is none."""
+    verb, *arguments = sys.argv[1:] or ["--help"]
+    if verb in ("-h", "--help"):
+        print(usage())
+        sys.exit(0)
+    if verb not in VERBS:
+        print(f"error: there is no verb {verb!r}\n{usage()}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"lmac-td {verb}", *arguments]
+    importlib.import_module(f"lmac_td.cli.{verb.replace('-', '_')}").command()
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,272 @@
+"""Build what a recipe describes: values are typed, references resolved, objects made.
+
+A value that is given, on the command line or in a file, is checked against the type
+that its setting declares, and what HyperPyYAML gets is the typed value.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+
+from lmac_td.errors import SettingError, UserError
+from lmac_td.experiment.recipe import REFERENCES, compose, referred_to
+from lmac_td.experiment.settings import DECLARATIONS, declarations, nearest
+from lmac_td.experiment.yaml_files import dump_yaml, tag_of
+
+PLACEHOLDER = "!PLACEHOLDER"
+
+
+class BuiltRecipe(dict):
+    """What a recipe builds, by key; a key that it lacks is a sentence.
+
+    Arguments
+    ---------
+    values : dict
+    recipe : str or Path
+        For the message.
+
+    Example
+    -------
+    >>> BuiltRecipe({"a": 1}, "mine.yaml")["objective"]
+    Traceback (most recent call last):
+    lmac_td.errors.SettingError: mine.yaml has no key objective: extend a recipe of \
+hparams/ that has it, or add it
+    """
+
+    def __init__(self, values: dict, recipe: str | Path):
+        super().__init__(values)
+        self.recipe = recipe
+
+    def __missing__(self, name):
+        raise SettingError(
+            f"{self.recipe} has no key {name}: extend a recipe of hparams/ that has "
+            "it, or add it"
+        )
+
+
+def typed_recipe(
+    recipe: str | Path, given: Mapping | None = None
+) -> ruamel.yaml.comments.CommentedMap:
+    """A composed recipe with the given settings; each plain value has its type.
+
+    Arguments
+    ---------
+    recipe : str or Path
+    given : mapping, optional
+        Values by name, as texts or as yaml gives them.
+
+    Returns
+    -------
+    ruamel.yaml.comments.CommentedMap
+        Nothing is built; references are not resolved.
+
+    Raises
+    ------
+    SettingError
+        If a key is not declared, a given name is unknown, or a value has another type.
+    """
+    tree = compose(recipe, given)
+    try:
+        declared = declarations(tree)
+        for name, value in (given or {}).items():
+            _check_known(recipe, name, tree, declared)
+            tree[name] = declared[name].read(value)
+        _check_declared(recipe, tree, declared)
+        for name in set(declared) & set(tree):
+            if is_plain(tree[name]):
+                _set_typed(tree, declared[name])
+    except SettingError as error:
+        raise _in(recipe, error) from error
+    return tree
+
+
+def _in(recipe, error):
+    """The same refusal, with the file that it is about."""
+    sentence = str(error)
+    return error if str(recipe) in sentence else SettingError(f"{recipe}: {sentence}")
+
+
+def _set_typed(tree, setting):
+    """Replace a value by its typed one, where they differ."""
+    value = tree[setting.name]
+    typed = setting.read(value)
+    if typed != value or not isinstance(value, type(typed)):
+        tree[setting.name] = typed
+
+
+def is_plain(node: object) -> bool:
+    """Whether a node holds values alone: nothing to build and nothing to resolve."""
+    if tag_of(node).startswith("!"):
+        return False
+    if isinstance(node, (dict, list)):
+        return all(map(is_plain, node.values() if isinstance(node, dict) else node))
+    return True
+
+
+def is_built(node: object) -> bool:
+    """Whether a node holds an object to build."""
+    tag = tag_of(node)
+    if tag.startswith("!") and tag not in (*REFERENCES, PLACEHOLDER, "!tuple"):
+        return True
+    if isinstance(node, (dict, list)):
+        return any(map(is_built, node.values() if isinstance(node, dict) else node))
+    return False
+
+
+def _check_known(recipe, name, tree, declared):
+    if name not in tree or name == DECLARATIONS:
+        near = nearest(name, set(tree) & set(declared))
+        hint = f"did you mean --{near}?" if near else "see the file's settings"
+        raise SettingError(f"{recipe} has no setting named {name!r}: {hint}")
+    if name not in declared or (declared[name].is_object and is_built(tree[name])):
+        raise SettingError(f"{name} builds an object: change it in {recipe}")
+
+
+def _check_declared(recipe, tree, declared):
+    """Refuse a key that is misspelt, or a setting of a user's own without a type."""
+    used = None
+    for name, node in tree.items():
+        if name in declared or name == DECLARATIONS or name.startswith("__"):
+            continue
+        if is_built(node):
+            used = referred_to(tree) if used is None else used
+            if name in used:
+                continue
+        near = nearest(name, declared)
+        hint = f"did you mean {near}? " if near else ""
+        raise SettingError(
+            f"{recipe} has a key {name} that no recipe declares: {hint}A setting of "
+            "your own needs a role and a type in the same file, such as "
+            f"`settings: {{{name}: {{role: training, type: float}}}}`"
+        )
+
+
+def load_recipe(recipe: str | Path, given: Mapping | str | None = None) -> BuiltRecipe:
+    """Build everything a recipe describes.
+
+    Arguments
+    ---------
+    recipe : str or Path
+    given : mapping or str, optional
+        Settings that replace the file's: by name, or as yaml.
+
+    Returns
+    -------
+    BuiltRecipe
+
+    Raises
+    ------
+    SettingError
+        If a setting is unknown (the nearest name is offered) or its value cannot work.
+    """
+    return build_recipe(recipe, typed_recipe(recipe, _by_name(given)))
+
+
+def plain_settings(recipe: str | Path, given: Mapping | str | None = None) -> Mapping:
+    """What a recipe says, with its references resolved and nothing built.
+
+    Arguments
+    ---------
+    recipe : str or Path
+    given : mapping or str, optional
+        Settings that replace the file's: by name, or as yaml.
+
+    Returns
+    -------
+    mapping
+        What builds an object keeps its tag.
+
+    Raises
+    ------
+    SettingError
+        As :func:`load_recipe`.
+    """
+    return resolved_tree(recipe, typed_recipe(recipe, _by_name(given)))
+
+
+def _by_name(given):
+    if isinstance(given, str):
+        return ruamel.yaml.YAML(typ="safe").load(given)
+    return given
+
+
+def build_recipe(recipe: str | Path, tree: Mapping) -> BuiltRecipe:
+    """Build what a tree of :func:`typed_recipe` describes.
+
+    Arguments
+    ---------
+    recipe : str or Path
+        The file, for messages.
+    tree : mapping
+
+    Returns
+    -------
+    BuiltRecipe
+
+    Raises
+    ------
+    SettingError
+        As :func:`load_recipe`.
+    """
+    declared = declarations(tree)
+    try:
+        resolved = resolved_tree(recipe, tree)
+        built = load_hyperpyyaml(dump_yaml(resolved))
+        for name in set(declared) & set(built):
+            if is_built(resolved[name]):
+                declared[name].check_built(built[name])
+    except SettingError as error:
+        raise _in(recipe, error) from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever the classes that it names raise
+        raise SettingError(f"{recipe} cannot be built: {_problem(error)}") from error
+    return BuiltRecipe(built, recipe)
+
+
+def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
+    """A typed tree whose references are resolved, without its declarations.
+
+    Arguments
+    ---------
+    recipe : str or Path
+        The file, for messages.
+    tree : mapping
+        Of :func:`typed_recipe`.
+
+    Returns
+    -------
+    mapping
+        Nothing is built. What references lead to has its type, too.
+
+    Raises
+    ------
+    SettingError
+        If a reference leads nowhere, or a value is missing or has another type.
+    """
+    declared = declarations(tree)
+    for name, node in tree.items():
+        if tag_of(node) == PLACEHOLDER:
+            raise SettingError(
+                f"{recipe} leaves {name} open: give --{name}, or name it in the recipe"
+            )
+    plain = {name: node for name, node in tree.items() if name != DECLARATIONS}
+    try:
+        text = resolve_references(dump_yaml(ruamel.yaml.comments.CommentedMap(plain)))
+        resolved = ruamel.yaml.YAML().load(text)
+    except Exception as error:  # HyperPyYAML raises what it happens to meet
+        raise SettingError(f"{recipe} cannot be built: {_problem(error)}") from error
+    for name in set(declared) & set(resolved):
+        if is_plain(resolved[name]) and not is_plain(tree[name]):
+            _set_typed(resolved, declared[name])
+    return resolved
+
+
+def _problem(error):
+    # Constructors check their own arguments; HyperPyYAML adds its own lines.
+    problem = " ".join(str(error).split())
+    if not isinstance(error, (ValueError, TypeError, ImportError)):
+        problem = f"{type(error).__name__}: {problem}"
+    return problem

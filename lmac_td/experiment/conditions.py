@@ -1,0 +1,40 @@
+"""The conditions that an evaluation asks for."""
+
+from collections.abc import Sequence
+
+from lmac_td.errors import SettingError, require_choice
+
+
+def conditions_of(wanted: str | list, known: Sequence[str]) -> list[str]:
+    """The names that the setting ``condition`` asks for.
+
+    Arguments
+    ---------
+    wanted : str or list of str
+        ``all``, one name, or several.
+    known : sequence of str
+        All that the recipe names.
+
+    Returns
+    -------
+    list of str
+        In the order given.
+
+    Raises
+    ------
+    SettingError
+        If one is unknown or named twice, or none is.
+    """
+    if wanted == "all":
+        return list(known)
+    if not isinstance(wanted, list):
+        require_choice("condition", wanted, ("all", *known))
+        return [wanted]
+    for condition in wanted:
+        require_choice("condition", condition, tuple(known))
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise SettingError(
+            f"condition is {wanted!r}: give --condition all, one name, or a list "
+            f"of {', '.join(known)}, each at most once"
+        )
+    return list(wanted)

@@ -1,0 +1,167 @@
+"""Guards: a run is never resumed, measured or begun with what does not belong to it."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from lmac_td.data.sources.esc50 import ESC50
+from lmac_td.errors import SettingError
+from lmac_td.experiment.kept import read_roles, read_settings
+
+CONTENT = "content of "  # the fingerprint of what a setting names
+# Names under which objects of a recipe say what they are.
+TRAINING_MIXTURES = "training mixtures"
+OBJECTS = ("dataset", TRAINING_MIXTURES, "classifier")
+
+
+def check_trained_as(
+    folder: Path, settings: Mapping, roles: Mapping, is_fixed: Callable
+):
+    """Compare with the settings that a folder was trained with.
+
+    Arguments
+    ---------
+    folder : Path
+    settings : mapping
+        Those of today.
+    roles : mapping of str to sequence of str
+        By name of the setting.
+    is_fixed : callable
+        Whether settings of some roles must agree, see
+        :func:`lmac_td.experiment.settings.is_fixed_when_resumed`.
+
+    Raises
+    ------
+    SettingError
+        If a fixed one differs.
+    """
+    settings = json.loads(json.dumps(settings))  # as a file holds them: keys are texts
+    roles = {**read_roles(folder), **roles}
+    for name, trained in read_settings(folder).items():
+        now = settings.get(name)
+        if now == trained:
+            continue
+        if name.startswith(CONTENT):
+            if None not in (trained, now):
+                raise SettingError(_trained_again(folder, name.removeprefix(CONTENT)))
+        elif is_fixed(roles.get(name, ("training",))):
+            raise SettingError(_differs(folder, name, trained, now, name in settings))
+
+
+def _trained_again(folder, name):
+    return (
+        f"{name} was trained again after {folder} was: train this one again, too "
+        "(delete it, or give another --output_folder)"
+    )
+
+
+def _differs(folder, name, trained, now, is_known):
+    if not is_known:
+        return (
+            f"{folder} was trained with {name} {trained!r}, which this recipe does not "
+            "have: give the recipe that it was trained with, or another --output_folder"
+        )
+    remedy = "name it in the recipe" if name in OBJECTS else f"give --{name}"
+    return (
+        f"{folder} was trained with {name} {trained!r}, not {now!r}: {remedy} as it "
+        "was, or another --output_folder"
+    )
+
+
+def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
+    """Refuse what was trained on clips that are not to be seen.
+
+    Arguments
+    ---------
+    hparams : mapping
+        A built recipe.
+    pretrained : iterable of str
+        The settings that name what was trained before.
+
+    Raises
+    ------
+    SettingError
+        If the classifier, or another thing that the recipe starts from, was trained on
+        a fold of this data set that is for validation or test.
+    """
+    for source in sorted(pretrained):
+        folder = hparams.get(source)
+        trained = read_settings(folder) if folder else {}
+        if not _is_of_this_data_set(trained, hparams["dataset"]):
+            continue
+        for name in ("valid_fold_nums", "test_fold_nums"):
+            seen = set(trained.get("train_fold_nums", ())) & set(hparams[name])
+            if seen:
+                raise SettingError(
+                    f"{folder} was trained on fold {min(seen)} of {name}: take that "
+                    f"out of --{name}, or give another {source}"
+                )
+
+
+def _is_of_this_data_set(trained, dataset):
+    """Whether something with these settings was trained on this data set."""
+    if "dataset" in trained:
+        return trained["dataset"] == dataset.identity
+    if "data_folder" not in trained:
+        return False
+    # Before data sources were named, there was the layout of ESC-50 alone.
+    return ESC50(trained["data_folder"]).identity == dataset.identity
+
+
+def check_begins_with(folder: str, settings: Mapping, names: Iterable[str]):
+    """Refuse to start from a run that was trained for something else.
+
+    Arguments
+    ---------
+    folder : str
+        Of the run, ``pretrained_interpreter``.
+    settings : mapping
+        Those of today.
+    names : iterable of str
+        The settings in which both must agree.
+
+    Raises
+    ------
+    SettingError
+    """
+    trained = read_settings(folder)
+    for name in sorted(set(names) & set(trained)):
+        now = settings.get(name)
+        if now != trained[name]:
+            raise SettingError(
+                f"pretrained_interpreter {folder} was trained with {name} "
+                f"{trained[name]!r}, not {now!r}: give --{name} as it was, or another "
+                "pretrained_interpreter"
+            )
+
+
+def check_folder(name: str, folder: str, data_folder: str | None = None):
+    """Refuse a folder that cannot be written to, before anything is computed.
+
+    Arguments
+    ---------
+    name : str
+        Of the setting.
+    folder : str
+        It need not exist.
+    data_folder : str, optional
+        The data set, in which nothing is to be written.
+
+    Raises
+    ------
+    SettingError
+    """
+    path = Path(folder).absolute()
+    there = next(p for p in (path, *path.parents) if os.path.exists(p))
+    if not there.is_dir():
+        raise SettingError(f"{name}: {there} is a file: give --{name} a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SettingError(
+            f"{name}: {there} may not be written to: give another --{name}, or change "
+            "its permissions"
+        )
+    if data_folder is not None and path.is_relative_to(Path(data_folder).absolute()):
+        raise SettingError(
+            f"{name} {folder} lies in the data set {data_folder}: give another --{name}"
+        )

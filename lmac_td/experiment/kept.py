@@ -1,0 +1,90 @@
+"""The settings that are kept beside what was trained: ``settings.json``.
+
+Folders of the first edition hold no roles, and some settings under earlier names.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from lmac_td.errors import SettingError
+from lmac_td.files import write_atomically
+
+SETTINGS = "settings.json"
+ROLES = "roles"
+# Settings that had another name in the first edition.
+RENAMED = {"heard": "classifier_input"}
+
+
+def save_settings(folder: str | Path, settings: Mapping, roles: Mapping):
+    """Keep plain settings and their roles in a folder.
+
+    Arguments
+    ---------
+    folder : str or Path
+    settings : mapping
+        Values that json holds.
+    roles : mapping of str to sequence of str
+        By name of the setting.
+    """
+    content = {**settings, ROLES: {name: list(of) for name, of in roles.items()}}
+    with write_atomically(Path(folder) / SETTINGS, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+
+
+def read_settings(folder: str | Path) -> dict:
+    """The settings that were kept in a folder; none where none were.
+
+    Raises
+    ------
+    SettingError
+        If its file is damaged.
+    """
+    return {k: v for k, v in _read(folder).items() if k != ROLES}
+
+
+def read_roles(folder: str | Path) -> dict[str, tuple]:
+    """The roles of the settings that were kept in a folder; none in older ones.
+
+    Raises
+    ------
+    SettingError
+        If its file is damaged.
+    """
+    roles = _read(folder).get(ROLES, {})
+    if not isinstance(roles, dict) or not all(
+        isinstance(r, list) for r in roles.values()
+    ):
+        raise _damaged(Path(folder) / SETTINGS)
+    return {name: tuple(of) for name, of in roles.items()}
+
+
+def _read(folder):
+    path = Path(folder) / SETTINGS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):  # a file of weights has none
+        return {}
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return renamed(content)
+
+
+def _damaged(path):
+    return SettingError(
+        f"{path} cannot be read as the settings of a run: restore it, or train again "
+        "into another folder"
+    )
+
+
+def renamed(settings: Mapping) -> dict:
+    """Kept settings, by the names that they have now.
+
+    Example
+    -------
+    >>> renamed({"heard": "audio", "seed": 1})
+    {'classifier_input': 'audio', 'seed': 1}
+    """
+    return {RENAMED.get(name, name): value for name, value in settings.items()}

@@ -1,0 +1,47 @@
+"""Where a training logs: its text file, and TensorBoard where it is asked for."""
+
+from pathlib import Path
+
+import speechbrain as sb
+
+from lmac_td.errors import SettingError
+
+
+def add_tensorboard(logger: sb.utils.train_logger.TrainLogger, folder: Path):
+    """A logger that logs to TensorBoard as well.
+
+    Arguments
+    ---------
+    logger : speechbrain.utils.train_logger.TrainLogger
+    folder : Path
+        For TensorBoard's files.
+
+    Returns
+    -------
+    BothLoggers
+
+    Raises
+    ------
+    SettingError
+        If TensorBoard is not installed.
+    """
+    try:
+        tensorboard = sb.utils.train_logger.TensorboardLogger(str(folder))
+    except ImportError as error:
+        raise SettingError(
+            "use_tensorboard is True, but TensorBoard is not installed: "
+            "pip install tensorboard, or give --use_tensorboard False"
+        ) from error
+    return BothLoggers(logger, tensorboard)
+
+
+class BothLoggers(sb.utils.train_logger.TrainLogger):
+    """Pass every line to several of SpeechBrain's loggers."""
+
+    def __init__(self, *loggers):
+        self.loggers = loggers
+
+    def log_stats(self, stats_meta, train_stats=None, valid_stats=None, **others):
+        """See ``speechbrain.utils.train_logger.TrainLogger.log_stats``."""
+        for logger in self.loggers:
+            logger.log_stats(stats_meta, train_stats, valid_stats, **others)

@@ -1,0 +1,155 @@
+"""Scalar types of settings: truth values, numbers, texts and paths."""
+
+import io
+import math
+import re
+from dataclasses import dataclass
+
+import ruamel.yaml
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+# Of the usual file systems, in bytes.
+LONGEST_NAME, LONGEST_PATH = 255, 4096
+
+
+class WrongValueError(ValueError):
+    """A value is not of a type, or lies outside its limits."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a value must satisfy besides its type.
+
+    Attributes
+    ----------
+    min, max : float, optional
+        Bounds of numbers, themselves allowed.
+    above : float, optional
+        Lower bound of numbers, itself refused.
+    choices : tuple of str
+        All texts that are allowed; empty: any.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    choices: tuple = ()
+
+
+@dataclass(frozen=True)
+class Bool:
+    """A truth value."""
+
+    def read(self, value: object, limits: Limits) -> bool:
+        """See :func:`lmac_td.experiment.value_types.read_value`."""
+        if isinstance(value, bool):
+            return value
+        word = value.lower() if isinstance(value, str) else None
+        if word not in TRUE + FALSE:
+            raise WrongValueError
+        return word in TRUE
+
+    def describe(self, limits: Limits) -> str:
+        """What a message asks for."""
+        return "True or False"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number. A whole one is an int, also where a float is declared.
+
+    Arguments
+    ---------
+    whole : bool
+        Refuse fractions.
+    """
+
+    whole: bool = False
+
+    def read(self, value: object, limits: Limits) -> int | float:
+        """See :func:`lmac_td.experiment.value_types.read_value`."""
+        if isinstance(value, str):
+            try:
+                value = int(value)
+            except ValueError:
+                value = _float(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise WrongValueError
+        if not abs(_float(value)) < math.inf or (self.whole and value != int(value)):
+            raise WrongValueError
+        too_low = limits.min is not None and value < limits.min
+        too_low |= limits.above is not None and value <= limits.above
+        if too_low or (limits.max is not None and value > limits.max):
+            raise WrongValueError
+        return int(value) if self.whole else value
+
+    def describe(self, limits: Limits, many: bool = False) -> str:
+        """What a message asks for."""
+        kind = "whole number" if self.whole else "number"
+        bound = f" above {limits.above}" if limits.above is not None else ""
+        bound += f" from {limits.min}" if limits.min is not None else ""
+        bound += f" to {limits.max}" if limits.max is not None else ""
+        return (f"{kind}s" if many else f"a {kind}") + bound
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, kept as it was given.
+
+    Arguments
+    ---------
+    is_path : bool
+        Refuse what no file system takes as a path.
+    """
+
+    is_path: bool = False
+
+    def read(self, value: object, limits: Limits) -> str:
+        """See :func:`lmac_td.experiment.value_types.read_value`."""
+        if value is None or isinstance(value, (list, dict)):
+            raise WrongValueError
+        text = value if isinstance(value, str) else _source_of(value)
+        if limits.choices and text not in limits.choices:
+            raise WrongValueError
+        # HyperPyYAML reads the one as a tuple and the other as a reference.
+        if not text.strip() or re.fullmatch(r"\(.*\)|.*<[^>]*>.*", text, re.DOTALL):
+            raise WrongValueError
+        if self.is_path and (
+            "\0" in text
+            or len(text.encode(errors="replace")) >= LONGEST_PATH
+            or any(len(p.encode(errors="replace")) > LONGEST_NAME for p in _names(text))
+        ):
+            raise WrongValueError
+        return str(text)
+
+    def describe(self, limits: Limits) -> str:
+        """What a message asks for."""
+        if limits.choices:
+            return either([str(choice) for choice in limits.choices])
+        if self.is_path:
+            return "a path that the file system takes, without <...> and not in (...)"
+        return "a text, without <...> and not in (...)"
+
+
+def _float(value):
+    try:
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise WrongValueError from error
+
+
+def _source_of(scalar):
+    """A scalar as it stands in its file: 1e3 is no 1000.0."""
+    text = io.StringIO()
+    ruamel.yaml.YAML().dump(scalar, text)
+    return text.getvalue().removesuffix("\n").removesuffix("\n...")
+
+
+def _names(path):
+    return re.split(r"[/\\]", path)
+
+
+def either(options: list[str]) -> str:
+    """Options in a sentence: a, b or c."""
+    *others, last = options
+    return f"{', '.join(others)} or {last}" if others else last

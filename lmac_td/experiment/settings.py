@@ -1,0 +1,272 @@
+"""Settings declare their role and type once, in the recipe that introduces them.
+
+    settings:
+        alpha: {role: training, type: float, min: 0, max: 1}
+        data_folder: {role: [training, evaluation, mixture], type: path}
+        gradcam_layer: {role: training, type: str, optional: true}
+
+Each role answers one question; a setting has one or several:
+
+- ``training``: it is fixed when a run is resumed, and when it is measured.
+- ``evaluation``: an evaluation may choose it anew; alone, no training reads it.
+- ``mixture``: evaluations that stand in one table agree in it.
+- ``run``: it changes neither what is trained nor a score.
+- ``pretrained``: it names what was trained before. It is fixed as ``training`` is, and
+  the fingerprint of what it names is compared as well.
+
+Guards, comparisons, the benchmark and the sanity checks ask for roles by
+:func:`names_with_role`. A plain key without a declaration is refused.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lmac_td.errors import SettingError
+from lmac_td.experiment.scalar_types import Limits, WrongValueError
+from lmac_td.experiment.value_types import (
+    Built,
+    describe_types,
+    parse_type,
+    read_value,
+)
+
+DECLARATIONS = "settings"  # the block of a recipe
+ROLES = ("training", "evaluation", "mixture", "run", "pretrained")
+NONE = ("null", "none", "~")
+_LIMITS = {limit.name for limit in dataclasses.fields(Limits)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a recipe declares of one setting.
+
+    Attributes
+    ----------
+    name : str
+    roles : tuple of str
+    type : str
+        As it stands in the recipe.
+    limits : Limits
+    optional : bool
+        Whether it may be null.
+    """
+
+    name: str
+    roles: tuple
+    type: str
+    limits: Limits = field(default_factory=Limits)
+    optional: bool = False
+
+    @property
+    def types(self) -> tuple:
+        """The alternatives of its type."""
+        return parse_type(self.type)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether only what a recipe builds can be its value."""
+        return all(isinstance(kind, Built) for kind in self.types)
+
+    def read(self, value: object) -> object:
+        """The typed value of what was given.
+
+        Arguments
+        ---------
+        value : object
+            A text of the command line, or what yaml read.
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        SettingError
+            If it has another type or lies outside its limits.
+        """
+        is_none = value is None or (isinstance(value, str) and value.lower() in NONE)
+        if is_none and self.optional:
+            return None
+        try:
+            return read_value(self.types, value, self.limits)
+        except WrongValueError as error:
+            raise SettingError(self._refusal(value)) from error
+
+    def check_built(self, value: object):
+        """Refuse what was built or computed, if it is of another type.
+
+        Raises
+        ------
+        SettingError
+        """
+        kinds = [kind for kind in self.types if isinstance(kind, Built)]
+        if not any(kind.fits(value) for kind in kinds):
+            self.read(value)
+
+    def _refusal(self, value):
+        shown = "null" if value is None else value if _is_number(value) else repr(value)
+        shown = f"{shown[:60]}..." if isinstance(shown, str) and shown[60:] else shown
+        expected = describe_types(self.types, self.limits)
+        expected += ", or null" if self.optional else ""
+        give = "name" if self.is_object else f"give --{self.name}"
+        return f"{self.name} is {shown}: {give} {expected}"
+
+    def summary(self) -> str:
+        """Roles, type and limits in one line, for ``show`` and ``--help``.
+
+        Example
+        -------
+        >>> Setting("alpha", ("training",), "float", Limits(min=0, max=1)).summary()
+        'training; float, from 0, to 1'
+        """
+        limits = self.limits
+        parts = [self.type]
+        parts += [f"above {limits.above}"] if limits.above is not None else []
+        parts += [f"from {limits.min}"] if limits.min is not None else []
+        parts += [f"to {limits.max}"] if limits.max is not None else []
+        parts += [" | ".join(map(str, limits.choices))] if limits.choices else []
+        parts += ["or null"] if self.optional else []
+        return f"{', '.join(self.roles)}; {', '.join(parts)}"
+
+
+def _is_number(value):
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, (int, float))
+
+
+def declarations(tree: Mapping) -> dict[str, Setting]:
+    """The settings that a composed recipe declares.
+
+    Arguments
+    ---------
+    tree : mapping
+        Of :func:`lmac_td.experiment.recipe.compose`.
+
+    Returns
+    -------
+    dict of str to Setting
+
+    Raises
+    ------
+    SettingError
+        If a declaration has no role, no type, or another key.
+
+    Example
+    -------
+    >>> tree = {"settings": {"lr": {"role": "training", "type": "float", "above": 0}}}
+    >>> declarations(tree)["lr"].roles
+    ('training',)
+    """
+    block = tree.get(DECLARATIONS, {})
+    if not isinstance(block, Mapping):
+        raise SettingError(
+            f"settings is {block!r}: it declares settings, one a line, such as "
+            "`alpha: {role: training, type: float}`"
+        )
+    return {str(name): _declaration(str(name), line) for name, line in block.items()}
+
+
+def _declaration(name, line):
+    example = f"write `{name}: {{role: training, type: float}}` in `settings:`"
+    if not isinstance(line, Mapping) or not {"role", "type"} <= set(line):
+        raise SettingError(f"the declaration of {name} has no role and type: {example}")
+    unknown = sorted(map(str, set(line) - _LIMITS - {"role", "type", "optional"}))
+    if unknown:
+        raise SettingError(f"the declaration of {name} has {unknown[0]!r}: {example}")
+    roles = [line["role"]] if isinstance(line["role"], str) else line["role"]
+    wrong = [r for r in roles if r not in ROLES] if isinstance(roles, list) else [roles]
+    if wrong or not roles:
+        raise SettingError(
+            f"the declaration of {name} has role {line['role']!r}: use one or several "
+            f"of {', '.join(ROLES)}"
+        )
+    try:
+        parse_type(line["type"])
+    except ValueError as error:
+        raise SettingError(f"the declaration of {name}: {error}") from error
+    limits = {key: line[key] for key in _LIMITS if key in line}
+    if "choices" in limits:
+        limits["choices"] = tuple(str(choice) for choice in limits["choices"])
+    optional = bool(line.get("optional", False))
+    return Setting(name, tuple(roles), str(line["type"]), Limits(**limits), optional)
+
+
+def names_with_role(tree: Mapping, *roles: str) -> set[str]:
+    """Names of the settings that have any of some roles.
+
+    Arguments
+    ---------
+    tree : mapping
+        A composed recipe.
+    *roles : str
+        Of :data:`ROLES`.
+
+    Returns
+    -------
+    set of str
+
+    Example
+    -------
+    >>> tree = {"settings": {"snr": {"role": ["evaluation", "mixture"], "type": "str"}}}
+    >>> names_with_role(tree, "mixture"), names_with_role(tree, "training", "run")
+    ({'snr'}, set())
+    """
+    for role in roles:
+        if role not in ROLES:
+            raise ValueError(f"there is no role {role!r}: use {', '.join(ROLES)}")
+    return {
+        name
+        for name, setting in declarations(tree).items()
+        if set(roles) & set(setting.roles)
+    }
+
+
+def is_fixed_when_resumed(roles: Iterable[str]) -> bool:
+    """Whether a run with another value of a setting is another training."""
+    return bool({"training", "pretrained"} & set(roles))
+
+
+def is_fixed_when_measured(roles: Iterable[str]) -> bool:
+    """Whether an evaluation must have the value that a run was trained with."""
+    return is_fixed_when_resumed(roles) and "evaluation" not in roles
+
+
+def changes_explanations(roles: Iterable[str]) -> bool:
+    """Whether a setting changes explanations of the clips that a training is given.
+
+    Mixtures that an evaluation alone makes are not among these clips.
+
+    Example
+    -------
+    >>> changes_explanations(["training"]), changes_explanations(["run", "mixture"])
+    (True, True)
+    >>> changes_explanations(["evaluation", "mixture"]), changes_explanations(["run"])
+    (False, False)
+    """
+    roles = set(roles)
+    return is_fixed_when_resumed(roles) or roles >= {"run", "mixture"}
+
+
+def read_by_evaluations_alone(roles: Iterable[str]) -> bool:
+    """Whether no training reads a setting.
+
+    Example
+    -------
+    >>> read_by_evaluations_alone(["evaluation", "mixture"])
+    True
+    >>> read_by_evaluations_alone(["training", "evaluation", "mixture"])
+    False
+    """
+    return "evaluation" in roles and not {"training", "run"} & set(roles)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a name, if any is."""
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), None)

@@ -1,0 +1,199 @@
+"""Types of settings: how a text or a yaml value becomes the value of a setting.
+
+A declaration names a type as Python does: ``bool``, ``int``, ``float``, ``str``,
+``path``, ``dict``, ``list[int]``, ``int or str``. Whatever is declared as a text stays
+the text that was given; ``no`` and ``off`` are False where a truth value is declared.
+``object``, or the name of a class, is for what a recipe builds (``!new:``).
+"""
+
+import pydoc
+import re
+from dataclasses import dataclass
+
+import ruamel.yaml
+
+from lmac_td.experiment.scalar_types import (
+    Bool,
+    Limits,
+    Number,
+    Text,
+    WrongValueError,
+    either,
+)
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list; one value alone is a list of one.
+
+    Arguments
+    ---------
+    items : tuple
+        The types that an item may have.
+    """
+
+    items: tuple
+
+    def read(self, value: object, limits: Limits) -> list:
+        """See :func:`read_value`."""
+        if isinstance(value, str):
+            bare = value.strip()
+            value = _parsed(bare if bare.startswith("[") else f"[{bare}]", "base")
+        elif not isinstance(value, list):
+            value = [value]
+        return [read_value(self.items, item, limits) for item in value]
+
+    def describe(self, limits: Limits) -> str:
+        """What a message asks for."""
+        first = self.items[0]
+        if isinstance(first, Number):
+            return f"a list of {first.describe(limits, many=True)}, such as [1, 2]"
+        return f"a list, each {either([i.describe(limits) for i in self.items])}"
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A mapping of names to plain values."""
+
+    def read(self, value: object, limits: Limits) -> dict:
+        """See :func:`read_value`."""
+        value = _parsed(value, "safe") if isinstance(value, str) else value
+        if not isinstance(value, dict):
+            raise WrongValueError
+        return value
+
+    def describe(self, limits: Limits) -> str:
+        """What a message asks for."""
+        return "a mapping of names to values, such as {name: value}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a recipe builds with ``!new:``, ``!apply:`` or ``!name:``.
+
+    Arguments
+    ---------
+    name : str
+        ``object``, ``callable``, or the dotted name of a class.
+    """
+
+    name: str
+
+    def read(self, value: object, limits: Limits) -> object:
+        """Nothing plain is an object."""
+        raise WrongValueError
+
+    def fits(self, value: object) -> bool:
+        """Whether a built object is of this type."""
+        if self.name == "callable":
+            return callable(value)
+        if self.name == "object":
+            return not isinstance(value, (bool, int, float, str, type(None)))
+        return isinstance(value, pydoc.locate(self.name))
+
+    def describe(self, limits: Limits) -> str:
+        """What a message asks for."""
+        kind = "an object" if self.name in ("object", "callable") else f"a {self.name}"
+        return f"{kind}, built in the recipe (!new:, !apply: or !name:)"
+
+
+_SIMPLE = {
+    "bool": Bool(),
+    "int": Number(whole=True),
+    "float": Number(),
+    "str": Text(),
+    "path": Text(is_path=True),
+    "dict": Mapping(),
+    "object": Built("object"),
+    "callable": Built("callable"),
+}
+
+
+def parse_type(text: str) -> tuple:
+    """The alternatives that the type of a declaration names.
+
+    Arguments
+    ---------
+    text : str
+        Such as ``int``, ``list[int]``, ``int or list[int or str]``,
+        ``torch.nn.Module``.
+
+    Returns
+    -------
+    tuple
+        Of the classes of this module.
+
+    Raises
+    ------
+    ValueError
+        If it names no type.
+
+    Example
+    -------
+    >>> parse_type("int or list[str]")
+    (Number(whole=True), ListOf(items=(Text(is_path=False),)))
+    """
+    alternatives = re.split(r"\s+or\s+(?![^\[]*\])", str(text).strip())
+    return tuple(map(_parse_one, alternatives))
+
+
+def _parse_one(text):
+    if text in _SIMPLE:
+        return _SIMPLE[text]
+    inside = re.fullmatch(r"list\[(.+)\]", text)
+    if inside:
+        return ListOf(parse_type(inside[1]))
+    if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", text):
+        return Built(text)
+    raise ValueError(f"there is no type {text!r}: use {', '.join(_SIMPLE)}, list[...]")
+
+
+def read_value(types: tuple, value: object, limits: Limits) -> object:
+    """The value of the first type that takes it.
+
+    Arguments
+    ---------
+    types : tuple
+        Of :func:`parse_type`.
+    value : object
+        A text, as the command line gives it, or what yaml read.
+    limits : Limits
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    WrongValueError
+        If none takes it.
+
+    Example
+    -------
+    >>> read_value(parse_type("int or str"), "1e1", Limits())
+    10
+    >>> read_value(parse_type("str"), "1e1", Limits())
+    '1e1'
+    >>> read_value(parse_type("list[int]"), "[4, 5]", Limits())
+    [4, 5]
+    """
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        types = sorted(types, key=lambda t: not isinstance(t, (ListOf, Mapping)))
+    for candidate in types:
+        try:
+            return candidate.read(value, limits)
+        except WrongValueError:
+            continue
+    raise WrongValueError
+
+
+def describe_types(types: tuple, limits: Limits) -> str:
+    """What a message asks for, of all types."""
+    return either([candidate.describe(limits) for candidate in types])
+
+
+def _parsed(text, kind):
+    try:
+        return ruamel.yaml.YAML(typ=kind, pure=True).load(text)
+    except (ruamel.yaml.error.YAMLError, RecursionError) as error:
+        raise WrongValueError from error

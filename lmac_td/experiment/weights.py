@@ -1,0 +1,112 @@
+"""Load what a recipe names: the classifier and the interpreters, with their weights."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lmac_td.classifiers.check import check_classifier
+from lmac_td.contracts import Classifier
+from lmac_td.errors import SettingError
+from lmac_td.training.checkpoints import load_best, load_weights
+
+
+def load_classifier(hparams: Mapping, device: str) -> Classifier:
+    """The classifier that is explained: trained, frozen and checked.
+
+    Notes of the check, such as dither that gradients need, are printed.
+
+    Arguments
+    ---------
+    hparams : mapping
+        A built recipe; its ``features`` are moved to the device, too.
+    device : str
+
+    Returns
+    -------
+    Classifier
+        On the device.
+
+    Raises
+    ------
+    SettingError
+        If it cannot be explained.
+    CheckpointError
+        If its weights are missing or belong to another model.
+    """
+    classifier = hparams["classifier"]
+    if not isinstance(classifier, Classifier):
+        raise SettingError(
+            f"classifier is a {type(classifier).__name__}, no Classifier: name a "
+            "class of lmac_td.classifiers, as !new:lmac_td.classifiers.modules."
+            "ModuleClassifier around a network of your own"
+        )
+    classifier.load(
+        hparams["pretrained_classifier"], Path(hparams["cache_folder"]) / "pretrained"
+    )
+    classifier = classifier.freeze().to(device)
+    n_samples = round(hparams["signal_length_s"] * hparams["sample_rate"])
+    features = hparams["features"].to(device)
+    for note in check_classifier(classifier, features, n_samples, device):
+        print(note, flush=True)
+    hparams["targets"].of(classifier)
+    return classifier
+
+
+def begin_with(hparams: Mapping, folder: str):
+    """Load the weights of another run into the interpreter.
+
+    Arguments
+    ---------
+    hparams : mapping
+        A built recipe.
+    folder : str
+        Output folder of the other run.
+
+    Raises
+    ------
+    CheckpointError
+        If it holds no trained interpreter, or one of other widths.
+    """
+    epoch = load_weights(hparams["interpreter"], "interpreter", Path(folder) / "save")
+    print(f"Starting from {folder}, epoch {epoch}", flush=True)
+
+
+def trained_interpreters(
+    hparams: Mapping, device: str, argv: Sequence[str]
+) -> tuple[dict, int | None]:
+    """What the recipe measures, trained where there is something to train.
+
+    Arguments
+    ---------
+    hparams : mapping
+        A built recipe.
+    device : str
+    argv : sequence of str
+        The command line, to say how to train.
+
+    Returns
+    -------
+    dict of str to Interpreter
+        By the names of their rows, on the device.
+    int or None
+        The epoch of the checkpoint; None where there was nothing to train.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing was trained.
+    """
+    epoch = None
+    if "interpreters" in hparams:
+        interpreters = dict(hparams["interpreters"])
+    else:
+        interpreters = {hparams["experiment_name"]: hparams["interpreter"]}
+        if any(p.requires_grad for p in hparams["interpreter"].parameters()):
+            epoch = load_best(
+                hparams["checkpointer"],
+                hparams["save_folder"],
+                f"train it with `python train_interpreter.py {shlex.join(argv)}`",
+            )
+    for interpreter in interpreters.values():
+        interpreter.to(device).eval()
+    return interpreters, epoch

@@ -1,0 +1,90 @@
+"""Read a yaml file, or say in a sentence why it cannot be read."""
+
+import io
+import itertools
+from pathlib import Path
+
+import ruamel.yaml
+
+from lmac_td.errors import SettingError
+
+# With every alias written out; the largest recipe has some hundreds.
+MOST_NODES = 100_000
+# Open brackets; ruamel.yaml needs minutes for some thousands.
+DEEPEST = 200
+
+
+def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
+    """A yaml file that maps names to values, with its tags.
+
+    Arguments
+    ---------
+    path : str or Path
+
+    Returns
+    -------
+    ruamel.yaml.comments.CommentedMap
+
+    Raises
+    ------
+    SettingError
+        If the file is missing, is not valid yaml, is no mapping of names, or grows
+        without measure when its aliases are written out.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if _depth(text) > DEEPEST:
+            raise RecursionError
+        tree = ruamel.yaml.YAML().load(text)
+        size = _n_nodes(tree, {}) if tree is not None else 0
+    except FileNotFoundError as error:
+        raise SettingError(
+            f"{path} does not exist: name a recipe such as hparams/lmac_td.yaml"
+        ) from error
+    except RecursionError as error:
+        raise SettingError(
+            f"{path} cannot be read as yaml: it is nested too deeply, or in itself"
+        ) from error
+    except (OSError, ValueError, ruamel.yaml.error.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise SettingError(f"{path} cannot be read as yaml: {problem}") from error
+    if size > MOST_NODES:
+        raise SettingError(
+            f"{path} has more than {MOST_NODES} values once its aliases (*name) are "
+            "written out: use fewer"
+        )
+    if not isinstance(tree, dict):
+        raise SettingError(f"{path} holds no settings: it must map names to values")
+    for name in tree:
+        if not isinstance(name, str):
+            raise SettingError(f"{path} has a key {name!r}: keys are names of settings")
+    return tree
+
+
+def _depth(text):
+    """The largest number of brackets that are open at once."""
+    step = {"[": 1, "{": 1, "]": -1, "}": -1}
+    return max(itertools.accumulate(step.get(c, 0) for c in text), default=0)
+
+
+def _n_nodes(node, known):
+    """The number of values in a node; shared ones count each time."""
+    if not isinstance(node, (dict, list)):
+        return 1
+    if id(node) not in known:
+        parts = node.values() if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_n_nodes(part, known) for part in parts)
+    return known[id(node)]
+
+
+def dump_yaml(tree: object) -> str:
+    """A tree as yaml text, its tags kept; no value is broken into several lines."""
+    text, yaml = io.StringIO(), ruamel.yaml.YAML()
+    yaml.width = 2**16
+    yaml.dump(tree, text)
+    return text.getvalue()
+
+
+def tag_of(node: object) -> str:
+    """The tag of a node of a tree, such as ``!ref``; empty where there is none."""
+    return (node.tag.value or "") if hasattr(node, "tag") else ""
