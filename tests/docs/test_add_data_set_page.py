@@ -96,7 +96,7 @@ def test_mistakes_with_a_data_set_of_ones_own(scratch):
     text = recipe.read_text()
     for line, words in (
         ("dataset: !new:my_sources.NoClass {folder: x}", "my_sources.NoClass"),
-        ("dataset: clips.csv", "dataset is 'clips.csv': name a class"),
+        ("dataset: clips.csv", "dataset is 'clips.csv': name an object"),
         ("out_n_neurons: 3", "--out_n_neurons 2"),
     ):
         recipe.write_text(f"{text}{line}\n")
