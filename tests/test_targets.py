@@ -9,7 +9,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from torch.nn.functional import one_hot
 
 from lmac_td.classifiers.modules import ModuleClassifier
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.loop import choose_targets, decide, decide_batch, evaluate
 from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
@@ -152,7 +152,7 @@ def tagger(frozen, clips):
     """The narrow CNN14 with sigmoids: one clip has no tag, and some have several."""
     frozen.activation = "sigmoid"
     frozen.classifier.weight *= 3000  # its embeddings are faint
-    mixture = mixtures_of(clips(4)[0], "cpu").mixture
+    mixture = make_mixtures(clips(4)[0], "cpu").mixture
     # Logits that differ by clip and not only by class.
     frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
     p = frozen.decide(mixture).probabilities
@@ -167,7 +167,7 @@ def tagger(frozen, clips):
 def tags_of(tagger, clips):
     """By clip, the tags above the threshold, and the mixture."""
     batch = clips(4)[0]
-    mixture = mixtures_of(batch, "cpu").mixture
+    mixture = make_mixtures(batch, "cpu").mixture
     tags = {}
     for name, wav in zip(batch.id, mixture, strict=True):
         logits = tagger.decide(wav[None]).logits[0].tolist()
@@ -178,7 +178,7 @@ def tags_of(tagger, clips):
 
 def test_a_batch_has_one_entry_a_clip_and_tag(tagger, clips, spectral):
     batch = clips(4)[0]
-    whole = decide_batch(batch, mixtures_of(batch, "cpu"), spectral, tagger)
+    whole = decide_batch(batch, make_mixtures(batch, "cpu"), spectral, tagger)
     decided, without = choose_targets(whole, TargetChoice())
     tags = tags_of(tagger, clips)
     expected = [(name, tag) for name, (those, _) in tags.items() for tag in those]

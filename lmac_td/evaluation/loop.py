@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmac_td.contracts import Decision, ExplainedBatch, Sources
-from lmac_td.data.mixing import is_mixed, mixtures_of
+from lmac_td.data.mixing import has_interference, make_mixtures
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.features import Features
 from lmac_td.metrics import settle_ties
@@ -115,8 +115,8 @@ def decide_batch(batch, mixture, spectral_features, classifier, with_sources=Tru
     ---------
     batch : PaddedBatch
         With ``id`` and ``class_index``.
-    mixture : Mixture
-        Of the batch, see :func:`lmac_td.data.mixing.mixtures_of`.
+    mixture : MixedBatch
+        Of the batch, see :func:`lmac_td.data.mixing.make_mixtures`.
     spectral_features : SpectralFeatures
     classifier : Classifier
     with_sources : bool
@@ -460,12 +460,12 @@ def evaluate(
         dtype=AMPConfig.from_name(precision).dtype,
     )
     for batch in tqdm(loader, desc=condition, disable=not progress, dynamic_ncols=True):
-        mixture = mixtures_of(batch, device)
+        mixture = make_mixtures(batch, device)
         decided = decide_batch(batch, mixture, spectral_features, classifier)
         decided, without_target = choose_targets(decided, targets)
         table.add_without_target(condition, without_target)
         # Of a clip alone everything is target: there is nothing to tell it from.
-        mixed = is_mixed(batch)
+        mixed = has_interference(batch)
         for part in decided.split(len(batch.id)) if len(decided) else ():
             for method, interpreter in interpreters.items():
                 with autocast:

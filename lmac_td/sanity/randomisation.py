@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation import loop
 from lmac_td.evaluation.table import markdown_table, summarise
 from lmac_td.interpreters.baselines import RandomMask
@@ -30,7 +30,7 @@ class Comparison:
     ---------
     interpreters : dict of str to Interpreter
     batches : sequence of PaddedBatch
-        As :func:`~lmac_td.data.mixing.mixtures_of` takes them; two clips or more.
+        As :func:`~lmac_td.data.mixing.make_mixtures` takes them; two clips or more.
     features : SpectralFeatures
     classifier : Classifier
         Intact.
@@ -51,7 +51,7 @@ class Comparison:
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
         self.intact = [
             loop.decide_batch(
-                batch, mixtures_of(batch, device), features, classifier, False
+                batch, make_mixtures(batch, device), features, classifier, False
             )
             for batch in batches
         ]

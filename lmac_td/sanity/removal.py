@@ -18,7 +18,7 @@ at the same level are to be read.
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import loop
 from lmac_td.metrics.curves import top_bins_at
@@ -155,7 +155,7 @@ class Removal:
         self.fill = torch.zeros(spectral_features.n_bins, device=device)
         if fill == "mean":
             self.fill = mean_magnitude(
-                spectral_features(mixtures_of(batch, device).mixture).magnitude
+                spectral_features(make_mixtures(batch, device).mixture).magnitude
                 for batch in batches_of("train")
             )
 
@@ -188,7 +188,7 @@ class Removal:
 
     def _inputs(self, batch, rank, levels):
         """What remains of a batch, (B, ...) a level."""
-        mixture = mixtures_of(batch, self.device)
+        mixture = make_mixtures(batch, self.device)
         decided = loop.decide_batch(
             batch, mixture, self.spectral_features, self.classifier, False
         )

@@ -14,7 +14,7 @@ from lmac_td.cli.train_nmf import collect_frames
 from lmac_td.data.mixing import CLEAN_DB
 from lmac_td.errors import CheckpointError
 from lmac_td.features import SpectralFeatures
-from lmac_td.training.sparse_nmf import load_dictionary
+from lmac_td.nn.dictionary import load_dictionary
 from tests.cli.test_commands import command, refused, run
 from tests.conftest import ROOT, SAMPLE_RATE
 

@@ -13,7 +13,7 @@ from lmac_td.classifiers.check import check_classifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 from lmac_td.contracts import Explanation
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.loop import (
     choose_targets,
@@ -301,7 +301,7 @@ def test_a_masked_spectrogram_is_no_input_of_a_classifier_of_waveforms(
 def test_an_explanation_follows_the_tag_that_is_explained(classifier, features, loader):
     """Two tags of one clip have two explanations of the same sound."""
     (batch,) = loader
-    decided = decide_batch(batch, mixtures_of(batch, "cpu"), features, classifier)
+    decided = decide_batch(batch, make_mixtures(batch, "cpu"), features, classifier)
     methods = served(attributions(classifier, features), classifier)[0]
     maps = []
     for tag in (0, 1):
@@ -317,7 +317,7 @@ def test_an_explanation_follows_the_tag_that_is_explained(classifier, features, 
 def gradcam(classifier, features, loader, layer=None):
     """A decided batch and the masks that GradCAM makes of it."""
     (batch,) = loader
-    decided = decide_batch(batch, mixtures_of(batch, "cpu"), features, classifier)
+    decided = decide_batch(batch, make_mixtures(batch, "cpu"), features, classifier)
     method = METHODS["gradcam"](
         features, classifier_input=input_of(classifier), layer=layer
     )

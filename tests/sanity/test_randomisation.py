@@ -9,7 +9,7 @@ from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
-from lmac_td.data.mixing import CLEAN_DB, mixtures_of
+from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation import loop
 from lmac_td.interpreters.attribution import Saliency
@@ -324,7 +324,7 @@ def test_the_attribution_is_for_the_most_part_the_input(explained):
 def test_masks_and_attributions_are_compared_on_their_own_scales(trained, spectral):
     batch = batches_of(n_batches=1)[0]
     decided = loop.decide_batch(
-        batch, mixtures_of(batch, "cpu"), spectral, trained, with_sources=False
+        batch, make_mixtures(batch, "cpu"), spectral, trained, with_sources=False
     )
     explained = loop.explain(decided, HalfGain(spectral))
     mask, attribution, loudest = maps_of(explained)
