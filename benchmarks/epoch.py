@@ -22,7 +22,7 @@ from benchmarks.report import print_head
 from lmac_td.data.demo.corpus import generate_corpus
 from lmac_td.data.epoch_seeds import EpochSeededDataset, use_epoch_seeded_sampler
 from lmac_td.data.loading import adapt_to_cpu
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.experiment.build import load_recipe
 from lmac_td.training.brain import InterpreterBrain, brain_modules
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 
 KEYS = ["condition", "method", "clip_id", "decided"]
 PERCENTAGES = ("AI", "AD", "AG", "AD (published)")

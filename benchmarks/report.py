@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from benchmarks.command import environment_note, machine
 from benchmarks.cost import matrix_rate
 from benchmarks.measure import Measured, Side, ratios, with_spread
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.runtime.linear import as_convolution
 from lmac_td.runtime.process import set_up_process
 

@@ -21,7 +21,7 @@ import torchaudio
 from scipy import signal
 
 from lmac_td.audio import RESAMPLER, read_mono, resample
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 
 ENDINGS = (".wav", ".flac", ".ogg")
 RATES = (44100, 44101, 22257)  # Hz; the last two have large ratios to 16 kHz

@@ -14,7 +14,7 @@ from benchmarks import sides
 from benchmarks.command import parser, say
 from benchmarks.measure import Measured, measure, with_spread
 from benchmarks.report import print_head
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 
 WORK = {
     "training": (sides.training, [("checkpoint_activations", True)]),

@@ -19,7 +19,9 @@ from benchmarks.measure import Side
 from benchmarks.published import published_brain
 from lmac_td.contracts import Classifier
 from lmac_td.data.mixing import make_mixtures
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.explaining import answer, explain
+from lmac_td.evaluation.loop import evaluate, score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.compilation import compile_networks
@@ -131,10 +133,10 @@ def evaluation_batch(
     )
 
     @torch.no_grad()
-    def score(batch):
+    def score_clips(batch):
         table = FaithfulnessTable()
         if equal_size:
-            loop.evaluate(
+            evaluate(
                 table,
                 "in_domain",
                 {"interpreter": interpreter},
@@ -146,18 +148,18 @@ def evaluation_batch(
                 precision=precision,
             )
         else:
-            mixed = make_mixtures(batch, device)
-            decided = loop.decide_batch(
-                batch, mixed, features, classifier, with_sources=False
+            mixture = make_mixtures(batch, device)
+            decided = decide_batch(
+                batch, mixture, features, classifier, with_sources=False
             )
             with autocast:
-                explained = loop.explain(decided, interpreter)
-            explained = loop.answer(explained)
-            loop.score(table, "in_domain", "interpreter", decided, explained)
-        scores = table.rows["in_domain", "interpreter"]
-        return {name: scores.values(name).tolist() for name in SEVEN}
+                explained = explain(decided, interpreter)
+            explained = answer(explained)
+            score(table, "in_domain", "interpreter", decided, explained)
+        scores = table.row("in_domain", "interpreter")
+        return {name: scores[name].tolist() for name in SEVEN}
 
-    return Work(score, _batches(hparams), batch_size)
+    return Work(score_clips, _batches(hparams), batch_size)
 
 
 class Work:

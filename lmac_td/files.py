@@ -5,8 +5,11 @@ end. A crash leaves no incomplete file, and another process never reads one.
 """
 
 import contextlib
+import ctypes
+import errno
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +99,95 @@ def temporary_folder_beside(path: str | Path) -> Iterator[Path]:
     shutil.rmtree(scratch)
 
 
-def _beside(path: Path) -> Path:
+def replace_folder(new, destination):
+    """Give a folder the name of another one, which is then removed.
+
+    Where the system can exchange two names in one step (Linux and macOS, on a local
+    disk) the destination is the old folder or the new one at every moment, whole.
+    Elsewhere there is no folder of that name between two renames. A process that is
+    stopped between them leaves both folders beside it, and :func:`restore_folder`
+    restores the new one.
+
+    Arguments
+    ---------
+    new : str or Path
+        A complete folder on the destination's disk; gone afterwards.
+    destination : str or Path
+        An older folder with this name is replaced.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("old", "new"):
+    ...     (root / name).mkdir()
+    ...     _ = (root / name / "a.txt").write_text(name)
+    >>> replace_folder(root / "new", root / "old")
+    >>> (root / "old" / "a.txt").read_text(), os.listdir(root)
+    ('new', ['old'])
+    """
+    new, destination = Path(new).absolute(), Path(destination).absolute()
+    restore_folder(destination)
+    if not destination.exists():
+        os.rename(new, destination)
+        return
+    if _exchange(new, destination):
+        shutil.rmtree(new)
+        return
+    complete, replaced = (_beside(destination, kind) for kind in (_COMPLETE, _REPLACED))
+    os.rename(new, complete)
+    os.rename(destination, replaced)
+    os.rename(complete, destination)
+    shutil.rmtree(replaced)
+
+
+def restore_folder(destination):
+    """Finish a :func:`replace_folder` that was stopped.
+
+    If no folder has the destination's name, the complete new one beside it takes it, or
+    else the old one; what is left over is removed.
+
+    Arguments
+    ---------
+    destination : str or Path
+    """
+    destination = Path(destination).absolute()
+    left = [
+        path
+        for kind in (_COMPLETE, _REPLACED)
+        for path in destination.parent.glob(f".{destination.name}.{kind}.*")
+    ]
+    if left and not destination.exists():
+        os.rename(left.pop(0), destination)
+    for path in left:
+        shutil.rmtree(path)
+
+
+_COMPLETE, _REPLACED = "complete", "replaced"
+# linux/fs.h and fcntl.h, sys/stdio.h of macOS.
+_AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
+
+
+def _exchange(first, second):
+    """Exchange the names of two folders in one step; False where that is impossible."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(first), os.fsencode(second)
+    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(*names, _RENAME_SWAP)
+    elif hasattr(libc, "renameat2"):
+        failed = libc.renameat2(
+            _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
+        )
+    else:
+        return False
+    if not failed:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False  # not on this file system
+    raise OSError(number, os.strerror(number), str(second))
+
+
+def _beside(path: Path, *kind: str) -> Path:
     """Return a new hidden name beside a path."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    return path.with_name(".".join(("", path.name, *kind, uuid.uuid4().hex[:12])))

@@ -2,13 +2,8 @@
 
 import torch
 
-from lmac_td.evaluation.loop import (
-    DecidedBatch,
-    analyse_sources,
-    answer,
-    decide,
-    explain,
-)
+from lmac_td.evaluation.batches import DecidedBatch, analyse_sources, decide
+from lmac_td.evaluation.explaining import answer, explain
 
 
 def decided_batch(wavs, spectral, classifier, sources=None):

@@ -1,10 +1,17 @@
 """Files and folders are written completely or not at all."""
 
 import os
+import shutil
 
 import pytest
 
-from lmac_td.files import temporary_folder_beside, write_atomically
+from lmac_td import files
+from lmac_td.files import (
+    replace_folder,
+    restore_folder,
+    temporary_folder_beside,
+    write_atomically,
+)
 
 
 def test_write_replaces_only_when_done(tmp_path):
@@ -58,3 +65,107 @@ def test_failed_folder_keeps_parents_that_are_used(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted_folder(path, also_touch=tmp_path / "new" / "of_somebody_else")
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "of_somebody_else"]
+
+
+def folder_of(path, text, n_files=3):
+    path.mkdir(parents=True)
+    for i in range(n_files):
+        (path / f"{i}.txt").write_text(text)
+    return path
+
+
+def content_of(path):
+    """What a whole folder says."""
+    texts = [file.read_text() for file in sorted(path.iterdir())]
+    assert len(texts) == 3
+    assert len(set(texts)) == 1
+    return texts[0]
+
+
+def cannot_exchange(first, second):
+    return False
+
+
+@pytest.mark.parametrize("exchange", [files._exchange, cannot_exchange])
+def test_a_folder_takes_the_place_of_another(tmp_path, monkeypatch, exchange):
+    monkeypatch.setattr(files, "_exchange", exchange)
+    for text in ("first", "second", "third"):
+        new = folder_of(tmp_path / "scratch" / "result", text)
+        replace_folder(new, tmp_path / "result")
+        assert content_of(tmp_path / "result") == text
+        assert sorted(os.listdir(tmp_path)) == ["result", "scratch"]
+        assert not new.exists()
+
+
+def test_names_are_exchanged_in_one_step(tmp_path):
+    one, two = folder_of(tmp_path / "a", "one"), folder_of(tmp_path / "b", "two")
+    if not files._exchange(one, two):
+        pytest.skip("this file system cannot exchange names")
+    assert (content_of(one), content_of(two)) == ("two", "one")
+    with pytest.raises(OSError, match="b"):
+        files._exchange(tmp_path / "missing", two)
+
+
+def killed_at(step, after, act):
+    """Run act in a child that is killed before or after its step-th system call."""
+    child = os.fork()
+    if child == 0:
+        calls = 0
+
+        def dying(call):
+            def run(*args, **kwargs):
+                nonlocal calls
+                calls += 1
+                is_last = calls == step
+                if is_last and not after:
+                    os._exit(9)
+                result = call(*args, **kwargs)
+                if is_last:
+                    os._exit(9)
+                return result
+
+            return run
+
+        os.rename, files._exchange = dying(os.rename), dying(files._exchange)
+        os.unlink, os.rmdir = dying(os.unlink), dying(os.rmdir)
+        shutil.rmtree = dying(shutil.rmtree)
+        act()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("exchange", [files._exchange, cannot_exchange])
+def test_whoever_is_killed_leaves_the_old_folder_or_the_new(
+    tmp_path, monkeypatch, exchange, after
+):
+    """At its name, whole; without an exchange, once it was looked for."""
+    monkeypatch.setattr(files, "_exchange", exchange)
+    found, step = [], 0
+    while True:
+        step += 1
+        root = tmp_path / f"{step}"
+        destination = folder_of(root / "result", "old")
+        new = folder_of(root / "scratch" / "result", "new")
+        code = killed_at(step, after, lambda: replace_folder(new, destination))  # noqa: B023
+        if exchange is cannot_exchange:
+            restore_folder(destination)
+            assert set(os.listdir(root)) == {"result", "scratch"}
+        found.append(content_of(destination))
+        if code == 0:
+            break
+    assert step > 2
+    assert found[-1] == "new"
+    assert found == sorted(found, reverse=True)  # old, ..., then new
+    assert after or found[0] == "old"
+
+
+def test_nothing_is_restored_where_nothing_is_missing(tmp_path):
+    restore_folder(tmp_path / "result")
+    assert list(tmp_path.iterdir()) == []
+    folder_of(tmp_path / "result", "whole")
+    folder_of(tmp_path / ".result.replaced.123", "old")
+    restore_folder(tmp_path / "result")
+    assert os.listdir(tmp_path) == ["result"]
+    assert content_of(tmp_path / "result") == "whole"

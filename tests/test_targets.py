@@ -11,12 +11,16 @@ from torch.nn.functional import one_hot
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import choose_targets, decide, decide_batch, evaluate
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import choose_targets, decide, decide_batch
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.rendering import table_to_markdown
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch
 from tests.conftest import SAMPLE_RATE
+from tests.score_batches import columns_of
 
 LABELS = ["dog", "rain", "siren", "clock", "hen", "saw"]
 # Three tags, one tag that is exactly on the threshold, and no tag.
@@ -44,7 +48,7 @@ def test_a_softmax_is_explained_for_its_decided_class(target):
     assert chosen.target.tolist() == [1, 3, 4]
 
 
-def test_sigmoids_may_be_explained_for_their_strongest_tag_alone():
+def test_sigmoids_may_be_explained_for_their_most_probable_tag():
     rows, chosen = TargetChoice("decided").choose(decision_of("sigmoid"))
     assert rows is None
     assert chosen.target.tolist() == [1, 3, 4]
@@ -89,7 +93,7 @@ def test_one_class_is_explained_in_every_clip(activation, target):
 
 
 @pytest.mark.parametrize("target", ["cat", 6, -1, 1.0, True, None, ["dog"]])
-def test_a_class_that_there_is_not_is_refused(target):
+def test_an_unknown_class_is_refused(target):
     with pytest.raises(SettingError) as error:
         TargetChoice(target).choose(decision_of("softmax"))
     name = decision_of("softmax").classifier.name
@@ -116,7 +120,7 @@ def test_a_softmax_has_no_tags():
     with pytest.raises(SettingError) as error:
         TargetChoice("tags").choose(decision)
     assert str(error.value) == (
-        f"target is tags, but {decision.classifier.name} decides on one class a clip "
+        f"target is tags, but {decision.classifier.name} decides on one class per clip "
         "(its activation is softmax): give --target decided, or a class"
     )
 
@@ -151,7 +155,7 @@ def clips():
 def tagger(frozen, clips):
     """The narrow CNN14 with sigmoids: one clip has no tag, and some have several."""
     frozen.activation = "sigmoid"
-    frozen.classifier.weight *= 3000  # its embeddings are faint
+    frozen.classifier.weight *= 3000  # its embeddings are close to 0
     mixture = make_mixtures(clips(4)[0], "cpu").mixture
     # Logits that differ by clip and not only by class.
     frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
@@ -176,7 +180,7 @@ def tags_of(tagger, clips):
     return tags
 
 
-def test_a_batch_has_one_entry_a_clip_and_tag(tagger, clips, spectral):
+def test_a_batch_has_one_entry_per_clip_and_tag(tagger, clips, spectral):
     batch = clips(4)[0]
     whole = decide_batch(batch, make_mixtures(batch, "cpu"), spectral, tagger)
     decided, without = choose_targets(whole, TargetChoice())
@@ -276,10 +280,10 @@ def test_tags_are_scored_by_their_sigmoids(
     without = [name for name, (those, _) in tags.items() if not those]
     assert table.without_target == {"x": without}
     note = "No tag reaches its threshold in 1 of 4 clips, which are not scored: "
-    assert f"{note}{without[0]}." in table.to_markdown()
+    assert f"{note}{without[0]}." in table_to_markdown(table)
 
     for method, interpreter in methods.items():
-        columns = table.rows["x", method].columns
+        columns = columns_of(table, "x", method)
         keys = list(zip(columns["clip_id"], columns["decided"], strict=True))
         assert keys == [
             (name, tag) for name, (those, _) in tags.items() for tag in those
@@ -313,7 +317,7 @@ def test_one_class_may_be_asked_for(tagger, clips, spectral, methods):
         table, "x", {"lmac": methods["lmac"]}, clips(3), spectral, tagger,
         progress=False, targets=TargetChoice(7),
     )  # fmt: skip
-    columns = table.rows["x", "lmac"].columns
+    columns = columns_of(table, "x", "lmac")
     assert columns["clip_id"] == list("abcd")
     assert columns["decided"] == [7] * 4
     assert table.without_target == {}

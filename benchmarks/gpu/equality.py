@@ -7,7 +7,7 @@ from benchmarks.eval_batch import agreement as metrics_agreement
 from benchmarks.gpu import figures
 from benchmarks.gpu.scale import CLIPS, Run
 from benchmarks.train_step import agreement as step_agreement
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.runtime.process import set_up_process
 
 

@@ -18,7 +18,7 @@ from benchmarks.gpu.equality import gpu_equals_cpu
 from benchmarks.gpu.scale import DRY, Run, Scale
 from benchmarks.gpu.speed import BUILD, MODES, speed
 from benchmarks.report import matrix_rates
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.runtime.process import set_up_process
 
 

@@ -17,7 +17,7 @@ from benchmarks.cost import clocked, counted, give_back, peak_gb
 from benchmarks.gpu import figures
 from benchmarks.gpu.scale import CLIPS, Run, Scale
 from benchmarks.measure import with_spread
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.runtime.process import set_up_process
 
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.evaluation.table import markdown_table
+from lmac_td.evaluation.markdown import markdown_table
+from lmac_td.evaluation.summary import write_csv
 from lmac_td.files import write_atomically
 from lmac_td.report.overview import curves_figure, gain_figure
-from lmac_td.report.runs import read_runs, runs_to_markdown
+from lmac_td.report.runs import read_runs
+from lmac_td.report.side_by_side import runs_to_markdown
 
 
 def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: list = ()):
@@ -39,7 +41,7 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
     compact = columns and runs is not None
     print(f"\n{runs_to_markdown(runs, columns) if compact else whole}")
     if runs is not None:
-        runs.table.to_csv(folder / "table.csv")
+        write_csv(runs.table, folder / "table.csv")
         for condition in dict.fromkeys(condition for condition, _ in runs.table.rows):
             curves_figure(folder / f"curves_{condition}.png", runs.table, condition)
             gain_figure(folder / f"gain_{condition}.png", runs.table, condition)

@@ -24,8 +24,8 @@ from lmac_td.benchmark.plan import ROOT, plan, split_options
 from lmac_td.benchmark.report import write_report
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
 from lmac_td.errors import SettingError, exit_on_user_error
-from lmac_td.evaluation.table import comparison_to_markdown
-from lmac_td.report.runs import choose_columns
+from lmac_td.evaluation.comparison import comparison_to_markdown
+from lmac_td.report.side_by_side import choose_columns
 
 
 def main(argv=None):

@@ -3,19 +3,21 @@
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
         [--columns NAME ...] [--csv FILE] [--published] [--compare ROW ROW]
 
-Reads what ``eval_faithfulness.py`` wrote. One row a run, the rows that explain nothing
-once, and, where a method has several seeds, their mean and standard deviation. Below,
-what a method's evaluation had to remark. ``--columns`` prints these alone, one table a
-condition; ``--csv`` writes all columns with their intervals; ``--published`` adds what
-the papers report; ``--compare`` sets two rows against each other clip by clip instead.
+Reads what ``eval_faithfulness.py`` wrote. One row a run, the reference rows once, and,
+where a method has several seeds, their mean and standard deviation; below, the remarks
+on the methods. ``--columns`` prints these alone, one table a condition; ``--csv``
+writes all columns with their intervals; ``--published`` adds what the papers report;
+``--compare`` compares two rows clip by clip instead.
 """
 
 import argparse
 
 from lmac_td.errors import exit_on_user_error
-from lmac_td.evaluation.table import comparison_to_markdown
+from lmac_td.evaluation.comparison import comparison_to_markdown
+from lmac_td.evaluation.summary import write_csv
 from lmac_td.report.published import published_markdown
-from lmac_td.report.runs import choose_columns, read_runs, runs_to_markdown
+from lmac_td.report.runs import read_runs
+from lmac_td.report.side_by_side import choose_columns, runs_to_markdown
 
 
 def main(argv=None):
@@ -40,7 +42,7 @@ def main(argv=None):
     columns = choose_columns(arguments.columns)
     runs = read_runs(arguments.evaluations)
     if arguments.csv:
-        runs.table.to_csv(arguments.csv)
+        write_csv(runs.table, arguments.csv)
     if arguments.compare:
         print(comparison_to_markdown(runs.table, *arguments.compare))
         return

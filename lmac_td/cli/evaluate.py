@@ -1,58 +1,151 @@
 """Score interpreters: faithfulness, conciseness, ground truth, equal size.
 
-    python eval_faithfulness.py [hparams/lmac_td.yaml] [--setting value ...]
-        [--compare ROW ROW] [--published] [--quantus METRIC ...]
-
 Give it the settings that the interpreter was trained with. ``--condition all`` scores
-every kind of mixture, ``--condition speech`` one alone. ``--compare`` sets two rows
-against each other clip by clip; a row is one of this table, or the evaluation folder
-of another run (FOLDER or FOLDER:ROW). ``--published`` prints what the papers report
-beside it. ``--quantus`` runs metrics of Quantus, such as Sparseness or
-RelevanceRankAccuracy. Of SpeechBrain's run options, ``--eval_precision bf16``
-computes the interpreters in bfloat16, never the classifier that measures; those of
-training, such as ``--compile``, change nothing. ``--target`` asks for one class instead
-of the one that was decided.
+every kind of mixture, ``--condition speech`` one alone. Of SpeechBrain's run options,
+``--eval_precision bf16`` computes the interpreters in bfloat16, never the classifier
+that measures; those of training, such as ``--compile``, change nothing. ``--target``
+explains one class instead of the one that was decided.
 """
 
 import argparse
 import os
-import shutil
 import sys
 from pathlib import Path
 
 from speechbrain.dataio.dataloader import make_dataloader
+from tqdm import tqdm
 
 from lmac_td.errors import exit_on_user_error
-from lmac_td.evaluation import loop
-from lmac_td.evaluation.table import (
-    FaithfulnessTable,
-    check_invariants,
-    comparison_to_markdown,
-)
+from lmac_td.evaluation import observers
+from lmac_td.evaluation.comparison import comparison_to_markdown
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.rendering import table_to_markdown
+from lmac_td.evaluation.summary import write_csv, write_json
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.open import open_experiment
-from lmac_td.files import temporary_folder_beside, write_atomically
+from lmac_td.files import (
+    replace_folder,
+    restore_folder,
+    temporary_folder_beside,
+    write_atomically,
+)
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
-from lmac_td.report.runs import find_row, remarks_to_markdown
-from lmac_td.report.samples import save_samples
+from lmac_td.report.runs import find_row
+from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
+from lmac_td.report.side_by_side import remarks_to_markdown
 
 DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
+# Settings of which a recipe of this command has one: what there is to score.
+NEEDS = ("interpreter", "interpreters")
 # Of the table's settings, those that are not shown again below it.
-SHOWN_ELSEWHERE = ("recipe", "remarks")
+SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
+
+
+def main(argv=None):
+    """Score what the recipe describes, beside the reference rows."""
+    options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
+    experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
+    conditions = experiment.conditions()
+    folder = folder_of(experiment, conditions)
+    experiment.check_measurable()
+
+    methods, epoch = experiment.interpreters(argv)
+    features = experiment.hparams["features"].to(experiment.device)
+    references = reference_interpreters(features)
+    interpreters = methods | (references if experiment.hparams["references"] else {})
+    rows = rows_of(interpreters)
+    for row in options.compare:
+        find_row(row, rows)  # before anything is loaded or written
+    quantus = quantus_scores(options.quantus, features)
+    classifier = load_classifier(experiment, interpreters, quantus)
+    data = experiment.prepare("test", conditions=conditions)
+    settings = settings_of_table(
+        experiment, classifier, methods, epoch, data, conditions
+    )
+    compared = [find_row(row, rows, settings) for row in options.compare]
+
+    table, method_table = (
+        FaithfulnessTable(settings),
+        experiment.hparams["method_table"],
+    )
+    with temporary_folder_beside(folder) as scratch:
+        new = scratch / folder.name
+        score_conditions(
+            table,
+            experiment,
+            interpreters,
+            classifier,
+            data,
+            conditions,
+            on_batch=observers.all_of(
+                observers.quantus_scorer(quantus, interpreters),
+                observers.sample_keeper(
+                    new / "samples",
+                    methods,
+                    features,
+                    data.class_names,
+                    data.sample_ids("test", experiment.hparams["n_samples"]),
+                ),
+                observers.method_table_filler(method_table, methods),
+            ),
+            on_without_target=observers.without_target_filler(method_table, methods),
+        )
+        # Only now is it known whether gradients of attributions needed dither.
+        table.settings["remarks"] = remarks_of(methods)
+        pages = write_pages(new, table, options, data, method_table, quantus)
+        # The evaluation of an older model stays until this one is whole.
+        replace_folder(new, folder)
+    print(pages)
+    if compared:
+        print(write_comparison(folder, table, compared))
+    print_settings(table.settings, folder)
 
 
 def read_options(argv):
-    """What this command has besides a recipe's settings, and the rest of its line."""
+    """Read this command's options -> options, the recipe's line, the usage."""
     parser = argparse.ArgumentParser(
-        usage=__doc__.strip(), add_help=False, allow_abbrev=False
+        prog="eval_faithfulness.py",
+        usage="python %(prog)s [RECIPE] [--setting value ...] [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
     )
-    parser.add_argument("--compare", nargs=2, default=[], metavar="ROW")
-    parser.add_argument("--published", action="store_true")
-    parser.add_argument("--quantus", nargs="+", default=[], metavar="METRIC")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        default=[],
+        metavar="ROW",
+        help="compare two rows clip by clip; a row is one of this table, or the "
+        "evaluation folder of another run (FOLDER or FOLDER:ROW)",
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="print the papers' rows below ours"
+    )
+    parser.add_argument(
+        "--quantus",
+        nargs="+",
+        default=[],
+        metavar="METRIC",
+        help="run metrics of Quantus, such as Sparseness or RelevanceRankAccuracy",
+    )
+    parser.add_argument("--help", "-h", action="store_true", help="print this")
     options, rest = parser.parse_known_args(argv)
-    if not rest or rest[0].startswith("-"):
-        rest = [str(DEFAULT_RECIPE), *rest]
-    return options, rest
+    if options.help:
+        rest.append("--help")
+    elif not rest or rest[0].startswith("-"):
+        rest = [os.path.relpath(DEFAULT_RECIPE), *rest]
+    return options, rest, parser.format_help()
+
+
+def folder_of(experiment, conditions):
+    """Where the evaluation is kept: one condition alone has a folder of its own."""
+    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
+    folder = experiment.output_folder / name
+    restore_folder(folder)
+    return folder
 
 
 def quantus_scores(names, features):
@@ -60,9 +153,19 @@ def quantus_scores(names, features):
     if not names:
         return None
     # It takes seconds to import, and few ask for it.
-    from lmac_td.evaluation.quantus.bridge import QuantusScores
+    from lmac_td.evaluation.quantus import QuantusScores
 
     return QuantusScores(names, features)
+
+
+def load_classifier(experiment, interpreters, quantus):
+    """The classifier, if all that is to be run can explain or measure it."""
+    classifier = experiment.load_classifier()
+    for interpreter in interpreters.values():
+        interpreter.check(classifier)
+    if quantus is not None:
+        quantus.check(classifier)
+    return classifier
 
 
 def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
@@ -84,8 +187,18 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
+        MIXTURE_SETTINGS: mixture_settings_of(experiment),
         "recipe": experiment.settings,
     }
+
+
+def mixture_settings_of(experiment):
+    """Names of the settings that tables must agree in; SNRs they name themselves."""
+    return sorted(
+        name
+        for name in experiment.settings
+        if "mixture" in experiment.roles.get(name, ()) and "snr" not in name
+    )
 
 
 def remarks_of(methods):
@@ -93,32 +206,73 @@ def remarks_of(methods):
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
-def compare(table, rows):
-    """Markdown of two rows of :func:`find_row`, clip by clip."""
-    for name, scores in rows:
-        table.rows |= {(condition, name): s for condition, s in scores.items()}
-    return comparison_to_markdown(table, *(name for name, _ in rows))
+def score_conditions(
+    table, experiment, interpreters, classifier, data, conditions, **observing
+):
+    """Score every condition into the table, under one progress bar."""
+    hparams, run_opts = experiment.hparams, experiment.run_opts
+    loaders = {
+        condition: make_dataloader(
+            data.dataset("test", condition), **hparams["eval_loader"]
+        )
+        for condition in conditions
+    }
+    n_batches = sum(map(len, loaders.values()))
+    hidden = run_opts.noprogressbar
+    with tqdm(total=n_batches, disable=hidden, dynamic_ncols=True) as bar:
+        for condition, loader in loaders.items():
+            bar.set_description(condition)
+            evaluate(
+                table,
+                condition,
+                interpreters,
+                _counted(loader, bar),
+                hparams["features"],
+                classifier,
+                device=experiment.device,
+                progress=False,
+                precision=run_opts.eval_precision,
+                targets=hparams["targets"],
+                **observing,
+            )
 
 
-def write_pages(folder, table, options, class_names, own, quantus):
+def _counted(loader, bar):
+    for batch in loader:
+        yield batch
+        bar.update()
+
+
+def write_pages(folder, table, options, data, method_table, quantus):
     """Write all tables into a folder; return what is to be printed."""
     check_invariants(table)  # before there is a table that anybody could quote
     table.clips_to_csv(folder / "clips.csv")
-    table.to_json(folder / "table.json")
-    table.to_csv(folder / "table.csv")
+    write_json(table, folder / "table.json")
+    write_csv(table, folder / "table.csv")
     remarks = remarks_to_markdown(table.settings["remarks"])
-    pages = {"table.md": f"{table.to_markdown()}\n{remarks}".rstrip("\n") + "\n"}
-    if own is not None:
-        pages["own_table.md"] = own.to_markdown()
-        own.to_json(folder / "own_table.json")
+    page = f"{table_to_markdown(table)}\n{remarks}".rstrip("\n") + "\n"
+    pages = {"table.md": page}
+    if method_table is not None:
+        pages["method_table.md"] = method_table.to_markdown()
+        method_table.to_json(folder / "method_table.json")
     if quantus is not None:
         pages["quantus.md"] = quantus.to_markdown()
         quantus.to_csv(folder / "quantus.csv")
     if options.published:
-        pages["published.md"] = published_markdown(class_names, table.rows)
-    for page, text in pages.items():
-        write_page(folder / page, text)
+        pages["published.md"] = published_markdown(data.class_names, table.rows)
+    for name, text in pages.items():
+        write_page(folder / name, text)
     return "\n".join(pages.values())
+
+
+def write_comparison(folder, table, compared):
+    """Compare two rows of :func:`find_row` clip by clip; write and return the page."""
+    for name, scores in compared:
+        for condition, row in scores.items():
+            table.put(condition, name, row)
+    page = comparison_to_markdown(table, *(name for name, _ in compared))
+    write_page(folder / "compare.md", page)
+    return page
 
 
 def write_page(path, text):
@@ -127,86 +281,8 @@ def write_page(path, text):
         file.write(text)
 
 
-def main(argv=None):
-    """Score what the recipe describes, beside the baselines that explain nothing."""
-    options, argv = read_options(sys.argv[1:] if argv is None else argv)
-    experiment = open_experiment(argv, __doc__, needs=("interpreter", "interpreters"))
-    hparams, device = experiment.hparams, experiment.device
-    conditions = experiment.conditions()
-    experiment.check_measurable()
-    methods, epoch = experiment.interpreters(argv)
-    features = hparams["features"].to(device)
-    quantus, own = quantus_scores(options.quantus, features), hparams["own_table"]
-    beside = reference_interpreters(features) if hparams["references"] else {}
-    interpreters = {**methods, **beside}
-    names = loop.rows_of(interpreters)
-    for row in options.compare:
-        find_row(row, names)  # before anything is loaded or written
-    classifier = experiment.load_classifier()
-    for interpreter in interpreters.values():
-        interpreter.check(classifier)
-    if quantus is not None:
-        quantus.check(classifier)
-    data = experiment.prepare("test", conditions=conditions)
-    settings = settings_of_table(
-        experiment, classifier, methods, epoch, data, conditions
-    )
-    rows = [find_row(row, names, settings) for row in options.compare]
-
-    table = FaithfulnessTable(settings)
-    sample_ids = data.sample_ids("test", hparams["n_samples"])
-
-    def keep(condition, row, decided, explained):
-        if quantus is not None:
-            clip_ids = decided.clip_ids
-            quantus.add(condition, row, clip_ids, explained, interpreters[row])
-        if row not in methods:
-            return
-        save_samples(
-            new / "samples" / condition / (row if len(methods) > 1 else ""),
-            decided,
-            explained,
-            features,
-            data.class_names,
-            sample_ids,
-            parts=methods[row].parts,
-        )
-        if own is not None:
-            own.add(condition, decided, explained, methods[row])
-
-    # One condition alone leaves the table of several as it is.
-    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
-    folder = experiment.output_folder / name
-    with temporary_folder_beside(folder) as scratch:
-        new = scratch / name
-        for condition in conditions:
-            loader = make_dataloader(
-                data.dataset("test", condition), **hparams["eval_loader"]
-            )
-            loop.evaluate(
-                table,
-                condition,
-                interpreters,
-                loader,
-                features,
-                classifier,
-                device=device,
-                on_batch=keep,
-                progress=not experiment.run_opts.noprogressbar,
-                precision=experiment.run_opts.eval_precision,
-                targets=hparams["targets"],
-            )
-        # Only now is it known whether gradients of attributions needed dither.
-        table.settings["remarks"] = remarks_of(methods)
-        pages = write_pages(new, table, options, data.class_names, own, quantus)
-        # Of an older model, perhaps; it stays until this one is whole.
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(new, folder)
-    print(pages)
-    if rows:
-        comparison = compare(table, rows)
-        write_page(folder / "compare.md", comparison)
-        print(comparison)
+def print_settings(settings, folder):
+    """Print how the numbers were made, and where the files are."""
     shown = {k: v for k, v in settings.items() if k not in SHOWN_ELSEWHERE}
     print(", ".join(f"{name}: {value}" for name, value in shown.items()))
     print(f"Table, intervals and every clip's scores: {folder}")

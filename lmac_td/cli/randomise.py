@@ -1,8 +1,8 @@
-"""Cascading randomisation: do explanations change when the classifier forgets?
+"""Cascading randomisation: do explanations change when the classifier is randomised?
 
     python recipes/ESC50/randomise_classifier.py hparams/lmac.yaml [--setting value ...]
 
-Adebayo et al.'s sanity check, in the steps of L-MAC's figures 3 and 4: the classifier
+Adebayo et al.'s sanity check, in the stages of L-MAC's figures 3 and 4: the classifier
 is re-initialised from the logits down, and the explanations of the same clips, for the
 class that the intact classifier decided, are compared with the intact ones. Give the
 settings that the interpreter was trained with. Besides:
@@ -18,58 +18,112 @@ randomisation.png and randomisation_example.png, to <output_folder>/sanity.
 """
 
 import contextlib
-import csv
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
-from lmac_td.errors import exit_on_user_error, require_choice
+from lmac_td.cli.sanity import open_explained, read_options
+from lmac_td.data.prepare import PreparedData
+from lmac_td.errors import exit_on_user_error
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import HalfGain, RandomMask
 from lmac_td.report.figures import grid_figure, lines_figure
 from lmac_td.sanity.cascade import cascade
-from lmac_td.sanity.command import (
-    open_explained,
-    read_options,
-    require_count,
-)
 from lmac_td.sanity.randomisation import (
     ANOTHER_CLIP,
     INTACT,
     Comparison,
+    Summary,
+    clips_to_csv,
     stages_to_markdown,
     summarise_stages,
 )
 from lmac_td.sanity.similarity import MEASURES
 
+MEASURED, FRESH = "measured", "fresh"
 OPTIONS = {
     "n_clips": 16,
     "sanity_condition": "in_domain",
     "randomisation_seed": 0,
-    "norm_statistics": "measured",
+    "norm_statistics": MEASURED,
+}
+TYPES = {
+    "n_clips": {"type": "int", "min": 2},  # a clip is compared with another one
+    "sanity_condition": {"type": "str"},
+    "randomisation_seed": {"type": "int", "min": 0, "max": 2**32 - 1},
+    "norm_statistics": {"type": "str", "choices": (MEASURED, FRESH)},
 }
 
 
-def check_options(options):
-    """Refuse options that cannot work, before anything is loaded."""
-    require_count("n_clips", options.n_clips, least=2)  # to compare with another's
-    require_count("randomisation_seed", options.randomisation_seed, least=0)
-    require_choice("norm_statistics", options.norm_statistics, ("measured", "fresh"))
+def sample_batches(
+    data: PreparedData, n_clips: int, condition: str, loader_settings: Mapping
+) -> list:
+    """Return batches of test clips, spread over the classes.
 
+    Arguments
+    ---------
+    data : PreparedData
+    n_clips : int
+    condition : str
+    loader_settings : mapping
+        Of SpeechBrain's ``make_dataloader``.
 
-def chosen_batches(data, options, loader_settings):
-    """Batches of the test clips that are explained."""
-    wanted = data.sample_ids("test", options.n_clips)
-    clips = data.dataset("test", options.sanity_condition).filtered_sorted(
+    Returns
+    -------
+    list of PaddedBatch
+    """
+    wanted = data.sample_ids("test", n_clips)
+    clips = data.dataset("test", condition).filtered_sorted(
         key_test={"id": wanted.__contains__}
     )
     return list(make_dataloader(clips, **loader_settings))
 
 
-def save_figures(folder, summary, comparison, shown, title, hparams):
-    """Similarity against stages, and what is kept of the first clip at every stage."""
-    stages = [INTACT, *comparison.classifier.stages()]
+def compare_stages(
+    comparison: Comparison, seed: int, norm_statistics: str, progress: bool = True
+) -> None:
+    """Randomise the classifier of a comparison, and explain at every stage.
+
+    Arguments
+    ---------
+    comparison : Comparison
+    seed : int
+        Of the random weights.
+    norm_statistics : str
+        ``measured`` or ``fresh``.
+    progress : bool
+        Show a progress bar.
+    """
+    classifier = comparison.classifier
+    measured = comparison.inputs if norm_statistics == MEASURED else None
+    with contextlib.closing(cascade(classifier, seed, measured)) as stages:
+        for stage in tqdm(
+            stages,
+            desc="stages",
+            total=len(classifier.stages()),
+            disable=not progress,
+            dynamic_ncols=True,
+        ):
+            comparison.add(stage)
+
+
+def save_similarity_figure(
+    path: Path, summary: Summary, stages: Sequence[str], methods: Mapping
+) -> None:
+    """Save the similarity at every stage, a line a method.
+
+    Arguments
+    ---------
+    path : Path
+    summary : dict
+        Of :func:`lmac_td.sanity.randomisation.summarise_stages`.
+    stages : sequence of str
+    methods : mapping of str to Interpreter
+        Others are controls.
+    """
     panels = {
         measure: {
             method: [rows[stage][measure] for stage in stages]
@@ -78,27 +132,50 @@ def save_figures(folder, summary, comparison, shown, title, hparams):
         for measure in MEASURES[:2]
     }
     marks = {
-        measure: {method: summary[method][ANOTHER_CLIP][measure][0] for method in shown}
+        measure: {
+            method: summary[method][ANOTHER_CLIP][measure][0] for method in methods
+        }
         for measure in panels
     }
-    controls = set(summary) - set(shown)
-    with write_atomically(folder / "randomisation.png") as file:
+    with write_atomically(path) as file:
         lines_figure(
             file,
             panels,
             stages,
             "randomised down to",
             "Masks, against the intact classifier's (dotted: against another clip's)",
-            controls,
+            set(summary) - set(methods),
             marks,
         )
+
+
+def save_example_figure(
+    path: Path,
+    comparison: Comparison,
+    stages: Sequence[str],
+    methods: Mapping,
+    title: str,
+    hparams: Mapping,
+) -> None:
+    """Save what is kept of the first clip at every stage, a row a method.
+
+    Arguments
+    ---------
+    path : Path
+    comparison : Comparison
+    stages : sequence of str
+    methods : mapping of str to Interpreter
+    title : str
+    hparams : mapping
+        For ``sample_rate`` and ``signal_length_s``.
+    """
     whole = comparison.intact[0].features.magnitude[0].cpu().numpy()
     rows = {
         method: {"input": whole}
         | {stage: comparison.sounds[method][stage].numpy() for stage in stages}
-        for method in shown
+        for method in methods
     }
-    with write_atomically(folder / "randomisation_example.png") as file:
+    with write_atomically(path) as file:
         grid_figure(
             file,
             rows,
@@ -109,50 +186,42 @@ def save_figures(folder, summary, comparison, shown, title, hparams):
         )
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Randomise the classifier that the recipe's interpreters explain."""
-    options, argv = read_options(sys.argv[1:] if argv is None else argv, OPTIONS)
-    check_options(options)
-    experiment, methods, classifier = open_explained(
-        argv, __doc__, options.sanity_condition
-    )
+    argv = sys.argv[1:] if argv is None else argv
+    options, argv = read_options(argv, OPTIONS, TYPES)
+    condition = options.sanity_condition
+    experiment, methods, classifier = open_explained(argv, __doc__, condition)
     hparams, features = experiment.hparams, experiment.hparams["features"]
-    data = experiment.prepare("test", conditions=[options.sanity_condition])
-    batches = chosen_batches(data, options, hparams["eval_loader"])
+    data = experiment.prepare("test", conditions=[condition])
+    batches = sample_batches(data, options.n_clips, condition, hparams["eval_loader"])
 
-    # Neither asks the classifier: what does not change gives a line at 1.
+    # Neither runs the classifier: their lines stay at 1.
     controls = {"random mask": RandomMask(features), "half gain": HalfGain(features)}
     comparison = Comparison(
         methods | controls, batches, features, classifier, experiment.device
     )
-    measured = comparison.inputs if options.norm_statistics == "measured" else None
-    stages = cascade(classifier, options.randomisation_seed, measured)
-    with contextlib.closing(stages):
-        for stage in tqdm(
-            stages,
-            desc="stages",
-            total=len(classifier.stages()),
-            disable=experiment.run_opts.noprogressbar,
-            dynamic_ncols=True,
-        ):
-            comparison.add(stage)
+    compare_stages(
+        comparison,
+        options.randomisation_seed,
+        options.norm_statistics,
+        not experiment.run_opts.noprogressbar,
+    )
 
     folder = experiment.output_folder / "sanity"
-    summary = summarise_stages(comparison.records)
+    summary = summarise_stages(comparison.scores)
     table = stages_to_markdown(summary)
     with write_atomically(folder / "randomisation.md", "w", encoding="utf-8") as file:
         file.write(table)
-    with write_atomically(
-        folder / "randomisation.csv", "w", encoding="utf-8", newline=""
-    ) as file:
-        writer = csv.DictWriter(file, list(comparison.records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(comparison.records)
+    clips_to_csv(folder / "randomisation.csv", comparison.scores)
+    stages = [INTACT, *classifier.stages()]
+    save_similarity_figure(folder / "randomisation.png", summary, stages, methods)
     label = data.class_names[int(batches[0].class_index[0])]
     title = (
         f"{batches[0].id[0]} ({label}): what is kept as {classifier.name} is randomised"
     )
-    save_figures(folder, summary, comparison, methods, title, hparams)
+    path = folder / "randomisation_example.png"
+    save_example_figure(path, comparison, stages, methods, title, hparams)
     print(table)
     print(
         "Similarity to the intact classifier's explanations, mean and 95 % interval "

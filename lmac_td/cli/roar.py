@@ -1,48 +1,51 @@
-"""RemOve And Retrain: does a new classifier miss what explanations point at?
+"""RemOve And Retrain: does a new classifier miss what explanations rank first?
 
     python recipes/ESC50/roar.py hparams/lmac.yaml [--setting value ...]
 
-Hooker et al.'s sanity check (L-MAC's figure 4): of every clip of training, validation
-and test the most important bins are removed, a classifier is trained anew on what
-remains, and its accuracy on the test clips is set beside that where bins are removed at
-random. Give the settings that the interpreter was trained with. Besides:
+Hooker et al.'s sanity check (L-MAC's figure 4): the most important bins are removed
+from every clip of training, validation and test, a new classifier is trained on what
+remains, and its accuracy on the test clips is compared with that where random bins are
+removed. Give the settings that the interpreter was trained with. Besides:
 
     --roar_levels "[0.1, 0.3, 0.5, 0.7, 0.9]"    shares of all bins
     --repeats 3                     trainings of each
     --roar_epochs 10                of each training, as are
     --roar_lr 0.001  --roar_batch_size 8
-    --roar_fill zero                what stands where bins were removed: zero | mean
+    --roar_fill zero                what replaces the removed bins: zero | mean
     --sanity_condition in_domain    what clips are mixed with: a condition of training
 
 On the embedded corpus a training takes a minute or less on one core: for a first look
 give --roar_levels "[0.1, 0.5, 0.9]" --repeats 1. Writes roar.md, roar.csv, roar.png
-and, as it goes, roar.json to <output_folder>/sanity: what is finished there is not
-computed again, and more levels and repeats may be asked for.
+and, after each training, roar.json to <output_folder>/sanity: what is finished there is
+not computed again, and more levels and repeats can be added.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from tqdm import tqdm
+import pandas as pd
 
-from lmac_td.errors import (
-    SettingError,
-    exit_on_user_error,
-    require_choice,
-    require_number,
-)
+from lmac_td.cli.sanity import open_explained, read_options
+from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.fingerprint import fingerprint
+from lmac_td.experiment.guards import CONTENT
+from lmac_td.experiment.open import Experiment
 from lmac_td.experiment.settings import changes_explanations
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import lines_figure
-from lmac_td.sanity.command import (
-    open_explained,
-    read_options,
-    require_count,
-)
-from lmac_td.sanity.rankings import LOUDEST, RANDOM, rankings_of
+from lmac_td.sanity.cells import Cells
+from lmac_td.sanity.rankings import LOUDEST, RANDOM, ranking_functions
 from lmac_td.sanity.removal import FILLS, SPLITS, Removal, fixed_batches
-from lmac_td.sanity.retraining import hits_of, require_classes, retrain
-from lmac_td.sanity.roar import NOTHING, Cells, curves_to_csv, curves_to_markdown
+from lmac_td.sanity.retraining import require_classes
+from lmac_td.sanity.roar import (
+    accuracies,
+    accuracies_to_csv,
+    accuracies_to_markdown,
+    accuracy_curves,
+    complete_cells,
+)
 
 OPTIONS = {
     "roar_levels": [0.1, 0.3, 0.5, 0.7, 0.9],
@@ -53,117 +56,131 @@ OPTIONS = {
     "roar_fill": "zero",
     "sanity_condition": "in_domain",
 }
+TYPES = {
+    "roar_levels": {"type": "list[float]", "above": 0, "max": 1},
+    "repeats": {"type": "int", "min": 1},
+    "roar_epochs": {"type": "int", "min": 1},
+    "roar_lr": {"type": "float", "above": 0},
+    "roar_batch_size": {"type": "int", "min": 1},
+    "roar_fill": {"type": "str", "choices": FILLS},
+    "sanity_condition": {"type": "str"},
+}
+# More of these may be added to finished cells.
+EXTENDABLE = ("roar_levels", "repeats")
 
 
-def check_options(options):
-    """Refuse options that cannot work, before anything is loaded."""
-    levels = options.roar_levels
-    if not isinstance(levels, list) or not levels:
+def check_levels(levels: Sequence[float]) -> None:
+    """Refuse levels that are not in ascending order.
+
+    Raises
+    ------
+    SettingError
+    """
+    if not levels or sorted(set(levels)) != levels:
         raise SettingError(
-            f"roar_levels is {levels!r}: give --roar_levels a list such as [0.1, 0.5]"
+            f"roar_levels is {levels}: give --roar_levels in ascending order, each "
+            "once, such as [0.1, 0.5]"
         )
-    for level in levels:
-        require_number("roar_levels", level, most=1)
-    if sorted(set(levels)) != levels:
-        raise SettingError(
-            f"roar_levels is {levels}: give --roar_levels ascending, each once"
-        )
-    for name in ("repeats", "roar_epochs", "roar_batch_size"):
-        require_count(name, getattr(options, name))
-    require_number("roar_lr", options.roar_lr)
-    require_choice("roar_fill", options.roar_fill, FILLS)
 
 
-def main(argv=None):
-    """Remove and retrain for the interpreters that the recipe describes."""
-    options, argv = read_options(sys.argv[1:] if argv is None else argv, OPTIONS)
-    check_options(options)
-    experiment, methods, classifier = open_explained(
-        argv, __doc__, options.sanity_condition
-    )
-    hparams = experiment.hparams
+def open_cells(
+    folder: Path, experiment: Experiment, options: argparse.Namespace
+) -> Cells:
+    """Read the finished cells of a folder.
 
-    folder = experiment.output_folder / "sanity"
-    # Which methods are tested says each cell.
-    settings = {
+    Raises
+    ------
+    DataError
+        If their file is damaged.
+    SettingError
+        If they were made with other settings.
+    """
+    roles = experiment.roles
+    kept = {
         name: value
         for name, value in experiment.settings.items()
-        if changes_explanations(experiment.roles.get(name, ("training",)))
+        if changes_explanations(roles.get(name, ("training",)))
     }
-    own = {
-        k: v for k, v in vars(options).items() if k not in ("roar_levels", "repeats")
-    }
-    content = {"content of output_folder": fingerprint(experiment.output_folder)}
-    cells = Cells(folder / "roar.json", settings | own | content)
+    own = {k: v for k, v in vars(options).items() if k not in EXTENDABLE}
+    content = fingerprint(experiment.output_folder)
+    not_compared = {name for name in roles if not changes_explanations(roles[name])}
+    return Cells(
+        folder / "roar.json",
+        kept | own | {f"{CONTENT}output_folder": content},
+        not_compared,
+    )
 
-    data = experiment.prepare(*SPLITS, conditions=[options.sanity_condition])
+
+def write_results(folder: Path, table: pd.DataFrame, title: str) -> str:
+    """Write table and figure, and return the table as Markdown.
+
+    Arguments
+    ---------
+    folder : Path
+    table : pandas.DataFrame
+        Of :func:`lmac_td.sanity.roar.accuracies`.
+    title : str
+        Of the figure.
+    """
+    text = accuracies_to_markdown(table)
+    with write_atomically(folder / "roar.md", "w", encoding="utf-8") as file:
+        file.write(text)
+    accuracies_to_csv(folder / "roar.csv", table)
+    with write_atomically(folder / "roar.png") as file:
+        lines_figure(
+            file,
+            {"accuracy of the retrained classifier": accuracy_curves(table)},
+            table["removed"].unique().tolist(),
+            "share of the bins that were removed",
+            title,
+            (RANDOM, LOUDEST),
+        )
+    return text
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Remove and retrain for the interpreters that the recipe describes."""
+    argv = sys.argv[1:] if argv is None else argv
+    options, argv = read_options(argv, OPTIONS, TYPES)
+    check_levels(options.roar_levels)
+    condition, repeats = options.sanity_condition, range(options.repeats)
+    experiment, methods, classifier = open_explained(argv, __doc__, condition)
+    hparams, folder = experiment.hparams, experiment.output_folder / "sanity"
+    cells = open_cells(folder, experiment, options)
+    data = experiment.prepare(*SPLITS, conditions=[condition])
     require_classes(classifier, data.class_names)
+
+    def batches_of(split):
+        return fixed_batches(data, split, condition, hparams["eval_loader"])
+
     removal = Removal(
-        lambda split: fixed_batches(
-            data, split, options.sanity_condition, hparams["eval_loader"]
-        ),
+        batches_of,
         hparams["features"],
         classifier,
         options.roar_fill,
         experiment.device,
     )
-    rankings = rankings_of(methods, data.mixing_seed)
-    repeats = range(options.repeats)
-    wanted = {NOTHING: [0.0], **dict.fromkeys(rankings, options.roar_levels)}
-    total = len(repeats) * sum(map(len, wanted.values()))
-    with tqdm(
-        total=total,
-        desc="trainings",
-        disable=experiment.run_opts.noprogressbar,
-        dynamic_ncols=True,
-    ) as progress:
-        for ranking, levels in wanted.items():
-            missing = {
-                level: [r for r in repeats if not cells.has(ranking, level, r)]
-                for level in levels
-            }
-            missing = {level: left for level, left in missing.items() if left}
-            rank = rankings.get(ranking, rankings[LOUDEST])  # of NOTHING: any
-            clips = removal.clips(rank, list(missing)) if missing else {}
-            progress.update(
-                len(repeats) * len(levels) - sum(map(len, missing.values()))
-            )
-            for level, left in missing.items():
-                for repeat in left:
-                    model = retrain(
-                        classifier,
-                        clips[level]["train"],
-                        clips[level]["valid"],
-                        seed=repeat,
-                        epochs=options.roar_epochs,
-                        lr=options.roar_lr,
-                        batch_size=options.roar_batch_size,
-                    )
-                    hits = hits_of(model, clips[level]["test"])
-                    cells.put(ranking, level, repeat, hits.tolist())
-                    progress.update()
-
-    curves = cells.curves(rankings, options.roar_levels, repeats)
-    table = curves_to_markdown(curves, options.roar_levels)
-    with write_atomically(folder / "roar.md", "w", encoding="utf-8") as file:
-        file.write(table)
-    curves_to_csv(folder / "roar.csv", curves, options.roar_levels)
-    with write_atomically(folder / "roar.png") as file:
-        lines_figure(
-            file,
-            {"accuracy of the retrained classifier": curves},
-            [0.0, *options.roar_levels],
-            "share of the bins that were removed",
-            f"RemOve And Retrain ({options.sanity_condition})",
-            (RANDOM, LOUDEST),
-        )
-    print(table)
+    rankings = ranking_functions(methods, data.mixing_seed)
+    complete_cells(
+        cells,
+        removal,
+        classifier,
+        rankings,
+        options.roar_levels,
+        repeats,
+        progress=not experiment.run_opts.noprogressbar,
+        epochs=options.roar_epochs,
+        lr=options.roar_lr,
+        batch_size=options.roar_batch_size,
+    )
+    table = accuracies(cells.frame, rankings, options.roar_levels, repeats)
+    print(write_results(folder, table, f"RemOve And Retrain ({condition})"))
     print(
         f"Accuracy (%) on the test clips, mean of {options.repeats} trainings, 95 % "
         f"intervals over clips. Table, cells and figure: {folder}"
     )
 
 
-command = exit_on_user_error("Interrupted: the same command goes on where it stopped.")(
-    main
-)
+command = exit_on_user_error(
+    "Interrupted: the same command continues where it stopped."
+)(main)

@@ -1,31 +1,44 @@
-"""L2I's own table: does Theta answer as the classifier does, and do patterns matter?
+"""L2I's method-specific table: fidelity of Theta, and removal of components.
 
-Parekh et al., section 4.1. Top-k fidelity is the share of clips whose decided class is
-among Theta's k likeliest. Faithfulness takes the selected patterns out of the sound,
+Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity* is how well Theta agrees
+with the classifier: top-k is the share of clips whose decided class is among Theta's k
+likeliest. For a classifier of tags there are, in addition, macro and micro AUPRC and
+the maximal micro F1 over all clips, see :mod:`lmac_td.evaluation.tag_fidelity`.
+*Faithfulness* removes the selected components from the sound::
 
     FF_x = f(x)_c - f(x_2)_c,   x_2 = INV(X - sum of X_l over r_l > tau, phase)   (6)
 
-and is told as its median, for several thresholds tau, beside a random baseline: as many
-patterns of the same clip, chosen by chance among all of the dictionary.
+and is reported as its median, for several thresholds tau, for tags also by class
+(section 4.4, figure 2a). A random baseline removes as many components of the same clip,
+drawn from the whole dictionary.
 """
 
 import json
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from lmac_td.evaluation.scores import n_clips
-from lmac_td.evaluation.table import ClipScores, markdown_table, summarise
+from lmac_td.contracts import ExplainedBatch
+from lmac_td.evaluation.batches import DecidedBatch
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.components_markdown import components_to_markdown
+from lmac_td.evaluation.frame import ScoreFrame, n_clips, values_of
+from lmac_td.evaluation.tag_fidelity import MIN_CLIPS, tag_fidelity
 from lmac_td.files import write_atomically
-from lmac_td.interpreters.l2i import require_threshold, soft_mask
+from lmac_td.interpreters.l2i import L2I, require_threshold, soft_mask
 from lmac_td.metrics.confidence import of_class
 from lmac_td.random import seeded_generator
 
 TOP_K = (1, 3, 5)
+METHOD = "L2I"
 
 
 class ComponentTable:
-    """Fidelity of Theta, and faithfulness by removal of patterns, by condition.
+    """Fidelity of Theta, and faithfulness by removal of components, by condition.
 
     Arguments
     ---------
@@ -41,31 +54,44 @@ class ComponentTable:
 
     Attributes
     ----------
-    scores : dict of str to ClipScores
-        By condition: a clip's rank of the decided class in Theta's answer, and at each
-        threshold the number of patterns removed, FF and the random baseline's FF.
+    scores : ScoreFrame
+        By condition, of the method ``L2I``: the rank of the explained class among
+        Theta's logits, and at each threshold the number of components removed, FF and
+        the random baseline's FF.
+    tags : ScoreFrame
+        For a classifier of tags, a line a clip: whether the classifier decides each
+        tag (``decided 0``, ...) and Theta's probability of it (``theta 0``, ...).
     """
 
-    def __init__(self, thresholds=(0.1, 0.3, 0.5, 0.7, 0.9), seed=0):
+    def __init__(self, thresholds: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9), seed=0):
         for threshold in thresholds:
             require_threshold("thresholds", threshold)
         self.thresholds = tuple(thresholds)
         self.seed = seed
-        self.scores = {}
+        self.scores = ScoreFrame()
+        self.tags = ScoreFrame()
+        self._labels = ()
+        self._with_tags = {}  # ids of the clips in `tags`, by condition
+        self._fidelity = {}
 
     @torch.no_grad()
-    def add(self, condition, decided, explained, interpreter):
+    def add(
+        self,
+        condition: str,
+        decided: DecidedBatch,
+        explained: ExplainedBatch,
+        interpreter: L2I,
+    ) -> None:
         """Measure an explained batch.
 
         Arguments
         ---------
         condition : str
-            Name of the mixtures.
         decided : DecidedBatch
         explained : ExplainedBatch
             With an :class:`~lmac_td.interpreters.l2i.L2IExplanation`.
         interpreter : L2I
-            That made it.
+            The one that explained the batch.
         """
         explanation, target = explained.explanation, explained.decision.target
         classifier = explained.classifier
@@ -88,13 +114,74 @@ class ComponentTable:
             logits = removal_logits(explained, interpreter, selected, at_random)
             for name, after in zip(("FF", "random FF"), logits, strict=True):
                 columns[f"{name} {tau}"] = (before - p(after)).tolist()
-        self.scores.setdefault(condition, ClipScores()).extend(columns)
+        self.scores.append(condition, METHOD, columns)
+        self._add_tags(condition, decided, explanation.class_logits)
 
-    def random_order(self, condition, clip_ids, like):
-        """A permutation of the K patterns for each clip (B, K), by its id alone.
+    @torch.no_grad()
+    def add_without_target(
+        self, condition: str, decided: DecidedBatch, interpreter: L2I
+    ) -> None:
+        """Add clips in which no tag reaches its threshold to the fidelity.
 
-        The first n are what the baseline removes, so that a lower threshold removes
-        more of the same.
+        They have no explanation, but Theta may find a tag in them: Psi and Theta are
+        run, and nothing else.
+
+        Arguments
+        ---------
+        condition : str
+        decided : DecidedBatch
+            One entry a clip.
+        interpreter : L2I
+        """
+        activations = interpreter.psi(
+            decided.decision.representations,
+            n_samples=decided.wavs.shape[-1],
+            n_frames=decided.features.magnitude.shape[1],
+        )
+        class_logits, _ = interpreter.theta(activations.float())
+        self._add_tags(condition, decided, class_logits)
+
+    def _add_tags(self, condition, decided, class_logits):
+        """Add the clips that are not in ``tags``: a clip has an entry for each tag."""
+        classifier = decided.decision.classifier
+        if classifier.activation != "sigmoid":
+            return
+        self._labels = classifier.labels
+        seen = self._with_tags.setdefault(condition, set())
+        places = [
+            place
+            for place, clip_id in enumerate(decided.clip_ids)
+            if clip_id not in seen and clip_id not in decided.clip_ids[:place]
+        ]
+        clip_ids = [decided.clip_ids[place] for place in places]
+        if not clip_ids:
+            return
+        seen.update(clip_ids)
+        tags = decided.decision.probabilities[places] >= classifier.threshold
+        theta = classifier.probabilities(class_logits[places])
+        columns = {"clip_id": clip_ids}
+        columns |= {f"decided {c}": column for c, column in _by_class(tags.int())}
+        columns |= {f"theta {c}": column for c, column in _by_class(theta.double())}
+        self.tags.append(condition, METHOD, columns)
+
+    def random_order(
+        self, condition: str, clip_ids: Sequence[str], like: Tensor
+    ) -> Tensor:
+        """Return a permutation of the K components for each clip, by its id alone.
+
+        The baseline removes those whose place is below n, so that a lower threshold
+        removes more of the same.
+
+        Arguments
+        ---------
+        condition : str
+        clip_ids : sequence of str
+            Of B clips.
+        like : Tensor (B, K)
+
+        Returns
+        -------
+        Tensor (B, K), int64
         """
         orders = [
             torch.randperm(
@@ -104,72 +191,86 @@ class ComponentTable:
         ]
         return torch.stack(orders).to(like.device)
 
-    def summary(self):
-        """All numbers, by condition, ready for json.
+    def summary(self) -> dict:
+        """Return all numbers, by condition, ready for JSON.
 
-        Returns
-        -------
-        dict
-            Each number with its 95 % bootstrap interval over clips, where it has one.
+        Each number has its 95 % bootstrap interval over clips, where there is one.
         """
-        return {c: self._summary_of(scores) for c, scores in self.scores.items()}
+        conditions = dict.fromkeys([*self.scores.conditions, *self.tags.conditions])
+        return {condition: self._summary_of(condition) for condition in conditions}
 
-    def _summary_of(self, scores):
-        clips = scores.columns["clip_id"]
+    def _summary_of(self, condition):
+        found = {}
+        if (condition, METHOD) in self.scores:
+            scores = self.scores.row(condition, METHOD)
+            found = {
+                "n_clips": n_clips(scores),
+                "fidelity (%)": {
+                    f"top-{k}": _statistic(
+                        100.0 * (values_of(scores, "rank") < k), "mean", scores
+                    )
+                    for k in TOP_K
+                },
+                "removal": [self._removal(scores, tau) for tau in self.thresholds],
+            }
+        if (condition, METHOD) in self.tags:
+            found["tags"] = self._tags_of(condition)
+        return found
 
-        def number(values, statistic):
-            return _number(values, statistic, clips)
-
+    def _removal(self, scores, tau):
         return {
-            "n_clips": n_clips(scores),
-            "fidelity (%)": {
-                f"top-{k}": number(100.0 * (scores.values("rank") < k), "mean")
-                for k in TOP_K
-            },
-            "removal": [
-                {
-                    "tau": tau,
-                    "FF": number(scores.values(f"FF {tau}"), "median"),
-                    "random FF": number(scores.values(f"random FF {tau}"), "median"),
-                    "removed": number(scores.values(f"removed {tau}"), "mean"),
-                }
-                for tau in self.thresholds
-            ],
+            "tau": tau,
+            "FF": _statistic(values_of(scores, f"FF {tau}"), "median", scores),
+            "random FF": _statistic(
+                values_of(scores, f"random FF {tau}"), "median", scores
+            ),
+            "removed": _statistic(values_of(scores, f"removed {tau}"), "mean", scores),
         }
 
-    def to_markdown(self):
-        """One section a condition, two tables each."""
-        sections = []
-        for condition, numbers in self.summary().items():
-            fidelity = numbers["fidelity (%)"]
-            removal = [
-                [
-                    f"{row['tau']:g}",
-                    f"{row['FF']['median']:.3f}",
-                    f"{row['random FF']['median']:.3f}",
-                    f"{row['removed']['mean']:.1f}",
-                ]
-                for row in numbers["removal"]
-            ]
-            sections.append(
-                f"### {condition}: fidelity, and removal of components\n\n"
-                + markdown_table(
-                    [*(f"{k} fidelity (%) ↑" for k in fidelity), "clips"],
-                    [
-                        [
-                            *(f"{value['mean']:.1f}" for value in fidelity.values()),
-                            str(numbers["n_clips"]),
-                        ]
-                    ],
-                )
-                + "\n"
-                + markdown_table(
-                    ["τ", "FF median ↑", "FF median, random", "removed"], removal
-                )
-            )
-        return "\n".join(sections)
+    def _tags_of(self, condition):
+        # In an order that does not depend on the batches: intervals draw by place.
+        tags = self.tags.row(condition, METHOD).sort_values("clip_id")
+        classes = range(len(self._labels))
+        decided, theta = (
+            np.stack([values_of(tags, f"{kind} {c}") for c in classes], axis=1)
+            for kind in ("decided", "theta")
+        )
+        decided = decided.astype(bool)
+        if self._fidelity.get(condition, (0,))[0] != len(tags):
+            self._fidelity[condition] = len(tags), tag_fidelity(decided, theta)
+        return {
+            "n_clips": len(tags),
+            "fidelity": {
+                name: {"value": _or_none(value), "interval": [*map(_or_none, ends)]}
+                for name, (value, *ends) in self._fidelity[condition][1].items()
+            },
+            "n_classes": len(classes),
+            "n_classes decided in two clips": int(
+                (decided.sum(axis=0) >= MIN_CLIPS).sum()
+            ),
+            "classes": self._classes_of(condition),
+        }
 
-    def to_json(self, path):
+    def _classes_of(self, condition):
+        """Removal by class, of those that are explained in enough clips."""
+        if (condition, METHOD) not in self.scores:
+            return []
+        scores = self.scores.row(condition, METHOD)
+        return [
+            {
+                "class": self._labels[c],
+                "n_clips": len(own),
+                "removal": [self._removal(own, tau) for tau in self.thresholds],
+            }
+            for c, own in scores.groupby("decided")
+            if len(own) >= MIN_CLIPS
+        ]
+
+    def to_markdown(self) -> str:
+        """Return a section a condition; for tags, one more about them."""
+        return components_to_markdown(self.summary())
+
+    def to_json(self, path: str | Path) -> None:
         """Write settings and numbers.
 
         Arguments
@@ -186,15 +287,17 @@ class ComponentTable:
             file.write("\n")
 
 
-def removal_logits(explained, interpreter, *selections):
-    """What the classifier makes of x_2 (eq. 6), for several sets of patterns.
+def removal_logits(
+    explained: ExplainedBatch, interpreter: L2I, *selections: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the classifier's logits for x_2 (eq. 6), for several sets of components.
 
     Arguments
     ---------
     explained : ExplainedBatch
     interpreter : L2I
     *selections : Tensor (B, K), bool
-        The patterns that are removed.
+        The components that are removed.
 
     Returns
     -------
@@ -211,8 +314,8 @@ def removal_logits(explained, interpreter, *selections):
     return classifier.classify(*inputs)
 
 
-def rank_of_class(logits, c):
-    """How many classes come before c (B,) in logits (B, C); of ties, the first ones.
+def rank_of_class(logits: Tensor, c: Tensor) -> Tensor:
+    """Return how many classes come before c (B,) in logits (B, C); of ties, the first.
 
     Example
     -------
@@ -224,8 +327,16 @@ def rank_of_class(logits, c):
     return ((logits > own) | ((logits == own) & earlier)).sum(dim=1)
 
 
-def _number(values, statistic, clips):
+def _by_class(values):
+    """Columns (B,) of (B, C), as lists, by the number of their class."""
+    return enumerate(values.T.tolist())
+
+
+def _statistic(values, statistic, scores):
     """A statistic, and its interval over clips; null where there is none."""
-    value, low, high = summarise(values, statistic, clips=clips)
-    interval = [None if math.isnan(end) else end for end in (low, high)]
-    return {statistic: value, "interval": interval}
+    value, low, high = summarise(values, statistic, clips=scores["clip_id"].tolist())
+    return {statistic: value, "interval": [_or_none(low), _or_none(high)]}
+
+
+def _or_none(value):
+    return None if math.isnan(value) else value

@@ -5,43 +5,25 @@ A table that breaks one is refused, and the row is named.
 
 import numpy as np
 
-from lmac_td.evaluation.columns import ETAS, P_KEPT, P_REMOVED
-from lmac_td.evaluation.scores import where
+from lmac_td.evaluation.frame import ScoreFrame, values_of
 from lmac_td.metrics.conciseness import complexity_bound
-from lmac_td.metrics.signal import SI_SDR_LIMIT_DB, SILENCE_DB
+from lmac_td.metrics.registry import NEVER, ZERO_MAP, registered
 
 # Scores are float32, so exact inequalities between them hold to this much.
 _ROUNDING = 1e-5
-# A half-precision softmax may round this far outside [0, 1].
-_PROBABILITY_ROUNDING = 1e-3
-# Lowest and highest value of a clip, and whether it may be undefined (NaN): never,
-# always, or where the map is zero everywhere.
-_NEVER, _ALWAYS, _ZERO_MAP = range(3)
-_PROBABILITIES = ("p_x", "p_in", "p_out", "insertion", "deletion", *P_KEPT, *P_REMOVED)
-_RANGES = {
-    **dict.fromkeys(
-        _PROBABILITIES, (-_PROBABILITY_ROUNDING, 1 + _PROBABILITY_ROUNDING, _NEVER)
-    ),
-    **dict.fromkeys((*ETAS, "IoU (time)"), (0, 1, _ALWAYS)),
-    "SI-SDR (dB)": (-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB, _ZERO_MAP),
-    "SI-SDRi (dB)": (-2 * SI_SDR_LIMIT_DB, 2 * SI_SDR_LIMIT_DB, _ZERO_MAP),
-    "target kept (dB)": (SILENCE_DB, _ROUNDING, _ALWAYS),
-    "interference kept (dB)": (SILENCE_DB, _ROUNDING, _ALWAYS),
-}
 
 
 class InvariantError(AssertionError):
     """A row of the table holds numbers that no correct measurement can give."""
 
 
-def check_invariants(table):
+def check_invariants(table: ScoreFrame) -> None:
     """Assert what holds for every correct table.
 
     Mean AG ≤ mean AI and mean FF ≤ mean confidence, and for every clip: no gain
     without an increase, COMP at least what its SPS allows
-    (:func:`~lmac_td.metrics.conciseness.complexity_bound`), probabilities, areas and
-    shares in [0, 1], no source kept by more than itself, SI-SDR finite but for maps
-    that are zero everywhere.
+    (:func:`~lmac_td.metrics.conciseness.complexity_bound`), and every metric within
+    its range, NaN only where it may be undefined.
 
     Arguments
     ---------
@@ -55,28 +37,34 @@ def check_invariants(table):
     """
     for (condition, method), scores in table.rows.items():
         row = f"row {method!r} of {condition!r}"
-        for metric, limit in (("AG", "AI"), ("FF", "p_x")):
-            value, most = scores.values(metric).mean(), scores.values(limit).mean()
-            if not value <= most + _ROUNDING:
-                raise InvariantError(
-                    f"{row}: mean {metric} {value:.6g} exceeds mean {limit} {most:.6g}."
-                )
-        gained = (scores.values("AI") == 0) & (scores.values("AG") != 0)
-        for clip_id, gain in where(gained, scores, "AG"):
-            raise InvariantError(f"{row}, clip {clip_id!r}: AG is {gain:.6g}, AI is 0.")
+        _check_means(row, scores)
+        _check_gain(row, scores)
         for kind in ("", " (mask)"):
             if f"SPS{kind}" in scores:
                 _check_conciseness(row, scores, kind)
-        for name in scores.columns:
-            if name in _RANGES:
-                _check_range(row, scores, name, *_RANGES[name])
+        for metric in registered():
+            if metric.name in scores:
+                _check_range(row, scores, metric)
+
+
+def _check_means(row, scores):
+    for metric, limit in (("AG", "AI"), ("FF", "p_x")):
+        value, most = values_of(scores, metric).mean(), values_of(scores, limit).mean()
+        if not value <= most + _ROUNDING:
+            raise InvariantError(
+                f"{row}: mean {metric} {value:.6g} exceeds mean {limit} {most:.6g}."
+            )
+
+
+def _check_gain(row, scores):
+    gained = scores[(scores["AI"] == 0) & (scores["AG"] != 0)]
+    for clip_id, gain in zip(gained["clip_id"], gained["AG"], strict=True):
+        raise InvariantError(f"{row}, clip {clip_id!r}: AG is {gain:.6g}, AI is 0.")
 
 
 def _check_conciseness(row, scores, kind):
-    sps, comp = scores.values(f"SPS{kind}"), scores.values(f"COMP{kind}")
-    for clip_id, s, c, n_bins in zip(
-        scores.columns["clip_id"], sps, comp, scores.columns[f"bins{kind}"], strict=True
-    ):
+    names = ["clip_id", f"SPS{kind}", f"COMP{kind}", f"bins{kind}"]
+    for clip_id, s, c, n_bins in scores[names].itertuples(index=False, name=None):
         if n_bins > 1 and c < complexity_bound(s, n_bins) - _ROUNDING:
             raise InvariantError(
                 f"{row}, clip {clip_id!r}: COMP{kind} {c:.6g} is below "
@@ -85,15 +73,16 @@ def _check_conciseness(row, scores, kind):
             )
 
 
-def _check_range(row, scores, name, low, high, undefined):
-    values = scores.values(name)
-    fits = (low <= values) & (values <= high)
-    if undefined == _ALWAYS:
+def _check_range(row, scores, metric):
+    values = values_of(scores, metric.name)
+    low, high = metric.range
+    fits = (low - metric.tolerance <= values) & (values <= high + metric.tolerance)
+    if metric.undefined == ZERO_MAP:
+        fits |= np.isnan(values) & np.isnan(values_of(scores, "SPS"))
+    elif metric.undefined != NEVER:
         fits |= np.isnan(values)
-    elif undefined == _ZERO_MAP:
-        fits |= np.isnan(values) & np.isnan(scores.values("SPS"))
-    for clip_id, value in where(~fits, scores, name):
+    for clip_id, value in zip(scores["clip_id"][~fits], values[~fits], strict=True):
         raise InvariantError(
-            f"{row}, clip {clip_id!r}: {name} is {value:.6g}, "
+            f"{row}, clip {clip_id!r}: {metric.name} is {value:.6g}, "
             f"outside [{low:g}, {high:g}]."
         )

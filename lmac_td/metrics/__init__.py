@@ -1,9 +1,9 @@
 """The yardstick: every interpreter is scored by these functions, one value a clip.
 
-``faithfulness`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
-``localisation`` the ground truth; ``curves`` compares maps at equal size; ``table``
-puts them side by side with their intervals. Nothing here knows of interpreters:
-tensors come in, numbers go out.
+``confidence`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
+``localisation`` and ``segments`` the ground truth; ``curves`` compares maps at equal
+size. ``registry`` lists them as the columns of the common table. Nothing here knows of
+interpreters: tensors come in, numbers go out.
 """
 
 from lmac_td.metrics.conciseness import (
@@ -13,6 +13,7 @@ from lmac_td.metrics.conciseness import (
     sparseness,
 )
 from lmac_td.metrics.confidence import (
+    apply_tie_tolerance,
     average_drop,
     average_drop_published,
     average_gain,
@@ -20,7 +21,6 @@ from lmac_td.metrics.confidence import (
     decided_class,
     faithfulness,
     input_fidelity,
-    settle_ties,
 )
 from lmac_td.metrics.curves import area_under, top_bins, top_bins_at
 from lmac_td.metrics.localisation import (
@@ -29,6 +29,7 @@ from lmac_td.metrics.localisation import (
     speech_relevance_score,
     temporal_iou,
 )
+from lmac_td.metrics.segments import temporal_auc
 from lmac_td.metrics.signal import (
     completeness_db,
     kept_energy_db,
@@ -37,8 +38,11 @@ from lmac_td.metrics.signal import (
     si_sdr_db,
 )
 
+settle_ties = apply_tie_tolerance  # its name in earlier versions
+
 __all__ = [
     "active_frames",
+    "apply_tie_tolerance",
     "area_under",
     "average_drop",
     "average_drop_published",
@@ -59,6 +63,7 @@ __all__ = [
     "sparseness",
     "speech_relevance_at",
     "speech_relevance_score",
+    "temporal_auc",
     "temporal_iou",
     "top_bins",
     "top_bins_at",

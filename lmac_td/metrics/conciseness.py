@@ -14,6 +14,7 @@ import math
 import torch
 
 from lmac_td.metrics._tensors import in_double
+from lmac_td.metrics.registry import SOMETIMES, ZERO_MAP, Metric, register
 
 
 def sparseness(attribution):
@@ -118,3 +119,65 @@ def mask_mean(mask):
     """
     (mask,), dtype = in_double(mask=mask)
     return mask.flatten(1).mean(dim=1).to(dtype)
+
+
+def _n_bins(maps):
+    """Files keep the size of the map, which bounds COMP, beside it."""
+    return torch.full(maps.shape[:1], maps.shape[1:].numel())
+
+
+register(
+    Metric(
+        "bins", lambda s: _n_bins(s.attribution), range=(1, math.inf), printed=False
+    ),
+    Metric(
+        "SPS",
+        lambda s: sparseness(s.attribution),
+        better="higher",
+        range=(0, 1),
+        undefined=ZERO_MAP,
+    ),
+    Metric(
+        "COMP",
+        lambda s: complexity(s.attribution),
+        decimals=2,
+        better="lower",
+        range=(0, math.inf),
+        undefined=ZERO_MAP,
+    ),
+    after="Fid-In",
+)
+register(
+    Metric(
+        "bins (mask)",
+        lambda s: _n_bins(s.mask),
+        range=(1, math.inf),
+        needs=("stft_mask",),
+        printed=False,
+    ),
+    Metric(
+        "SPS (mask)",
+        lambda s: sparseness(s.mask),
+        better="higher",
+        range=(0, 1),
+        undefined=SOMETIMES,
+        needs=("stft_mask",),
+    ),
+    Metric(
+        "COMP (mask)",
+        lambda s: complexity(s.mask),
+        decimals=2,
+        better="lower",
+        range=(0, math.inf),
+        undefined=SOMETIMES,
+        needs=("stft_mask",),
+    ),
+    Metric(
+        "MM",
+        lambda s: mask_mean(s.mask),
+        range=(0, 1),
+        tolerance=1e-5,
+        needs=("stft_mask",),
+    ),
+    after="kept (dB)",
+)

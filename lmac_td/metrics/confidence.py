@@ -1,7 +1,7 @@
 """Does the classifier find in the explanation what it found in the clip?
 
 AI, AD, AG, FF and Fid-In of L-MAC (Paissan et al., ICML 2024, section 3.1), each as
-its equation stands there, each one value a clip; the mean over clips is the number
+its equation is printed there, one value a clip each; the mean over clips is the number
 in the papers. c is the class that is explained: by default the one that the classifier
 decided on the mixture, never the label.
 
@@ -12,15 +12,16 @@ mixture, ``p_in`` of what is kept, ``p_out`` of what is removed.
 import torch
 
 from lmac_td.metrics._tensors import require_finite, shaped_in_double
+from lmac_td.metrics.registry import Metric, register
 
 # A half-precision softmax may round this far above 1.
-_RANGE_TOLERANCE = 1e-3
+PROBABILITY_TOLERANCE = 1e-3
 
 
 def _probabilities(**tensors):
     """Return the (B, C) arguments in float64 and the type of the result."""
     doubles, dtype = shaped_in_double(dims=("B", "C"), **tensors)
-    low, high = -_RANGE_TOLERANCE, 1 + _RANGE_TOLERANCE
+    low, high = -PROBABILITY_TOLERANCE, 1 + PROBABILITY_TOLERANCE
     # NaN and infinity lie in no range, so that one look at the values is enough.
     in_range = torch.stack([((p >= low) & (p <= high)).all() for p in doubles])
     if in_range.all():
@@ -266,8 +267,8 @@ def average_drop_published(p_x, p_in, target=None):
     return _average_drop(p_x.softmax(dim=1), p_in.softmax(dim=1), c).to(dtype)
 
 
-def settle_ties(p_x, p_in, tolerance=1e-6):
-    """Give back p_x's own row where p_in is the same but for rounding.
+def apply_tie_tolerance(p_x, p_in, tolerance=1e-6):
+    """Return p_in, with p_x's own row where the two are the same but for rounding.
 
     Float32 expm1(log1p(·)) moves half of the bins, so keeping everything moves p_in
     by about 1e-7, and the strict inequality of AI would count that as an increase.
@@ -291,11 +292,81 @@ def settle_ties(p_x, p_in, tolerance=1e-6):
     -------
     >>> p_x = torch.tensor([[0.75, 0.25]])
     >>> p_in = p_x + torch.tensor([[2e-7, -2e-7]])
-    >>> average_increase(p_x, p_in), average_increase(p_x, settle_ties(p_x, p_in))
-    (tensor([100.]), tensor([0.]))
+    >>> average_increase(p_x, p_in)
+    tensor([100.])
+    >>> average_increase(p_x, apply_tie_tolerance(p_x, p_in))
+    tensor([0.])
     """
     (exact_x, exact_in), _ = _probabilities(p_x=p_x, p_in=p_in)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, not {tolerance}.")
     ties = ((exact_in - exact_x).abs() <= tolerance).all(dim=1, keepdim=True)
     return torch.where(ties, p_x, p_in)
+
+
+def _probability(name, of):
+    """Files keep the probability of the explained class beside the scores."""
+    return Metric(
+        name,
+        lambda scored: of_class(getattr(scored, of), scored.explained),
+        range=(0, 1),
+        tolerance=PROBABILITY_TOLERANCE,
+        printed=False,
+    )
+
+
+register(
+    _probability("p_x", of="p_x"),
+    _probability("p_in", of="p_in"),
+    _probability("p_out", of="p_out"),
+    Metric(
+        "AI",
+        lambda s: average_increase(s.p_x, s.p_in, s.explained),
+        header="AI (%)",
+        decimals=2,
+        better="higher",
+        range=(0, 100),
+    ),
+    Metric(
+        "AD",
+        lambda s: average_drop(s.p_x, s.p_in, s.explained),
+        header="AD (%)",
+        decimals=2,
+        better="lower",
+        range=(0, 100),
+        tolerance=100 * PROBABILITY_TOLERANCE,
+    ),
+    Metric(
+        "AG",
+        lambda s: average_gain(s.p_x, s.p_in, s.explained),
+        header="AG (%)",
+        decimals=2,
+        better="higher",
+        range=(0, 100),
+        tolerance=100 * PROBABILITY_TOLERANCE,
+    ),
+    Metric(
+        "FF",
+        lambda s: faithfulness(s.p_x, s.p_out, s.explained),
+        better="higher",
+        range=(-1, 1),
+        tolerance=PROBABILITY_TOLERANCE,
+        statistics=("mean", "median"),
+    ),
+    Metric(
+        "Fid-In",
+        lambda s: input_fidelity(s.p_x, s.p_in, s.explained, s.threshold),
+        better="higher",
+        range=(0, 1),
+    ),
+)
+register(
+    Metric(
+        "AD (published)",
+        lambda s: average_drop_published(s.p_x, s.p_in, s.explained),
+        decimals=2,
+        better="lower",
+        range=(0, 100),
+    ),
+    after="COMP",
+)

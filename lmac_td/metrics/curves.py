@@ -15,9 +15,14 @@ import itertools
 import torch
 
 from lmac_td.metrics._tensors import in_double
+from lmac_td.metrics.confidence import PROBABILITY_TOLERANCE
+from lmac_td.metrics.registry import EQUAL_SIZE, Metric, register
 
 # Shares of the mixture's energy at which maps are cut.
 SIZES = (0.05, 0.1, 0.2, 0.4, 0.6)
+# Names of the columns that come once a size.
+P_KEPT = tuple(f"p kept {100 * size:g} %" for size in SIZES)
+P_REMOVED = tuple(f"p removed {100 * size:g} %" for size in SIZES)
 _SEED = 0
 
 
@@ -133,3 +138,41 @@ def area_under(p, sizes=SIZES):
         raise ValueError(f"sizes must be two or more, ascending, not {sizes}.")
     x = torch.tensor(sizes, dtype=p.dtype, device=p.device)
     return (torch.trapezoid(p, x, dim=1) / (x[-1] - x[0])).to(dtype)
+
+
+def _answers(field, scored):
+    """The probabilities (B, n_sizes) of one field, checked."""
+    p, shape = getattr(scored, field), (len(scored), len(SIZES))
+    if p.shape != shape:
+        raise ValueError(
+            f"{field} must have shape {shape}, a clip and a size of {SIZES}, not "
+            f"{tuple(p.shape)}."
+        )
+    return p
+
+
+def _of_curve(name, better, function):
+    return Metric(
+        name,
+        function,
+        better=better,
+        range=(0, 1),
+        tolerance=PROBABILITY_TOLERANCE,
+        needs=("equal_size",),
+        group=EQUAL_SIZE,
+    )
+
+
+def _of_sizes(names, better, field):
+    return [
+        _of_curve(name, better, lambda s, place=place: _answers(field, s)[:, place])
+        for place, name in enumerate(names)
+    ]
+
+
+register(
+    _of_curve("insertion", "higher", lambda s: area_under(_answers("p_kept", s))),
+    _of_curve("deletion", "lower", lambda s: area_under(_answers("p_removed", s))),
+    *_of_sizes(P_KEPT, "higher", "p_kept"),
+    *_of_sizes(P_REMOVED, "lower", "p_removed"),
+)

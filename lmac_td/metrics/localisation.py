@@ -11,6 +11,10 @@ the scaled sources, so both have a ground truth for every interpreter and every 
 import torch
 
 from lmac_td.metrics._tensors import beyond, in_double, without_padding
+from lmac_td.metrics.registry import GROUND_TRUTH, SOMETIMES, Metric, register
+
+# Of the speech relevance score in the table: a column each.
+PERCENTILES = (99.9, 99, 98)
 
 
 def speech_relevance_score(attribution, target_mag, other_mag, percentile, frames=None):
@@ -25,7 +29,7 @@ def speech_relevance_score(attribution, target_mag, other_mag, percentile, frame
     attribution : torch.Tensor
         (B, n, f) map, of either sign.
     target_mag : torch.Tensor
-        (B, n, f) magnitude STFT of the target as it stands in the mixture.
+        (B, n, f) magnitude STFT of the target as it is in the mixture.
     other_mag : torch.Tensor
         (B, n, f) magnitude STFT of everything else in the mixture.
     percentile : float
@@ -137,7 +141,12 @@ def active_frames(target_mag, range_db=30, n_frames=None):
     (target,), _ = in_double(dims=("B", "n", "f"), target_mag=target_mag)
     if not range_db >= 0:
         raise ValueError(f"range_db must be 0 or more, not {range_db}.")
-    (energy,) = without_padding(n_frames, target.square().sum(dim=2))
+    return _active_of(target.square().sum(dim=2), range_db, n_frames)
+
+
+def _active_of(energy, range_db=30, n_frames=None):
+    """:func:`active_frames` of the target's energy in each frame (B, n)."""
+    (energy,) = without_padding(n_frames, energy)
     loudest = energy.amax(dim=1, keepdim=True)
     return (energy >= loudest * 10 ** (-range_db / 10)) & (energy > 0)
 
@@ -147,8 +156,7 @@ def temporal_iou(attribution, active, n_frames=None):
 
     |E ∩ A| / |E ∪ A| with A the active frames and E as many frames: those in which
     the interpretation has most energy Σ_f |STFT(i)|², the first ones on ties. Because
-    E is as large as A, keeping everything is worth no more than the mixture's own
-    loudness tells.
+    E is as large as A, keeping everything scores as the mixture's own loudness does.
 
     Arguments
     ---------
@@ -175,20 +183,25 @@ def temporal_iou(attribution, active, n_frames=None):
     (a,), dtype = in_double(dims=("B", "n", "f"), attribution=attribution)
     _check_frames("active", active, a)
     energy = a.abs().expm1().square().sum(dim=2)
-    n_all = a.shape[1]
+    return _temporal_iou_of(energy, active, n_frames).to(dtype)
+
+
+def _temporal_iou_of(energy, active, n_frames):
+    """:func:`temporal_iou` of the interpretation's energy in each frame (B, n)."""
+    n_all = energy.shape[1]
     if n_frames is not None:
-        after = beyond(n_frames, a)
+        after = beyond(n_frames, energy)
         active = active & ~after
         energy = energy.masked_fill(after, -1)  # the last ones in the order
-        n_all = n_frames.to(a.device)
+        n_all = n_frames.to(energy.device)
     order = energy.sort(dim=1, descending=True, stable=True).indices  # (B, n)
     n_active = active.sum(dim=1)
-    places = torch.arange(a.shape[1], device=a.device)
+    places = torch.arange(energy.shape[1], device=energy.device)
     chosen = places < n_active.unsqueeze(1)  # by place in the order
     both = (chosen & active.gather(1, order)).sum(dim=1).double()
     iou = (both / (2 * n_active - both)).masked_fill((energy <= 0).all(dim=1), 0)
     nothing_to_find = (n_active == 0) | (n_active == n_all)
-    return iou.masked_fill(nothing_to_find, torch.nan).to(dtype)
+    return iou.masked_fill(nothing_to_find, torch.nan)
 
 
 def _check_frames(name, frames, a):
@@ -197,3 +210,73 @@ def _check_frames(name, frames, a):
             f"{name} must be boolean of shape {tuple(a.shape[:2])}, "
             f"not {frames.dtype} of shape {tuple(frames.shape)}."
         )
+
+
+def frame_energies(scored):
+    """Energies of the interpretation and of the target in each frame.
+
+    Arguments
+    ---------
+    scored : ScoreInputs
+        With the sources.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Each (B, n), float64.
+    torch.dtype
+        The type of scores that are computed from them.
+    """
+    (a, target), dtype = in_double(
+        dims=("B", "n", "f"),
+        attribution=scored.attribution,
+        target_mag=scored.target_mag,
+    )
+    energies = a.abs().expm1().square().sum(dim=2), target.square().sum(dim=2)
+    return energies, dtype
+
+
+def _active(scored):
+    (_, of_target), _ = scored.once(frame_energies)
+    return _active_of(of_target, n_frames=scored.n_frames)
+
+
+def _relevance(scored):
+    return speech_relevance_at(
+        scored.attribution,
+        scored.target_mag,
+        scored.other_mag,
+        PERCENTILES,
+        scored.once(_active),
+    )
+
+
+def _temporal_iou(scored):
+    (energy, _), dtype = scored.once(frame_energies)
+    iou = _temporal_iou_of(energy, scored.once(_active), scored.n_frames)
+    return iou.masked_fill(scored.zero_maps, torch.nan).to(dtype)
+
+
+register(
+    *(
+        Metric(
+            f"eta ({percentile:g})",
+            lambda s, place=place: s.once(_relevance)[place],
+            better="higher",
+            range=(0, 1),
+            undefined=SOMETIMES,
+            needs=("sources",),
+            group=GROUND_TRUTH,
+        )
+        for place, percentile in enumerate(PERCENTILES)
+    ),
+    Metric(
+        "IoU (time)",
+        _temporal_iou,
+        better="higher",
+        range=(0, 1),
+        undefined=SOMETIMES,
+        needs=("sources",),
+        group=GROUND_TRUTH,
+    ),
+)

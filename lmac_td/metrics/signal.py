@@ -1,15 +1,24 @@
 """How much sound does an explanation keep, and does it invent any?
 
-Keeping everything gives a perfect fidelity, so the energy that is kept stands
+Keeping everything gives a perfect fidelity, so the energy that is kept is reported
 beside every score. What is kept and what is removed must add up to the clip: this
 is measured with the SI-SDR (Le Roux et al., "SDR – half-baked or well done?", 2019).
-Where the mixture's sources are known, the energy that is kept of each can be told
-apart.
+Where the mixture's sources are known, the energy that is kept of each is measured by
+itself.
 """
+
+import math
 
 import torch
 
 from lmac_td.metrics._tensors import in_double, without_padding
+from lmac_td.metrics.registry import (
+    GROUND_TRUTH,
+    SOMETIMES,
+    ZERO_MAP,
+    Metric,
+    register,
+)
 
 # Analysis and resynthesis in float32 leave an error of -130 to -150 dB: what lies
 # below this is rounding, and no property of a method. Means over clips stay finite.
@@ -171,7 +180,7 @@ def kept_of_source_db(gain, source_mag):
     gain : torch.Tensor
         (B, ...) of each bin, see :func:`kept_gain`.
     source_mag : torch.Tensor
-        (B, ...) magnitude STFT S of the source as it stands in the mixture.
+        (B, ...) magnitude STFT S of the source as it is in the mixture.
 
     Returns
     -------
@@ -187,3 +196,80 @@ def kept_of_source_db(gain, source_mag):
     kept = (gain * source).square().flatten(1).sum(dim=1)
     ratio = kept / source.square().flatten(1).sum(dim=1)
     return (10 * ratio.log10()).clamp(min=SILENCE_DB).to(dtype)
+
+
+def _kept_gain(scored):
+    return kept_gain(scored.attribution.expm1(), scored.magnitude)
+
+
+def _si_sdr(scored):
+    si_sdr = si_sdr_db(scored.interpretation, scored.target, scored.n_samples)
+    return si_sdr.masked_fill(scored.zero_maps, math.nan)
+
+
+def _si_sdr_improvement(scored):
+    before = si_sdr_db(scored.wavs, scored.target, scored.n_samples)
+    return scored.once(_si_sdr) - before
+
+
+def _kept_of(name, better, source):
+    """Energy that is kept of one source: more than all of it cannot be."""
+    return Metric(
+        name,
+        lambda s: kept_of_source_db(s.once(_kept_gain), getattr(s, source)),
+        decimals=1,
+        better=better,
+        range=(SILENCE_DB, 0),
+        tolerance=1e-5,
+        undefined=SOMETIMES,
+        needs=("sources",),
+        group=GROUND_TRUTH,
+    )
+
+
+register(
+    Metric(
+        "completeness (dB)",
+        lambda s: completeness_db(s.wavs, s.interpretation, s.residual, s.n_samples),
+        decimals=1,
+        better="higher",
+        range=(-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB),
+        undefined=SOMETIMES,
+    ),
+    Metric(
+        "kept (dB)",
+        # The function says -inf; one such clip would be the mean of all.
+        lambda s: kept_energy_db(s.wavs, s.interpretation, s.n_samples).clamp(
+            min=SILENCE_DB
+        ),
+        decimals=1,
+        range=(SILENCE_DB, math.inf),
+        undefined=SOMETIMES,
+    ),
+    after="AD (published)",
+)
+register(
+    Metric(
+        "SI-SDR (dB)",
+        lambda s: s.once(_si_sdr),
+        decimals=2,
+        better="higher",
+        range=(-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB),
+        undefined=ZERO_MAP,
+        needs=("sources",),
+        group=GROUND_TRUTH,
+    ),
+    Metric(
+        "SI-SDRi (dB)",
+        _si_sdr_improvement,
+        decimals=2,
+        better="higher",
+        range=(-2 * SI_SDR_LIMIT_DB, 2 * SI_SDR_LIMIT_DB),
+        undefined=ZERO_MAP,
+        needs=("sources",),
+        group=GROUND_TRUTH,
+    ),
+    _kept_of("target kept (dB)", "higher", "target_mag"),
+    _kept_of("interference kept (dB)", "lower", "other_mag"),
+    after="AUC (time)",
+)

@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.columns import AS_AUDIO
-from lmac_td.evaluation.table import summarise
+from lmac_td.evaluation.frame import values_of
 from lmac_td.files import write_atomically
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.signal import SILENCE_DB
@@ -21,11 +22,11 @@ def curves_figure(path, table, condition):
     ---------
     path : Path
     table : FaithfulnessTable
-        Rows without curves, and rows "as audio", whose curves are those of the method,
-        are passed over.
+        Rows without curves are left out, and so are rows that are scored on the
+        resynthesised sound, whose curves are those of the method.
     condition : str
     """
-    rows = _rows(table, condition)
+    rows = _methods(table, condition)
     percent = [f"{100 * size:g} %" for size in SIZES]
     figure = Figure(figsize=(12, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -33,7 +34,7 @@ def curves_figure(path, table, condition):
     for axis, what in ((kept, "kept"), (removed, "removed")):
         shown = {m: s for m, s in rows.items() if f"p {what} {percent[0]}" in s}
         for i, (method, scores) in enumerate(shown.items()):
-            heights = [scores.values(f"p {what} {size}").mean() for size in percent]
+            heights = [scores[f"p {what} {size}"].mean() for size in percent]
             line = _LINES[i // 10 % len(_LINES)]  # ten colours
             axis.plot(100 * np.array(SIZES), heights, line, marker=".", label=method)
         axis.set_xlabel(f"% of the mixture's energy that is {what}")
@@ -50,8 +51,9 @@ def curves_figure(path, table, condition):
 def gain_figure(path, table, condition, metric="AG"):
     """Save a metric with its intervals against the energy that is kept.
 
-    What explains little lies at the right (everything kept) or at the bottom. Rows "as
-    audio", and what keeps nothing at all, are passed over.
+    What explains little lies at the right (everything kept) or at the bottom. Rows
+    that are scored on the resynthesised sound are left out, and so are those that keep
+    nothing.
 
     Arguments
     ---------
@@ -64,11 +66,11 @@ def gain_figure(path, table, condition, metric="AG"):
     figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    for i, (method, scores) in enumerate(_rows(table, condition).items()):
-        kept = scores.values("kept (dB)").mean()
+    for i, (method, scores) in enumerate(_methods(table, condition).items()):
+        kept = scores["kept (dB)"].mean()
         if not kept > SILENCE_DB:
             continue
-        value, low, high = summarise(scores.values(metric))
+        value, low, high = summarise(values_of(scores, metric))
         axis.errorbar(
             kept,
             value,
@@ -86,9 +88,6 @@ def gain_figure(path, table, condition, metric="AG"):
         figure.savefig(file, dpi=90)
 
 
-def _rows(table, condition):
-    return {
-        method: scores
-        for (name, method), scores in table.rows.items()
-        if name == condition and AS_AUDIO not in method
-    }
+def _methods(table, condition):
+    rows = table.methods(condition)
+    return {method: rows[method] for method in rows if AS_AUDIO not in method}

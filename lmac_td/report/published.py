@@ -12,10 +12,11 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from lmac_td.evaluation._markdown import markdown_table, number
-from lmac_td.evaluation.columns import ALL_COLUMNS
-from lmac_td.evaluation.scores import value_of
+from lmac_td.evaluation.bootstrap import value_of
+from lmac_td.evaluation.frame import values_of
+from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.metrics.conciseness import complexity_bound
+from lmac_td.metrics.registry import find
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP", "MM")
 # All but AD, which a second softmax has bent as well.
@@ -46,11 +47,11 @@ _HALVED = (
     "SPS and COMP cannot belong to one map: COMP ≥ ln n (n (1 − SPS) − 1) / (n − 1) "
     "for every map of n bins, and so for their means"
 )
-_MENDED = (
+_DOUBLED_BELOW = (
     "the numbers of this table are half of what they should be; the line below has "
     "them doubled, but for AD"
 )
-_NOT_MENDED = (
+_STILL_BROKEN = (
     "doubled, SPS and COMP still cannot: maps that are zero everywhere seem to have "
     "been counted as 0"
 )
@@ -77,7 +78,7 @@ others. Every AD of theirs went through a second softmax, which bends it towards
 here is `AD (published)`. Their SPS and COMP were taken of the mask for L-MAC and of
 log1p|STFT(i)| for LMAC-TD: ours here are those of the mask where a method has one on
 the STFT. Where it masks mel bands ours are not theirs, and left out: they are of the
-sound that stands in, on the many more bins of the STFT. Their texts mix at 5 dB
+sound, on the many more bins of the STFT. Their texts mix at 5 dB
 (mixtures), 3 dB (white noise) and 3 dB (speech); the published code mixes at 12.04,
 6.02 and 12.04 dB, as `--snr published` does.
 """
@@ -124,7 +125,7 @@ class PublishedRow:
         found = []
         if self.breaks_bound():
             doubled = self.breaks_bound(factor=2)
-            found += [_HALVED, _NOT_MENDED if doubled else _MENDED]
+            found += [_HALVED, _STILL_BROKEN if doubled else _DOUBLED_BELOW]
         # To the last digit that is printed.
         if self.value("AG") > self.value("AI") + 0.01:
             found.append(_GAIN)
@@ -202,8 +203,9 @@ def published_rows(dataset, condition, method, domain="stft"):
     method : str
         Name of our row, such as ``lmac_td_alpha0.75``, ``lmac_finetune4_small``,
         ``saliency`` or ``saliency (mel)``. Without an alpha, every alpha's row is
-        given; L2I's names hold no threshold, so all of them are given. A row "as
-        audio" has none: the papers give the classifier masked spectrograms.
+        given; L2I's names hold no threshold, so all of them are given. A row that is
+        scored on the resynthesised sound has none: the papers give the classifier
+        masked spectrograms.
     domain : str
         ``stft`` or ``mel``, where the name of the row does not say it.
 
@@ -270,7 +272,7 @@ def published_markdown(class_names, rows):
     class_names : sequence of str
         Of the classes that were evaluated: fifty are ESC-50's, and the papers report
         nothing for fewer of them.
-    rows : dict of (str, str) to ClipScores
+    rows : dict of (str, str) to pandas.DataFrame
         Of a :class:`~lmac_td.evaluation.table.FaithfulnessTable`.
 
     Returns
@@ -320,7 +322,7 @@ def _condition_lines(condition, rows, notes):
             ]
             cells = [row.cells[metric] or "–" for metric in METRICS]
             lines.append([row.method, sources, *cells, ", ".join(letters)])
-            if _MENDED in faults:
+            if _DOUBLED_BELOW in faults:
                 lines.append(["… doubled", "", *_doubled_cells(row), ""])
     return lines, unmatched
 
@@ -344,14 +346,13 @@ def _merged(found):
 def _own_cells(scores, domain):
     names = {"AD": "AD (published)"}
     names |= {m: f"{m} (mask)" for m in ("SPS", "COMP") if f"{m} (mask)" in scores}
-    decimals = {column.metric: column.decimals for column in ALL_COLUMNS}
     cells = []
     for metric in METRICS:
         name, value = names.get(metric, metric), float("nan")
         # Of a mel mask only its stand-in on the STFT is measured, a map of more bins.
         if name in scores and not (domain == "mel" and metric in ("SPS", "COMP")):
-            value = value_of(scores.values(name), "mean")
-        cells.append(number(value, decimals[name]))
+            value = value_of(values_of(scores, name), "mean")
+        cells.append(number(value, find(name).decimals))
     return cells
 
 

@@ -1,9 +1,19 @@
 """Sanity checks: does an explanation depend on what the classifier has learned?
 
-``cascade``, ``similarity`` and ``randomisation`` randomise the classifier and see
-whether explanations change (Adebayo et al., "Sanity checks for saliency maps");
-``rankings``, ``removal``, ``retraining`` and ``roar`` remove what explanations point
-at, and see whether a classifier that is trained on the rest misses it (Hooker et al.,
-"A benchmark for interpretability methods in deep neural networks"). ``command`` is what
-their two commands do alike.
+Randomisation (Adebayo et al., "Sanity checks for saliency maps") re-initialises the
+classifier stage by stage and compares explanations:
+
+- ``cascade``: randomise the classifier and restore it.
+- ``similarity``: compare two maps of a clip.
+- ``randomisation``: explain clips at every stage, and summarise.
+
+RemOve And Retrain, ROAR (Hooker et al., "A benchmark for interpretability methods in
+deep neural networks"), removes the bins that an explanation ranks first and trains a
+new classifier on the rest:
+
+- ``rankings``: order bins by a method, by chance, by loudness.
+- ``removal``: remove the first bins from the clips of all splits.
+- ``retraining``: train a new classifier.
+- ``cells``: results of single trainings, in a file from which a run is resumed.
+- ``roar``: train what is missing, and summarise.
 """

@@ -1,33 +1,35 @@
-"""Cascading randomisation: take from a classifier what it learned, the logits first.
+"""Cascading randomisation: re-initialise a classifier from the logits down.
 
 Adebayo et al., "Sanity checks for saliency maps" (https://arxiv.org/abs/1810.03292),
 section 3.1: the layers are re-initialised from the last to the first, each stage on top
-of the one before; which layers make a stage, the classifier says. L-MAC (section 3.4)
-does it in the steps of CNN14's blocks. An explanation that stays what it was does not
-explain what the classifier has learned.
+of the one before. The classifier defines its stages; L-MAC (section 3.4) takes CNN14's
+blocks. An explanation that stays the same does not explain what the classifier has
+learned.
 
-A layer gets the initialisation that the model's own constructor gives it. For batch
-normalisation this leaves a question open: its running statistics (mean 0, variance 1)
-are those of no signal, and in evaluation many layers that they do not normalise let a
-signal fade to next to nothing. Every decoder then sees silence, and its explanation
-changes for the level of what it decodes, not for its content. So ``measured``
-statistics are the default: those of the very clips that are explained, which is what
-an untrained classifier computes in training. ``fresh`` leaves them at 0 and 1, as
-Adebayo et al. and Quantus do by resetting every layer.
+A layer is initialised as the model's own constructor initialises it. For batch
+normalisation this is not enough: its new running statistics (mean 0, variance 1) belong
+to no signal, and many layers that do not normalise let a signal fade to almost nothing
+in evaluation. Every decoder is then given silence, and its explanation changes with the
+level of its input, not with the content. ``measured`` statistics are therefore the
+default: those of the clips that are explained, as an untrained classifier computes them
+in training. ``fresh`` leaves them at 0 and 1, as Adebayo et al. and Quantus do by
+resetting every layer.
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
 
 
-def reinitialise(module):
+def reinitialise(module: nn.Module) -> None:
     """Give all layers of a module the weights and statistics of a new one, in place.
 
-    The draws are those of the constructors, in their order: after the same
+    Random numbers are drawn in the order of the constructors: after the same
     ``torch.manual_seed`` a new module has the same weights.
 
     Arguments
@@ -60,7 +62,7 @@ def reinitialise(module):
 
 
 @torch.no_grad()
-def shuffle(parameter):
+def shuffle(parameter: Tensor) -> None:
     """Permute the entries of a parameter at random, in place.
 
     Arguments
@@ -72,8 +74,8 @@ def shuffle(parameter):
 
 
 @contextlib.contextmanager
-def restored(module):
-    """Around what changes a module's weights and statistics: bring them back.
+def restored(module: nn.Module) -> Iterator[None]:
+    """Restore a module's weights and statistics after the block.
 
     Arguments
     ---------
@@ -86,7 +88,9 @@ def restored(module):
         module.load_state_dict(state)
 
 
-def cascade(classifier, seed=0, inputs=None):
+def cascade(
+    classifier: Classifier, seed: int = 0, inputs: Sequence[Tensor] | None = None
+) -> Iterator[str]:
     """Randomise a classifier in place, stage by stage, and restore it at the end.
 
     A consumer that may stop early wraps the generator in
@@ -96,21 +100,21 @@ def cascade(classifier, seed=0, inputs=None):
     ---------
     classifier : Classifier
     seed : int
-        Of the weights. The global generators are left as they were.
+        Of the weights. The global generators do not change.
     inputs : sequence of Tensor (B, ...), optional
-        What the classifier is given for the clips on which the statistics of the
-        randomised batch normalisations are measured, at each stage anew; without, they
-        are 0 and 1.
+        The classifier's inputs for the clips on which the statistics of the randomised
+        batch normalisations are measured, again at each stage; without them, the
+        statistics are 0 and 1.
 
     Yields
     ------
     str
-        The stage that has just been randomised, of ``classifier.stages()``.
+        The stage of ``classifier.stages()`` that was randomised last.
 
     Raises
     ------
     SettingError
-        If the classifier has no weights, as a black box.
+        If the classifier has no weights, such as a black box.
     """
     if not classifier.stages():
         raise SettingError(
@@ -137,16 +141,18 @@ def cascade(classifier, seed=0, inputs=None):
 
 
 @torch.no_grad()
-def measure_statistics(norms, classifier, inputs):
-    """Set running statistics to the mean of those of some batches.
+def measure_statistics(
+    norms: Sequence[nn.Module], classifier: Classifier, inputs: Sequence[Tensor]
+) -> None:
+    """Set running statistics to their mean over some batches.
 
-    Each normalisation is given what the ones before it make of the batch's own
-    statistics, as in training.
+    As in training, each normalisation uses the statistics of the batch, so that the
+    ones after it are given a normalised signal.
 
     Arguments
     ---------
     norms : sequence of nn.BatchNorm2d
-        Of the classifier; the others stay as they are.
+        Of the classifier; the others do not change.
     classifier : Classifier
     inputs : sequence of Tensor (B, ...)
     """

@@ -1,20 +1,30 @@
-"""Explanations of the same clips by a classifier that forgets, stage by stage.
+"""Explain the same clips with a classifier that is randomised stage by stage.
 
-What every stage says of a clip, for the class that the intact classifier decided, is
-compared with what the intact one said. How low can similarity be? That of the masks of
-two different clips is the mark to read it against: a method whose explanation of a clip
-resembles that of any other clip cannot depend much on what the classifier finds in it.
+The explanation at every stage, for the class that the intact classifier decided, is
+compared with the intact one. Two marks show how low similarity can be: the mask of
+another clip, and a random mask. A method whose explanation of a clip is as similar to
+that of any other clip depends little on what the classifier finds in it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from lmac_td.contracts import Classifier
 from lmac_td.data.mixing import make_mixtures
-from lmac_td.evaluation import loop
-from lmac_td.evaluation.table import markdown_table, summarise
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.explaining import explain
+from lmac_td.evaluation.frame import ScoreFrame, values_of
+from lmac_td.evaluation.markdown import markdown_table
+from lmac_td.features import SpectralFeatures
+from lmac_td.files import write_atomically
+from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import RandomMask
-from lmac_td.sanity.similarity import MEASURES, compare_maps, maps_of
+from lmac_td.sanity.similarity import MEASURES, comparable_maps, compare_maps
 
 INTACT = "intact"
 ANOTHER_CLIP = "another clip's"
@@ -24,7 +34,7 @@ MARKS = (ANOTHER_CLIP, RANDOM_MASK)
 
 
 class Comparison:
-    """Explains some clips with an intact classifier, then again at every stage.
+    """Explains clips with an intact classifier, then again at every stage.
 
     Arguments
     ---------
@@ -38,56 +48,63 @@ class Comparison:
 
     Attributes
     ----------
-    records : list of dict
-        ``method``, ``stage`` (``INTACT``, one of the classifier's, ``ANOTHER_CLIP`` or
-        ``RANDOM_MASK``), ``clip_id``, ``p of the class`` and the
-        similarities of ``MEASURES``.
+    scores : ScoreFrame
+        By stage, as its condition (``INTACT``, one of the classifier's,
+        ``ANOTHER_CLIP`` or ``RANDOM_MASK``), and method: the similarities of
+        ``MEASURES`` and ``p of the class``.
     sounds : dict of str to dict of str to Tensor (frames, bins)
         |STFT(i)| of the first clip, by method and by stage.
     """
 
-    def __init__(self, interpreters, batches, features, classifier, device="cpu"):
+    def __init__(
+        self,
+        interpreters: Mapping[str, Interpreter],
+        batches: Sequence,
+        features: SpectralFeatures,
+        classifier: Classifier,
+        device: str = "cpu",
+    ):
         self.interpreters, self.classifier = interpreters, classifier
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
         self.intact = [
-            loop.decide_batch(
+            decide_batch(
                 batch, make_mixtures(batch, device), features, classifier, False
             )
             for batch in batches
         ]
-        self.records = []
+        self.scores = ScoreFrame()
         self.sounds = {name: {} for name in interpreters}
         self._maps = self._explain(INTACT, interpreters)
         self.add(INTACT)
         for name, maps in self._maps.items():
             other = tuple(part.roll(1, dims=0) for part in maps)
-            self._record(name, ANOTHER_CLIP, other)
+            self._score(ANOTHER_CLIP, name, other)
         random = self._explain(RANDOM_MASK, {RANDOM_MASK: RandomMask(features)})
         for name in interpreters:
-            self._record(name, RANDOM_MASK, random[RANDOM_MASK])
+            self._score(RANDOM_MASK, name, random[RANDOM_MASK])
 
     @property
-    def inputs(self):
+    def inputs(self) -> list[Tensor]:
         """What the classifier is given, (B, ...) a batch."""
         return [decided.decision.inputs for decided in self.intact]
 
-    def add(self, stage):
+    def add(self, stage: str) -> None:
         """Explain the clips with the classifier as it now is, and compare.
 
         Arguments
         ---------
         stage : str
-            How it now is.
+            What was randomised last, or ``INTACT``.
         """
         maps = self._maps
         if stage != INTACT:
             maps = self._explain(stage, self.interpreters)
         for name in self.interpreters:
-            self._record(name, stage, maps[name])
+            self._score(stage, name, maps[name])
 
     @torch.no_grad()
     def _explain(self, stage, interpreters):
-        """Maps of all clips by method, each as of :func:`maps_of`."""
+        """Maps of all clips by method, each as of :func:`comparable_maps`."""
         parts = {name: [] for name in interpreters}
         p = []
         for intact in self.intact:
@@ -96,31 +113,31 @@ class Comparison:
             decided = replace(intact, decision=decision)
             p.append(decision.probabilities.gather(1, target.unsqueeze(1)))
             for name, interpreter in interpreters.items():
-                explained = loop.explain(decided, interpreter)
+                explained = explain(decided, interpreter)
                 if name in self.sounds and not parts[name]:
                     sound = explained.explanation.magnitude[0]
                     self.sounds[name][stage] = sound.cpu()
-                parts[name].append(maps_of(explained))
+                parts[name].append(comparable_maps(explained))
         self._p = torch.cat(p).squeeze(1).tolist()
         return {
             name: tuple(torch.cat(part) for part in zip(*batches, strict=True))
             for name, batches in parts.items()
         }
 
-    def _record(self, name, stage, maps):
-        scores = compare_maps(self._maps[name], maps)
-        for place, clip_id in enumerate(self.clip_ids):
-            record = {"method": name, "stage": stage, "clip_id": clip_id}
-            record |= {measure: float(scores[measure][place]) for measure in MEASURES}
-            self.records.append(record | {CLASS: self._p[place]})
+    def _score(self, stage, name, maps):
+        columns = {"clip_id": self.clip_ids} | compare_maps(self._maps[name], maps)
+        self.scores.append(stage, name, columns | {CLASS: self._p})
 
 
-def summarise_stages(records):
-    """Mean over clips and its 95 % interval, of every measure at every stage.
+Summary = dict[str, dict[str, dict[str, tuple[float, float, float]]]]
+
+
+def summarise_stages(scores: ScoreFrame) -> Summary:
+    """Return the mean over clips and its 95 % interval of every measure.
 
     Arguments
     ---------
-    records : list of dict
+    scores : ScoreFrame
         Of :class:`Comparison`, after all stages.
 
     Returns
@@ -129,23 +146,24 @@ def summarise_stages(records):
         By method, by stage in the order in which they were added, the two marks last,
         by measure.
     """
-    values = {}
-    for record in records:
-        stages = values.setdefault(record["method"], {})
-        row = stages.setdefault(record["stage"], {})
-        for measure in (*MEASURES, CLASS):
-            row.setdefault(measure, []).append(record[measure])
-    return {
-        method: {
-            stage: {measure: summarise(c) for measure, c in stages[stage].items()}
-            for stage in sorted(stages, key=MARKS.__contains__)  # stable: marks last
-        }
-        for method, stages in values.items()
-    }
+    summary = {}
+    for stage in sorted(scores.conditions, key=MARKS.__contains__):  # stable
+        for method, clips in scores.methods(stage).items():
+            summary.setdefault(method, {})[stage] = {
+                measure: summarise(values_of(clips, measure))
+                for measure in (*MEASURES, CLASS)
+            }
+    return summary
 
 
-def stages_to_markdown(summary):
-    """One section a method, one line a stage."""
+def stages_to_markdown(summary: Summary) -> str:
+    """Return a section a method, with a line a stage.
+
+    Arguments
+    ---------
+    summary : dict
+        Of :func:`summarise_stages`.
+    """
     sections = []
     for method, rows in summary.items():
         lines = [
@@ -155,3 +173,23 @@ def stages_to_markdown(summary):
         head = ["randomised down to", *MEASURES, CLASS]
         sections.append(f"### {method}\n\n{markdown_table(head, lines)}")
     return "\n".join(sections)
+
+
+def clips_to_csv(path: str | Path, scores: ScoreFrame) -> None:
+    """Write every clip's scores, one line a method, stage and clip.
+
+    Arguments
+    ---------
+    path : str or Path
+        Folders are made.
+    scores : ScoreFrame
+        Of :class:`Comparison`.
+    """
+    lines = scores.frame.rename(columns={"condition": "stage"})
+    with write_atomically(path, "w", encoding="utf-8", newline="") as file:
+        lines.to_csv(
+            file,
+            columns=["method", "stage", "clip_id", *MEASURES, CLASS],
+            index=False,
+            lineterminator="\n",
+        )

@@ -1,24 +1,33 @@
-"""RemOve And Retrain, what bins are removed by: methods, chance, loudness.
+"""RemOve And Retrain: the orders in which bins are removed, and two controls.
 
-A ranking is a callable: :class:`~lmac_td.evaluation.loop.DecidedBatch` -> values (B,
-frames, bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
+A ranking is a callable: :class:`~lmac_td.evaluation.batches.DecidedBatch` -> importance
+(B, frames, bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
 """
 
-import torch
+from collections.abc import Callable, Mapping, Sequence
 
-from lmac_td.evaluation import loop
+import torch
+from torch import Tensor
+
+from lmac_td.evaluation.batches import DecidedBatch
+from lmac_td.evaluation.explaining import explain, stft_mask
+from lmac_td.interpreters.base import Interpreter
 from lmac_td.random import seeded_generator
 
 RANDOM, LOUDEST = "random", "loudest first"
 
+Ranking = Callable[[DecidedBatch], Tensor]
 
-def rankings_of(interpreters, seed):
-    """What bins are removed by: the methods, then the controls.
+
+def ranking_functions(
+    interpreters: Mapping[str, Interpreter], seed: int
+) -> dict[str, Ranking]:
+    """Return the rankings of methods, then those of the controls.
 
     Arguments
     ---------
     interpreters : dict of str to Interpreter
-        Each ranks by its mask, see :func:`lmac_td.evaluation.loop.stft_mask`.
+        Each ranks by its mask, see :func:`lmac_td.evaluation.explaining.stft_mask`.
     seed : int
         Of the random ranking.
 
@@ -28,13 +37,14 @@ def rankings_of(interpreters, seed):
         By name; the last two are ``RANDOM`` and ``LOUDEST``.
     """
 
-    def by(interpreter):
+    def by_mask(interpreter):
         def rank(decided):
-            return loop.stft_mask(loop.explain(decided, interpreter))
+            return stft_mask(explain(decided, interpreter))
 
         return rank
 
-    return {name: by(interpreter) for name, interpreter in interpreters.items()} | {
+    methods = {name: by_mask(method) for name, method in interpreters.items()}
+    return methods | {
         RANDOM: lambda decided: random_importance(
             decided.features.magnitude, decided.clip_ids, seed
         ),
@@ -42,8 +52,8 @@ def rankings_of(interpreters, seed):
     }
 
 
-def random_importance(magnitude, clip_ids, seed):
-    """The control: a new random map a clip, the same in every run.
+def random_importance(magnitude: Tensor, clip_ids: Sequence[str], seed: int) -> Tensor:
+    """Return a random map for each clip, the same in every run.
 
     Arguments
     ---------

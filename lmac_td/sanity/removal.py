@@ -1,41 +1,49 @@
-"""RemOve And Retrain, the first half: take the bins that matter most from the clips.
+"""RemOve And Retrain: remove the bins that matter most from the clips of all splits.
 
 Hooker et al. (https://arxiv.org/abs/1806.10758), section 3: in every clip of training,
-validation and test the t most important inputs are replaced by a value that says
-nothing. What is removed here are bins of the STFT magnitude (L-MAC, section 3.4), a
-share of their *number*, and the classifier is given the spectrogram of what remains.
+validation and test the t most important inputs are replaced by an uninformative value.
+Here the inputs are bins of the STFT magnitude (L-MAC, section 3.4), a share of their
+*number*, and the classifier is given the spectrogram that remains.
 
-What says nothing? Hooker et al. take the mean over the data set of each channel
-(``mean``: of each frequency's magnitude, over the training clips). A magnitude of 0
-(``zero``, the default) is what interpreters themselves replace by, and what a
-spectrogram holds where nothing sounds. With both, the pattern of what was removed stays
-visible to the new classifier, and may itself tell the class: accuracy that stays high
-is no proof that a map missed the class (Rong et al., "A consistent and efficient
-evaluation strategy for attribution methods"). Only differences to the random control
-at the same level are to be read.
+Hooker et al. replace by the mean over the data set of each channel (``mean``: of each
+frequency's magnitude, over the training clips). A magnitude of 0 (``zero``, the
+default) is what interpreters themselves use, and the value of a silent bin. With both,
+the new classifier can see which bins were removed, and this pattern may itself reveal
+the class: an accuracy that stays high does not prove that a map missed the class (Rong
+et al., "A consistent and efficient evaluation strategy for attribution methods"). Read
+only differences to the random control at the same level.
 """
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
+from torch import Tensor
 
+from lmac_td.contracts import Classifier
 from lmac_td.data.mixing import make_mixtures
+from lmac_td.data.prepare import PreparedData
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.features import SpectralFeatures
 from lmac_td.metrics.curves import top_bins_at
+from lmac_td.sanity.rankings import Ranking
 from lmac_td.sanity.retraining import Clips
 
 FILLS = ("zero", "mean")
 SPLITS = ("train", "valid", "test")
 
 
-def removed_bins(importance, levels):
-    """The most important bins of each clip, for several shares of their number.
+def most_important_bins(
+    importance: Tensor, levels: Sequence[float]
+) -> tuple[Tensor, ...]:
+    """Return the most important bins of each clip, for several shares of their number.
 
     Arguments
     ---------
     importance : Tensor (B, frames, bins)
-        Only its order counts. Equally important bins follow each other in one
-        pseudo-random order, the same for every clip and method.
+        Only its order counts. Equally important bins are taken in one pseudo-random
+        order, the same for every clip and method.
     levels : sequence of float
         Shares of all bins, each in [0, 1].
 
@@ -46,7 +54,7 @@ def removed_bins(importance, levels):
 
     Example
     -------
-    >>> (removed,) = removed_bins(torch.tensor([[[0.1, 0.9, 0.5, 0.2]]]), [0.5])
+    >>> (removed,) = most_important_bins(torch.tensor([[[0.1, 0.9, 0.5, 0.2]]]), [0.5])
     >>> removed
     tensor([[[False,  True,  True, False]]])
     """
@@ -57,15 +65,17 @@ def removed_bins(importance, levels):
     return tuple(next(tops) if level > 0 else nothing for level in levels)
 
 
-def remains(magnitude, removed, fill, classifier):
-    """What the classifier is given for what remains of clips.
+def remaining_inputs(
+    magnitude: Tensor, removed: Tensor, fill: Tensor, classifier: Classifier
+) -> Tensor:
+    """Return the classifier's inputs for clips without some bins.
 
     Arguments
     ---------
     magnitude : Tensor (B, frames, bins)
     removed : Tensor (B, frames, bins), bool
     fill : Tensor (bins,)
-        The magnitude that stands where one was removed.
+        The magnitude of each frequency that replaces a removed one.
     classifier : Classifier
         That takes spectrograms.
 
@@ -76,8 +86,8 @@ def remains(magnitude, removed, fill, classifier):
     return classifier.inputs_of(magnitude=torch.where(removed, fill, magnitude))
 
 
-def mean_magnitude(batches):
-    """The mean magnitude of each frequency, over frames and clips.
+def mean_magnitude(batches: Iterable[Tensor]) -> Tensor:
+    """Return the mean magnitude of each frequency, over frames and clips.
 
     Arguments
     ---------
@@ -99,8 +109,12 @@ def mean_magnitude(batches):
     return (total / n_frames).float()
 
 
-def fixed_batches(data, split, condition, loader_settings):
-    """Batches of a split, the same at every visit: training's mixtures, too.
+def fixed_batches(
+    data: PreparedData, split: str, condition: str, loader_settings: Mapping
+) -> Iterable:
+    """Return a loader of a split whose mixtures are the same in every pass.
+
+    This holds for the training split as well.
 
     Arguments
     ---------
@@ -116,18 +130,18 @@ def fixed_batches(data, split, condition, loader_settings):
     """
     dataset = data.dataset(split, condition)
     indices = [(index, data.mixing_seed) for index in range(len(dataset))]
-    # Of its own, so that no training in between is changed.
+    # Its own generator, so that it does not change a training that runs in between.
     own = {"sampler": indices, "generator": torch.Generator()}
     return make_dataloader(dataset, **loader_settings | own)
 
 
 class Removal:
-    """Clips of all splits, without the bins that a ranking puts first.
+    """Removes the bins that a ranking puts first from the clips of all splits.
 
     Arguments
     ---------
     batches_of : callable
-        A split of ``SPLITS`` -> its batches, the same at every call.
+        Name of a split -> its batches, the same at every call.
     spectral_features : SpectralFeatures
     classifier : Classifier
         The one that is explained.
@@ -142,7 +156,12 @@ class Removal:
     """
 
     def __init__(
-        self, batches_of, spectral_features, classifier, fill="zero", device="cpu"
+        self,
+        batches_of: Callable[[str], Iterable],
+        spectral_features: SpectralFeatures,
+        classifier: Classifier,
+        fill: str = "zero",
+        device: str = "cpu",
     ):
         if not classifier.takes_spectrograms:
             raise SettingError(
@@ -160,8 +179,10 @@ class Removal:
             )
 
     @torch.no_grad()
-    def clips(self, rank, levels):
-        """What remains of all clips.
+    def clips(
+        self, rank: Ranking, levels: Sequence[float]
+    ) -> dict[float, dict[str, Clips]]:
+        """Return what remains of all clips.
 
         Arguments
         ---------
@@ -187,13 +208,13 @@ class Removal:
         return left
 
     def _inputs(self, batch, rank, levels):
-        """What remains of a batch, (B, ...) a level."""
+        """Return what remains of a batch, (B, ...) a level."""
         mixture = make_mixtures(batch, self.device)
-        decided = loop.decide_batch(
+        decided = decide_batch(
             batch, mixture, self.spectral_features, self.classifier, False
         )
         importance, magnitude = rank(decided), decided.features.magnitude
         return [
-            remains(magnitude, removed, self.fill, self.classifier)
-            for removed in removed_bins(importance, levels)
+            remaining_inputs(magnitude, removed, self.fill, self.classifier)
+            for removed in most_important_bins(importance, levels)
         ]

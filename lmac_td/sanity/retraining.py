@@ -1,18 +1,21 @@
-"""RemOve And Retrain, the second half: a new classifier on what remains.
+"""RemOve And Retrain: train a new classifier on what remains of the clips.
 
-The same architecture as the classifier that was explained, from new weights, trained as
-``train_classifier.py`` trains it: Adam, a rate that falls linearly, clips rolled by a
-random time, the epoch of the lowest validation loss. The clips are spectrograms in
-memory, as the classifier takes them, since what was removed from each is fixed.
+It has the architecture of the classifier that was explained and new weights, and is
+trained as ``train_classifier.py`` trains it: Adam, a learning rate that falls linearly,
+clips rolled by a random time, the epoch of the lowest validation loss. The clips are
+spectrograms in memory, as the classifier takes them: what is removed from each is
+fixed.
 """
 
 import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
 from lmac_td.sanity.cascade import reinitialise
 
@@ -32,23 +35,25 @@ class Clips:
     inputs: Tensor
     label: Tensor
 
-    def batches(self, size, order=None):
-        """(inputs, label) of ``size`` clips, in an order, or in their own."""
+    def batches(
+        self, size: int, order: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, label) of ``size`` clips, by default in their order."""
         order = torch.arange(len(self.label)) if order is None else order
         for places in order.split(size):
             yield self.inputs[places], self.label[places]
 
 
 class NewClassifier(nn.Module):
-    """A classifier of the same architecture, to be trained.
+    """A classifier of the same architecture with new weights, to be trained.
 
     Arguments
     ---------
     frozen : Classifier
-        Copied, given new weights, and left as it is.
+        It is copied and does not change.
     """
 
-    def __init__(self, frozen):
+    def __init__(self, frozen: Classifier):
         super().__init__()
         self.network = copy.deepcopy(frozen)
         self.network.frozen = False
@@ -56,20 +61,20 @@ class NewClassifier(nn.Module):
         self.requires_grad_(True)
         self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
-    def forward(self, inputs):
+    def forward(self, inputs: Tensor) -> Tensor:
         """(B, frames, ...) -> logits (B, C)."""
         return self.network.classify(inputs)[0]
 
 
-def require_classes(classifier, class_names):
+def require_classes(classifier: Classifier, class_names: Sequence[str]) -> None:
     """Refuse a classifier that has other classes than the data set.
 
     Arguments
     ---------
     classifier : Classifier
-        That would be trained again.
+        Its architecture is trained again.
     class_names : sequence of str
-        Of the data set, by which it would be trained.
+        Of the data set, which it is trained on.
 
     Raises
     ------
@@ -83,26 +88,34 @@ def require_classes(classifier, class_names):
         )
 
 
-def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
+def retrain(
+    frozen: Classifier,
+    train: Clips,
+    valid: Clips,
+    seed: int,
+    epochs: int = 10,
+    lr: float = 0.001,
+    batch_size: int = 8,
+) -> NewClassifier:
     """Train a new classifier.
 
     Arguments
     ---------
     frozen : Classifier
-        Of the architecture that is wanted.
+        It gives the architecture.
     train, valid : Clips
         On the device of ``frozen``.
     seed : int
-        Of weights, order and dropout; the global generators are left as they were.
+        Of weights, order and dropout; the global generators do not change.
     epochs : int
     lr : float
-        Of the first epoch; in the last it is a hundredth of that.
+        In the first epoch; in the last it is a hundredth of that.
     batch_size : int
 
     Returns
     -------
     NewClassifier
-        In evaluation mode, of the epoch of the lowest loss on ``valid``.
+        In evaluation mode, with the weights of the lowest loss on ``valid``.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
@@ -122,7 +135,9 @@ def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
                 loss.backward()
                 adam.step()
             falling.step()
-            loss = F.cross_entropy(logits_of(model, valid, batch_size), valid.label)
+            loss = F.cross_entropy(
+                classify_clips(model, valid, batch_size), valid.label
+            )
             if best is None or loss < lowest:
                 lowest, best = loss, copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
@@ -130,12 +145,12 @@ def retrain(frozen, train, valid, seed, epochs=10, lr=0.001, batch_size=8):
 
 
 @torch.no_grad()
-def logits_of(model, clips, batch_size=8):
-    """A classifier's answers to all clips, (N, C), in evaluation mode."""
+def classify_clips(model: NewClassifier, clips: Clips, batch_size: int = 8) -> Tensor:
+    """Return a classifier's logits of all clips, (N, C), in evaluation mode."""
     model.eval()
     return torch.cat([model(inputs) for inputs, _ in clips.batches(batch_size)])
 
 
-def hits_of(model, clips):
-    """Whether a classifier recognises each clip, (N,) bool."""
-    return logits_of(model, clips).argmax(dim=1) == clips.label
+def recognised_clips(model: NewClassifier, clips: Clips) -> Tensor:
+    """Return whether a classifier recognises each clip, (N,) bool."""
+    return classify_clips(model, clips).argmax(dim=1) == clips.label

@@ -1,147 +1,188 @@
-"""RemOve And Retrain, its outcome: which clips are still recognised, cell by cell.
+"""RemOve And Retrain: train the cells that are missing, and summarise all of them."""
 
-A cell is a ranking of bins, a level of removal and a repeat of the training. Finished
-cells are kept in a file, and a later run computes the others.
-"""
-
-import csv
-import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
+from tqdm import tqdm
 
-from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation.table import markdown_table, summarise
-from lmac_td.experiment.kept import renamed
+from lmac_td.contracts import Classifier
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.files import write_atomically
+from lmac_td.sanity.cells import Cells
+from lmac_td.sanity.rankings import LOUDEST, Ranking
+from lmac_td.sanity.removal import SPLITS, Removal
+from lmac_td.sanity.retraining import recognised_clips, retrain
 
 NOTHING = "nothing removed"
 
 
-class Cells:
-    """The finished cells of one test.
+def complete_cells(
+    cells: Cells,
+    removal: Removal,
+    classifier: Classifier,
+    rankings: Mapping[str, Ranking],
+    levels: Sequence[float],
+    repeats: Iterable[int],
+    progress: bool = True,
+    **training,
+) -> None:
+    """Train the cells that are not finished; each is written when it is.
 
     Arguments
     ---------
-    path : str or Path
-        Where they are kept.
-    settings : dict
-        What all cells must have in common; plain values.
+    cells : Cells
+        Receives them. A cell does not depend on which others are computed beside it.
+    removal : Removal
+    classifier : Classifier
+        The one that is explained; new ones have its architecture.
+    rankings : dict of str to callable
+        Of :func:`~lmac_td.sanity.rankings.ranking_functions`.
+    levels : sequence of float
+        Shares of the bins that are removed. Nothing is removed in one cell more.
+    repeats : iterable of int
+        Seeds of the trainings.
+    progress : bool
+        Show a progress bar.
+    **training
+        ``epochs``, ``lr`` and ``batch_size`` of
+        :func:`~lmac_td.sanity.retraining.retrain`.
+    """
+    wanted = {NOTHING: [0.0], **dict.fromkeys(rankings, levels)}
+    missing = {
+        ranking: _missing(cells, ranking, own, repeats)
+        for ranking, own in wanted.items()
+    }
+    total = len(list(repeats)) * sum(map(len, wanted.values()))
+    n_missing = sum(len(r) for own in missing.values() for r in own.values())
+    with tqdm(
+        total=total,
+        initial=total - n_missing,
+        desc="trainings",
+        disable=not progress,
+        dynamic_ncols=True,
+    ) as bar:
+        for ranking, own in missing.items():
+            if not own:
+                continue
+            # Where nothing is removed, the order does not matter.
+            rank = rankings.get(ranking, rankings[LOUDEST])
+            clips = removal.clips(rank, list(own))
+            for level, seeds in own.items():
+                for seed in seeds:
+                    train, valid, test = (clips[level][split] for split in SPLITS)
+                    model = retrain(classifier, train, valid, seed=seed, **training)
+                    hits = recognised_clips(model, test)
+                    cells.put(ranking, level, seed, hits.tolist())
+                    bar.update()
 
-    Raises
-    ------
-    DataError
-        If the file is there, and holds something else.
-    SettingError
-        If its cells were made with other settings.
+
+def _missing(cells, ranking, levels, repeats):
+    """Return the repeats that are not finished, by level, where there are some."""
+    missing = {
+        level: [r for r in repeats if not cells.has(ranking, level, r)]
+        for level in levels
+    }
+    return {level: left for level, left in missing.items() if left}
+
+
+def accuracies(
+    hits: pd.DataFrame,
+    rankings: Iterable[str],
+    levels: Sequence[float],
+    repeats: Iterable[int],
+) -> pd.DataFrame:
+    """Return the accuracy of every ranking at every level.
+
+    Arguments
+    ---------
+    hits : pandas.DataFrame
+        ``Cells.frame``.
+    rankings : iterable of str
+    levels : sequence of float
+    repeats : iterable of int
+        The repeats that count.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One line a ranking and level (``ranking``, ``removed``), the first level of each
+        0: ``accuracy``, the mean over repeats and clips in [0, 1], and its 95 %
+        bootstrap interval over clips, ``low`` and ``high``.
 
     Example
     -------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "roar.json"
-    >>> cells = Cells(path, {"fill": "zero"})
-    >>> cells.put("lmac", 0.1, 0, [True, False])
-    >>> Cells(path, {"fill": "zero"}).has("lmac", 0.1, 0)
-    True
-    >>> cells.accuracy("lmac", 0.1, [0])[0]
-    0.5
+    >>> hits = [(NOTHING, 0.0, 0, 0, 1), ("lmac", 0.5, 0, 0, 0)]
+    >>> hits = pd.DataFrame(hits, columns=["ranking", "removed", "repeat", "clip",
+    ...                                    "recognised"])
+    >>> accuracies(hits, ["lmac"], [0.5], [0])[["removed", "accuracy"]].values.tolist()
+    [[0.0, 1.0], [0.5, 0.0]]
     """
+    hits = hits[hits["repeat"].isin(list(repeats))]
 
-    def __init__(self, path, settings):
-        self.path = Path(path)
-        self.settings = json.loads(json.dumps(settings))
-        self._hits = {}
-        if self.path.exists():
-            self._read()
+    def accuracy(ranking, level):
+        cell = hits[(hits["ranking"] == ranking) & (hits["removed"] == level)]
+        return summarise(cell.groupby("clip")["recognised"].mean())
 
-    def _read(self):
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-            kept = renamed(content["settings"])
-            self._hits = {
-                (cell["ranking"], cell["level"], cell["repeat"]): cell["hits"]
-                for cell in content["cells"]
-            }
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DataError(
-                f"{self.path} holds no finished cells of this test: delete it"
-            ) from error
-        # Settings that were not there yet are not compared.
-        for name, before in kept.items():
-            now = self.settings.get(name)
-            if before != now:
-                raise SettingError(
-                    f"{self.path} was made with {name} {before!r}, not {now!r}: give "
-                    "the settings as they were, delete it, or give another "
-                    "--output_folder"
-                )
-
-    def has(self, ranking, level, repeat):
-        """Whether a cell is finished."""
-        return (ranking, level, repeat) in self._hits
-
-    def put(self, ranking, level, repeat, hits):
-        """Add a cell, and keep all of them.
-
-        Arguments
-        ---------
-        ranking : str
-            Of bins.
-        level : float
-            Share of the bins that were removed.
-        repeat : int
-        hits : sequence of bool
-            Whether each test clip was recognised, in one order for all cells.
-        """
-        self._hits[ranking, level, repeat] = [int(hit) for hit in hits]
-        cells = [
-            {"ranking": ranking, "level": level, "repeat": repeat, "hits": hits}
-            for (ranking, level, repeat), hits in self._hits.items()
-        ]
-        content = {"settings": self.settings, "cells": cells}
-        with write_atomically(self.path, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-
-    def accuracy(self, ranking, level, repeats):
-        """Mean accuracy over repeats, and its 95 % bootstrap interval over test clips.
-
-        Returns
-        -------
-        value, low, high : float
-            In [0, 1].
-        """
-        hits = np.array([self._hits[ranking, level, repeat] for repeat in repeats])
-        return summarise(hits.mean(axis=0))
-
-    def curves(self, rankings, levels, repeats):
-        """Accuracies of every ranking at every level, the first with nothing removed.
-
-        Returns
-        -------
-        dict of str to list of (float, float, float)
-        """
-        whole = self.accuracy(NOTHING, 0.0, repeats)
-        return {
-            ranking: [whole, *(self.accuracy(ranking, x, repeats) for x in levels)]
-            for ranking in rankings
-        }
+    whole = accuracy(NOTHING, 0.0)
+    lines = []
+    for ranking in rankings:
+        lines.append((ranking, 0.0, *whole))
+        lines += [(ranking, level, *accuracy(ranking, level)) for level in levels]
+    return pd.DataFrame(
+        lines, columns=["ranking", "removed", "accuracy", "low", "high"]
+    )
 
 
-def curves_to_markdown(curves, levels):
-    """A table of accuracies (%) with intervals, a row a ranking."""
-    head = ["most important first by", "0 %", *(f"{100 * x:g} %" for x in levels)]
+def accuracies_to_markdown(table: pd.DataFrame) -> str:
+    """Return a table of accuracies (%) with intervals, a row a ranking.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        Of :func:`accuracies`.
+    """
+    levels = table["removed"].unique()
+    head = ["most important first by", *(f"{100 * level:g} %" for level in levels)]
     rows = [
-        [ranking, *(f"{100 * v:.1f} [{100 * a:.1f}, {100 * b:.1f}]" for v, a, b in row)]
-        for ranking, row in curves.items()
+        [ranking, *(_percent(*line) for line in curve)]
+        for ranking, curve in accuracy_curves(table).items()
     ]
     return markdown_table(head, rows)
 
 
-def curves_to_csv(path, curves, levels):
-    """The same, one line a ranking and level."""
+def _percent(value, low, high):
+    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def accuracy_curves(
+    table: pd.DataFrame,
+) -> dict[str, list[tuple[float, float, float]]]:
+    """Return (accuracy, low, high) at every level, by ranking, as a figure needs them.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        Of :func:`accuracies`.
+    """
+    return {
+        ranking: list(
+            own[["accuracy", "low", "high"]].itertuples(index=False, name=None)
+        )
+        for ranking, own in table.groupby("ranking", sort=False)
+    }
+
+
+def accuracies_to_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write accuracies and intervals, one line a ranking and level.
+
+    Arguments
+    ---------
+    path : str or Path
+        Folders are made.
+    table : pandas.DataFrame
+        Of :func:`accuracies`.
+    """
     with write_atomically(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["ranking", "removed", "accuracy", "low", "high"])
-        for ranking, row in curves.items():
-            for level, values in zip((0.0, *levels), row, strict=True):
-                writer.writerow([ranking, level, *values])
+        table.to_csv(file, index=False, lineterminator="\n")

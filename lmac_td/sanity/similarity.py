@@ -1,20 +1,22 @@
-"""How alike two maps of one clip are: structural similarity and rank correlation.
+"""Similarity of two maps of one clip: structural similarity and rank correlation.
 
-The two measures of Adebayo et al. (section 3.1) and, the first, of L-MAC's figure 4.
-SSIM compares what is seen, window by window; it is near 1 wherever both maps are near
-0, so sparse maps look alike to it. The rank correlation compares only in which order
-maps put the bins, and does not know of that.
+These are two measures of Adebayo et al. (section 3.1); L-MAC's figure 4 shows the
+first. SSIM compares windows of the maps; it is near 1 wherever both maps are near 0,
+so that it rates sparse maps as similar. The rank correlation compares only the order of
+the bins and does not have this bias.
 """
 
 import torch
 from scipy.stats import rankdata, spearmanr
 from skimage import metrics
+from torch import Tensor
 
-from lmac_td.evaluation.loop import stft_mask
+from lmac_td.contracts import ExplainedBatch
+from lmac_td.evaluation.explaining import stft_mask
 
-# The first two are the main ones: the mask, at most 1, holds what the method adds. The
-# attribution log(1 + |STFT(i)|) is for the most part the input itself: even a random
-# mask's is like any other.
+# The first two are the main ones: they compare masks, which hold what the method adds.
+# The attribution log(1 + |STFT(i)|) is mostly the input itself: even that of a random
+# mask is similar to any other.
 MEASURES = (
     "SSIM",
     "rank correlation",
@@ -23,8 +25,8 @@ MEASURES = (
 )
 
 
-def maps_of(batch):
-    """What is compared of an explained batch.
+def comparable_maps(batch: ExplainedBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what :func:`compare_maps` compares of an explained batch.
 
     Arguments
     ---------
@@ -33,22 +35,24 @@ def maps_of(batch):
     Returns
     -------
     mask : Tensor (B, frames, bins)
-        See :func:`lmac_td.evaluation.loop.stft_mask`.
+        See :func:`lmac_td.evaluation.explaining.stft_mask`.
     attribution : Tensor (B, frames, bins)
     loudest : Tensor (B,)
-        The largest attribution that the clip allows, that of the mixture itself.
+        The largest attribution that a clip can have, that of the mixture itself.
     """
     loudest = batch.features.magnitude.amax(dim=(1, 2)).log1p()
     return stft_mask(batch), batch.explanation.attribution, loudest
 
 
-def compare_maps(first, second):
+def compare_maps(
+    first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]
+) -> dict[str, Tensor]:
     """Compare two explanations of the same clips.
 
     Arguments
     ---------
     first, second : tuple
-        Of :func:`maps_of`.
+        Of :func:`comparable_maps`.
 
     Returns
     -------
@@ -66,8 +70,10 @@ def compare_maps(first, second):
     return dict(zip(MEASURES, values, strict=True))
 
 
-def structural_similarity(first, second, data_range):
-    """Mean SSIM of pairs of maps, by scikit-image (7 x 7 windows).
+def structural_similarity(
+    first: Tensor, second: Tensor, data_range: float | Tensor
+) -> Tensor:
+    """Return the mean SSIM of pairs of maps, by scikit-image (7 x 7 windows).
 
     Arguments
     ---------
@@ -92,25 +98,26 @@ def structural_similarity(first, second, data_range):
         [
             metrics.structural_similarity(a, b, data_range=width)
             for a, b, width in zip(
-                _maps(first), _maps(second), ranges.tolist(), strict=True
+                _arrays(first), _arrays(second), ranges.tolist(), strict=True
             )
         ],
         dtype=torch.float64,
     )
 
 
-def rank_correlation(first, second):
-    """Spearman's rank correlation of pairs of maps, by scipy; ties share their rank.
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of pairs of maps, by scipy.
 
     Arguments
     ---------
     first, second : Tensor (B, frames, bins)
+        Equal values share their rank.
 
     Returns
     -------
     Tensor (B,)
         float64, in [-1, 1]. A constant map has no order: 1 where both are constant,
-        and 0 where one is, which has lost the order of the other.
+        0 where one is.
 
     Example
     -------
@@ -121,7 +128,7 @@ def rank_correlation(first, second):
     return torch.tensor(
         [
             _spearman(a.ravel(), b.ravel())
-            for a, b in zip(_maps(first), _maps(second), strict=True)
+            for a, b in zip(_arrays(first), _arrays(second), strict=True)
         ],
         dtype=torch.float64,
     )
@@ -129,11 +136,11 @@ def rank_correlation(first, second):
 
 def _spearman(a, b):
     if (rankdata(a) == rankdata(b)).all():
-        return 1.0  # of which scipy's sums may miss the last digit
+        return 1.0  # exactly; scipy's sums round the last digit
     if any((x == x[0]).all() for x in (a, b)):
         return 0.0
     return float(spearmanr(a, b).statistic)
 
 
-def _maps(tensor):
+def _arrays(tensor):
     return tensor.detach().cpu().double().numpy()

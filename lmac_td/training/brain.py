@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from lmac_td.contracts import Classifier, ExplainedBatch
 from lmac_td.data.mixing import make_mixtures
-from lmac_td.evaluation import loop
+from lmac_td.evaluation.batches import DecidedBatch, decide_batch, select_targets
+from lmac_td.evaluation.explaining import answer, explain
+from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.report.samples import save_samples
 from lmac_td.runtime.compilation import compile_networks
@@ -68,7 +70,7 @@ class InterpreterBrain(sb.Brain):
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
-    ) -> tuple[loop.DecidedBatch, ExplainedBatch, Tensor]:
+    ) -> tuple[DecidedBatch, ExplainedBatch, Tensor]:
         """Classify and explain a batch.
 
         Returns
@@ -81,21 +83,19 @@ class InterpreterBrain(sb.Brain):
         """
         mixed = make_mixtures(batch, self.device)
         modules = self.raw_modules
-        decided = loop.decide_batch(
+        decided = decide_batch(
             batch, mixed, modules["features"], modules["classifier"], False
         )
-        decided, rows = loop.select_targets(
-            decided, self.hparams.targets, at_least_one=True
-        )
+        decided, rows = select_targets(decided, self.hparams.targets, at_least_one=True)
         clean = mixed.target if rows is None else mixed.target[rows]
-        explained = loop.explain(decided, self.modules.interpreter)
+        explained = explain(decided, self.modules.interpreter)
         if self.hparams.objective.needs_answers:
-            explained = loop.answer(explained)
+            explained = answer(explained)
         return decided, explained, clean
 
     def compute_objectives(
         self,
-        predictions: tuple[loop.DecidedBatch, ExplainedBatch, Tensor],
+        predictions: tuple[DecidedBatch, ExplainedBatch, Tensor],
         batch: PaddedBatch,
         stage: sb.Stage,
     ) -> Tensor:
@@ -116,14 +116,12 @@ class InterpreterBrain(sb.Brain):
             self.sums[name] = total + value.detach().mean() * n_entries
         if stage != sb.Stage.TRAIN:
             if explained.kept_logits is None:
-                explained = loop.answer(explained)
-            loop.score(self.table, "validation", "interpreter", decided, explained)
+                explained = answer(explained)
+            score(self.table, "validation", "interpreter", decided, explained)
             self.save_samples(decided, explained)
         return terms.loss.mean()
 
-    def save_samples(
-        self, decided: loop.DecidedBatch, explained: ExplainedBatch
-    ) -> None:
+    def save_samples(self, decided: DecidedBatch, explained: ExplainedBatch) -> None:
         """Save sounds and figures of some validation clips, every interpret period."""
         period = self.hparams.interpret_period
         if period > 0 and self.epoch % period == 0:

@@ -5,8 +5,8 @@ import json
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.plan import plan, split_options
 from lmac_td.cli.benchmark import main
-from lmac_td.evaluation.table import COLUMNS
-from lmac_td.report.runs import RECIPE as RECIPE_SETTINGS
+from lmac_td.evaluation.table import ALWAYS_WRITTEN
+from lmac_td.report.same_mixtures import BEFORE
 
 BENCHMARK = "recipes/ESC50/benchmark.py"
 COMMAND = f"""
@@ -30,12 +30,12 @@ while not (root / orders.get("wait for", "calls")).exists():
 if "exit" in orders:
     sys.exit(orders["exit"])
 folder = root / "results" / (recipe + alpha) / seed
-scores = dict.fromkeys({list(dict.fromkeys(c.metric for c in COLUMNS))}, seed)
+scores = dict.fromkeys({list(ALWAYS_WRITTEN)}, seed)
 scores |= {{"condition": "clean", "method": recipe + alpha, "clip_id": "a"}}
 scores |= {{"decided": 0, "p_x": 0.5}}
 settings = {{"seed": int(seed), "test_fold_nums": 1, "mixing_seed": 1, "snr_db": {{}}}}
 settings |= {{"methods": [recipe + alpha], "remarks": {{}}}}
-settings["recipe"] = dict.fromkeys({list(RECIPE_SETTINGS)}, 0)
+settings["recipe"] = dict.fromkeys({list(BEFORE)}, 0)
 condition = flags.get("--condition", "all")
 made = {{
     "prepare": "model",

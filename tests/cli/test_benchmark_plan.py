@@ -9,7 +9,7 @@ import pytest
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.plan import plan
 from lmac_td.errors import SettingError
-from lmac_td.report.runs import choose_columns
+from lmac_td.report.side_by_side import choose_columns
 from tests.cli.bench import Bench, main
 from tests.conftest import ROOT
 

@@ -8,7 +8,12 @@ import soundfile
 import torch
 import transformers
 
-from tests.classifiers.test_huggingface import AST, config_of, extractor_of, network_of
+from tests.classifiers.huggingface.models import (
+    AST,
+    config_of,
+    extractor_of,
+    network_of,
+)
 from tests.classifiers.test_speechbrain import save_model
 from tests.cli.test_commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
 from tests.conftest import ROOT

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from lmac_td.evaluation.table import InvariantError
+from lmac_td.evaluation.invariants import InvariantError
 from tests.conftest import ROOT, write_tiny_recipes
 
 pytestmark = pytest.mark.slow
@@ -277,7 +277,7 @@ def test_a_table_that_cannot_be_right_is_refused(trained, monkeypatch):
     before = sorted(folder.rglob("*"))
     table = (folder / "evaluation_clean" / "table.json").read_text()
     monkeypatch.setattr(
-        "lmac_td.evaluation.table.average_gain", lambda p_x, *_: 100 + 0 * p_x[:, 0]
+        "lmac_td.metrics.confidence.average_gain", lambda p_x, *_: 100 + 0 * p_x[:, 0]
     )
     with pytest.raises(InvariantError, match=r"row 'lmac_td_alpha0\.75' of 'clean'"):
         run(EVALUATE, recipe, **settings)
@@ -435,7 +435,7 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"regulariser": "max"}, "--regulariser"),
         ({"geometry": "wide"}, "aligned"),
         ({"nhead": 0}, "--nhead a whole number from 1"),
-        ({"nhead": 3}, "cannot be built"),
+        ({"nhead": 3}, "3 heads cannot share 8 channels"),
         ({"batch_size": 0}, "--batch_size"),
         ({"reg_w_l1": "much"}, "--reg_w_l1 a number from 0"),
         ({"hop_length": 0}, "--hop_length a number above 0"),

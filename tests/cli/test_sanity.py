@@ -2,11 +2,12 @@
 
 import csv
 import json
-import runpy
 
 import pytest
 import torch
 
+from lmac_td.cli.roar import main
+from lmac_td.sanity import roar
 from tests.cli.test_commands import CLASSIFIER, TRAIN, refused, run
 from tests.conftest import ROOT, write_tiny_recipes
 from tests.sanity.test_randomisation import ROWS
@@ -118,20 +119,20 @@ def test_remove_and_retrain_what_needs_no_training(trained):
     ]  # fmt: skip
 
 
-def test_every_cell_is_of_its_own_clips(trained, tmp_path):
+def test_every_cell_is_of_its_own_clips(trained, tmp_path, monkeypatch):
     """What is trained and tested on; with all bins removed it is what fills them."""
-    main = runpy.run_path(str(ROOT / ROAR))["main"]
     seen = []
 
     def retrain(frozen, train, valid, **settings):
         seen.append([train, valid])
         return frozen
 
-    def hits_of(model, test):
+    def recognised_clips(model, test):
         seen[-1].append(test)
         return torch.ones_like(test.label, dtype=torch.bool)
 
-    main.__globals__.update(retrain=retrain, hits_of=hits_of)
+    monkeypatch.setattr(roar, "retrain", retrain)
+    monkeypatch.setattr(roar, "recognised_clips", recognised_clips)
 
     def cells(fill):
         seen.clear()
@@ -179,8 +180,8 @@ def test_every_cell_is_of_its_own_clips(trained, tmp_path):
         (RANDOMISE, {"randomisation_seed": -1}, "randomisation_seed"),
         (RANDOMISE, {"sanity_condition": "speech"}, "in_domain or clean"),
         (RANDOMISE, {"n_clip": 3}, "no setting named 'n_clip'"),
-        (ROAR, {"roar_levels": "[1.5]"}, "roar_levels is 1.5"),
-        (ROAR, {"roar_levels": 0.5}, "a list such as"),
+        (ROAR, {"roar_levels": "[1.5]"}, "roar_levels is '[1.5]'"),
+        (ROAR, {"roar_levels": "half"}, "a list of numbers above 0 to 1"),
         (ROAR, {"roar_levels": "[0.5, 0.1]"}, "ascending"),
         (ROAR, {"repeats": 0}, "--repeats"),
         (ROAR, {"roar_fill": "noise"}, "zero or mean"),

@@ -1,17 +1,25 @@
-"""L2I's own table against a literal twin of eq. 6 and of top-k fidelity."""
+"""L2I's method-specific table against literal twins of its formulas."""
 
 import json
 import math
 import statistics
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
+from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.components import ComponentTable, rank_of_class
-from lmac_td.evaluation.loop import decide
+from lmac_td.evaluation.batches import choose_targets, decide
+from lmac_td.evaluation.components import METHOD, ComponentTable, rank_of_class
+from lmac_td.evaluation.loop import evaluate
+from lmac_td.evaluation.observers import method_table_filler, without_target_filler
+from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.evaluation.tag_fidelity import tag_fidelity
 from lmac_td.random import seeded_generator
+from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch, explained_batch
 from tests.cli.test_commands import run
 from tests.conftest import SAMPLE_RATE
@@ -56,9 +64,8 @@ def measure(clips, spectral, frozen, model):
 
 def by_clip(table):
     """The scores of a condition, by clip id."""
-    columns = dict(table.scores["clean"].columns)
-    rows = zip(columns.pop("clip_id"), *columns.values(), strict=True)
-    return {clip: dict(zip(columns, row, strict=True)) for clip, *row in rows}
+    scores = table.scores.row("clean", METHOD).set_index("clip_id")
+    return scores.to_dict(orient="index")
 
 
 def literal_scores(name, wav, spectral, frozen, model, tau):
@@ -204,13 +211,14 @@ def test_a_clip_is_measured_once_a_tag(clips, spectral, frozen, model):
     table = ComponentTable(thresholds=THRESHOLDS)
     both = part([0, 1, 2])
     table.add("clean", both, explained_batch(model, both), model)
-    columns = table.scores["clean"].columns
+    columns = table.scores.row("clean", METHOD).to_dict(orient="list")
     assert columns["clip_id"] == ["a", "a", "c"]
     assert columns["decided"] == [1, 4, 4]
     for place in range(3):  # as of the tag alone
         alone, single = ComponentTable(thresholds=THRESHOLDS), part([place])
         alone.add("clean", single, explained_batch(model, single), model)
-        for name, (value,) in alone.scores["clean"].columns.items():
+        single = alone.scores.row("clean", METHOD).to_dict(orient="list")
+        for name, (value,) in single.items():
             assert columns[name][place] == pytest.approx(value, abs=1e-5), name
     again = part([1])
     with pytest.raises(ValueError, match="twice"):
@@ -220,7 +228,7 @@ def test_a_clip_is_measured_once_a_tag(clips, spectral, frozen, model):
 def test_is_written_as_markdown_and_as_json(measure, tmp_path):
     table = measure([list(range(6))])
     numbers = table.summary()["clean"]
-    path = tmp_path / "new" / "own_table.json"
+    path = tmp_path / "new" / "method_table.json"
     table.to_json(path)
     written = json.loads(path.read_text())
     assert written["seed"] == 3
@@ -247,6 +255,163 @@ def test_is_written_as_markdown_and_as_json(measure, tmp_path):
     assert removal[0]["FF"]["interval"] == [None, None]
 
 
+def literal_tags(clips, spectral, frozen, model):
+    """What the classifier decides and Theta's sigmoids, clip by clip, tag by tag."""
+    decided, theta = [], []
+    for wav in clips[1]:
+        features, decision = decide(wav[None], spectral, frozen)
+        logits = model(wav[None], features, decision).class_logits[0].tolist()
+        p = decision.logits[0].sigmoid().tolist()
+        decided.append([value >= frozen.threshold for value in p])
+        theta.append([1 / (1 + math.exp(-value)) for value in logits])
+    return np.array(decided), np.array(theta)
+
+
+@pytest.fixture
+def measure_tags(clips, spectral, frozen, model):
+    """Measure as the evaluation does: tags that are decided, and clips without any."""
+    frozen.activation = "sigmoid"
+    whole = decided_batch(clips[1], spectral, frozen)
+    frozen.threshold = whole.decision.probabilities.quantile(0.8).item()
+
+    def run(size=4):
+        table = ComponentTable(thresholds=THRESHOLDS, seed=3)
+        entries, without = choose_targets(whole, TargetChoice("auto"))
+        for part in entries.split(size):
+            table.add("clean", part, explained_batch(model, part), model)
+        if without:
+            rows = [whole.clip_ids.index(clip_id) for clip_id in without]
+            skipped = whole.select(torch.tensor(rows))
+            table.add_without_target("clean", skipped, model)
+        return table, entries, without
+
+    return run
+
+
+def test_theta_is_compared_with_the_tags_of_all_clips(
+    measure_tags, clips, spectral, frozen, model
+):
+    with torch.no_grad():
+        table, entries, without = measure_tags()
+        decided, theta = literal_tags(clips, spectral, frozen, model)
+    assert without
+    assert len(entries) > len(set(entries.clip_ids))
+    assert (~decided.any(axis=1)).sum() == len(without)
+    tags = table.summary()["clean"]["tags"]
+    assert tags["n_clips"] == 6
+    assert tags["n_classes"] == 10
+    expected = tag_fidelity(decided, theta)
+    for name, (value, low, high) in expected.items():
+        found = tags["fidelity"][name]
+        assert found["value"] == pytest.approx(value, abs=1e-6)
+        assert found["interval"] == pytest.approx([low, high], abs=1e-6)
+    enough = [c for c in range(10) if decided[:, c].sum() >= 2]
+    assert tags["n_classes decided in two clips"] == len(enough)
+    for size in (1, 100):  # a clip's tags may be in several batches
+        other, *_ = measure_tags(size)
+        assert other.summary()["clean"]["tags"]["fidelity"] == tags["fidelity"]
+
+
+def test_removal_is_reported_by_class(measure_tags, frozen):
+    table, entries, _ = measure_tags()
+    scores = table.scores.row("clean", METHOD).to_dict(orient="records")
+    classes = table.summary()["clean"]["tags"]["classes"]
+    target = entries.decision.target.tolist()
+    several = [c for c in sorted(set(target)) if target.count(c) >= 2]
+    assert several
+    assert [row["class"] for row in classes] == [frozen.labels[c] for c in several]
+    for c, row in zip(several, classes, strict=True):
+        assert row["n_clips"] == target.count(c)
+        for tau, removal in zip(THRESHOLDS, row["removal"], strict=True):
+            for name in ("FF", "random FF"):
+                own = [r[f"{name} {tau}"] for r in scores if r["decided"] == c]
+                assert removal[name]["median"] == pytest.approx(statistics.median(own))
+
+
+def test_theta_alone_is_run_on_clips_without_a_tag(
+    clips, spectral, frozen, model, monkeypatch
+):
+    frozen.activation, frozen.threshold = "sigmoid", 1.1
+    decided, runs = decided_batch(clips[1], spectral, frozen), []
+    monkeypatch.setattr(model, "forward", lambda *_: pytest.fail("explained"))
+    for module in (model.psi, model.theta):
+        module.register_forward_hook(lambda module, *_: runs.append(module))
+    ComponentTable().add_without_target("clean", decided, model)
+    assert runs == [model.psi, model.theta]
+
+
+def test_tags_are_written(measure_tags, tmp_path):
+    table, *_ = measure_tags()
+    said, tags = table.to_markdown(), table.summary()["clean"]["tags"]
+    assert "### clean: fidelity to the classifier's tags" in said
+    for name, found in tags["fidelity"].items():
+        assert f" {name} ↑ " in said
+        assert f" {found['value']:.3f} " in said
+    assert "in fewer than 2 clips" in said
+    assert "Removal by class, τ = -0.5:" in said
+    table.to_json(tmp_path / "table.json")
+    written = json.loads((tmp_path / "table.json").read_text())
+    assert written["conditions"]["clean"]["tags"] == tags
+
+
+def test_a_classifier_of_one_class_a_clip_has_no_tags(measure):
+    table = measure([list(range(6))])
+    assert "tags" not in table.summary()["clean"]
+    assert "tags" not in table.to_markdown()
+
+
+def test_clips_without_any_tag_are_a_table_of_their_own(clips, spectral, frozen, model):
+    """No clip is explained, and yet Theta may agree that there is nothing."""
+    frozen.activation, frozen.threshold = "sigmoid", 1.1
+    table = ComponentTable(thresholds=THRESHOLDS)
+    table.add_without_target("clean", decided_batch(clips[1], spectral, frozen), model)
+    numbers = table.summary()["clean"]
+    assert list(numbers) == ["tags"]
+    assert numbers["tags"]["fidelity"]["micro AUPRC"]["value"] is None
+    assert "| Theta " in table.to_markdown()
+
+
+def test_the_evaluation_fills_it_with_the_tags_of_all_clips(spectral, frozen, model):
+    """Clips without a tag run through Psi and Theta once; nothing else is run again."""
+    frozen.activation = "sigmoid"
+    items = [
+        {
+            "id": f"clip{i}",
+            "clip": 10.0 ** -(i % 3) * torch.randn(SAMPLE_RATE // 2),
+            "interference": torch.zeros(SAMPLE_RATE // 2),
+            "snr_db": CLEAN_DB,
+            "class_index": i,
+        }
+        for i in range(6)
+    ]
+    batches = [PaddedBatch(items[i : i + 3]) for i in (0, 3)]
+    frozen.classifier.weight /= 30000  # unsure: probabilities that differ
+    mixtures = torch.cat([make_mixtures(batch, "cpu").mixture for batch in batches])
+    p = decide(mixtures, spectral, frozen)[1].probabilities
+    frozen.threshold = p.amax(dim=1).sort().values[1:3].mean().item()
+    table, runs = ComponentTable(thresholds=THRESHOLDS), []
+    model.psi.register_forward_hook(lambda _, __, h: runs.append(len(h)))
+    common = FaithfulnessTable()
+    evaluate(
+        common,
+        "clean",
+        {"l2i": model},
+        batches,
+        spectral,
+        frozen,
+        progress=False,
+        on_batch=method_table_filler(table, {"l2i": model}),
+        on_without_target=without_target_filler(table, {"l2i": model}),
+    )
+    without = common.without_target["clean"]
+    assert 0 < len(without) < 6
+    tags = table.tags.row("clean", METHOD)
+    assert sorted(tags["clip_id"]) == [f"clip{i}" for i in range(6)]
+    decided = tags.filter(like="decided ").to_numpy().any(axis=1)
+    assert set(tags["clip_id"][~decided]) == set(without)
+    assert sum(runs) == len(common.row("clean", "l2i")) + len(without)
+
+
 @pytest.mark.parametrize("value", [1.0, -2, math.nan, "all"])
 def test_a_threshold_that_removes_nothing_is_refused(value):
     with pytest.raises(SettingError, match="give thresholds a number"):
@@ -264,11 +429,12 @@ def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
         "number_of_epochs": 1,
     }
     run("train_interpreter.py", recipe, **settings)
+    settings["condition"] = "[in_domain, clean]"
     said = run("eval_faithfulness.py", recipe, **settings).stdout
     folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
     assert (folder / "table.md").read_text() in said
-    assert (folder / "own_table.md").read_text() in said
-    numbers = json.loads((folder / "own_table.json").read_text())["conditions"]
+    assert (folder / "method_table.md").read_text() in said
+    numbers = json.loads((folder / "method_table.json").read_text())["conditions"]
     for condition in ("clean", "in_domain"):
         assert numbers[condition]["n_clips"] == 10
         assert [row["tau"] for row in numbers[condition]["removal"]] == [

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from lmac_td.evaluation.table import FaithfulnessTable, InvariantError, check_invariants
+from lmac_td.evaluation.invariants import InvariantError, check_invariants
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.metrics.curves import SIZES
+from tests.score_batches import columns_of, set_columns
 
 
 def filled():
@@ -38,6 +40,8 @@ def filled():
                 magnitude=magnitude,
                 target=target,
                 target_mag=target_mag,
+                sample_rate=200,
+                hop_samples=19,
                 other_mag=other_mag,
                 p_kept=p_kept,
                 p_removed=p_removed,
@@ -64,6 +68,11 @@ def test_invariants_hold_for_what_was_measured():
         ("p removed 60 %", 1.1, r"p removed 60 % is 1.1, outside"),
         ("insertion", 1.5, r"insertion is 1.5, outside"),
         ("deletion", math.inf, r"deletion is inf, outside"),
+        ("AI", -1.0, r"mean AG .* exceeds mean AI -1"),
+        ("AD", 120.0, r"AD is 120, outside \[0, 100\]"),
+        ("Fid-In", math.nan, r"Fid-In is nan, outside"),
+        ("COMP", math.nan, r"COMP is nan, outside"),
+        ("AUC (time)", 1.5, r"AUC \(time\) is 1.5, outside \[0, 1\]"),
         ("eta (99.9)", 1.1, r"eta \(99.9\) is 1.1, outside \[0, 1\]"),
         ("eta (98)", -0.5, r"eta \(98\) is -0.5, outside"),
         ("IoU (time)", 2.0, r"IoU \(time\) is 2, outside"),
@@ -76,7 +85,7 @@ def test_invariants_hold_for_what_was_measured():
 )
 def test_a_row_that_cannot_be_right_is_named(column, value, message):
     table = filled()
-    table.rows["in-domain", "LMAC-TD"].columns[column] = [value] * 8
+    set_columns(table, "in-domain", "LMAC-TD", **{column: value})
     with pytest.raises(
         InvariantError, match=f"row 'LMAC-TD' of 'in-domain'.*{message}"
     ):
@@ -87,26 +96,29 @@ def test_a_row_that_cannot_be_right_is_named(column, value, message):
 def test_a_gain_without_an_increase_is_refused():
     """In the papers' mel table Guided GradCAM has AG 6.67 and AI .125."""
     table = filled()
-    columns = table.rows["mixtures, 5 dB", "zeros"].columns
-    columns["AI"], columns["AG"] = [100.0] * 7 + [0.0], [10.0] * 8
+    rises = [100.0] * 7 + [0.0]
+    set_columns(table, "mixtures, 5 dB", "zeros", AI=rises, AG=10.0)
     with pytest.raises(InvariantError, match="clip 'clip7': AG is 10, AI is 0"):
         check_invariants(table)
 
 
-@pytest.mark.parametrize("column", ["eta (99)", "IoU (time)", "target kept (dB)"])
+@pytest.mark.parametrize(
+    "column", ["eta (99)", "IoU (time)", "AUC (time)", "target kept (dB)"]
+)
 def test_what_may_be_undefined_may_be_nan(column):
     table = filled()
-    table.rows["in-domain", "LMAC-TD"].columns[column][3] = math.nan
+    values = columns_of(table, "in-domain", "LMAC-TD")[column]
+    values[3] = math.nan
+    set_columns(table, "in-domain", "LMAC-TD", **{column: values})
     check_invariants(table)
 
 
 def test_the_halved_table_of_the_paper_is_refused():
     """L-MAC's in-domain SPS .47 and COMP 4.71 on 5-s maps: half of a true pair."""
     table = filled()
-    columns = table.rows["in-domain", "LMAC-TD"].columns
-    columns["bins"] = [513 * 431] * 8
-    columns["SPS"], columns["COMP"] = [0.94] * 8, [9.42] * 8
+    row, bins = ("in-domain", "LMAC-TD"), 513 * 431
+    set_columns(table, *row, bins=bins, SPS=0.94, COMP=9.42)
     check_invariants(table)
-    columns["SPS"], columns["COMP"] = [0.47] * 8, [4.71] * 8
+    set_columns(table, *row, bins=bins, SPS=0.47, COMP=4.71)
     with pytest.raises(InvariantError, match=r"COMP 4\.71 is below 6\.52"):
         check_invariants(table)

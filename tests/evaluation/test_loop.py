@@ -1,4 +1,4 @@
-"""The loop from clips to a table: the rows that explain nothing, and batch size."""
+"""The loop from clips to a table: the reference rows, and batch size."""
 
 import hashlib
 from dataclasses import replace
@@ -10,13 +10,16 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
-from lmac_td.evaluation.columns import P_KEPT, P_REMOVED, metrics_of
-from lmac_td.evaluation.loop import at_equal_size, evaluate, explain, rows_of, stft_mask
+from lmac_td.evaluation.columns import metrics_of
+from lmac_td.evaluation.equal_size import at_equal_size
+from lmac_td.evaluation.explaining import explain, stft_mask
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, rows_of
 from lmac_td.evaluation.loop import score as score_batch
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
-from lmac_td.metrics.curves import SIZES
+from lmac_td.metrics.curves import P_KEPT, P_REMOVED, SIZES
 from tests.batches import decided_batch, explained_batch
 from tests.conftest import CONDITIONS, N_CLASSES, SAMPLE_RATE, with_constant_mask
 
@@ -68,7 +71,7 @@ def test_mixtures_keep_their_sources(data):
             )
 
 
-def test_rows_that_explain_nothing(score):
+def test_reference_rows(score):
     table = score()
     check_invariants(table)
     for condition in ("clean", "in_domain"):
@@ -164,12 +167,12 @@ def test_scores_do_not_depend_on_the_batch_size(data, models, spectral, frozen):
             )
     for key, scores in tables[8].rows.items():
         for other in (tables[1].rows[key], tables[3].rows[key]):
-            assert other.columns["clip_id"] == scores.columns["clip_id"]
+            assert other["clip_id"].tolist() == scores["clip_id"].tolist()
             for metric in metrics_of(scores):
                 hundreds = metric[:2] in ("AD", "AG") or metric.endswith("(dB)")
                 np.testing.assert_allclose(
-                    other.values(metric),
-                    scores.values(metric),
+                    other[metric],
+                    scores[metric],
                     atol=1e-4 if hundreds else 1e-6,
                     rtol=1e-6,
                     err_msg=f"{key} {metric}",

@@ -125,7 +125,7 @@ def test_no_and_off_are_false(opened):
         ("geometry", "alligned"),
         ("num_workers", "some"),
         ("data_folder", "x" * 5000),
-        ("own_table", "3"),
+        ("method_table", "3"),
         ("dataset", "ESC50"),
     ],
 )

@@ -15,14 +15,11 @@ from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 from lmac_td.contracts import Explanation
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import (
-    choose_targets,
-    decide_batch,
-    evaluate,
-    explain,
-    rows_of,
-)
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import choose_targets, decide_batch
+from lmac_td.evaluation.explaining import explain
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.attribution import METHODS, build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
@@ -36,7 +33,7 @@ from lmac_td.nn.sepformer import MaskNet
 from lmac_td.targets import TargetChoice
 from lmac_td.training.brain import InterpreterBrain
 from lmac_td.training.objectives import L2ILoss, MaskingLoss
-from tests.classifiers.test_huggingface import AST, config_of, save
+from tests.classifiers.huggingface.models import AST, config_of, save
 from tests.networks import (
     SAMPLE_RATE,
     noise,
@@ -114,7 +111,7 @@ def classifier(kind, classifier_of):
 
 @pytest.fixture
 def features(classifier):
-    """The classifier's own STFT, or one that it knows nothing of."""
+    """The classifier's own STFT, or any STFT for a classifier of waveforms."""
     return classifier.spectrogram or square_root_features()
 
 
@@ -181,7 +178,7 @@ def attributions(classifier, features, domain="stft"):
 
 
 def served(interpreters, classifier):
-    """Those that do not refuse the classifier, and the sentences of the others."""
+    """The methods that accept the classifier, and the messages of the others."""
     able, refusals = {}, {}
     for name, interpreter in interpreters.items():
         try:
@@ -197,7 +194,7 @@ def test_the_check_at_loading_accepts_all(classifier, features):
 
 
 def test_every_method_is_evaluated(kind, classifier, features, loader):
-    """All in one table that holds what every correct table holds."""
+    """All methods in one table, which keeps the invariants of every table."""
     able, refusals = served(attributions(classifier, features), classifier)
     assert set(refusals) == REFUSED[kind[0]]
     for name, sentence in refusals.items():
@@ -222,7 +219,7 @@ def test_every_method_is_evaluated(kind, classifier, features, loader):
     check_invariants(table)
     assert [method for _, method in table.rows] == rows_of(methods)
     for (_, method), scores in table.rows.items():
-        assert scores.columns["clip_id"] == ["clip0", "clip1", "clip2"], method
+        assert scores["clip_id"].tolist() == ["clip0", "clip1", "clip2"], method
     for method, explained in explained_as.items():
         explanation = explained.explanation
         for value in vars(explanation).values():
@@ -242,7 +239,7 @@ def test_every_method_is_evaluated(kind, classifier, features, loader):
 
 
 @pytest.mark.parametrize("method", LEARNED)
-def test_a_training_step_changes_the_interpreter_alone(
+def test_a_training_step_changes_only_the_interpreter(
     method, classifier, features, loader, tmp_path
 ):
     interpreter = learned(method, classifier, features)
@@ -286,9 +283,7 @@ def test_a_training_step_changes_the_interpreter_alone(
 
 
 @pytest.mark.parametrize("kind", [("waveform_cnn", "softmax"), ("ast", "sigmoid")])
-def test_a_masked_spectrogram_is_no_input_of_a_classifier_of_waveforms(
-    classifier, features
-):
+def test_classifiers_of_waveforms_refuse_masked_spectrograms(classifier, features):
     decoder = build_mask_unet("aligned", "stft", classifier, features, (4, 4, 4, 4))
     for interpreter in (LMAC(features, decoder), METHODS["occlusion"](features)):
         with pytest.raises(SettingError, match=r"give --classifier_input audio"):
@@ -326,7 +321,7 @@ def gradcam(classifier, features, loader, layer=None):
 
 
 @pytest.mark.parametrize("kind", [("waveform_cnn", "softmax")])
-def test_gradcam_weighs_what_a_hooked_layer_returns(classifier, features, loader):
+def test_gradcam_uses_the_output_of_a_hooked_layer(classifier, features, loader):
     decided, masks = gradcam(classifier, features, loader)
     network, outputs = classifier.network, []
     hook = network.relu3.register_forward_hook(lambda *args: outputs.append(args[2]))
@@ -347,10 +342,10 @@ def test_gradcam_weighs_what_a_hooked_layer_returns(classifier, features, loader
 
 
 @pytest.mark.parametrize("kind", [("ast", "softmax")])
-def test_gradcam_passes_over_a_layer_that_the_score_does_not_depend_on(
+def test_gradcam_skips_a_layer_on_which_the_score_does_not_depend(
     classifier, features, loader
 ):
-    """AST's head reads what its last layer makes of two tokens, and no patch."""
+    """AST's head reads only two tokens of the last layer, and no patch."""
     deepest, next_one = [geometry.name for geometry in classifier.geometry[:2]]
     decided, masks = gradcam(classifier, features, loader)
     with torch.enable_grad():

@@ -7,8 +7,10 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.data.mixing import make_mixtures
-from lmac_td.evaluation.loop import decide_batch, score
-from lmac_td.evaluation.table import FaithfulnessTable, check_invariants
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.invariants import check_invariants
+from lmac_td.evaluation.loop import score
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.allocator import give_freed_memory_back
 from lmac_td.training.brain import InterpreterBrain, brain_modules

@@ -3,9 +3,9 @@
 import math
 import re
 
+import pandas as pd
 import pytest
 
-from lmac_td.evaluation.scores import ClipScores
 from lmac_td.report.published import (
     METRICS,
     own_key,
@@ -36,9 +36,8 @@ def measured(*rows, **scores):
     columns = {"AI": 50.0, "AD (published)": 3.0, "SPS": 0.5, "SPS (mask)": 0.625}
     table = {}
     for row in rows:
-        table[row] = ClipScores()
         values = {name: [value] for name, value in (columns | scores).items()}
-        table[row].extend({"clip_id": ["a"], **values})
+        table[row] = pd.DataFrame({"clip_id": ["a"], **values})
     return table
 
 

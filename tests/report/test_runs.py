@@ -11,16 +11,15 @@ import pytest
 from lmac_td.cli.compare import main
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
-from lmac_td.evaluation.scores import ClipScores
-from lmac_td.evaluation.table import COLUMNS, FaithfulnessTable, summarise
-from lmac_td.report.runs import (
-    RECIPE,
-    find_row,
-    read_run,
-    read_runs,
-    runs_to_markdown,
-)
+from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.summary import write_json
+from lmac_td.evaluation.table import ALWAYS_WRITTEN, FaithfulnessTable
+from lmac_td.report.runs import find_row, read_run, read_runs
+from lmac_td.report.same_mixtures import BEFORE, MIXTURE_SETTINGS
+from lmac_td.report.side_by_side import runs_to_markdown
 
+# Settings of a recipe before data sets, targets and weights were named.
+RECIPE = [n for n in BEFORE if "content" not in n and n not in ("dataset", "target")]
 CLIPS = ["a", "b", "c", "d"]
 
 
@@ -39,13 +38,11 @@ def write_run(folder, method="lmac", seed=1, value=40.0, rows=(), **settings):
         | settings
     )
     for name, mean in ((method, value), *rows, ("identity", 0.0)):
-        scores = ClipScores()
-        values = {c.metric: [mean - 1, mean + 1, mean, mean] for c in COLUMNS}
+        values = {key: [mean - 1, mean + 1, mean, mean] for key in ALWAYS_WRITTEN}
         values["kept (dB)"] = [math.nan] * 4 if name == "identity" else [mean] * 4
         decided = {"clip_id": CLIPS, "decided": [0] * 4, "p_x": [0.5, 0.6, 0.7, 0.8]}
-        scores.extend(decided | values)
-        table.rows["clean", name] = scores
-    table.to_json(folder / "table.json")
+        table.append("clean", name, values | decided)
+    write_json(table, folder / "table.json")
     table.clips_to_csv(folder / "clips.csv")
     return str(folder)
 
@@ -129,7 +126,7 @@ def test_tables_from_before_other_data_sets_and_targets_are_compared(runs):
 
 def test_a_row_that_stands_twice_and_differs_is_refused(runs):
     change(runs[1], "seed", value=1)
-    with pytest.raises(DataError, match=r"lmac, seed 1.*stands in both"):
+    with pytest.raises(DataError, match=r"lmac, seed 1.*is in both"):
         read_runs(runs)
 
 
@@ -183,7 +180,7 @@ def test_a_row_on_disk_is_found(runs, tmp_path):
     assert (name, list(scores)) == ("lmac_td", ["clean"])
     name, scores = find_row(f"{other}:lmac_td, as audio", ["lmac"], settings)
     assert name == "lmac_td, as audio"
-    assert scores["clean"].values("AI").mean() == 3
+    assert scores["clean"]["AI"].mean() == 3
     name, _ = find_row(runs[1], ["lmac"], settings)
     assert name == f"lmac ({runs[1]})"
 
@@ -243,3 +240,34 @@ def test_the_papers_rows_below_ours(tmp_path, capsys):
             n_classes < 50
         )
         assert ("| LMAC-TD" in said) == (n_classes == 50)
+
+
+def test_runs_agree_in_the_settings_that_their_recipes_name(tmp_path):
+    """Those with the role mixture; the evaluation writes their names."""
+    recipe = dict.fromkeys(RECIPE, "the same")
+    named = {MIXTURE_SETTINGS: [*RECIPE, "reverberation"]}
+    runs = [
+        write_run(tmp_path / f"{seed}", seed=seed, recipe=recipe | more, **named)
+        for seed, more in enumerate(({"reverberation": 1}, {"reverberation": 2}))
+    ]
+    with pytest.raises(DataError, match="they differ in reverberation; compare runs"):
+        read_runs(runs)
+    change(runs[1], "recipe", "reverberation", value=1)
+    assert len(read_runs(runs).table.rows) == 3
+    # An earlier version could not differ in what it did not know.
+    before = write_run(tmp_path / "before", seed=7, recipe=recipe)
+    assert len(read_runs([*runs, before]).table.rows) == 4
+
+
+def test_a_run_without_a_newer_column_stands_beside_one_that_has_it(runs, tmp_path):
+    newer = Path(write_run(tmp_path / "newer", "newer"))
+    lines = (newer / "clips.csv").read_text().splitlines()
+    lines = [f"{lines[0]},AUC (time)", *(f"{line},0.25" for line in lines[1:])]
+    (newer / "clips.csv").write_text("\n".join(lines) + "\n")
+    (newer / "clips.csv").write_text(
+        (newer / "clips.csv").read_text().replace("clean,identity", "clean,other")
+    )
+    page = runs_to_markdown(read_runs([*runs, newer]))
+    (head,) = (line for line in page.splitlines() if "AUC (time) ↑" in line)
+    assert head.startswith("| ground truth")
+    assert "| newer" in page.split(head)[1]

@@ -1,6 +1,7 @@
 """Cascading randomisation: what is randomised, when, what returns, what is compared."""
 
 import contextlib
+import csv
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
 from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.errors import SettingError
-from lmac_td.evaluation import loop
-from lmac_td.interpreters.attribution import Saliency
+from lmac_td.evaluation.batches import decide_batch
+from lmac_td.evaluation.explaining import explain
+from lmac_td.interpreters.attribution.saliency import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.nn.decoders import build_mask_unet
@@ -22,13 +24,14 @@ from lmac_td.sanity.randomisation import (
     INTACT,
     RANDOM_MASK,
     Comparison,
+    clips_to_csv,
     stages_to_markdown,
     summarise_stages,
 )
 from lmac_td.sanity.similarity import (
     MEASURES,
+    comparable_maps,
     compare_maps,
-    maps_of,
     rank_correlation,
     structural_similarity,
 )
@@ -87,6 +90,12 @@ def batches_of(n_batches=2, size=2, n_samples=8000):
         for i in range(n_batches * size)
     ]
     return [PaddedBatch(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+def records(comparison):
+    """The scores of all clips, a dictionary each."""
+    lines = comparison.scores.frame.rename(columns={"condition": "stage"})
+    return lines.to_dict(orient="records")
 
 
 def test_every_block_is_a_stage_once_the_logits_first(trained):
@@ -241,7 +250,7 @@ def test_constant_maps_have_no_order():
 
 @pytest.fixture(scope="module")
 def explained(spectral):
-    """The records of a random L-MAC and of maps that ask no classifier."""
+    """The records of a random L-MAC and of maps that depend on no classifier."""
     trained = make_trained(spectral)
     decoder = build_mask_unet("aligned", "stft", trained, spectral, (4, 4, 4, 4))
     interpreters = {
@@ -255,8 +264,8 @@ def explained(spectral):
     return comparison
 
 
-def test_what_asks_no_classifier_stays_one(explained):
-    for record in explained.records:
+def test_what_runs_no_classifier_stays_one(explained):
+    for record in records(explained):
         if record["method"] != "lmac" and record["stage"] in (INTACT, *STAGES):
             for measure in MEASURES:
                 assert record[measure] == pytest.approx(1, abs=1e-9), record
@@ -267,7 +276,7 @@ def test_what_decodes_the_classifier_changes(explained):
     values = {
         stage: [
             record["rank correlation"]
-            for record in explained.records
+            for record in records(explained)
             if record["method"] == "lmac" and record["stage"] == stage
         ]
         for stage in ROWS
@@ -279,14 +288,25 @@ def test_what_decodes_the_classifier_changes(explained):
 
 
 def test_every_clip_stands_at_every_stage(explained):
-    keys = [(r["method"], r["stage"], r["clip_id"]) for r in explained.records]
+    keys = [(r["method"], r["stage"], r["clip_id"]) for r in records(explained)]
     assert len(keys) == len(set(keys)) == 3 * len(ROWS) * 4
     assert list(explained.sounds["lmac"]) == [INTACT, *STAGES]
-    summary = summarise_stages(explained.records)
+    summary = summarise_stages(explained.scores)
     assert list(summary["lmac"]) == list(ROWS)
     text = stages_to_markdown(summary)
     assert text.count("\n| conv_block6 ") == 3
     assert "1.000 [1.000, 1.000]" in text
+
+
+def test_every_clip_is_written(explained, tmp_path):
+    path = tmp_path / "folder" / "randomisation.csv"
+    clips_to_csv(path, explained.scores)
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    columns = ["method", "stage", "clip_id", *MEASURES, "p of the class"]
+    assert list(lines[0]) == columns
+    expected = [{c: str(r[c]) for c in columns} for r in records(explained)]
+    assert lines == expected
 
 
 def test_the_class_stays_that_of_the_intact_classifier(trained, spectral):
@@ -307,7 +327,7 @@ def test_the_class_stays_that_of_the_intact_classifier(trained, spectral):
     for decision in others:
         assert torch.equal(decision.target, intact.target)
         assert not torch.equal(decision.logits, intact.logits)
-    for record in comparison.records:
+    for record in records(comparison):
         if record["stage"] == INTACT:
             p = intact.probabilities[int(record["clip_id"][-1])].max().item()
             assert record["p of the class"] == pytest.approx(p)
@@ -315,7 +335,7 @@ def test_the_class_stays_that_of_the_intact_classifier(trained, spectral):
 
 def test_the_attribution_is_for_the_most_part_the_input(explained):
     """Why the mask is the main measure: random masks look alike on the attribution."""
-    rows = [r for r in explained.records if r["stage"] == RANDOM_MASK]
+    rows = [r for r in records(explained) if r["stage"] == RANDOM_MASK]
     half = [r for r in rows if r["method"] == "half gain"]
     assert max(r["SSIM"] for r in half) < 0.1
     assert min(r["SSIM (attribution)"] for r in half) > 0.5
@@ -323,11 +343,11 @@ def test_the_attribution_is_for_the_most_part_the_input(explained):
 
 def test_masks_and_attributions_are_compared_on_their_own_scales(trained, spectral):
     batch = batches_of(n_batches=1)[0]
-    decided = loop.decide_batch(
+    decided = decide_batch(
         batch, make_mixtures(batch, "cpu"), spectral, trained, with_sources=False
     )
-    explained = loop.explain(decided, HalfGain(spectral))
-    mask, attribution, loudest = maps_of(explained)
+    explained = explain(decided, HalfGain(spectral))
+    mask, attribution, loudest = comparable_maps(explained)
     assert mask.unique().tolist() == [0.5]
     assert torch.equal(attribution, explained.explanation.attribution)
     magnitude = decided.features.magnitude
@@ -379,9 +399,9 @@ def test_explanations_of_a_classifier_of_waveforms_are_compared(spectral):
         comparison.add(stage)
     stages = [INTACT, "head", "conv3", "conv2", "conv1"]
     assert list(comparison.sounds["saliency"]) == stages
-    summary = summarise_stages(comparison.records)
+    summary = summarise_stages(comparison.scores)
     assert list(summary["saliency"]) == [*stages, ANOTHER_CLIP, RANDOM_MASK]
-    for record in comparison.records:
+    for record in records(comparison):
         if record["stage"] == INTACT:
             assert record["rank correlation"] == 1
         elif record["method"] == "saliency" and record["stage"] == "conv1":

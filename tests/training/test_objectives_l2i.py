@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lmac_td.errors import SettingError
-from lmac_td.evaluation.loop import explain
+from lmac_td.evaluation.explaining import explain
 from lmac_td.training.objectives import L2ILoss
 from tests.batches import decided_batch
 from tests.interpreters.test_l2i import build_l2i

@@ -1,0 +1,152 @@
+"""A statistic over clips and its interval by bootstrap.
+
+A mean is over clips, never a mean of batch means. Clips are drawn, each with all of its
+tags.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+STATISTICS = {"mean": np.mean, "median": np.median}
+# Bounds the memory of one step of the bootstrap to about 32 MB of float64.
+_BOOTSTRAP_ELEMENTS = 4_000_000
+
+
+def summarise(
+    values: ArrayLike,
+    statistic: str = "mean",
+    confidence: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    clips: Sequence[str] | None = None,
+) -> tuple[float, float, float]:
+    """Return a statistic over clips and its percentile bootstrap interval.
+
+    NaN (undefined for this clip) is left out. If a value is infinite, the statistic
+    is what arithmetic makes of it and there is no interval.
+
+    Arguments
+    ---------
+    values : array_like
+        (N,) one value a clip.
+    statistic : str
+        "mean" or "median".
+    confidence : float
+        Share of the resamples inside the interval, in (0, 1).
+    n_resamples : int
+        Number of times that the clips are drawn, with replacement.
+    seed : int
+        The same seed draws the same clips for every method.
+    clips : sequence of str | None
+        (N,) the clip of each value, where a clip may have several (one a tag): clips
+        are drawn, each with all of its values.
+
+    Returns
+    -------
+    value, low, high : float
+        ``low`` and ``high`` are NaN where there is no interval (fewer than two
+        clips, or an infinite one), ``value`` too where there is no clip.
+
+    Raises
+    ------
+    ValueError
+        If the values are not one-dimensional or the statistic has no such name.
+
+    Example
+    -------
+    >>> value, low, high = summarise([0.0, 100.0, 100.0, float("nan")])
+    >>> round(value, 2), low, high
+    (66.67, 0.0, 100.0)
+    >>> summarise([5.0, 5.0, 5.0])
+    (5.0, 5.0, 5.0)
+    """
+    if statistic not in STATISTICS:
+        names = ", ".join(STATISTICS)
+        raise ValueError(f"statistic must be one of {names}, not {statistic!r}.")
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"values must have shape (N,), not {values.shape}.")
+    defined = ~np.isnan(values)
+    values = values[defined]
+    value = value_of(values, statistic)
+    if values.size < 2 or not np.isfinite(values).all():
+        return value, math.nan, math.nan
+    if (values == values[0]).all():
+        return value, value, value
+    how = (statistic, confidence, n_resamples, seed)
+    if clips is not None and len(set(clips)) < len(clips):
+        _, clip_of = np.unique(np.asarray(clips)[defined], return_inverse=True)
+        return value, *_clustered_interval(values.tobytes(), clip_of.tobytes(), *how)
+    return value, *_interval(values.tobytes(), *how)
+
+
+# A table is written to several files, and each of them needs the same intervals.
+@functools.lru_cache(maxsize=8192)
+def _interval(data, statistic, confidence, n_resamples, seed):
+    values = np.frombuffer(data)
+    interval = stats.bootstrap(
+        (values,),
+        STATISTICS[statistic],
+        n_resamples=n_resamples,
+        batch=max(1, _BOOTSTRAP_ELEMENTS // values.size),
+        confidence_level=confidence,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+@functools.lru_cache(maxsize=8192)
+def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
+    """Interval of values, several of which may be of one clip: clips are drawn."""
+    values, clip_of = np.frombuffer(data), np.frombuffer(places, dtype=np.int64)
+    n_drawn = clip_of.max() + 1
+    if n_drawn < 2:
+        return math.nan, math.nan
+    order = values.argsort(kind="stable")
+    values, clip_of = values[order], clip_of[order]
+    of_weights = {"mean": _weighted_means, "median": _weighted_medians}[statistic]
+    generator = np.random.default_rng(seed)
+    most = max(1, _BOOTSTRAP_ELEMENTS // len(values))
+    found = []
+    for first in range(0, n_resamples, most):
+        size = min(most, n_resamples - first), n_drawn
+        drawn = generator.integers(0, n_drawn, size)
+        # How often each clip was drawn, and so each of its values.
+        flat = (drawn + n_drawn * np.arange(size[0])[:, None]).ravel()
+        counts = np.bincount(flat, minlength=size[0] * n_drawn).reshape(size)
+        found.append(of_weights(values, counts[:, clip_of]))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(np.concatenate(found), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _weighted_means(values, weights):
+    """Means of values (N,) that are ``weights`` (R, N) times in each resample."""
+    return weights @ values / weights.sum(axis=1)
+
+
+def _weighted_medians(values, weights):
+    """Medians, likewise, of values in ascending order."""
+    last = weights.cumsum(axis=1)  # place after the last copy of each value
+    n = last[:, -1:]
+    lower, upper = (
+        values[(last > place).argmax(axis=1)] for place in ((n - 1) // 2, n // 2)
+    )
+    return (lower + upper) / 2
+
+
+def value_of(values: np.ndarray, statistic: str) -> float:
+    """Return the statistic of the values that are not NaN; NaN if there are none."""
+    values = values[~np.isnan(values)]
+    if values.size == 0:
+        return math.nan
+    if (values == values[0]).all():  # exactly, where a sum would round
+        return float(values[0])
+    with np.errstate(invalid="ignore"):  # −inf + inf
+        return float(STATISTICS[statistic](values))

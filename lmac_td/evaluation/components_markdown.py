@@ -1,0 +1,92 @@
+"""Tables of fidelity and removal of components, as Markdown."""
+
+import math
+from collections.abc import Mapping
+
+from lmac_td.evaluation.markdown import markdown_table, number
+from lmac_td.evaluation.tag_fidelity import MIN_CLIPS
+
+
+def components_to_markdown(summary: Mapping[str, Mapping]) -> str:
+    """Return a section a condition; for tags, one more about them.
+
+    Arguments
+    ---------
+    summary : mapping of str to mapping
+        Of :meth:`lmac_td.evaluation.components.ComponentTable.summary`.
+    """
+    sections = []
+    for condition, numbers in summary.items():
+        if "removal" in numbers:
+            title = f"### {condition}: fidelity, and removal of components\n\n"
+            sections.append(title + _removal_to_markdown(numbers))
+        if "tags" in numbers:
+            title = f"### {condition}: fidelity to the classifier's tags\n\n"
+            sections.append(title + _tags_to_markdown(numbers["tags"]))
+    return "\n".join(sections)
+
+
+def _removal_to_markdown(numbers):
+    fidelity = numbers["fidelity (%)"]
+    removal = [
+        [
+            f"{row['tau']:g}",
+            f"{row['FF']['median']:.3f}",
+            f"{row['random FF']['median']:.3f}",
+            f"{row['removed']['mean']:.1f}",
+        ]
+        for row in numbers["removal"]
+    ]
+    return (
+        markdown_table(
+            [*(f"{k} fidelity (%) ↑" for k in fidelity), "clips"],
+            [
+                [
+                    *(f"{value['mean']:.1f}" for value in fidelity.values()),
+                    str(numbers["n_clips"]),
+                ]
+            ],
+        )
+        + "\n"
+        + markdown_table(["τ", "FF median ↑", "FF median, random", "removed"], removal)
+    )
+
+
+def _tags_to_markdown(tags):
+    values, intervals = [], []
+    for found in tags["fidelity"].values():
+        value, low, high = (
+            math.nan if v is None else v for v in (found["value"], *found["interval"])
+        )
+        values.append(number(value, 3))
+        intervals.append("–" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]")
+    n, n_own = tags["n_classes"], tags["n_classes decided in two clips"]
+    head = [f"{name} ↑" for name in tags["fidelity"]]
+    text = markdown_table(
+        ["", *head, "clips", "classes"],
+        [
+            ["Theta", *values, str(tags["n_clips"]), str(n)],
+            ["95 % interval", *intervals, "", ""],
+        ],
+    )
+    if n_own < n:
+        text += (
+            f"\nThe classifier decides {n - n_own} of {n} classes in fewer than "
+            f"{MIN_CLIPS} clips: they are left out of the macro AUPRC and below.\n"
+        )
+    rows = []
+    for found in tags["classes"]:
+        first = min(found["removal"], key=lambda row: row["tau"])
+        rows.append(
+            [
+                found["class"],
+                f"{first['FF']['median']:.3f}",
+                f"{first['random FF']['median']:.3f}",
+                str(found["n_clips"]),
+            ]
+        )
+    if rows:
+        text += f"\nRemoval by class, τ = {first['tau']:g}:\n\n" + markdown_table(
+            ["class", "FF median ↑", "FF median, random", "clips"], rows
+        )
+    return text

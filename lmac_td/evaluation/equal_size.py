@@ -1,0 +1,67 @@
+"""Explanations cut to equal sizes, where keeping much cannot help."""
+
+import torch
+
+from lmac_td.metrics.confidence import of_class
+from lmac_td.metrics.curves import SIZES, top_bins_at
+
+
+def at_equal_size(explained, spectral_features, sizes=SIZES):
+    """What the target's probability is when explanations are cut to equal sizes.
+
+    An explanation is cut to its top bins: those in which most energy of the
+    interpretation lies, |STFT(i)| = gain . |X|, until they hold a share of the
+    mixture's energy. These are then kept, or removed, whole. The classifier is given
+    the masked spectrogram, or its sound, for every method. (By the gain alone,
+    quiet bins would come first where a mask keeps silence: thousands of them for next
+    to no energy.)
+
+    Arguments
+    ---------
+    explained : ExplainedBatch
+    spectral_features : SpectralFeatures
+    sizes : sequence of float
+        Shares of the mixture's energy.
+
+    Returns
+    -------
+    dict of str to Tensor (B, n_sizes)
+        ``p_kept`` and ``p_removed``: probabilities of the target.
+    """
+    magnitude, target = explained.features.magnitude, explained.decision.target
+    tops = top_bins_at(explained.explanation.attribution, magnitude, sizes)
+    masks = [part for top in tops for part in (top, ~top)]
+    inputs = masked_inputs(explained, masks, spectral_features)
+    p = [
+        of_class(explained.classifier.probabilities(logits), target)
+        for logits in explained.classifier.classify(*inputs)
+    ]
+    return {
+        "p_kept": torch.stack(p[0::2], dim=1),
+        "p_removed": torch.stack(p[1::2], dim=1),
+    }
+
+
+def masked_inputs(explained, masks, spectral_features):
+    """What the classifier is given when the mixture's STFT is masked.
+
+    Arguments
+    ---------
+    explained : ExplainedBatch
+    masks : sequence of Tensor (B, frames, bins)
+    spectral_features : SpectralFeatures
+
+    Returns
+    -------
+    list of Tensor (B, ...)
+        Of the masked magnitude where the classifier takes spectrograms, else of the
+        sound of the masked STFT.
+    """
+    features, classifier = explained.features, explained.classifier
+    if classifier.takes_spectrograms:
+        return [classifier.inputs_of(magnitude=features.magnitude * m) for m in masks]
+    n_samples = explained.wavs.shape[-1]
+    return [
+        classifier.inputs_of(spectral_features.istft(features.stft * m, n_samples))
+        for m in masks
+    ]

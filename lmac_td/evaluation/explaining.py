@@ -1,0 +1,102 @@
+"""Explain a decided batch, and ask the classifier about the explanation."""
+
+from dataclasses import replace
+
+from lmac_td.contracts import ExplainedBatch
+from lmac_td.metrics.signal import kept_gain
+
+
+def explain(decided, interpreter):
+    """Explain a decided batch; the logits of the explanation are not computed yet.
+
+    Only an interpreter that ``needs_sources``, the oracle, is given the sources.
+
+    Arguments
+    ---------
+    decided : DecidedBatch
+    interpreter : Interpreter
+
+    Returns
+    -------
+    ExplainedBatch
+    """
+    given = {"sources": decided.sources} if interpreter.needs_sources else {}
+    explanation = interpreter(decided.wavs, decided.features, decided.decision, **given)
+    return ExplainedBatch(
+        decided.wavs,
+        decided.features,
+        decided.decision,
+        explanation,
+        sources=decided.sources,
+    )
+
+
+def answer(explained):
+    """Classify what is kept and what is removed, in one pass.
+
+    Arguments
+    ---------
+    explained : ExplainedBatch
+
+    Returns
+    -------
+    ExplainedBatch
+        With ``kept_logits`` and ``removed_logits``.
+    """
+    explanation = explained.explanation
+    kept, removed = explained.classifier.classify(
+        explanation.kept_input, explanation.removed_input
+    )
+    return replace(explained, kept_logits=kept, removed_logits=removed)
+
+
+def with_resynthesised_sound(explained, spectral_features):
+    """The same explanation, but the classifier is given the resynthesised sounds.
+
+    Arguments
+    ---------
+    explained : ExplainedBatch
+    spectral_features : SpectralFeatures
+
+    Returns
+    -------
+    ExplainedBatch
+        With the classifier's answers.
+    """
+    explanation, classifier = explained.explanation, explained.classifier
+    residual = explanation.residual
+    kept_input = classifier.inputs_of(explanation.interpretation, explanation.magnitude)
+    removed_input = classifier.inputs_of(
+        residual, spectral_features(residual).magnitude
+    )
+    return answer(
+        replace(
+            explained,
+            explanation=replace(
+                explanation, kept_input=kept_input, removed_input=removed_input
+            ),
+        )
+    )
+
+
+def stft_mask(explained):
+    """The method's mask on the STFT.
+
+    Arguments
+    ---------
+    explained : ExplainedBatch
+
+    Returns
+    -------
+    Tensor (B, frames, bins)
+        The method's own mask if it masks the STFT. If it masks something else
+        (LMAC-TD's latent, mel bands), |STFT(i)| / |X|, at most 1.
+    """
+    if has_stft_mask(explained):
+        return explained.explanation.mask
+    return kept_gain(explained.explanation.magnitude, explained.features.magnitude)
+
+
+def has_stft_mask(explained):
+    """Whether the method masks the STFT itself."""
+    return explained.explanation.mask.shape == explained.features.magnitude.shape

@@ -1,0 +1,116 @@
+"""Several runs in one table for people, with intervals and deviations over seeds."""
+
+import difflib
+import statistics
+from collections.abc import Mapping, Sequence
+
+from lmac_td.errors import SettingError
+from lmac_td.evaluation.bootstrap import value_of
+from lmac_td.evaluation.columns import Column, all_columns, columns_of, groups
+from lmac_td.evaluation.frame import values_of
+from lmac_td.evaluation.markdown import interval, markdown_table, number
+from lmac_td.evaluation.rendering import undefined_note
+from lmac_td.report.runs import Runs
+
+
+def choose_columns(names: Sequence[str]) -> list[Column]:
+    """Columns of the table by name, such as ``AI`` or ``FF median``.
+
+    Raises
+    ------
+    SettingError
+        If there is none of a name.
+    """
+    by_name = {column.name: column for column in all_columns()}
+    for name in names:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(by_name)}"
+            raise SettingError(f"--columns: the table has no column {name!r}: {hint}")
+    return [by_name[name] for name in names]
+
+
+def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
+    """A section a condition, a table a group, means with their intervals.
+
+    Arguments
+    ---------
+    runs : Runs
+        Of a method with several seeds every one has a row, and a last one shows their
+        mean and standard deviation.
+    columns : sequence of Column
+        One table a condition with these alone, instead of its groups.
+
+    Returns
+    -------
+    str
+    """
+    table, sections = runs.table, []
+    for condition in table.conditions:
+        rows = table.methods(condition)
+        sections.append(f"### {condition}\n")
+        tables = {name: columns_of(rows.values(), name) for name in groups()}
+        if columns:
+            in_rows = [c for c in columns if any(map(c.is_in, rows.values()))]
+            tables = {"method": in_rows}
+        for name, shown in tables.items():
+            if shown:
+                head = [name, *(column.header for column in shown)]
+                lines = _lines(table, condition, shown, runs.seeds)
+                note = undefined_note(shown, rows.values())
+                sections.append(markdown_table(head, lines) + (note and f"\n{note}"))
+    confidence = 100 * table.confidence
+    sections.append(
+        f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "
+        "deviation over seeds.\n"
+    )
+    return "\n".join([*sections, remarks_to_markdown(runs.remarks)])
+
+
+def remarks_to_markdown(remarks: Mapping[str, str]) -> str:
+    """Remarks by method, each once.
+
+    Example
+    -------
+    >>> print(remarks_to_markdown({"a": "no sound", "b": "no sound"}))
+    a, b: no sound
+    <BLANKLINE>
+    """
+    methods = {}
+    for method, remark in remarks.items():
+        methods.setdefault(remark, []).append(method)
+    return "\n".join(f"{', '.join(of)}: {remark}\n" for remark, of in methods.items())
+
+
+def _lines(table, condition, columns, seeds):
+    lines, last = [], {members[-1]: m for m, members in seeds.items()}
+    rows = table.methods(condition)
+    for method, scores in rows.items():
+        if any(column.is_in(scores) for column in columns):
+            cells = (_cell(table, condition, method, column) for column in columns)
+            lines.append([method, *cells])
+        if method in last:
+            members = [rows[name] for name in seeds[last[method]] if name in rows]
+            name = f"{last[method]}, mean ± sd of {len(members)} seeds"
+            lines.append([name, *(_over_seeds(members, c) for c in columns)])
+    return lines
+
+
+def _cell(table, condition, method, column):
+    value, low, high = table.cell(condition, method, column)
+    decimals = column.metric.decimals
+    ends = "" if low == high else f" {interval(low, high, decimals)}"
+    return number(value, decimals) + ends.replace(" –", "")
+
+
+def _over_seeds(members, column):
+    if not all(map(column.is_in, members)):
+        return "–"
+    name, decimals = column.metric.name, column.metric.decimals
+    values = [value_of(values_of(s, name), column.statistic) for s in members]
+    if len(values) < 2:
+        return number(values[0], decimals)
+    return (
+        f"{number(statistics.mean(values), decimals)} ± "
+        f"{number(statistics.stdev(values), decimals)}"
+    )
