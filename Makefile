@@ -53,4 +53,4 @@ check: install-dev
 	$(RUN) -m ruff format --check .
 
 clean:
-	rm -rf $(VENV) results docs/_build
+	rm -rf $(VENV) results docs/_build docs/api docs/generated

@@ -1,12 +1,10 @@
 """The commands of the README on tiny recipes: whole jobs, kills, all methods."""
 
-import importlib
 import json
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -313,39 +311,3 @@ def test_real_recordings(real_data, real_speech, tiny_recipes):
     settings |= {"condition": "[in_domain, speech]", "ljspeech_folder": real_speech}
     said = run(EVALUATE, tiny_recipes / "lmac_td.yaml", **settings).stdout
     assert said.count("\n| identity ") == 2 * 2 * 3
-
-
-def test_the_readmes_own_method(trained, monkeypatch):
-    """The worked example of README, as it stands there, on the tiny corpus."""
-    section = (ROOT / "README.md").read_text().split("\n## Your own method\n")[1]
-    section = section.split("\n## ")[0]
-    code, recipe = re.findall(r"```(?:python|yaml)\n(.*?)```", section, re.DOTALL)
-    assert len((code + recipe).splitlines()) <= 60
-    (trained / "energy.py").write_text(code)
-    tiny = yaml_without(trained / "lmac.yaml", "extends", "unet_channels")
-    (trained / "energy.yaml").write_text(
-        recipe.replace("base/", f"{ROOT}/hparams/base/")
-    )
-    (trained / "tiny.yaml").write_text(f"extends: energy.yaml\n{tiny}")
-
-    monkeypatch.syspath_prepend(trained)
-    run(TRAIN, trained / "tiny.yaml")
-    said = run(EVALUATE, trained / "tiny.yaml").stdout
-    assert said.count("\n| energy ") == 2 * 3 + 2 * 2
-
-    # With nothing to learn, it is measured at once, and never trained.
-    code = code.replace("torch.nn.Parameter(torch.tensor(float(threshold)))", "0.5")
-    (trained / "energy.py").write_text(code)
-    monkeypatch.delitem(sys.modules, "energy")
-    importlib.invalidate_caches()
-    settings = {"experiment_name": "fixed"}
-    sentence = refused(TRAIN, trained / "tiny.yaml", **settings)
-    assert "nothing to train" in sentence
-    said = run(EVALUATE, trained / "tiny.yaml", **settings).stdout
-    assert said.count("\n| fixed ") == 2 * 3 + 2 * 2
-
-
-def yaml_without(path, *keys):
-    """The lines of a flat yaml, less some keys."""
-    lines = path.read_text().splitlines(keepends=True)
-    return "".join(line for line in lines if line.split(":")[0] not in keys)
