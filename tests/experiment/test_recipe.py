@@ -22,6 +22,8 @@ PLACEHOLDERS = {
     "modules": "network: !new:torch.nn.Identity\nlabels: [dog, rain]\n",
     "speechbrain": "pretrained_classifier: ecapa\n",
 }
+# A module that registers metrics when it is imported, as building a recipe does.
+IMPORTED = ("metrics",)
 # What reads a key by name outside the yaml itself.
 READERS = [
     *ROOT.glob("*.py"),
@@ -189,7 +191,7 @@ def assert_read(keys, recipe):
     text = compose_text(recipe)
     code = "\n".join(path.read_text() for path in READERS)
     for key in keys:
-        if key.startswith("__") or key in AXES or key == DECLARATIONS:
+        if key.startswith("__") or key in (*AXES, *IMPORTED, DECLARATIONS):
             continue
         by_reference = re.search(rf"!ref.*<{key}[\]>\[]", text)
         by_name = re.search(rf"hparams\[\"{key}\"\]|hparams\.{key}\b", code)
