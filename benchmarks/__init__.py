@@ -1,4 +1,4 @@
-"""What it costs: the published way and this one, side by side in one run.
+"""Speed benchmarks: the published implementation and this project's, in one run.
 
-See ``benchmarks/README.md``. Nothing here is imported by the project itself.
+See ``benchmarks/README.md``. The package ``lmac_td`` does not import this one.
 """

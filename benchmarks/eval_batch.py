@@ -1,28 +1,33 @@
-"""An evaluation batch: the published way, and this one, at the published sizes.
+"""Time an evaluation batch: the published implementation and this project's.
 
     python -m benchmarks.eval_batch [--device cuda] [--repeats 7]
 
-Prints a table: the seven metrics of the papers (AI, AD, AG, FF, Fid-In, SPS, COMP), in
-which both must agree, and what all of this project's columns cost.
+It prints the cost of the papers' seven metrics (AI, AD, AG, FF, Fid-In, SPS, COMP) in
+both implementations, the largest difference of the metrics, and the cost of all columns
+of this project.
 """
 
+import argparse
+from collections.abc import Sequence
+
 from benchmarks import sides
-from benchmarks.measure import measure, parser, say
-from benchmarks.report import head, speed_table
+from benchmarks.command import parser, say
+from benchmarks.measure import measure
+from benchmarks.report import print_head, speed_table
 
 
-def read_options(argv):
-    """The command line."""
+def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     return parser(__doc__.splitlines()[0]).parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = read_options(argv)
-    rates = head(f"An evaluation batch of {options.batch_size} x 5 s", options)
+    rates = print_head(f"An evaluation batch of {options.batch_size} x 5 s", options)
     ours, geometry = sides.evaluation_batch, sides.PUBLISHED
-    way = sides.evaluation_as_published
-    published = sides.side("as published", way, geometry, options)
+    theirs = sides.evaluation_as_published
+    published = sides.side("as published", theirs, geometry, options)
     same = sides.side("lmac-td", ours, geometry, options)
     whole = sides.side("lmac-td, all columns", ours, geometry, options, equal_size=True)
     default = sides.side("lmac-td, default geometry", ours, sides.DEFAULT, options)
@@ -32,14 +37,14 @@ def main(argv=None):
     print(agreement(measured[0].outcome, measured[1].outcome))
 
 
-def agreement(one, other):
-    """How far the metrics of two sides are from each other."""
+def agreement(one: dict[str, list[float]], other: dict[str, list[float]]) -> str:
+    """Describe the largest difference of each metric between two sides."""
     difference = {
         name: max(abs(a - b) for a, b in zip(one[name], other[name], strict=True))
         for name in sides.SEVEN
     }
-    told = ", ".join(f"{name} {value:.1e}" for name, value in difference.items())
-    return f"Largest difference of a clip's metrics: {told}."
+    listed = ", ".join(f"{name} {value:.1e}" for name, value in difference.items())
+    return f"Largest difference of a clip's metrics: {listed}."
 
 
 if __name__ == "__main__":

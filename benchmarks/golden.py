@@ -1,17 +1,18 @@
-"""Compare the scores of two trees of evaluations, clip by clip.
+"""Compare the scores of two folders of evaluations, clip by clip.
 
     python -m benchmarks.golden BEFORE AFTER [--tolerance 1e-5]
 
-Both are folders in which ``eval_faithfulness.py`` left evaluations, made from the same
-checkpoints by two versions of the code. Every ``clips.csv`` below BEFORE is compared
-with that of the same place below AFTER. Prints the largest difference of each column,
-and exits with 1 where one is above the tolerance (absolute, or relative for numbers
-above 1; percentages are compared as fractions) or where rows, clips or columns are
-missing.
+Both folders hold evaluations of ``eval_faithfulness.py``, made from the same
+checkpoints by two versions of the code. Each ``clips.csv`` below BEFORE is compared
+with the one at the same relative path below AFTER. The command prints the largest
+difference of each column. Its exit code is 1 if a difference is above the tolerance
+(absolute, or relative for numbers above 1; percentages are compared as fractions) or if
+rows, clips or columns are missing.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ KEYS = ["condition", "method", "clip_id", "decided"]
 PERCENTAGES = ("AI", "AD", "AG", "AD (published)")
 
 
-def read_options(argv):
-    """The command line."""
+def read_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("before", type=Path)
     options.add_argument("after", type=Path)
@@ -32,19 +33,21 @@ def read_options(argv):
     return options.parse_args(argv)
 
 
-def differences(before, after):
-    """The largest difference of each column of two tables of scores.
+def differences(
+    before: pd.DataFrame, after: pd.DataFrame
+) -> dict[str, tuple[float, str]]:
+    """Return the largest difference of each column of two tables of scores.
 
     Arguments
     ---------
     before, after : pandas.DataFrame
-        Read from a ``clips.csv``.
+        The content of a ``clips.csv``.
 
     Returns
     -------
     dict of str to (float, str)
-        By column: |after - before| / max(1, |before|), and where it is, percentages as
-        fractions; infinite where a row, or a value of it, is missing on one side.
+        For each column: |after - before| / max(1, |before|), with percentages as
+        fractions, and its row. Infinite if a row or a value is missing on one side.
     """
     missing = [name for name in before if name not in after]
     if missing:
@@ -60,14 +63,14 @@ def differences(before, after):
         one, other = before[name].astype(float) / unit, after[name].astype(float) / unit
         gap = (other - one).abs() / one.abs().clip(lower=1)
         gap = gap.mask(one.isna() & other.isna(), 0.0).fillna(np.inf)
-        gap = gap.mask(one == other, 0.0)  # infinite ones, too
+        gap = gap.mask(one == other, 0.0)  # also for infinite values
         where = gap.idxmax()
         found[name] = (float(gap.max()), " / ".join(map(str, where[:3])))
     return found
 
 
-def main(argv=None):
-    """Compare and print; returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare and print; return the exit code."""
     options = read_options(sys.argv[1:] if argv is None else argv)
     paths = sorted(options.before.rglob("clips.csv"))
     if not paths:

@@ -1,53 +1,52 @@
-"""What the benchmarks print alike."""
+"""Print the machine and the table of a speed benchmark."""
+
+import argparse
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
-from benchmarks.measure import (
-    environment_note,
-    machine,
-    matrix_rate,
-    ratios,
-    with_spread,
-)
+from benchmarks.command import environment_note, machine
+from benchmarks.cost import matrix_rate
+from benchmarks.measure import Measured, Side, ratios, with_spread
 from lmac_td.evaluation.markdown import markdown_table
-from lmac_td.experiment.open import set_up_process
 from lmac_td.runtime.linear import as_convolution
+from lmac_td.runtime.process import set_up_process
 
 
-def head(what, options):
-    """Print the machine and what is measured.
+def print_head(title: str, options: argparse.Namespace) -> dict[str, float]:
+    """Print the machine, its matrix rates and the title.
 
     Returns
     -------
     dict of str to float
-        GFLOP/s of matrix products, the yardstick of efficiency: in ``float32``, in
-        ``bf16``, and ``as published``, which is TF32 on a GPU.
+        Matrix rates in GFLOP/s, the reference of the efficiency: ``float32``, ``bf16``,
+        and ``as published``, which is TF32 on a GPU.
     """
     set_up_process()
     device = options.device
     rates = matrix_rates(device)
-    told = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
+    listed = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
     fastest = max(rate for name, rate in rates.items() if "float32" in name)
     print(f"Machine: {machine(device)}")
-    print(f"Matrix product: {told}")
+    print(f"Matrix product: {listed}")
     if environment_note():
         print(f"Environment: {environment_note()}")
     if "TF32" in rates:
-        print("As published: float32 products in TF32, as SpeechBrain leaves them")
-    print(f"{what}; {options.repeats} turns\n")
-    unset = rates.get("TF32", fastest)
-    return {"float32": fastest, "bf16": rates["bf16"], "as published": unset}
+        print("As published: float32 products in TF32, which is SpeechBrain's default")
+    print(f"{title}; {options.repeats} turns\n")
+    published = rates.get("TF32", fastest)
+    return {"float32": fastest, "bf16": rates["bf16"], "as published": published}
 
 
-def matrix_rates(device):
-    """Measure how fast the machine multiplies, in each arithmetic.
+def matrix_rates(device: str) -> dict[str, float]:
+    """Measure the rate of matrix products in each arithmetic.
 
     Returns
     -------
     dict of str to float
-        GFLOP/s: ``float32`` and ``bf16``, on a GPU ``TF32``, on a CPU ``float32 through
-        oneDNN``.
+        In GFLOP/s: ``float32`` and ``bf16``; on a GPU also ``TF32``; on a CPU also
+        ``float32 through oneDNN``.
     """
     rates = {
         "float32": matrix_rate(device),
@@ -60,7 +59,8 @@ def matrix_rates(device):
     return rates
 
 
-def _in_tf32(a, b):
+def _in_tf32(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Multiply two matrices in TF32."""
     torch.backends.cuda.matmul.allow_tf32 = True
     try:
         return F.linear(a, b)
@@ -68,27 +68,33 @@ def _in_tf32(a, b):
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _arithmetic(side):
-    """Of which of the rates a side could make use."""
+def _arithmetic(side: Side) -> str:
+    """Return the name of the matrix rate that a side is compared with."""
     if not side.set_up:
         return "as published"
     return "bf16" if "bf16" in side.name else "float32"
 
 
-def speed_table(what, sides, measured, n_clips, rates):
-    """Markdown: seconds, ratio to the first side, memory, FLOP, efficiency.
+def speed_table(
+    unit: str,
+    sides: Sequence[Side],
+    measured: Sequence[Measured],
+    n_clips: int,
+    rates: dict[str, float],
+) -> str:
+    """Return a table of seconds, ratios to the first side, memory, FLOP and efficiency.
 
     Arguments
     ---------
-    what : str
-        What each side does, for the head of the first column.
+    unit : str
+        The name of the task, for the header of the first column.
     sides : sequence of Side
     measured : sequence of Measured
-        Of the sides.
+        The cost of each side.
     n_clips : int
-        Of one piece of work.
+        The number of clips per call.
     rates : dict of str to float
-        Of :func:`head`.
+        What :func:`print_head` returned.
     """
     rows = []
     for side, taken in zip(sides, measured, strict=True):
@@ -105,7 +111,7 @@ def speed_table(what, sides, measured, n_clips, rates):
             ]
         )
     columns = [
-        what, "s", "times as fast", "clips/s", "peak memory (GB)", "GFLOP",
+        unit, "s", "times as fast", "clips/s", "peak memory (GB)", "GFLOP",
         "of matrix rate (%)",
     ]  # fmt: skip
     return markdown_table(columns, rows)

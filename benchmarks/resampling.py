@@ -1,16 +1,18 @@
-"""Compare the samples of soxr with those of torchaudio's kernels.
+"""Compare the output of two resamplers, soxr and torchaudio.
 
     python -m benchmarks.resampling FOLDER [--sample_rate 16000]
 
-Resamples every recording of a folder in both ways. Prints how large the difference is
-against the signal, over all frequencies and below 80 % of half the new rate, where both
-should change nothing, and how long soxr takes for a clip of 5 s at three rates.
+It resamples every recording of a folder with both, and prints the level of the
+difference relative to the signal: over all frequencies, and below 80 % of the new
+Nyquist frequency, where both should change nothing. It also prints the time of soxr for
+a clip of 5 s at three rates.
 """
 
 import argparse
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +24,20 @@ from lmac_td.audio import RESAMPLER, read_mono, resample
 from lmac_td.evaluation.markdown import markdown_table
 
 ENDINGS = (".wav", ".flac", ".ogg")
-RATES = (44100, 44101, 22257)  # Hz; the ratio of the last two to 16 kHz is awkward
+RATES = (44100, 44101, 22257)  # Hz; the last two have large ratios to 16 kHz
 CLIP_S = 5
 
 
-def read_options(argv):
-    """The command line."""
+def read_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("folder", type=Path)
     options.add_argument("--sample_rate", type=int, default=16000, help="Hz")
     return options.parse_args(argv)
 
 
-def both_ways(path, sample_rate):
-    """A recording by torchaudio and by soxr, equally long, in float64."""
+def resample_twice(path: Path, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a recording resampled by torchaudio and by soxr, (T,) each, in float64."""
     samples, rate = read_mono(path)
     wav = torch.from_numpy(samples)
     before = torchaudio.functional.resample(wav, rate, sample_rate).numpy()
@@ -44,14 +46,14 @@ def both_ways(path, sample_rate):
     return before[:n_samples].astype(float), after[:n_samples].astype(float)
 
 
-def level_db(difference, reference):
-    """Energy of a difference against a reference that is not silent, dB."""
+def level_db(difference: np.ndarray, reference: np.ndarray) -> float:
+    """Return the energy of a difference relative to a reference, in dB."""
     energy = np.square(difference).sum() + np.finfo(float).tiny
     return 10 * np.log10(energy / np.square(reference).sum())
 
 
-def seconds_of_soxr(rate, sample_rate):
-    """Seconds for a clip of noise, the median of five."""
+def seconds_of_soxr(rate: int, sample_rate: int) -> float:
+    """Return the median time of five resamplings of a clip of noise."""
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(CLIP_S * rate).astype("float32")
     taken = []
@@ -62,14 +64,14 @@ def seconds_of_soxr(rate, sample_rate):
     return statistics.median(taken)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = read_options(sys.argv[1:] if argv is None else argv)
     paths = [p for p in sorted(options.folder.iterdir()) if p.suffix in ENDINGS]
     low_pass = signal.butter(12, 0.8, output="sos")
     whole, low = [], []
     for path in paths:
-        before, after = both_ways(path, options.sample_rate)
+        before, after = resample_twice(path, options.sample_rate)
         if before.any():
             whole.append(level_db(after - before, before))
             below = signal.sosfiltfilt(low_pass, before)

@@ -1,27 +1,30 @@
-"""What a clip costs by its length: a training step, or an evaluation batch.
+"""Time a training step or an evaluation batch for clips of several lengths.
 
     python -m benchmarks.scaling [--work evaluation] [--lengths 1 2 5 10 30]
 
-Prints seconds by length, and how far they are from linear. Training steps checkpoint
-their activations, so that half a minute fits.
+It prints the seconds for each length, and their deviation from a linear function.
+Training steps use activation checkpointing, so that clips of 30 s fit into memory.
 """
 
+import argparse
 import statistics
+from collections.abc import Sequence
 
 from benchmarks import sides
-from benchmarks.measure import measure, parser, say, with_spread
-from benchmarks.report import head
+from benchmarks.command import parser, say
+from benchmarks.measure import Measured, measure, with_spread
+from benchmarks.report import print_head
 from lmac_td.evaluation.markdown import markdown_table
 
 WORK = {
     "training": (sides.training, [("checkpoint_activations", True)]),
     "evaluation": (sides.evaluation_batch, []),
 }
-UNIT_S = 5  # the papers' clips
+UNIT_S = 5  # length of the papers' clips
 
 
-def read_options(argv):
-    """The command line."""
+def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--work", choices=WORK, default="training")
     options.add_argument(
@@ -30,7 +33,7 @@ def read_options(argv):
     return options.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = read_options(argv)
     lengths = sorted({*options.lengths, UNIT_S})
@@ -45,23 +48,25 @@ def main(argv=None):
         )
         for length in lengths
     ]
-    head(f"{options.work.capitalize()}, batches of {options.batch_size}", options)
+    print_head(f"{options.work.capitalize()}, batches of {options.batch_size}", options)
     measured = measure(every, options.repeats, options.device, say)
     print(scaling_table(lengths, measured, options.batch_size))
 
 
-def scaling_table(lengths, measured, batch_size):
-    """Markdown of seconds a batch by length, and how far they are from linear.
+def scaling_table(
+    lengths: Sequence[float], measured: Sequence[Measured], batch_size: int
+) -> str:
+    """Return a table of seconds by length, with their deviation from linear.
 
-    Two ways: from proportional to the length, which a cost that every clip has breaks,
-    and from the straight line through the shortest and the longest, which does not.
+    Two deviations are given: from proportionality to the length, and from the straight
+    line through the shortest and the longest, which allows a constant cost per clip.
     """
     unit = measured[lengths.index(UNIT_S)]
     rows, deviations = [], []
     for length, taken in zip(lengths, measured, strict=True):
         relative = [
-            (seconds / length) / (of_unit / UNIT_S)
-            for seconds, of_unit in zip(taken.seconds, unit.seconds, strict=True)
+            (seconds / length) / (unit_seconds / UNIT_S)
+            for seconds, unit_seconds in zip(taken.seconds, unit.seconds, strict=True)
         ]
         deviations.append(abs(statistics.median(relative) - 1))
         rows.append(
@@ -84,8 +89,8 @@ def scaling_table(lengths, measured, batch_size):
     )
 
 
-def from_line(lengths, measured):
-    """How far medians are from the line through the first and the last, relatively."""
+def from_line(lengths: Sequence[float], measured: Sequence[Measured]) -> float:
+    """Return the largest relative deviation from the line through both ends."""
     seconds = [taken.median for taken in measured]
     rise = (seconds[-1] - seconds[0]) / (lengths[-1] - lengths[0] or 1)
     line = [seconds[0] + rise * (length - lengths[0]) for length in lengths]

@@ -1,6 +1,12 @@
-"""What is timed: a training step, and an evaluation batch, in the two ways."""
+"""The tasks that are timed: training steps and evaluation batches.
 
+Each exists in two implementations: the published one and this project's.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -8,39 +14,48 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from speechbrain.utils.run_opts import RunOptions
 
-from benchmarks.measure import Side, overrides
+from benchmarks.command import overrides
+from benchmarks.measure import Side
 from benchmarks.published import published_brain
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.contracts import Classifier
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.explaining import answer, explain
 from lmac_td.evaluation.loop import evaluate, score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.compilation import compile_networks
-from lmac_td.training.brain import InterpreterBrain, modules_of
+from lmac_td.training.brain import InterpreterBrain, brain_modules
 
 DEFAULT = "hparams/lmac_td.yaml"
 PUBLISHED = "hparams/lmac_td_published.yaml"
-# Of a recipe, what clips are made from.
+# The settings of a recipe that determine the clips.
 CLIP_SETTINGS = ("signal_length_s", "sample_rate", "out_n_neurons")
 SEVEN = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP")
 
 
-def side(name, build, recipe, options, settings=(), **more):
-    """One side of a measurement.
+def side(
+    name: str,
+    build: Callable[..., "Work"],
+    recipe: str,
+    options: argparse.Namespace,
+    settings: Sequence[tuple[str, Any]] = (),
+    **more: Any,
+) -> Side:
+    """Return a side of a measurement.
 
     Arguments
     ---------
     name : str
     build : callable
-        Of this module.
+        A function of this module.
     recipe : str
     options : argparse.Namespace
-        Of :func:`benchmarks.measure.parser`.
+        The options of :func:`benchmarks.command.parser`.
     settings : sequence of (str, object)
-        Of the recipe, besides those of the command line.
+        Settings of the recipe, in addition to those of the command line.
     **more
-        What else ``build`` is given.
+        Further arguments of ``build``.
 
     Returns
     -------
@@ -55,18 +70,22 @@ def side(name, build, recipe, options, settings=(), **more):
     return Side(name, build, given | more, set_up=ours)
 
 
-def training_as_published(recipe, settings, batch_size, device):
-    """Work: a training step of SpeechBrain's modules, the published way."""
+def training_as_published(
+    recipe: str, settings: str, batch_size: int, device: str
+) -> "Training":
+    """Build a training step of the published implementation."""
     hparams, classifier = _recipe(recipe, settings)
     brain = published_brain(hparams, hparams["interpreter"], classifier, device)
     return Training(brain, _batches(hparams, device), batch_size)
 
 
-def training(recipe, settings, batch_size, device, **run_opts):
-    """Work: a training step of this project's Brain."""
+def training(
+    recipe: str, settings: str, batch_size: int, device: str, **run_opts: Any
+) -> "Training":
+    """Build a training step of this project."""
     hparams, classifier = _recipe(recipe, settings)
     brain = InterpreterBrain(
-        modules=modules_of(hparams, classifier),
+        modules=brain_modules(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": device, **run_opts},
@@ -75,8 +94,10 @@ def training(recipe, settings, batch_size, device, **run_opts):
     return Training(brain, _batches(hparams), batch_size)
 
 
-def evaluation_as_published(recipe, settings, batch_size, device):
-    """Work: seven metrics of a batch, with the published numbers of passes."""
+def evaluation_as_published(
+    recipe: str, settings: str, batch_size: int, device: str
+) -> "Work":
+    """Build an evaluation batch of the published implementation."""
     hparams, classifier = _recipe(recipe, settings)
     brain = published_brain(hparams, hparams["interpreter"], classifier, device)
     brain.modules.eval()
@@ -84,19 +105,20 @@ def evaluation_as_published(recipe, settings, batch_size, device):
 
 
 def evaluation_batch(
-    recipe,
-    settings,
-    batch_size,
-    device,
-    equal_size=False,
-    precision="fp32",
-    compile=False,
-    weights=None,
-):
-    """Work: a batch as the validation scores it; all columns with ``equal_size``.
+    recipe: str,
+    settings: str,
+    batch_size: int,
+    device: str,
+    equal_size: bool = False,
+    precision: str = "fp32",
+    compile: bool = False,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> "Work":
+    """Build an evaluation batch of this project.
 
-    As in ``eval_faithfulness.py``, ``precision`` is that of the interpreter alone.
-    ``weights``, a state dict, replace the interpreter's initial ones.
+    It computes the metrics of a validation, or all columns of an evaluation with
+    ``equal_size``. ``precision`` is the precision of the interpreter only, as in
+    ``eval_faithfulness.py``. ``weights`` is a state dict of the interpreter.
     """
     hparams, classifier = _recipe(recipe, settings)
     features = hparams["features"].to(device)
@@ -126,7 +148,7 @@ def evaluation_batch(
                 precision=precision,
             )
         else:
-            mixture = mixtures_of(batch, device)
+            mixture = make_mixtures(batch, device)
             decided = decide_batch(
                 batch, mixture, features, classifier, with_sources=False
             )
@@ -141,36 +163,41 @@ def evaluation_batch(
 
 
 class Work:
-    """A piece of work on a batch of clips; the batch can be exchanged.
+    """A task on a batch of clips, which can be replaced.
 
     Arguments
     ---------
-    act : callable
-        Does the work on a batch, and returns a dict of what can be compared.
+    process : callable
+        Processes a batch, and returns a dict of results.
     make_batch : callable
-        Called with a number of clips and a seed.
+        Makes a batch from a number of clips and a seed.
     batch_size : int
-        Clips of the first batch.
+        Number of clips in the first batch.
     """
 
-    def __init__(self, act, make_batch, batch_size):
-        self.act, self.make_batch = act, make_batch
+    def __init__(
+        self,
+        process: Callable[[Any], dict],
+        make_batch: Callable[[int, int], Any],
+        batch_size: int,
+    ):
+        self.process, self.make_batch = process, make_batch
         self.take(batch_size)
 
-    def take(self, batch_size, seed=0):
+    def take(self, batch_size: int, seed: int = 0) -> None:
         """Replace the batch."""
         self.batch = self.make_batch(batch_size, seed)
 
-    def __call__(self):
-        """Do the work once."""
-        return self.act(self.batch)
+    def __call__(self) -> dict:
+        """Process the batch once."""
+        return self.process(self.batch)
 
 
 class Training(Work):
-    """Steps of a Brain on one batch.
+    """Training steps of a Brain on one batch.
 
-    The first call returns the loss and a digest of the gradient; the weights of both
-    sides are the same then.
+    A call returns its loss, and a digest of the gradient of the first call, for which
+    the weights of all sides are the same.
 
     Arguments
     ---------
@@ -179,28 +206,31 @@ class Training(Work):
         See :class:`Work`.
     """
 
-    def __init__(self, brain, make_batch, batch_size):
+    def __init__(
+        self, brain: sb.Brain, make_batch: Callable[[int, int], Any], batch_size: int
+    ):
         super().__init__(self.step, make_batch, batch_size)
         self.brain, self.digest = brain, None
-        sb.Brain.on_fit_start(brain)  # there is no checkpoint to go on from
+        sb.Brain.on_fit_start(brain)  # without loading a checkpoint
         brain.nonfinite_count = 0
         brain.optimizer.register_step_pre_hook(self._digest_once)
 
-    def step(self, batch):
-        """One step."""
+    def step(self, batch: Any) -> dict:
+        """Do one training step."""
         loss = float(self.brain.fit_batch(batch))
         return {"loss": loss, **self.digest}
 
-    def _digest_once(self, *_):
+    def _digest_once(self, *_: Any) -> None:
+        """Save the digest of the first gradient."""
         if self.digest is None:
             self.digest = digest(self.brain.modules["interpreter"])
 
 
-def digest(module):
-    """The gradient of a module: its norm, and a random projection of each tensor.
+def digest(module: torch.nn.Module) -> dict:
+    """Return the norm of a module's gradient, and a random projection of each tensor.
 
-    The projections are on signs drawn at random. The difference of two of them has
-    the root mean square of the difference of what was projected.
+    A tensor is projected on random signs. The difference of two projections estimates
+    the norm of the difference of the two tensors (its root mean square over the signs).
     """
     squares, projections = 0.0, {}
     for name, parameter in sorted(module.named_parameters()):
@@ -214,8 +244,8 @@ def digest(module):
     return {"gradient norm": squares**0.5, "projections": projections}
 
 
-def batch_of(hparams, batch_size, seed=0):
-    """Clips of noise under noise, as a loader gives them."""
+def batch_of(hparams: dict, batch_size: int, seed: int = 0) -> PaddedBatch:
+    """Return a batch as a loader does, with noise as clips and as interference."""
     generator = torch.Generator().manual_seed(seed)
     n_samples = round(hparams["signal_length_s"] * hparams["sample_rate"])
 
@@ -236,11 +266,12 @@ def batch_of(hparams, batch_size, seed=0):
     )
 
 
-def _batches(hparams, mixed_on=None):
-    """A function of a number of clips and a seed that returns a batch.
+def _batches(hparams: dict, mixed_on: str | None = None) -> Callable[[int, int], Any]:
+    """Return a function that makes a batch from a number of clips and a seed.
 
-    With ``mixed_on``, a device, the clips are mixed there, as the published way takes
-    them. The function holds numbers alone, not the recipe's networks.
+    With ``mixed_on``, the clips are mixed on that device, for the published
+    implementation. The function holds only numbers, so the networks of the recipe can
+    be freed.
     """
     make = partial(batch_of, {name: hparams[name] for name in CLIP_SETTINGS})
     if mixed_on is None:
@@ -248,17 +279,21 @@ def _batches(hparams, mixed_on=None):
     return lambda batch_size, seed: _mixed(make(batch_size, seed), mixed_on)
 
 
-def _mixed(batch, device):
-    return {"mixture": mixtures_of(batch, device).mixture}
+def _mixed(batch: PaddedBatch, device: str) -> dict[str, torch.Tensor]:
+    """Return the mixtures of a batch."""
+    return {"mixture": make_mixtures(batch, device).mixture}
 
 
-def _recipe(recipe, settings):
-    """A recipe, and its classifier: random, but with the statistics of such clips."""
+def _recipe(recipe: str, settings: str) -> tuple[dict, Classifier]:
+    """Load a recipe, and its classifier with random weights.
+
+    The statistics of its BatchNorm layers are set to those of the clips.
+    """
     hparams = load_recipe(recipe, settings)
     classifier = hparams["classifier"].freeze()
     wavs = _mixed(batch_of(hparams, 4), "cpu")["mixture"]
     norms = [m for m in classifier.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:  # the mean and the variance of what comes now
+    for norm in norms:  # takes the mean and the variance of the next batch
         norm.momentum = 1.0
         norm.train()
     with torch.no_grad():

@@ -1,19 +1,23 @@
-"""A training step: the published way, and this one, at the published sizes.
+"""Time a training step: the published implementation and this project's.
 
     python -m benchmarks.train_step [--device cuda] [--repeats 7] [--also bf16 ...]
 
-Prints two tables: the published geometry, where both must come to the same loss and
-gradient, and this project's default geometry against the published one; and a third one
-of ``--also``, alone with ``--without_published``.
+It prints two tables: both implementations with the published geometry, for which loss
+and gradient must be equal; and this project's default geometry against the published
+implementation. ``--also`` adds a third table, with variants of the default geometry;
+with ``--without_published`` it is the only one.
 """
 
+import argparse
 import math
+from collections.abc import Sequence
 
 from benchmarks import sides
-from benchmarks.measure import measure, parser, say
-from benchmarks.report import head, speed_table
+from benchmarks.command import parser, say
+from benchmarks.measure import Measured, Side, measure
+from benchmarks.report import print_head, speed_table
 
-# Variants of this project's own step: settings of the recipe, and run options.
+# Variants of this project's step: settings of the recipe, and run options.
 VARIANTS = {
     "bf16": ([], {"precision": "bf16"}),
     "checkpointing": ([("checkpoint_activations", True)], {}),
@@ -22,8 +26,8 @@ VARIANTS = {
 }
 
 
-def read_options(argv):
-    """The command line."""
+def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument(
         "--also",
@@ -36,20 +40,22 @@ def read_options(argv):
     options.add_argument(
         "--without_published",
         action="store_true",
-        help="only the variants, which need a quarter of the memory",
+        help="measure only the variants, which need a quarter of the memory",
     )
     given = options.parse_args(argv)
     if given.without_published and not given.also:
-        options.error("--without_published leaves nothing to measure: give --also")
+        options.error(
+            "with --without_published there is nothing to measure: give --also"
+        )
     return given
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = read_options(argv)
-    rates = head(f"A training step of {options.batch_size} x 5 s", options)
-    way = sides.training_as_published
-    published = sides.side("as published", way, sides.PUBLISHED, options)
+    rates = print_head(f"A training step of {options.batch_size} x 5 s", options)
+    theirs = sides.training_as_published
+    published = sides.side("as published", theirs, sides.PUBLISHED, options)
     same = sides.side("lmac-td", sides.training, sides.PUBLISHED, options)
     default = sides.side(
         "lmac-td, default geometry", sides.training, sides.DEFAULT, options
@@ -62,27 +68,36 @@ def main(argv=None):
         for settings, run_opts in [VARIANTS[name]]
     ]
     if not options.without_published:
-        # In pairs: a published step leaves room for no third.
-        first = tell("Published geometry", [published, same], options, rates)
+        # In pairs: with a published step there is no memory for a third side.
+        first = measure_and_print(
+            "Published geometry", [published, same], options, rates
+        )
         print(f"{agreement(*(measured.outcome for measured in first))}\n")
-        tell("Default geometry", [published, default], options, rates)
+        measure_and_print("Default geometry", [published, default], options, rates)
     if variants:
-        tell("Variants of the default", [default, *variants], options, rates)
+        measure_and_print(
+            "Variants of the default", [default, *variants], options, rates
+        )
 
 
-def tell(title, every, options, rates):
-    """Measure some sides, and print a table."""
+def measure_and_print(
+    title: str,
+    every: Sequence[Side],
+    options: argparse.Namespace,
+    rates: dict[str, float],
+) -> list[Measured]:
+    """Measure some sides, and print their table."""
     measured = measure(every, options.repeats, options.device, say)
     table = speed_table("step", every, measured, options.batch_size, rates)
     print(f"### {title}\n\n{table}", flush=True)
     return measured
 
 
-def agreement(one, other):
-    """How far two first steps from the same weights are from each other.
+def agreement(one: dict, other: dict) -> str:
+    """Describe the differences of two first steps from the same weights.
 
-    The largest difference is told apart: that of a tensor whose gradient is a sum in
-    which almost everything cancels out, and whose digits are rounding.
+    The difference of the gradients is also given without the tensor that differs most:
+    its gradient is a sum whose terms almost cancel, so its digits are rounding errors.
     """
     loss = abs(one["loss"] - other["loss"]) / abs(one["loss"])
     differences = {

@@ -1,8 +1,8 @@
-"""Sound files in, sound files out: load, resample, fit to a length, save.
+"""Load, resample, fit and save sound files.
 
-Decoding is soundfile's, resampling is soxr's. A recording that could only spoil a
-training later (missing, corrupt, empty, silent, NaN) is refused here, by name, with one
-error: :class:`lmac_td.errors.LoadAudioError`.
+soundfile decodes, soxr resamples. A recording that cannot be used (missing, corrupt,
+empty, silent, with NaN) is refused by name with one error:
+:class:`lmac_td.errors.LoadAudioError`.
 """
 
 from pathlib import Path
@@ -18,15 +18,21 @@ from lmac_td.files import write_atomically
 
 SKIP_REMEDY = "remove it or set skip_bad_files: True"
 
-# Half a step of 16-bit PCM: a peak above 1 by less than this is rounding, not level.
+# Half a step of 16-bit PCM. A peak above 1 by less than this is a rounding error.
 _PCM_16_TOLERANCE = 2.0**-16
 
-# Of soxr. Decoded recordings are cached under a name that holds it.
+# The resampler and its quality. It is part of the names of cached recordings.
 RESAMPLER = "soxr HQ"
 
 
-def load_audio(path, sample_rate, signal_length_s=None, *, remedy=SKIP_REMEDY):
-    """Load a recording as one channel at the given rate and, if asked, length.
+def load_audio(
+    path: str | Path,
+    sample_rate: int,
+    signal_length_s: float | None = None,
+    *,
+    remedy: str = SKIP_REMEDY,
+) -> torch.Tensor:
+    """Load a recording as one channel, at a sample rate and, optionally, a length.
 
     Arguments
     ---------
@@ -34,12 +40,12 @@ def load_audio(path, sample_rate, signal_length_s=None, *, remedy=SKIP_REMEDY):
         Any file that soundfile reads, at any rate, with any number of channels; the
         channels are averaged.
     sample_rate : int
-        Rate of what is returned, Hz.
+        Sample rate of the result, Hz.
     signal_length_s : float, optional
-        Length of what is returned, seconds: a shorter recording is padded with zeros
-        at its end, a longer one is cut. ``None`` keeps the length.
+        Length of the result, seconds. A shorter recording is padded with zeros at its
+        end, a longer one is cut. ``None`` keeps the length.
     remedy : str
-        What the error tells the user to do about a bad file.
+        What the user can do about a bad file, for the error message.
 
     Returns
     -------
@@ -49,7 +55,7 @@ def load_audio(path, sample_rate, signal_length_s=None, *, remedy=SKIP_REMEDY):
     Raises
     ------
     LoadAudioError
-        The file is missing, corrupt, empty or silent, or holds NaN or infinity.
+        If the file is missing, corrupt, empty or silent, or holds NaN or infinity.
 
     Example
     -------
@@ -63,15 +69,17 @@ def load_audio(path, sample_rate, signal_length_s=None, *, remedy=SKIP_REMEDY):
     wav = torch.from_numpy(resample(samples, file_rate, sample_rate))
     if signal_length_s is not None:
         wav = fit_to_length(wav, round(signal_length_s * sample_rate))
-    # Checked last: what matters is the part that is kept of the channels' mean.
+    # Checked last, since only the returned part of the channels' mean matters.
     if not wav.any():
         where = "" if signal_length_s is None else f" in its first {signal_length_s} s"
         raise LoadAudioError(f"{path} is silent{where}: {remedy}.")
     return wav
 
 
-def read_mono(path, start=0, n_frames=-1, *, remedy=SKIP_REMEDY):
-    """Read a stretch of a file at the file's own rate, channels averaged.
+def read_mono(
+    path: str | Path, start: int = 0, n_frames: int = -1, *, remedy: str = SKIP_REMEDY
+) -> tuple[np.ndarray, int]:
+    """Read an excerpt of a file at its own sample rate, with averaged channels.
 
     Arguments
     ---------
@@ -80,9 +88,9 @@ def read_mono(path, start=0, n_frames=-1, *, remedy=SKIP_REMEDY):
     start : int
         First frame to read; frames before it are not decoded.
     n_frames : int
-        How many frames to read, -1 for all that follow.
+        Number of frames to read, -1 for all from ``start`` on.
     remedy : str
-        What the error tells the user to do about a bad file.
+        What the user can do about a bad file, for the error message.
 
     Returns
     -------
@@ -94,7 +102,7 @@ def read_mono(path, start=0, n_frames=-1, *, remedy=SKIP_REMEDY):
     Raises
     ------
     LoadAudioError
-        The file is missing, corrupt or empty, or holds NaN or infinity.
+        If the file is missing, corrupt or empty, or holds NaN or infinity.
 
     Example
     -------
@@ -123,11 +131,11 @@ def read_mono(path, start=0, n_frames=-1, *, remedy=SKIP_REMEDY):
     return frames.mean(axis=1), file_rate  # (T, channels) -> (T,)
 
 
-def resample(samples, from_rate, to_rate):
-    """Change the sample rate of a signal, by soxr at its high quality.
+def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Change the sample rate of a signal, with soxr at high quality.
 
-    The pass band reaches 0.91 of half the lower rate and the delay is zero. Time and
-    memory depend on the length alone, not on the ratio of the two rates.
+    The pass band ends at 0.91 of the lower Nyquist frequency; the delay is zero. Time
+    and memory depend only on the length, not on the ratio of the rates.
 
     Arguments
     ---------
@@ -151,8 +159,8 @@ def resample(samples, from_rate, to_rate):
     return soxr.resample(samples, from_rate, to_rate, quality="HQ")
 
 
-def recorded_length(path, sample_rate):
-    """Samples of a recording at a rate, without its decoding.
+def recorded_length(path: str | Path, sample_rate: int) -> int:
+    """Return the length of a recording at a sample rate, without decoding it.
 
     Arguments
     ---------
@@ -164,13 +172,13 @@ def recorded_length(path, sample_rate):
     Returns
     -------
     int
-        As many as :func:`load_audio` gives without a length; one more or less where the
-        exact length ends in a half.
+        The number of samples that :func:`load_audio` returns without a length. It may
+        differ by one if the exact length lies halfway between two numbers.
 
     Raises
     ------
     LoadAudioError
-        The file is missing or cannot be read.
+        If the file is missing or cannot be read.
 
     Example
     -------
@@ -189,15 +197,15 @@ def recorded_length(path, sample_rate):
     return (2 * info.frames * sample_rate + info.samplerate) // (2 * info.samplerate)
 
 
-def fit_to_length(wav, n_samples):
-    """Cut a waveform at its end, or pad it there with zeros, to a length.
+def fit_to_length(wav: torch.Tensor, n_samples: int) -> torch.Tensor:
+    """Cut or zero-pad the end of a waveform to a length.
 
     Arguments
     ---------
     wav : torch.Tensor
         (..., T).
     n_samples : int
-        The length wanted.
+        The new length.
 
     Returns
     -------
@@ -209,31 +217,33 @@ def fit_to_length(wav, n_samples):
     >>> fit_to_length(torch.ones(2), 3), fit_to_length(torch.ones(3), 1)
     (tensor([1., 1., 0.]), tensor([1.]))
     """
-    # F.pad cuts where the padding is negative.
+    # F.pad cuts if the padding is negative.
     return F.pad(wav, (0, n_samples - wav.shape[-1]))
 
 
-def save_audio(path, wav, sample_rate, bits=16):
-    """Write a waveform to a wav file, whole or not at all.
+def save_audio(
+    path: str | Path, wav: torch.Tensor, sample_rate: int, bits: int = 16
+) -> Path:
+    """Write a waveform to a wav file, completely or not at all.
 
-    PCM, unless the peak passes 1: such a wave is kept as it is, in 32-bit
-    float, because clipping or scaling it would change what was asked to be saved.
+    The format is PCM if the peak is at most 1, otherwise 32-bit float: clipping or
+    scaling would change the waveform.
 
     Arguments
     ---------
     path : str or Path
-        Where to; missing folders are made.
+        The file; missing folders are created.
     wav : torch.Tensor
         (T,) or (channels, T).
     sample_rate : int
         Hz.
     bits : int
-        Of each sample in PCM, 16 or 24.
+        Bits per sample in PCM, 16 or 24.
 
     Returns
     -------
     Path
-        The file written.
+        The file.
 
     Example
     -------

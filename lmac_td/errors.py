@@ -7,6 +7,7 @@ commands print that sentence and exit with code 2 (see :func:`exit_on_user_error
 import contextlib
 import errno
 import math
+import os
 import re
 import sys
 
@@ -138,6 +139,9 @@ REMEDIES = {
 }
 
 
+BROKEN_PIPE = 141  # the exit code that a shell expects
+
+
 @contextlib.contextmanager
 def exit_on_user_error(when_interrupted="Interrupted."):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
@@ -155,6 +159,10 @@ def exit_on_user_error(when_interrupted="Interrupted."):
         # A dataloader's worker sends its traceback, which ends with the sentence.
         sentence = re.split(r"^lmac_td\.errors\.\w+: ", str(error), flags=re.M)[-1]
         _exit_with(sentence)
+    except BrokenPipeError:  # as in `command | head`: nobody reads what is printed
+        if sys.stdout is sys.__stdout__:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
     except OSError as error:
         if error.errno not in REMEDIES:
             raise

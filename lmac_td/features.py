@@ -1,10 +1,12 @@
-"""Waveform -> STFT -> magnitude, and mel filters on it.
+"""The STFT, its magnitude, and mel bands of the magnitude.
 
-The STFT is that of SpeechBrain's ESC-50 recipes: centred, with a Hamming window. That
-of a signal is computed once; masks, metrics and, where a classifier allows it, the
-classifier's inputs are derived from it. :class:`LogMel` is the front end of CNN14:
-triangular mel filters of the magnitude (not the power), and log(1 + .).
+The STFT is that of SpeechBrain's ESC-50 recipes: centred, with a Hamming window. It is
+computed once for each signal. Masks, metrics and, if the classifier takes spectrograms,
+its inputs are computed from it. :class:`LogMel` is the front end of CNN14: triangular
+mel filters of the magnitude (not of the power), and log(1 + x).
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -29,13 +31,13 @@ class Features:
     stft: Tensor
     magnitude: Tensor
 
-    def select(self, rows):
-        """The same for some clips (N,), in their order; rows may repeat."""
+    def select(self, rows: Tensor) -> Features:
+        """Select some clips (N,), in the given order; rows may repeat."""
         return Features(self.stft[rows], self.magnitude[rows])
 
 
 class SpectralFeatures(nn.Module):
-    """STFT and magnitude of waveforms, always in float32.
+    """The STFT of waveforms and its magnitude, always in float32.
 
     Arguments
     ---------
@@ -44,12 +46,12 @@ class SpectralFeatures(nn.Module):
     n_fft : int
         Points of the FFT; bins = n_fft // 2 + 1.
     win_length, hop_length : float
-        In milliseconds, as everywhere in SpeechBrain.
+        In milliseconds, as in SpeechBrain.
 
     Raises
     ------
     SettingError
-        If hop, window and FFT do not fit into each other.
+        If the hop is longer than the window, or the window longer than the FFT.
 
     Example
     -------
@@ -61,7 +63,9 @@ class SpectralFeatures(nn.Module):
     torch.Size([2, 16000])
     """
 
-    def __init__(self, sample_rate, n_fft, win_length, hop_length):
+    def __init__(
+        self, sample_rate: int, n_fft: int, win_length: float, hop_length: float
+    ) -> None:
         super().__init__()
         self.sample_rate = sample_rate
         self.n_fft = n_fft
@@ -78,16 +82,22 @@ class SpectralFeatures(nn.Module):
         self.register_buffer("window", window, persistent=False)
 
     @property
-    def n_bins(self):
-        """Bins of the STFT."""
+    def n_bins(self) -> int:
+        """Number of bins of the STFT."""
         return self.n_fft // 2 + 1
 
-    def n_frames(self, n_samples):
-        """Number of STFT frames of a signal of ``n_samples``."""
+    def n_frames(self, n_samples: int) -> int:
+        """Count the STFT frames of a signal of ``n_samples``."""
         return n_samples // self.hop_samples + 1
 
-    def stft(self, wavs):
-        """(B, T) -> complex (B, frames, bins); frame f is centred on sample f*hop."""
+    def stft(self, wavs: Tensor) -> Tensor:
+        """Compute the STFT of waveforms (B, T).
+
+        Returns
+        -------
+        Tensor, complex (B, frames, bins)
+            Frame f is centred on sample f times the hop.
+        """
         with torch.autocast(wavs.device.type, enabled=False):
             stft = torch.stft(
                 wavs.float(),
@@ -101,8 +111,8 @@ class SpectralFeatures(nn.Module):
             )
         return stft.transpose(1, 2)
 
-    def istft(self, stft, length):
-        """Complex (B, frames, bins) -> (B, length)."""
+    def istft(self, stft: Tensor, length: int) -> Tensor:
+        """Compute the waveforms (B, length) of an STFT, complex (B, frames, bins)."""
         with torch.autocast(stft.device.type, enabled=False):
             return torch.istft(
                 stft.transpose(1, 2),
@@ -114,20 +124,20 @@ class SpectralFeatures(nn.Module):
                 length=length,
             )
 
-    def forward(self, wavs):
-        """(B, T) waveforms -> :class:`Features`."""
+    def forward(self, wavs: Tensor) -> Features:
+        """Compute STFT and magnitude of waveforms (B, T)."""
         stft = self.stft(wavs)
         return Features(stft, magnitude_of(stft))
 
-    def with_magnitude(self, stft, magnitude, length):
-        """The sound of another magnitude with the phase of an STFT.
+    def with_magnitude(self, stft: Tensor, magnitude: Tensor, length: int) -> Tensor:
+        """Compute the sound of a magnitude with the phase of an STFT.
 
         Arguments
         ---------
         stft : Tensor, complex (B, frames, bins)
         magnitude : Tensor (B, frames, bins)
         length : int
-            Samples T.
+            Number of samples T.
 
         Returns
         -------
@@ -138,7 +148,7 @@ class SpectralFeatures(nn.Module):
 
 
 class LogMel(nn.Module):
-    """log(1 + mel filters of a magnitude), always in float32.
+    """log(1 + mel bands of a magnitude), always in float32.
 
     Arguments
     ---------
@@ -147,7 +157,7 @@ class LogMel(nn.Module):
     n_fft : int
         Points of the FFT.
     n_mels : int
-        Triangular filters between 0 Hz and half the sample rate.
+        Number of triangular filters between 0 Hz and half the sample rate.
 
     Example
     -------
@@ -155,7 +165,7 @@ class LogMel(nn.Module):
     torch.Size([2, 87, 80])
     """
 
-    def __init__(self, sample_rate, n_fft, n_mels):
+    def __init__(self, sample_rate: int, n_fft: int, n_mels: int) -> None:
         super().__init__()
         self.n_mels = n_mels
         matrix = mel_filters(sample_rate, n_fft, n_mels)
@@ -164,33 +174,33 @@ class LogMel(nn.Module):
         self.register_buffer("bands_of_bins", bands, persistent=False)
         self.log1p = Log1p()
 
-    def forward(self, magnitude):
-        """(B, frames, bins) to (B, frames, n_mels)."""
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """Compute log-mel (B, frames, n_mels) of a magnitude (B, frames, bins)."""
         with torch.autocast(magnitude.device.type, enabled=False):
             return self.log1p(magnitude.float() @ self.matrix)
 
 
 class Log1p(nn.Module):
-    """log(1 + x), as a module: DeepLIFT replaces the gradients of modules."""
+    """log(1 + x) as a module, because DeepLIFT replaces the gradients of modules."""
 
-    def forward(self, x):
-        """Any shape to the same."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute log(1 + x) of each element."""
         return torch.log1p(x)
 
 
-def magnitude_of(stft):
-    """|z| of complex z, with a gradient that is finite everywhere.
+def magnitude_of(stft: Tensor) -> Tensor:
+    """Compute |z| of complex z, with a gradient that is finite everywhere.
 
-    That of ``abs`` is z / |z|, 0 for silence, but NaN below the normal numbers of
-    float32, where a mask may well press a sound.
+    The gradient of ``abs`` is z / |z|, and 0 at 0. For subnormal numbers of float32 it
+    is NaN, and masks can make values that small.
     """
     if stft.requires_grad:
         stft = stft.where(stft.detach().abs() > 1e-30, 0)
     return stft.abs()
 
 
-def mel_filters(sample_rate, n_fft, n_mels):
-    """SpeechBrain's triangular mel filters as one matrix, (bins, n_mels)."""
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
+    """Compute SpeechBrain's triangular mel filters as one matrix, (bins, n_mels)."""
     filterbank = Filterbank(
         n_mels=n_mels,
         n_fft=n_fft,
@@ -201,17 +211,17 @@ def mel_filters(sample_rate, n_fft, n_mels):
     return filterbank(torch.eye(n_fft // 2 + 1).unsqueeze(0))[0]
 
 
-def bands_of_bins(mel_matrix):
-    """How much each band contributes to a bin, (n_mels, bins); a column adds up to 1.
+def bands_of_bins(mel_matrix: Tensor) -> Tensor:
+    """Compute how much each band contributes to a bin; each column adds up to 1.
 
-    A gain a band times this is a gain a bin: the mean of the bands that cover the bin,
-    weighted by their filters. Bins that no band covers (0 Hz, half the sample rate,
-    gaps between narrow bands) follow the band whose centre is nearest.
+    Gains of the bands times this matrix are gains of the bins: the mean of the bands
+    that cover the bin, weighted by their filters. Bins that no band covers (0 Hz, half
+    the sample rate, gaps between narrow bands) take the band with the nearest centre.
 
     Arguments
     ---------
     mel_matrix : Tensor (bins, n_mels)
-        Of :func:`mel_filters`.
+        See :func:`mel_filters`.
 
     Returns
     -------
@@ -221,7 +231,7 @@ def bands_of_bins(mel_matrix):
     covered = total > 0
     bands = mel_matrix / total.where(covered, 1.0).unsqueeze(1)
     bins = torch.arange(len(mel_matrix), device=mel_matrix.device).float()
-    # Centres of mass; a filter too narrow to meet any bin has none.
+    # Centres of mass; a filter that is too narrow to cover a bin has none.
     weight = mel_matrix.sum(dim=0)
     centre = (bins @ mel_matrix) / weight
     centre = centre.where(weight > 0, torch.inf)

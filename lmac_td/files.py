@@ -1,8 +1,7 @@
-"""Files and folders that appear whole or not at all.
+"""Write files and folders completely or not at all.
 
-What is written goes beside its destination under a hidden temporary name and is
-moved over at the end, so that neither a crash nor a second process can leave or meet
-half a file.
+Data is written under a hidden temporary name beside its destination, and renamed at the
+end. A crash leaves no incomplete file, and another process never reads one.
 """
 
 import contextlib
@@ -12,21 +11,25 @@ import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 
 @contextlib.contextmanager
-def write_atomically(path, mode="wb", **open_kwargs):
-    """Open a file that takes its place only when the block ends without an error.
+def write_atomically(
+    path: str | Path, mode: str = "wb", **open_kwargs: Any
+) -> Iterator[IO]:
+    """Open a file that replaces its destination when the block ends without an error.
 
     Arguments
     ---------
     path : str or Path
-        The destination; missing folders above it are made, an older file replaced.
+        The destination. Missing folders are created; an existing file is replaced.
     mode : str
         ``"wb"`` or ``"w"``.
-    **open_kwargs : dict
-        Given on to :func:`open`.
+    **open_kwargs
+        Further arguments of :func:`open`.
 
     Yields
     ------
@@ -54,11 +57,12 @@ def write_atomically(path, mode="wb", **open_kwargs):
 
 
 @contextlib.contextmanager
-def temporary_folder_beside(path):
-    """Make a scratch folder on the same disk as a destination; gone after the block.
+def temporary_folder_beside(path: str | Path) -> Iterator[Path]:
+    """Create a temporary folder beside a destination; delete it after the block.
 
-    What shall stay is moved to the destination with :func:`os.replace`. When the block
-    fails, the folders that had to be made above the destination go too.
+    The block moves its result to the destination with :func:`os.replace`, which works
+    because both are on the same disk. If the block fails, the folders that were created
+    above the destination are deleted, too.
 
     Arguments
     ---------
@@ -68,7 +72,7 @@ def temporary_folder_beside(path):
     Yields
     ------
     Path
-        The scratch folder.
+        The temporary folder.
 
     Example
     -------
@@ -184,5 +188,6 @@ def _exchange(first, second):
     raise OSError(number, os.strerror(number), str(second))
 
 
-def _beside(path, *kind):
+def _beside(path: Path, *kind: str) -> Path:
+    """Return a new hidden name beside a path."""
     return path.with_name(".".join(("", path.name, *kind, uuid.uuid4().hex[:12])))

@@ -1,4 +1,4 @@
-"""Seeded random generators that depend on names, not on the order of draws."""
+"""Random generators that are seeded by names, so the order of draws does not matter."""
 
 import hashlib
 import json
@@ -6,22 +6,24 @@ import json
 import torch
 
 
-def seeded_generator(clip_id, purpose, seed):
-    """Make the random generator of one clip for one purpose.
+def seeded_generator(
+    clip_id: str, purpose: str, seed: int | tuple[int, int]
+) -> torch.Generator:
+    """Return the random generator of a clip and a purpose.
 
     Arguments
     ---------
     clip_id : str
-        The clip that something is drawn for.
+        The clip for which something is drawn.
     purpose : str
-        What is drawn, such as the name of a condition.
+        What is drawn, for example the name of a condition.
     seed : int or tuple of int
         The seed of all clips; in training, the seed and the epoch.
 
     Returns
     -------
     torch.Generator
-        The same in every process and on every machine.
+        On the CPU, in the same state in every process and on every machine.
 
     Example
     -------
@@ -30,6 +32,6 @@ def seeded_generator(clip_id, purpose, seed):
     >>> torch.equal(a, b)
     True
     """
-    # sha256, because Python's own hash of a string differs between processes.
+    # sha256, since Python's hash of a string differs between processes.
     digest = hashlib.sha256(json.dumps([clip_id, purpose, seed]).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))

@@ -1,27 +1,31 @@
 """Choose the class of a clip that is explained: the decided one, a given one, or tags.
 
-A softmax classifier decides on one class a clip. A classifier of sigmoids decides on
-every tag whose probability reaches its threshold: a clip then has one explanation
-for each such tag, and none if no tag reaches it.
+A softmax classifier decides on one class per clip. For a sigmoid classifier, every tag
+whose probability reaches the threshold is present; a clip then has one explanation for
+each present tag, and none if no tag is present.
 """
+
+from __future__ import annotations
 
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from lmac_td.contracts import Classifier, Decision
 from lmac_td.errors import SettingError
 
 
 class TargetChoice:
-    """Choose what is explained of the clips of a batch.
+    """Choose the class, or the classes, that are explained in each clip of a batch.
 
     Arguments
     ---------
     target : str or int
-        ``auto``: ``decided`` for a softmax, ``tags`` for sigmoids. ``decided``: the
-        class of the highest probability. ``tags``: every tag that reaches its
-        threshold. Otherwise the name of one class, or its number where no class has
-        that name, which is then explained in every clip.
+        ``decided``: the class with the highest probability. ``tags``: every tag whose
+        probability reaches the threshold. ``auto``: ``decided`` for a softmax, ``tags``
+        for sigmoids. Otherwise the name of one class, which is explained in every clip;
+        or its number, if no class has this number as its name.
 
     Example
     -------
@@ -34,11 +38,11 @@ class TargetChoice:
     (tensor([0, 0]), tensor([0, 1]))
     """
 
-    def __init__(self, target="auto"):
+    def __init__(self, target: str | int = "auto") -> None:
         self.target = target
 
-    def of(self, classifier):
-        """``decided``, ``tags`` or the number of a class, for one classifier.
+    def of(self, classifier: Classifier) -> str | int:
+        """Return ``decided``, ``tags`` or the number of a class, for one classifier.
 
         Arguments
         ---------
@@ -47,14 +51,14 @@ class TargetChoice:
         Raises
         ------
         SettingError
-            If the setting is none of these.
+            If the setting does not fit the classifier.
         """
         target = self.target
         if target == "auto":
             return "decided" if classifier.activation == "softmax" else "tags"
         if target == "tags" and classifier.activation == "softmax":
             raise SettingError(
-                f"target is tags, but {classifier.name} decides on one class a clip "
+                f"target is tags, but {classifier.name} decides on one class per clip "
                 "(its activation is softmax): give --target decided, or a class"
             )
         if target in ("decided", "tags"):
@@ -72,23 +76,26 @@ class TargetChoice:
             f"{classifier.n_classes} or a class of {classifier.name} ({some}{more})"
         )
 
-    def choose(self, decision, at_least_one=False):
-        """Choose the classes that are explained of each clip.
+    def choose(
+        self, decision: Decision, at_least_one: bool = False
+    ) -> tuple[Tensor | None, Decision]:
+        """Choose the classes that are explained in each clip.
 
         Arguments
         ---------
         decision : Decision
-            On B clips.
+            The decision on B clips.
         at_least_one : bool
-            Whether a clip in which no tag reaches its threshold is explained for its
-            strongest tag, as in training, where every clip counts.
+            Whether a clip without a present tag is explained for its most probable tag.
+            Training does this, because it uses every clip.
 
         Returns
         -------
         rows : Tensor (N,), int64, or None
-            The clip of each entry; None if every clip has one entry, in order.
+            The index of the clip of each entry; None if every clip has one entry, in
+            order.
         decision : Decision
-            Of N entries, with their targets.
+            N entries, with their targets.
         """
         target = self.of(decision.classifier)
         if target == "decided":

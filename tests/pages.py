@@ -2,11 +2,20 @@
 
 import importlib
 import re
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+READMES = [
+    ROOT / folder / "README.md" for folder in (".", "recipes/ESC50", "benchmarks")
+]
+PAGES = [*READMES, *sorted((ROOT / "docs").glob("*.md"))]
+# A file that a page shows below its name: `my_data.yaml`:
+NAMED = re.compile(
+    r"`([\w./]+\.(?:py|yaml|csv))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 BLOCK = re.compile(r"^```(python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,6 +43,57 @@ def write_files(page, folder):
             (Path(folder) / name[1]).write_text(block, encoding="utf-8")
             names.append(name[1])
     return [name for name in names if name.endswith(".py")]
+
+
+def named_files(page):
+    """The files that a page shows, by the path that it gives them.
+
+    Arguments
+    ---------
+    page : Path
+
+    Returns
+    -------
+    dict of str to str
+    """
+    return dict(NAMED.findall(page.read_text(encoding="utf-8")))
+
+
+def write_clone(page, folder, replaced=()):
+    """Write the recipes of the repository and the files of a page into a folder.
+
+    Arguments
+    ---------
+    page : Path
+    folder : Path
+    replaced : sequence of (str, str)
+        What is put in place of what the page says.
+
+    Returns
+    -------
+    list of Path
+        The files of the page.
+    """
+    shutil.copytree(ROOT / "hparams", folder / "hparams", dirs_exist_ok=True)
+    written = []
+    for name, text in named_files(page).items():
+        for before, after in replaced:
+            text = text.replace(before, str(after))
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def command_lines(program):
+    """The commands of all pages that begin with a program, each once, in order.
+
+    An assignment of the environment in front of them is left out.
+    """
+    pattern = re.compile(rf"^ {{4,}}(?:PYTHONPATH=\S+ )?({program} .*)$", re.MULTILINE)
+    found = (pattern.findall(page.read_text(encoding="utf-8")) for page in PAGES)
+    return list(dict.fromkeys(line.strip() for lines in found for line in lines))
 
 
 @contextmanager

@@ -43,12 +43,12 @@ def test_channels_are_averaged(tmp_path, rng):
 def test_resampling_keeps_the_tone(tmp_path, rate):
     wav = load_audio(write(tmp_path / "a.wav", tone(rate), rate), 16000)
     assert abs(len(wav) - 8000) <= 1
-    # Away from the ends it is the tone itself, not only one of the same length.
+    # Except near the ends it equals the tone.
     np.testing.assert_allclose(wav[1000:7000], tone(16000)[1000:7000], atol=2e-3)
 
 
-def test_resampling_removes_what_the_lower_rate_cannot_hold(tmp_path):
-    """A tone above half of the lower rate is gone, one below stays; no delay."""
+def test_resampling_removes_frequencies_above_the_new_nyquist(tmp_path):
+    """A tone above the new Nyquist frequency disappears, one below is not delayed."""
     high = write(tmp_path / "high.wav", tone(44101, hz=9000.0), 44101)
     assert load_audio(high, 16000)[1000:7000].abs().max() < 1e-3
     click = np.zeros(44101)
@@ -149,7 +149,7 @@ def test_bad_files_are_named(tmp_path, make, word):
     assert "\n" not in message
 
 
-def test_read_mono_reads_only_the_stretch(tmp_path):
+def test_read_mono_reads_only_the_excerpt(tmp_path):
     path = write(tmp_path / "a.wav", tone(44100), 44100, subtype="FLOAT")
     samples, rate = read_mono(path, start=100, n_frames=50)
     assert rate == 44100
@@ -213,7 +213,7 @@ def test_the_length_of_a_recording_needs_no_decoding(tmp_path, ending, rate):
         assert recorded_length(path, rate) == len(load_audio(path, rate))
 
 
-def test_the_length_of_no_recording(tmp_path):
+def test_the_length_of_a_missing_recording_is_an_error(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"no sound")
     for name in ("a.wav", "b.wav"):
         with pytest.raises(LoadAudioError, match=name):

@@ -31,6 +31,13 @@ def test_what_the_system_says_of_a_disk_is_a_sentence(capsys, number):
     assert shown.startswith(f"error: some/file: {os.strerror(number)}: ")
 
 
+def test_a_reader_that_leaves_ends_the_command_quietly(capsys):
+    with pytest.raises(SystemExit) as left, exit_on_user_error():
+        raise BrokenPipeError
+    assert left.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
 def test_other_errors_pass():
     with pytest.raises(FileNotFoundError), exit_on_user_error():
         raise FileNotFoundError(errno.ENOENT, "no such file", "x")

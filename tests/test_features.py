@@ -68,8 +68,8 @@ def test_frames_that_do_not_fit_are_refused(settings, words):
         SpectralFeatures(**arguments | settings)
 
 
-def test_what_is_next_to_silence_has_a_finite_gradient(spectral):
-    """Below float32's normal numbers, 1 / |z| is infinite: a training met that."""
+def test_subnormal_magnitudes_have_a_finite_gradient(spectral):
+    """For subnormal numbers of float32, 1 / |z| is infinite."""
     for level in (0.0, 1e-42, 1e-39, 1e-30, 1e-3):
         wavs = (level * torch.randn(1, 4001)).requires_grad_()
         spectral(wavs).magnitude.sum().backward()

@@ -9,7 +9,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from torch.nn.functional import one_hot
 
 from lmac_td.classifiers.modules import ModuleClassifier
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import choose_targets, decide, decide_batch
 from lmac_td.evaluation.invariants import check_invariants
@@ -48,7 +48,7 @@ def test_a_softmax_is_explained_for_its_decided_class(target):
     assert chosen.target.tolist() == [1, 3, 4]
 
 
-def test_sigmoids_may_be_explained_for_their_strongest_tag_alone():
+def test_sigmoids_may_be_explained_for_their_most_probable_tag():
     rows, chosen = TargetChoice("decided").choose(decision_of("sigmoid"))
     assert rows is None
     assert chosen.target.tolist() == [1, 3, 4]
@@ -93,7 +93,7 @@ def test_one_class_is_explained_in_every_clip(activation, target):
 
 
 @pytest.mark.parametrize("target", ["cat", 6, -1, 1.0, True, None, ["dog"]])
-def test_a_class_that_there_is_not_is_refused(target):
+def test_an_unknown_class_is_refused(target):
     with pytest.raises(SettingError) as error:
         TargetChoice(target).choose(decision_of("softmax"))
     name = decision_of("softmax").classifier.name
@@ -120,7 +120,7 @@ def test_a_softmax_has_no_tags():
     with pytest.raises(SettingError) as error:
         TargetChoice("tags").choose(decision)
     assert str(error.value) == (
-        f"target is tags, but {decision.classifier.name} decides on one class a clip "
+        f"target is tags, but {decision.classifier.name} decides on one class per clip "
         "(its activation is softmax): give --target decided, or a class"
     )
 
@@ -155,8 +155,8 @@ def clips():
 def tagger(frozen, clips):
     """The narrow CNN14 with sigmoids: one clip has no tag, and some have several."""
     frozen.activation = "sigmoid"
-    frozen.classifier.weight *= 3000  # its embeddings are faint
-    mixture = mixtures_of(clips(4)[0], "cpu").mixture
+    frozen.classifier.weight *= 3000  # its embeddings are close to 0
+    mixture = make_mixtures(clips(4)[0], "cpu").mixture
     # Logits that differ by clip and not only by class.
     frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
     p = frozen.decide(mixture).probabilities
@@ -171,7 +171,7 @@ def tagger(frozen, clips):
 def tags_of(tagger, clips):
     """By clip, the tags above the threshold, and the mixture."""
     batch = clips(4)[0]
-    mixture = mixtures_of(batch, "cpu").mixture
+    mixture = make_mixtures(batch, "cpu").mixture
     tags = {}
     for name, wav in zip(batch.id, mixture, strict=True):
         logits = tagger.decide(wav[None]).logits[0].tolist()
@@ -180,9 +180,9 @@ def tags_of(tagger, clips):
     return tags
 
 
-def test_a_batch_has_one_entry_a_clip_and_tag(tagger, clips, spectral):
+def test_a_batch_has_one_entry_per_clip_and_tag(tagger, clips, spectral):
     batch = clips(4)[0]
-    whole = decide_batch(batch, mixtures_of(batch, "cpu"), spectral, tagger)
+    whole = decide_batch(batch, make_mixtures(batch, "cpu"), spectral, tagger)
     decided, without = choose_targets(whole, TargetChoice())
     tags = tags_of(tagger, clips)
     expected = [(name, tag) for name, (those, _) in tags.items() for tag in those]

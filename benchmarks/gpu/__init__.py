@@ -1,6 +1,6 @@
-"""What only a GPU can tell, in one call: see ``benchmarks/gpu.sh``.
+"""Measure on a GPU what cannot be measured without one; see ``benchmarks/gpu.sh``.
 
-``runner`` runs the parts of ``parts`` one after the other, each in a process of its
-own, within a total time; ``environment`` checks the machine before that, and
-``figures`` keeps what was measured. All but ``parts`` need Python alone.
+``runner`` runs the parts of ``parts`` one after the other, each in its own process and
+within a total time. ``environment`` checks the machine before, ``figures`` saves the
+results. All modules but ``parts`` and those that it imports need only Python.
 """

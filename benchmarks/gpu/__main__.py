@@ -6,6 +6,6 @@ import sys
 from benchmarks.gpu.runner import main
 
 if __name__ == "__main__":
-    # As by Ctrl-C, the part that runs is stopped, too.
+    # Like Ctrl-C, a termination also stops the part that runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

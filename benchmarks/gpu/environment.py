@@ -1,6 +1,6 @@
-"""Whether a machine has what the parts need; what is missing is named or installed.
+"""Check that a machine has what the parts need; report or install missing packages.
 
-PyTorch itself is never installed: an image's build belongs to its GPU's driver.
+PyTorch itself is never installed, since its build must match the driver of the GPU.
 """
 
 import importlib.metadata
@@ -11,15 +11,16 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-# Modules by the names of their packages, where they differ.
+# Packages whose modules have another name.
 MODULES = {"scikit-image": "skimage"}
 OLDEST_PYTHON = (3, 10)
 
-# In a process of its own: the runner starts no CUDA.
+# Run in a separate process, so that the runner does not initialise CUDA.
 PROBE = """
 import json, torch
 gpu = torch.cuda.is_available()
@@ -34,30 +35,30 @@ print(json.dumps({
 
 @dataclass
 class Environment:
-    """What was found.
+    """A description of the machine.
 
     Attributes
     ----------
     lines : list of str
-        For a reader.
+        Text for the summary.
     problem : str or None
         Why nothing can be measured, and the remedy.
     """
 
-    lines: list
+    lines: list[str]
     problem: str | None = None
 
 
-def requirements():
-    """The packages that ``pyproject.toml`` asks for, as {name: requirement}."""
+def requirements() -> dict[str, str]:
+    """Return the packages that ``pyproject.toml`` requires, as {name: requirement}."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
     found = re.findall(r'^\s*"([^"]+)"', block.group(1), re.MULTILINE)
     return {re.match(r"[\w.-]+", item).group(): item for item in found}
 
 
-def missing(names):
-    """Those of some packages that this Python cannot import.
+def missing(names: Iterable[str]) -> list[str]:
+    """Return the packages that this Python cannot import.
 
     Example
     -------
@@ -68,17 +69,17 @@ def missing(names):
     return [name for name in names if found(MODULES.get(name, name)) is None]
 
 
-def check(dry, install=False, seconds=120):
-    """Look for Python, PyTorch, a GPU and the packages.
+def check(dry: bool, install: bool = False, seconds: float = 120) -> Environment:
+    """Check Python, PyTorch, the GPU and the packages.
 
     Arguments
     ---------
     dry : bool
-        Whether a CPU is enough.
+        Whether a CPU is sufficient.
     install : bool
-        Whether pip installs what is missing, PyTorch excepted.
+        Whether to install missing packages by pip, except PyTorch.
     seconds : float
-        That pip may take.
+        Time limit of pip.
 
     Returns
     -------
@@ -88,7 +89,7 @@ def check(dry, install=False, seconds=120):
     if sys.version_info < OLDEST_PYTHON:
         need = ".".join(map(str, OLDEST_PYTHON))
         problem = f"this is Python {platform.python_version()}: Python {need} or newer"
-        return Environment(lines, f"{problem} is needed, name it in PYTHON")
+        return Environment(lines, f"{problem} is required, set PYTHON to it")
     needed = requirements()
     absent = missing(needed)
     if install and absent and "torch" not in absent:
@@ -100,23 +101,23 @@ def check(dry, install=False, seconds=120):
         if wanted:
             lines.append(f"remedy: give --install, or python -m pip install {wanted}")
     if "torch" in absent:
-        problem = "PyTorch is missing: take an image or an environment that has it"
+        problem = "PyTorch is missing: use an image or an environment with PyTorch"
         return Environment(lines, f"{problem} (missing packages: {', '.join(absent)})")
     found = probe()
     if "torch" not in found:
-        problem = f"PyTorch cannot be imported ({found['error']}): take another image"
+        problem = f"PyTorch cannot be imported ({found['error']}): use another image"
         return Environment(lines, problem)
     lines.append(f"torch {found['torch']}; the project is tested on {needed['torch']}")
     if found["gpu"]:
         lines.append(f"GPU: {found['gpu']}, {found['memory_gb']:.1f} GB")
     elif not dry:
         problem = f"torch {found['torch']} finds no CUDA GPU"
-        return Environment(lines, f"{problem}: run this where there is one, or --dry")
+        return Environment(lines, f"{problem}: use a machine with one, or give --dry")
     return Environment(lines)
 
 
-def probe():
-    """PyTorch's version and its GPU, or an ``error``."""
+def probe() -> dict:
+    """Return PyTorch's version and its GPU, or an ``error``."""
     command = [sys.executable, "-c", PROBE]
     try:
         done = subprocess.run(
@@ -129,18 +130,21 @@ def probe():
     return json.loads(last_line(done.stdout))
 
 
-def install_packages(names, needed, seconds):
-    """Install packages by pip, which must leave PyTorch alone -> str, what came of it.
+def install_packages(
+    names: Sequence[str], needed: dict[str, str], seconds: float
+) -> str:
+    """Install packages by pip without changing PyTorch; return the result as text.
 
     Arguments
     ---------
     names : sequence of str
     needed : dict
-        Of :func:`requirements`.
+        What :func:`requirements` returned.
     seconds : float
+        Time limit of each call of pip.
     """
     version = importlib.metadata.version("torch")
-    # The build of torchaudio must be that of torch, not the one of pyproject.toml.
+    # torchaudio must match the installed torch, not the version in pyproject.toml.
     audio = f"torchaudio=={version.split('+')[0]}"
     commands = [["--no-deps", audio]] if "torchaudio" in names else []
     others = [needed[name] for name in names if name != "torchaudio"]
@@ -156,8 +160,8 @@ def install_packages(names, needed, seconds):
     return f"installed by pip: {', '.join(names)}"
 
 
-def _pip(arguments, seconds):
-    """Run ``pip install`` -> str, the problem, or None."""
+def _pip(arguments: Sequence[str], seconds: float) -> str | None:
+    """Run ``pip install``; return the problem, if there is one."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "0"]
     try:
         done = subprocess.run(
@@ -172,8 +176,8 @@ def _pip(arguments, seconds):
     return None if done.returncode == 0 else last_line(done.stderr)
 
 
-def last_line(text):
-    """The last line that says something.
+def last_line(text: str) -> str:
+    """Return the last line that is not empty.
 
     Example
     -------
@@ -181,4 +185,4 @@ def last_line(text):
     'ValueError: no'
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "there was no message"

@@ -1,7 +1,7 @@
-"""The files of a GPU run: one of figures a section, and a summary, ``gpu.md``.
+"""The files of a GPU run: a JSON file per section, and a summary, ``gpu.md``.
 
-A file of figures is JSON, with the section's tables as text under ``markdown``. The
-summary is made again from these files after each figure, so it can be read at any time.
+A JSON file holds the figures of a section, and its tables as text under ``markdown``.
+The summary is rewritten after each change, so it can be read at any time.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ STATUS = "status"
 SUMMARY = "gpu.md"
 LOG = "log.txt"
 DRY_NOTE = (
-    "On the CPU, with tiny widths and nothing compiled; the published way takes clips "
-    "of five seconds, the others of one. These figures say nothing about speed."
+    "On the CPU, with tiny widths and nothing compiled; the published implementation "
+    "has clips of five seconds, the others of one. These figures do not show the speed."
 )
 
 
-def clear(folder):
-    """Make a folder, and delete what an earlier run left in it."""
+def clear(folder: str | Path) -> None:
+    """Create a folder, and delete the files of an earlier run."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{name}.json" for name in (STATUS, *SECTIONS)]
@@ -30,21 +30,21 @@ def clear(folder):
         (folder / name).unlink(missing_ok=True)
 
 
-def read(folder, name):
-    """The figures of a section, or the status -> dict; empty where there are none."""
+def read(folder: str | Path, name: str) -> dict:
+    """Return the figures of a section, or the status; empty if there are none."""
     with contextlib.suppress(FileNotFoundError):
         return json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
     return {}
 
 
-def write(folder, name, figures):
+def write(folder: str | Path, name: str, figures: dict) -> None:
     """Write the figures of a section, or the status, and the summary.
 
     Arguments
     ---------
     folder : str or Path
     name : str
-        Of :data:`SECTIONS`, or :data:`STATUS`.
+        One of :data:`SECTIONS`, or :data:`STATUS`.
     figures : dict
         Plain values.
     """
@@ -55,8 +55,8 @@ def write(folder, name, figures):
         file.write(summary(folder))
 
 
-def summary(folder):
-    """Markdown of everything that a folder holds so far."""
+def summary(folder: str | Path) -> str:
+    """Return the summary of everything in a folder so far, as markdown."""
     status = read(folder, STATUS)
     lines = ["# Figures of one GPU", ""]
     if status.get("dry"):

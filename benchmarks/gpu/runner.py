@@ -1,10 +1,10 @@
-"""Run the parts of a GPU run, one after the other, within a total time.
+"""Run the parts of a GPU run one after the other, within a total time.
 
     benchmarks/gpu.sh [FOLDER] [--dry] [--install] [--budget SECONDS] [--parts NAME ...]
 
-Each part is a process of its own with a time limit. A part that fails, or that is
-stopped at its limit, is recorded, and the next one runs; a part for which no time is
-left is skipped. Exit code: 0 if every part succeeded, 1 if one did not, 2 if the
+Each part runs in its own process with a time limit. If a part fails or is stopped at
+its limit, this is recorded and the next part runs. A part is skipped if too little time
+is left. The exit code is 0 if every part succeeded, 1 if one did not, and 2 if the
 machine cannot run them.
 """
 
@@ -15,29 +15,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gpu import environment, figures
 
 BUDGET_S = 480
-STOPPING_S = 3  # of the total time: a last part is stopped, the summary written
-# torch.compile alone takes minutes on a CPU.
+STOPPING_S = 3  # reserved at the end, to stop a part and write the summary
+# On a CPU, torch.compile would take minutes.
 DRY_ENVIRONMENT = {"TORCH_COMPILE_DISABLE": "1"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part.
+    """A part and its time limits.
 
     Attributes
     ----------
     name : str
-        Of :data:`benchmarks.gpu.parts.PARTS`.
+        A key of :data:`benchmarks.gpu.parts.PARTS`.
     limit_s : float
-        It is stopped after this time.
+        The part is stopped after this time.
     least_s : float
-        It is skipped where less time than this is left.
+        The part is skipped if less time is left.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Part:
     least_s: float = 20
 
 
-# In the order of their worth: the last ones are the first to be skipped.
+# By decreasing importance, since the last ones are skipped first.
 PARTS = (
     Part("rates"),
     Part("gpu_equals_cpu", limit_s=90),
@@ -63,18 +64,18 @@ PARTS = (
 )
 
 
-def read_options(argv):
-    """The command line."""
+def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     options = argparse.ArgumentParser(
         prog="benchmarks/gpu.sh",
-        description="Measure on a GPU what only a GPU can tell.",
+        description="Measure what cannot be measured without a GPU.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     options.add_argument(
         "folder",
         nargs="?",
         default=os.environ.get("OUT") or environment.ROOT / "results" / "gpu",
-        help="folder that the figures are written to",
+        help="folder of the figures",
     )
     options.add_argument(
         "--dry", action="store_true", help="on the CPU, with tiny widths and clips"
@@ -95,14 +96,14 @@ def read_options(argv):
     return options.parse_args(argv)
 
 
-def main(argv=None):
-    """Check the machine, run the parts, print the summary -> exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check the machine, run the parts, print the summary; return the exit code."""
     end = time.monotonic()
     options = read_options(argv)
     end += options.budget
     folder = Path(options.folder).resolve()
     figures.clear(folder)
-    say(f"Figures go to {folder}")
+    say(f"Writing figures to {folder}")
     found = environment.check(options.dry, options.install, options.budget / 4)
     status = {"dry": options.dry, "environment": found.lines, "parts": []}
     if found.problem:
@@ -119,22 +120,22 @@ def main(argv=None):
     return int(any(part["status"] != "done" for part in status["parts"]))
 
 
-def say(line):
-    """Print at once."""
+def say(line: str) -> None:
+    """Print a line without buffering."""
     print(line, flush=True)
 
 
-def run_part(part, folder, status, end, dry):
-    """Run one part, and record what came of it.
+def run_part(part: Part, folder: Path, status: dict, end: float, dry: bool) -> None:
+    """Run a part, and record its result.
 
     Arguments
     ---------
     part : Part
     folder : Path
     status : dict
-        Its list ``parts`` grows by one.
+        The result is appended to its list ``parts``.
     end : float
-        When the total time ends, on the clock of ``time.monotonic``.
+        The end of the total time, on the clock of ``time.monotonic``.
     dry : bool
     """
     record = {"name": part.name, "status": "running", "seconds": 0.0, "note": ""}
@@ -146,7 +147,7 @@ def run_part(part, folder, status, end, dry):
         record["note"] = f"{max(left, 0):.0f} s left, at least {part.least_s:g} needed"
     else:
         figures.write(folder, figures.STATUS, status)
-        # A slow CPU has the total time alone.
+        # A CPU may be slow, so a dry run has only the total time as its limit.
         limit = left if dry else min(part.limit_s, left)
         record["status"], record["note"] = process(part.name, folder, limit, dry)
     record["seconds"] = time.monotonic() - begin
@@ -155,23 +156,23 @@ def run_part(part, folder, status, end, dry):
     say(f"{part.name} {result} ({record['seconds']:.0f} s)")
 
 
-def command(name, folder, until, dry):
-    """The command line of a part -> list of str."""
+def command(name: str, folder: Path, until: float, dry: bool) -> list[str]:
+    """Return the command line of a part."""
     line = [sys.executable, "-m", "benchmarks.gpu.parts", "--part", name]
     line += ["--folder", str(folder), "--until", f"{until:.1f}"]
     return [*line, "--dry"] if dry else line
 
 
-def process(name, folder, seconds, dry):
-    """Run a part in a process -> its status, and a note for a reader.
+def process(name: str, folder: Path, seconds: float, dry: bool) -> tuple[str, str]:
+    """Run a part in a process; return its status and a note.
 
     Arguments
     ---------
     name : str
     folder : Path
-        Its output is added to the log there.
+        The output of the part is appended to the log in this folder.
     seconds : float
-        After which it and its children are stopped.
+        Time limit, after which the process and its children are stopped.
     dry : bool
     """
     with open(folder / figures.LOG, "a+", encoding="utf-8", errors="replace") as log:
@@ -180,7 +181,7 @@ def process(name, folder, seconds, dry):
         begin = log.tell()
         child = subprocess.Popen(
             command(name, folder, time.time() + seconds, dry),
-            cwd=environment.ROOT,  # recipes are named from there
+            cwd=environment.ROOT,  # recipes are relative to it
             env={**os.environ, **(DRY_ENVIRONMENT if dry else {})},
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -190,7 +191,10 @@ def process(name, folder, seconds, dry):
             code = child.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             stop(child)
-            return "stopped", f"at its limit of {seconds:.0f} s; figures so far count"
+            return (
+                "stopped",
+                f"at its limit of {seconds:.0f} s; its figures are valid",
+            )
         except BaseException:  # interrupted
             stop(child)
             raise
@@ -200,8 +204,8 @@ def process(name, folder, seconds, dry):
         return "failed", f"{environment.last_line(log.read())} (exit code {code})"
 
 
-def stop(child):
-    """Kill a process and its own children, such as compilers."""
+def stop(child: subprocess.Popen) -> None:
+    """Kill a process and its children, such as compilers."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

@@ -1,30 +1,35 @@
 """Find the non-linear steps that DeepLIFT and Guided Backprop would silently miss.
 
-Captum replaces the gradients of modules by hooks: those of ReLU modules for Guided
-Backprop, those of a table of modules for DeepLIFT
-(``captum.attr._core.deep_lift.SUPPORTED_NON_LINEAR``). A function that is called
-outside such a module keeps its plain gradient without a warning. A module that works
-in place, or is used twice in a pass, gives errors or wrong values. One small pass
-under a :class:`torch.overrides.TorchFunctionMode` shows every function that is called,
-and hooks on the modules show where.
+Captum replaces the gradients of modules by hooks: ReLU modules for Guided Backprop, a
+table of modules for DeepLIFT (:mod:`lmac_td.classifiers.deeplift_rules`). A function
+that is called outside such a module keeps its plain gradient without a warning. A
+module that works in place, or is used twice in a pass, gives errors or wrong values.
+The check runs the classifier once on a short sound: a
+:class:`torch.overrides.TorchFunctionMode` records every function that is called, and
+hooks record the module in which it is called.
 """
+
+from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
-from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lmac_td.classifiers.deeplift_rules import register_deeplift_rules
+from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError, as_setting_error, require_choice
+from lmac_td.features import SpectralFeatures
 
 
 def _names(text):
     return frozenset(text.split())
 
 
-# Names of functions, without the underscore of those that work in place.
+# Names of functions, without the underscore of in-place functions.
 ACTIVATION_FUNCTIONS = _names("""
     relu relu6 hardtanh threshold leaky_relu rrelu prelu elu selu celu gelu silu mish
     glu hardswish hardsigmoid hardshrink softshrink tanhshrink softplus softsign
@@ -42,9 +47,9 @@ OTHER_NON_LINEAR = _names("""
     lp_pool1d lp_pool2d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
     fractional_max_pool2d fractional_max_pool3d
 """)
-# Not linear where two factors depend on the input, as in a gate.
+# Not linear if two factors depend on the input, as in a gate.
 PRODUCTS = _names("mul multiply matmul bmm mm baddbmm einsum addcmul dot")
-# Not linear where the divisor depends on the input.
+# Not linear if the divisor depends on the input.
 QUOTIENTS = _names("div divide true_divide truediv itruediv")
 
 
@@ -53,10 +58,10 @@ def _is_relu(module, extra):
 
 
 def _has_deeplift_rule(module, extra):
-    return type(module) in SUPPORTED_NON_LINEAR or type(module) in extra
+    return type(module) in register_deeplift_rules() or type(module) in extra
 
 
-# By method: which modules have rules.
+# By method: a function that decides whether a module has a rule.
 RULES = {
     "deeplift_shap": _has_deeplift_rule,
     "guided_backprop": _is_relu,
@@ -65,12 +70,16 @@ RULES = {
 
 
 def functional_activations(
-    classifier, features, method, modules_with_rules=(), n_samples=None
-):
+    classifier: Classifier,
+    features: SpectralFeatures,
+    method: str,
+    modules_with_rules: Sequence[type[nn.Module]] = (),
+    n_samples: int | None = None,
+) -> dict[str, str]:
     """Find the non-linear steps of a classifier that a method would miss.
 
-    Only what depends on the input counts: from |STFT| on where the classifier takes
-    spectrograms, else from the waveform on.
+    Only steps that depend on |STFT| count if the classifier takes spectrograms, else
+    only steps that depend on the waveform.
 
     Arguments
     ---------
@@ -81,21 +90,21 @@ def functional_activations(
     method : str
         One of :data:`RULES`.
     modules_with_rules : sequence of type
-        Types of modules for which rules were registered besides Captum's own.
+        Types of modules that have rules besides the registered ones.
     n_samples : int, optional
-        Length of the probe. By default that of the classifier's clips, where it takes
-        clips of one length only (``clip_samples``), else one second.
+        Length of the sound. By default ``clip_samples`` of a classifier that takes
+        clips of one length only, else one second.
 
     Returns
     -------
     dict of str to str
-        What would be missed, by the name of the module in which it happens, in the
-        order of the pass. Empty if the method can be used.
+        The steps that would be missed, in the order of the pass, by the name of the
+        module in which they happen. Empty if the method can be used.
 
     Raises
     ------
     SettingError
-        If the method is none of these, or the network cannot take the probe.
+        If the method is unknown, or the network cannot take the sound.
 
     Example
     -------
@@ -130,8 +139,12 @@ def functional_activations(
 
 
 def require_module_activations(
-    classifier, features, method, modules_with_rules=(), n_samples=None
-):
+    classifier: Classifier,
+    features: SpectralFeatures,
+    method: str,
+    modules_with_rules: Sequence[type[nn.Module]] = (),
+    n_samples: int | None = None,
+) -> None:
     """Refuse a method that would silently miss non-linear steps of a classifier.
 
     Arguments
@@ -142,7 +155,7 @@ def require_module_activations(
     Raises
     ------
     SettingError
-        If something would be missed, or the classifier gives no gradients.
+        If a step would be missed, or the classifier gives no gradients.
     """
     require_choice("method", method, tuple(RULES))
     if not classifier.differentiable:
@@ -159,9 +172,9 @@ def require_module_activations(
         raise SettingError(
             f"{method} would silently miss {len(missed)} non-linear steps of "
             f"{classifier.name}: {', '.join(places)}"
-            f"{f' and {more} more' if more else ''}; replace them by modules that it "
-            f"has rules for, each used once and not in place, or leave {method} out "
-            "of --methods"
+            f"{f' and {more} more' if more else ''}; replace them by modules for which "
+            f"it has rules, each used once and not in place, or leave {method} out of "
+            "--methods"
         )
 
 
@@ -172,7 +185,12 @@ def _device(features):
 class _Probe(TorchFunctionMode):
     """Records which functions are called in which module of a classifier."""
 
-    def __init__(self, classifier, has_rule, extra):
+    def __init__(
+        self,
+        classifier: Classifier,
+        has_rule: Callable[[nn.Module, Sequence[type[nn.Module]]], bool],
+        extra: Sequence[type[nn.Module]],
+    ) -> None:
         super().__init__()
         self.names = {module: name for name, module in classifier.named_modules()}
         self.is_non_linear = _is_activation if has_rule is _is_relu else _is_non_linear
@@ -180,8 +198,8 @@ class _Probe(TorchFunctionMode):
         self.extra = extra  # types of modules with further rules
         self.stack = [classifier]
         self.calls = Counter()
-        self.first_function = {}  # that is not linear, by module
-        self.found = {}
+        self.first_function = {}  # the first that is not linear, by module
+        self.found = {}  # steps that would be missed, by module
 
     def __enter__(self):
         self.hooks = contextlib.ExitStack()
@@ -214,10 +232,10 @@ class _Probe(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if self.is_non_linear(name.strip("_"), args, kwargs):
-            self._judge(name, args, kwargs)
+            self._examine(name, args, kwargs)
         return func(*args, **kwargs)
 
-    def _judge(self, name, args, kwargs):
+    def _examine(self, name, args, kwargs):
         module = self.stack[-1]
         plain = name.strip("_")
         self.first_function.setdefault(module, plain)
@@ -226,8 +244,8 @@ class _Probe(TorchFunctionMode):
         elif name == f"{plain}_" or kwargs.get("inplace"):
             self._note(module, f"{type(module).__name__} that works in place")
 
-    def missed(self):
-        """What would be missed, by name of the module."""
+    def missed(self) -> dict[str, str]:
+        """Return the steps that would be missed, by the name of the module."""
         for module, function in self.first_function.items():
             if self.calls[module] > 1 and self.has_rule(module, self.extra):
                 times = self.calls[module]
@@ -239,12 +257,12 @@ class _Probe(TorchFunctionMode):
 
 
 def _is_activation(name, args, kwargs):
-    """Whether an activation is applied to what depends on the input."""
+    """Whether an activation is applied to a tensor that depends on the input."""
     return name in ACTIVATION_FUNCTIONS and _dependent((args, kwargs)) > 0
 
 
 def _is_non_linear(name, args, kwargs):
-    """Whether a call is not linear in what depends on the input."""
+    """Whether a call is not linear in the tensors that depend on the input."""
     if name in PRODUCTS:
         return _dependent((args, kwargs)) > 1
     if name in QUOTIENTS:
@@ -257,7 +275,7 @@ def _is_non_linear(name, args, kwargs):
 
 
 def _dependent(value):
-    """How many tensors of nested arguments depend on the input."""
+    """Count the tensors in nested arguments that depend on the input."""
     if isinstance(value, Tensor):
         return int(value.requires_grad)
     if isinstance(value, dict):

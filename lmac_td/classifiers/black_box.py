@@ -1,7 +1,13 @@
 """A classifier without gradients: a function, an ONNX session, a service."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from lmac_td.classifiers.labels import read_labels
 from lmac_td.classifiers.logits import logits_of_probabilities
@@ -12,30 +18,30 @@ from lmac_td.errors import SettingError, require_choice, require_number
 class BlackBoxClassifier(Classifier):
     """A classifier that is a function from waveforms to scores.
 
-    It has neither gradients nor representations. Methods that perturb the sound and
-    call the function again explain it; the others refuse it.
+    It has neither gradients nor representations. Only methods that perturb the sound
+    and call the function again can explain it; the others refuse it.
 
     Arguments
     ---------
     function : callable
-        Waveforms (B, T), a numpy array of float32 that it may overwrite, to scores
-        (B, C): logits, or see ``probabilities_out``. Called on the CPU. Equal sounds
-        must have equal scores, whatever else is in the batch.
+        Maps waveforms (B, T), a numpy array of float32 that it may overwrite, to scores
+        (B, C): logits, or probabilities with ``probabilities_out``. It is called on the
+        CPU. The scores of a sound must not depend on the rest of the batch.
     sample_rate : int
-        Hz of the waveforms.
+        Sample rate of the waveforms, in Hz.
     labels : sequence of str, int, or str or Path
-        Names of the classes, their number, or a text file with one name a line.
+        Names of the classes, their number, or a text file with one name per line.
     activation : str
-        ``softmax`` (one class a clip) or ``sigmoid`` (tags).
+        ``softmax`` (one class per clip) or ``sigmoid`` (tags).
     threshold : float
-        For sigmoids: a tag is decided if its probability is at least this.
+        For sigmoids: a tag is present if its probability is at least this.
     probabilities_out : bool
         Whether the scores are probabilities of that activation.
 
     Raises
     ------
     SettingError
-        If a setting cannot work.
+        If a setting has a value that cannot work.
 
     Example
     -------
@@ -47,8 +53,8 @@ class BlackBoxClassifier(Classifier):
     >>> [classifier.labels[target] for target in decision.target]
     ['quiet', 'loud']
 
-    A model in ONNX whose one input is waveforms and whose first output is
-    probabilities, by ``pip install onnxruntime``::
+    An ONNX model whose only input is waveforms and whose first output is probabilities
+    (``pip install onnxruntime``)::
 
         session = onnxruntime.InferenceSession("tagger.onnx")
         (waveforms,) = session.get_inputs()
@@ -65,13 +71,13 @@ class BlackBoxClassifier(Classifier):
 
     def __init__(
         self,
-        function,
-        sample_rate,
-        labels,
-        activation="softmax",
-        threshold=0.5,
-        probabilities_out=False,
-    ):
+        function: Callable[[np.ndarray], np.ndarray],
+        sample_rate: int,
+        labels: Sequence[str] | int | str | Path,
+        activation: str = "softmax",
+        threshold: float = 0.5,
+        probabilities_out: bool = False,
+    ) -> None:
         super().__init__()
         if not callable(function):
             raise SettingError(
@@ -89,17 +95,17 @@ class BlackBoxClassifier(Classifier):
         self.threshold = threshold
         self.probabilities_out = probabilities_out
 
-    def inputs(self, wavs):
-        """The waveforms (B, T) themselves."""
+    def inputs(self, wavs: Tensor) -> Tensor:
+        """Return the waveforms (B, T): they are the inputs."""
         return wavs
 
-    def run(self, inputs):
-        """Waveforms to logits, without a gradient, and no representations.
+    def run(self, inputs: Tensor) -> tuple[Tensor, tuple[()]]:
+        """Compute logits of waveforms, without gradients and representations.
 
         Raises
         ------
         SettingError
-            If the function does not return one finite score a class and clip.
+            If the function does not return one finite score per clip and class.
         """
         # A copy: the function may overwrite what it is given.
         wavs = np.array(inputs.detach().float().cpu().numpy(), order="C")
@@ -108,7 +114,7 @@ class BlackBoxClassifier(Classifier):
             scores = logits_of_probabilities(scores, self.activation)
         return scores.to(inputs.device), ()
 
-    def _checked(self, scores, n_clips):
+    def _checked(self, scores: object, n_clips: int) -> np.ndarray:
         try:
             scores = np.array(scores, dtype=np.float32)
         except (TypeError, ValueError) as error:
@@ -120,7 +126,7 @@ class BlackBoxClassifier(Classifier):
             raise SettingError(
                 f"{self.name} returns {scores.shape} for {n_clips} clips and "
                 f"{self.n_classes} labels: return "
-                f"({n_clips}, {self.n_classes}), one score a class and clip"
+                f"({n_clips}, {self.n_classes}), one score per clip and class"
             )
         if not np.isfinite(scores).all():
             raise SettingError(
@@ -129,7 +135,7 @@ class BlackBoxClassifier(Classifier):
             )
         if self.probabilities_out and not ((scores >= 0) & (scores <= 1)).all():
             raise SettingError(
-                f"{self.name} returns scores outside of 0 to 1, which are not "
+                f"{self.name} returns scores below 0 or above 1, which are not "
                 "probabilities: set probabilities_out to False"
             )
         return scores

@@ -2,61 +2,68 @@
 
 A classifier that breaks the contract of :class:`lmac_td.contracts.Classifier` gives
 wrong explanations without an error. For example, a tensor of two clips that is unpacked
-into two values mixes the clips. So every classifier is probed once, on noise and on
-digital silence: four passes of one or two clips, and one backward pass.
+into two values mixes the clips. So every classifier is run once on noise and on digital
+silence: four passes of one or two clips, and one backward pass.
 """
+
+from __future__ import annotations
 
 from collections import Counter
 
 import torch
 from torch import Tensor
 
-from lmac_td.contracts import ACTIVATIONS, LayerOutput
+from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
 from lmac_td.errors import (
     CheckpointError,
     SettingError,
     UserError,
     as_setting_error,
 )
+from lmac_td.features import SpectralFeatures
 
-# Largest relative difference of a clip in a batch from the same clip alone.
+# The largest relative difference between a clip in a batch and the same clip alone.
 TOLERANCE = 1e-3
-# dB of full scale: added to every sound where gradients at silence are not finite.
+# Level of the dither, in dB of full scale, if gradients at silence are not finite.
 DITHER_DB = -100
 
 _OR_BLACK_BOX = "or set differentiable = False on a classifier without gradients"
 
 
-def check_classifier(classifier, features, n_samples, device="cpu"):
+def check_classifier(
+    classifier: Classifier,
+    features: SpectralFeatures,
+    n_samples: int,
+    device: str | torch.device = "cpu",
+) -> list[str]:
     """Refuse a classifier that breaks its contract.
 
-    Where gradients are not finite at digital silence, and dither makes them so, the
-    classifier's ``dither_db`` is set to -100 and a note says so. Nothing else is
-    changed: neither weights nor modes nor torch's random state, and no gradient is
-    left.
+    If gradients at digital silence are not finite, and dither makes them finite, the
+    classifier's ``dither_db`` is set to -100 and a note says so. Nothing else changes:
+    weights, modes and torch's random state stay, and no gradients are left.
 
     Arguments
     ---------
     classifier : Classifier
         Frozen, on the device.
     features : SpectralFeatures
-        The recipe's STFT, on any device.
+        The STFT of the recipe, on any device.
     n_samples : int
-        Length of the recipe's clips; where the classifier takes any length, one or two
-        seconds cost less.
+        Length of the recipe's clips. If the classifier takes any length, one or two
+        seconds are enough and faster.
     device : str or torch.device
 
     Returns
     -------
     list of str
-        Sentences for the user: what was found and what was done.
+        Notes for the user, one sentence each.
 
     Raises
     ------
     SettingError
-        If the classifier does not fit into the contract or the recipe.
+        If the classifier breaks the contract or does not fit the recipe.
     CheckpointError
-        If its weights give logits that are not finite.
+        If the logits are not finite.
 
     Example
     -------
@@ -80,8 +87,8 @@ def check_classifier(classifier, features, n_samples, device="cpu"):
     return notes
 
 
-def _noise(n_samples, device):
-    """Seeded noise, and the same with a second half that is digital silence."""
+def _noise(n_samples: int, device: str | torch.device) -> Tensor:
+    """Make two clips of seeded noise; half of the second one is digital silence."""
     generator = torch.Generator().manual_seed(0)
     noise = 0.1 * torch.randn(2, n_samples, generator=generator)
     noise[1, n_samples // 2 :] = 0
@@ -115,7 +122,7 @@ def _check_declared(classifier):
         if times > 1:
             raise SettingError(
                 f"{name}: {times} classes are labelled {label!r}: give each class a "
-                "name of its own"
+                "different name"
             )
 
 
@@ -141,12 +148,12 @@ def _check_rate_and_stft(classifier, features):
                 remedy = f"{1000 * expected / own.sample_rate:.4f}"  # samples to ms
             raise SettingError(
                 f"{name} takes spectrograms of an STFT with {what} {expected}, and the "
-                f"recipe's has {given}: give --{setting} {remedy}"
+                f"STFT of the recipe has {given}: give --{setting} {remedy}"
             )
     if not torch.equal(own.window.cpu(), features.window.cpu()):
         raise SettingError(
-            f"{name} takes spectrograms of an STFT with another window than the "
-            "recipe's: build it with the recipe's `features`"
+            f"{name} takes spectrograms of an STFT with another window than the STFT "
+            "of the recipe: build it with the `features` of the recipe"
         )
 
 
@@ -172,11 +179,11 @@ def _check_frozen(classifier):
         )
 
 
-# Its outputs for noise and silence.
+# The outputs of a classifier for noise and silence.
 
 
 def _check_silence(classifier, pausing):
-    """Probe noise with a pause, and silence; returns logits, gradients and notes."""
+    """Run noise with a pause, and silence; return logits, gradients and notes."""
     batch = torch.stack([pausing, torch.zeros_like(pausing)])
     logits, gradients, not_finite = _probe(classifier, batch)
     if not not_finite:
@@ -193,14 +200,14 @@ def _check_silence(classifier, pausing):
         raise
     note = (
         f"{classifier.name}: its {not_finite} at digital silence are not finite; "
-        f"seeded noise at {DITHER_DB} dB of full scale is added to every sound that it "
-        "is given, which makes them finite."
+        f"seeded noise at {DITHER_DB} dB of full scale is added to each of its input "
+        "sounds, which makes them finite."
     )
     return logits, gradients, [note]
 
 
 def _probe(classifier, batch):
-    """Logits, gradients, and which of them are not finite; None for no gradients."""
+    """Return logits, gradients, and the name of those that are not finite, or None."""
     with torch.set_grad_enabled(classifier.differentiable):
         wavs = batch.clone().requires_grad_(classifier.differentiable)
         logits, _ = _run(classifier, wavs)
@@ -222,7 +229,10 @@ def _check_gradients(classifier, gradients):
 
 
 def _gradients(classifier, logits, wavs):
-    """Gradients of a random projection of the logits, whose sum may be constant."""
+    """Compute gradients of a random projection of the logits.
+
+    The sum of the logits is not used, because it may be constant.
+    """
     generator = torch.Generator().manual_seed(1)
     weights = torch.randn(logits.shape[1], generator=generator).to(logits)
     gradients = None
@@ -239,7 +249,7 @@ def _gradients(classifier, logits, wavs):
     if gradients is None:
         raise SettingError(
             f"{classifier.name}: its gradients do not reach the waveform: compute "
-            "inputs() and run() by torch alone, without no_grad, detach or numpy, "
+            "inputs() and run() with torch only, without no_grad, detach or numpy, "
             f"{_OR_BLACK_BOX}"
         )
     return gradients
@@ -249,7 +259,7 @@ def _not_finite(classifier, what):
     if what == "logits":
         return CheckpointError(
             f"{classifier.name}: its logits for noise or silence are not finite: its "
-            "weights are damaged; fetch or train them again"
+            "weights are damaged; download or train them again"
         )
     return SettingError(
         f"{classifier.name}: its gradients at digital silence are not finite, and "
@@ -259,7 +269,7 @@ def _not_finite(classifier, what):
 
 
 def _check_clip_by_clip(classifier, noise, pausing, first_logits):
-    """A clip gives the same alone, twice, and at both places of a batch of two."""
+    """Check that a clip has the same outputs alone, twice, and in a batch of two."""
     name = classifier.name
     with torch.no_grad():
         in_batch, values_in_batch = _run(classifier, torch.stack([noise, pausing]))
@@ -286,7 +296,7 @@ def _check_clip_by_clip(classifier, noise, pausing, first_logits):
 
 
 def _check_inputs_of_spectrogram(classifier, wavs):
-    """The inputs are the same from a waveform and from its |STFT|."""
+    """Check that a waveform and its |STFT| give the same inputs."""
     if not classifier.takes_spectrograms:
         return
     wavs = wavs.unsqueeze(0)
@@ -308,15 +318,15 @@ def _agree(found, expected):
     )
 
 
-# One pass, and the shapes of what it returns.
+# One pass, and the shapes of its outputs.
 
 
 def _run(classifier, wavs):
-    """One pass of B clips: (logits, values), of the shapes that were promised."""
+    """Run B clips, check the shapes, and return logits and values."""
     name = classifier.name
     what = f"{name} cannot take {wavs.shape[1]} samples of {len(wavs)} clips"
     remedy = "check signal_length_s, and inputs() and run() of the classifier"
-    if len(wavs) == 1:  # two clips were possible
+    if len(wavs) == 1:  # two clips have worked before
         what = f"{name} can take two clips but not one"
         remedy = "do not unpack, squeeze or reshape the batch axis"
     with as_setting_error(what, remedy):
@@ -336,7 +346,7 @@ def _run(classifier, wavs):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
         raise SettingError(
             f"{name}: its logits for {len(wavs)} clips are {found}, not {expected}: "
-            f"return one row a clip and one column for each of its {expected[1]} labels"
+            f"return one row per clip and one column per label ({expected[1]} labels)"
         )
     _check_representations(classifier, values, len(wavs))
     return logits, tuple(values)
@@ -360,6 +370,6 @@ def _check_representations(classifier, values, n_clips):
         ):
             raise SettingError(
                 f"{name}: the representation {geometry.name} is {found}, not "
-                f"({', '.join(map(str, expected))}): bring it into this order of axes, "
+                f"({', '.join(map(str, expected))}): permute its axes to this order, "
                 "or correct its geometry"
             )

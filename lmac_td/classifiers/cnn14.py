@@ -1,25 +1,29 @@
 """CNN14 on log-mel spectrograms, with a linear head.
 
 CNN14 is the "Cnn14" of Kong et al., *PANNs: Large-Scale Pretrained Audio Neural
-Networks for Audio Pattern Recognition* (https://arxiv.org/abs/1912.10211), with the
-state-dict keys of ``speechbrain.lobes.models.Cnn14``, so that checkpoints trained
-there load here. Every activation, pooling and dropout is a module that is used once
-in a pass: Guided Backprop and DeepLIFT replace the gradients of modules by hooks; on
-functional activations they silently become the plain gradient.
+Networks for Audio Pattern Recognition* (https://arxiv.org/abs/1912.10211). State-dict
+keys are those of ``speechbrain.lobes.models.Cnn14``, so checkpoints of SpeechBrain load
+here. Every activation, pooling and dropout is a module that is called once in a pass,
+because Guided Backprop and DeepLIFT replace the gradients of modules by hooks. With
+functional activations they would silently give the plain gradient.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn as nn
+from torch import Tensor
 
 from lmac_td.classifiers.weights import load_weights, locate
 from lmac_td.contracts import Classifier, Geometry
-from lmac_td.errors import CheckpointError, SettingError
-from lmac_td.features import LogMel
+from lmac_td.errors import CheckpointError, SettingError, require_choice
+from lmac_td.features import LogMel, SpectralFeatures
 
-# Poolings by two, along time and mel, before each representation, and its layer.
+# The layer of each representation, and the number of poolings by two up to it.
 REPRESENTATIONS = {
     "conv_block6": 5,
     "conv_block5": 5,
@@ -38,7 +42,7 @@ _NORMS = {
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each normalised and rectified, then average pooling.
+    """Two 3x3 convolutions with normalisation and ReLU, then average pooling.
 
     Arguments
     ---------
@@ -49,7 +53,7 @@ class ConvBlock(nn.Module):
     norm_type : str
         ``bn``, ``in`` or ``ln``.
     pool_size : int
-        Average pooling of both axes; an odd last row or column is dropped.
+        Size of the average pooling of both axes; an odd last row or column is dropped.
 
     Example
     -------
@@ -57,7 +61,13 @@ class ConvBlock(nn.Module):
     torch.Size([3, 4, 4, 4])
     """
 
-    def __init__(self, in_channels, out_channels, norm_type="bn", pool_size=2):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        norm_type: str = "bn",
+        pool_size: int = 2,
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
@@ -68,12 +78,12 @@ class ConvBlock(nn.Module):
         self.pool = nn.AvgPool2d(pool_size) if pool_size > 1 else nn.Identity()
         self.initialise()
 
-    def initialise(self):
+    def initialise(self) -> None:
         """Draw new weights for both convolutions."""
         nn.init.xavier_uniform_(self.conv1.weight)
         nn.init.xavier_uniform_(self.conv2.weight)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, t, mel) to (B, out_channels, t // pool, mel // pool)."""
         x = self.relu1(self.norm1(self.conv1(x)))
         x = self.relu2(self.norm2(self.conv2(x)))
@@ -81,7 +91,7 @@ class ConvBlock(nn.Module):
 
 
 class MaxPlusMean(nn.Module):
-    """Max plus mean over the last axis, as one module: DeepLIFT has rules for modules.
+    """Maximum plus mean over time, as one module, because DeepLIFT needs a module.
 
     Example
     -------
@@ -89,8 +99,8 @@ class MaxPlusMean(nn.Module):
     tensor([[5.]])
     """
 
-    def forward(self, x):
-        """Map (B, C, t) to (B, C); the gradient of the maximum goes to one frame."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, t) to (B, C); only one frame has the gradient of the maximum."""
         return x.max(dim=2).values + x.mean(dim=2)
 
 
@@ -100,22 +110,22 @@ class Cnn14(nn.Module):
     Arguments
     ---------
     mel_bins : int
-        Mel bands of the input (at least 32: they are halved five times).
+        Mel bands of the input; at least 32, because they are halved five times.
     emb_dim : int
-        Size of the embedding, the channels of the sixth block.
+        Size of the embedding, and channels of the sixth block.
     channels : sequence of int
         Channels of the first five blocks.
     norm_type : str
         ``bn`` (batch), ``in`` (instance) or ``ln`` (layer, as one group).
     return_reps : bool
-        Whether to return the representations beside the embedding.
+        Whether to return the representations, too.
     dropout : float
-        Probability of dropout after each block, in training only.
+        Dropout probability after each block, in training only.
 
     Raises
     ------
-    ValueError
-        If a width or the normalisation cannot be built.
+    SettingError
+        If ``mel_bins``, ``channels`` or ``norm_type`` has a value that cannot work.
 
     Example
     -------
@@ -129,22 +139,24 @@ class Cnn14(nn.Module):
 
     def __init__(
         self,
-        mel_bins,
-        emb_dim,
-        channels=(64, 128, 256, 512, 1024),
-        norm_type="bn",
-        return_reps=True,
-        dropout=0.2,
-    ):
+        mel_bins: int,
+        emb_dim: int,
+        channels: Sequence[int] = (64, 128, 256, 512, 1024),
+        norm_type: str = "bn",
+        return_reps: bool = True,
+        dropout: float = 0.2,
+    ) -> None:
         super().__init__()
-        if norm_type not in _NORMS:
-            raise SettingError(f"norm_type: {norm_type!r} is none of {sorted(_NORMS)}")
+        require_choice("norm_type", norm_type, tuple(_NORMS))
         if len(channels) != 5:
-            raise SettingError(f"channels: CNN14 has five widths, not {len(channels)}")
+            raise SettingError(
+                f"cnn14_channels has {len(channels)} widths, but CNN14 has five blocks "
+                "before the last: give --cnn14_channels five widths"
+            )
         if mel_bins < 32:
             raise SettingError(
-                f"mel_bins is {mel_bins}, but CNN14 halves it five times: give at "
-                "least 32"
+                f"n_mels is {mel_bins}, but CNN14 halves the mel bands five times: "
+                "give --n_mels at least 32"
             )
         self.return_reps = return_reps
         self.norm0 = _NORMS[norm_type](mel_bins)
@@ -156,25 +168,24 @@ class Cnn14(nn.Module):
             self.add_module(f"dropout{block}", nn.Dropout(dropout))
         self.max_plus_mean = MaxPlusMean()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, tuple[Tensor, ...]]:
         """Embed log-mel spectrograms.
 
         Arguments
         ---------
-        x : torch.Tensor
-            (B, t, mel_bins) log-mel spectrograms of t STFT frames.
+        x : Tensor (B, t, mel_bins)
+            Log-mel spectrograms of t STFT frames.
 
         Returns
         -------
-        embedding : torch.Tensor
-            (B, emb_dim), max plus mean over time of the mean over frequency.
-        reps : tuple of torch.Tensor
+        embedding : Tensor (B, emb_dim)
+            Maximum plus mean over time of the mean over frequency.
+        reps : tuple of Tensor
             Only with ``return_reps``, deepest first: blocks 6 and 5
             (B, C, t // 32, mel // 32), block 4 (B, C, t // 16, mel // 16) and
             block 3 (B, C, t // 8, mel // 8).
-
         """
-        # Five poolings need 32 frames: what is shorter is followed by silence.
+        # Five poolings need 32 frames: shorter inputs are padded with silence.
         x = nn.functional.pad(x, (0, 0, 0, max(0, 32 - x.shape[1])))
         x = self.norm0(x.transpose(1, 2).unsqueeze(-1))  # (B, mel, t, 1)
         x = x.transpose(1, 3)  # (B, 1, t, mel)
@@ -203,10 +214,10 @@ class Cnn14Classifier(Classifier):
     emb_dim : int
         Width of its sixth block.
     n_classes : int
-        Classes C.
+        Number of classes C.
     labels : sequence of str, optional
-        Their names; :meth:`load` reads those that a training saved beside the weights.
-        Numbers by default.
+        Names of the classes; numbers by default. :meth:`load` reads the names that the
+        training saved beside the weights.
     revision : str, optional
         The commit, tag or branch that :meth:`load` takes from a hub id.
 
@@ -226,14 +237,14 @@ class Cnn14Classifier(Classifier):
 
     def __init__(
         self,
-        features,
-        n_mels,
-        channels,
-        emb_dim,
-        n_classes,
-        labels=None,
-        revision=None,
-    ):
+        features: SpectralFeatures,
+        n_mels: int,
+        channels: Sequence[int],
+        emb_dim: int,
+        n_classes: int,
+        labels: Sequence[str] | None = None,
+        revision: str | None = None,
+    ) -> None:
         super().__init__()
         self.revision = revision
         self.embedding_model = Cnn14(n_mels, emb_dim, channels)
@@ -248,12 +259,12 @@ class Cnn14Classifier(Classifier):
             for layer, poolings in REPRESENTATIONS.items()
         )
 
-    def _geometry(self, layer, channels, poolings):
-        """Average pooling: entry j of a layer is centred on its 2^poolings frames."""
+    def _geometry(self, layer: str, channels: int, poolings: int) -> Geometry:
+        """Compute a layer's geometry: entry j is the average of 2^poolings frames."""
         span = 2**poolings
         n_mels = self.mel.n_mels
-        # Pooling drops the last bands if they do not fill an entry: they are assigned
-        # to the last entry.
+        # Pooling drops the last bands if they do not fill an entry. Here they belong to
+        # the last entry.
         entries = (torch.arange(n_mels) // span).clamp(max=n_mels // span - 1)
         bands = nn.functional.one_hot(entries).T.float()  # (frequencies, n_mels)
         return Geometry(
@@ -265,33 +276,33 @@ class Cnn14Classifier(Classifier):
             bands=bands,
         )
 
-    def inputs(self, wavs):
-        """(B, T) to log-mel (B, frames, n_mels)."""
+    def inputs(self, wavs: Tensor) -> Tensor:
+        """Compute log-mel (B, frames, n_mels) of waveforms (B, T)."""
         return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
 
-    def inputs_of_spectrogram(self, magnitude):
-        """|STFT| (B, frames, bins) to log-mel (B, frames, n_mels)."""
+    def inputs_of_spectrogram(self, magnitude: Tensor) -> Tensor:
+        """Compute log-mel (B, frames, n_mels) of |STFT| (B, frames, bins)."""
         return self.mel(magnitude)
 
-    def run(self, inputs):
-        """Log-mel to logits and blocks 6, 5, 4 and 3; see :class:`Cnn14`."""
+    def run(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute logits and blocks 6, 5, 4 and 3 of log-mel; see :class:`Cnn14`."""
         embedding, representations = self.embedding_model(inputs)
         return self.classifier(embedding), representations
 
-    def load(self, source, download_folder):
+    def load(self, source: str | Path, download_folder: str | Path) -> None:
         """Load ``embedding_model.ckpt`` and ``classifier.ckpt``.
 
         Arguments
         ---------
         source : str or Path
-            A folder that holds both, an address below which they stand, or a hub id:
-            see :func:`lmac_td.classifiers.weights.locate`.
+            A folder, an address or a Hugging Face hub id with both files, see
+            :func:`lmac_td.classifiers.weights.locate`.
         download_folder : str or Path
 
         Raises
         ------
         CheckpointError
-            If a file is missing, cannot be fetched, is corrupt or belongs to a model
+            If a file is missing, cannot be downloaded, is corrupt or belongs to a model
             of other widths.
         """
         for name in ("embedding_model", "classifier"):
@@ -301,7 +312,7 @@ class Cnn14Classifier(Classifier):
         if labels.is_file():
             self.labels = self._read_labels(labels)
 
-    def _read_labels(self, path):
+    def _read_labels(self, path: Path) -> tuple[str, ...]:
         try:
             labels = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -309,16 +320,16 @@ class Cnn14Classifier(Classifier):
         are_names = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
         if not are_names or len(labels) != self.n_classes:
             raise CheckpointError(
-                f"{path} holds no list of {self.n_classes} names: write the class "
-                "names into it, or delete it to name the classes by numbers"
+                f"{path} is not a list of {self.n_classes} names: write the class "
+                "names into it, or delete it to use numbers as names"
             )
         return tuple(labels)
 
-    def stages(self):
-        """The head, then the blocks from the sixth to the first.
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Return the head, then the blocks from the sixth to the first.
 
-        The normalisation of the input bands goes with the first block, so that after
-        the last stage nothing learned is left.
+        The normalisation of the input belongs to the first block, so the stages hold
+        all parameters.
         """
         net = self.embedding_model
         blocks = {

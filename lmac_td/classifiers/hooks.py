@@ -1,31 +1,38 @@
 """Record the outputs of a network's modules, by their names."""
 
+from __future__ import annotations
+
 import contextlib
 import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 
 from lmac_td.errors import SettingError
 
-# Names in a message.
+# The largest number of module names in a message.
 MOST_NAMES = 12
 
 
 @contextlib.contextmanager
-def record_outputs(network, names):
+def record_outputs(
+    network: nn.Module, names: Iterable[str]
+) -> Iterator[dict[str, list[Any]]]:
     """Record the outputs of some modules while the block runs.
 
     Arguments
     ---------
     network : nn.Module
     names : iterable of str
-        Of modules, as in ``network.named_modules()``.
+        Names of modules, as in ``network.named_modules()``.
 
     Yields
     ------
     dict of str to list
-        The outputs of each module, one entry for each call.
+        The outputs of each module, one entry per call.
 
     Example
     -------
@@ -51,23 +58,25 @@ def _record(calls, module, inputs, output):
     calls.append(output)
 
 
-def check_layers(network, names, run):
+def check_layers(
+    network: nn.Module, names: Sequence[str], run: Callable[[], int]
+) -> None:
     """Refuse modules whose output cannot be a representation.
 
     Arguments
     ---------
     network : nn.Module
     names : sequence of str
-        Of modules.
+        Names of modules.
     run : callable
-        Runs the network once, on more than one clip, and returns their number.
+        Runs the network once, on more than one clip, and returns the number of clips.
 
     Raises
     ------
     SettingError
-        If there is no such module, if it is not called exactly once, if its output is
-        not a tensor with a batch axis and a time axis, or if a later layer overwrites
-        the output.
+        If a module does not exist, is not called exactly once, or does not return a
+        tensor with a batch axis and a time axis, or if a later layer overwrites its
+        output.
     """
     problems = _problems(network, run)
     usable = [name for name, problem in problems.items() if problem is None]
@@ -80,8 +89,8 @@ def check_layers(network, names, run):
             )
 
 
-def _problems(network, run):
-    """The problem of each module as a representation; None if it has none."""
+def _problems(network: nn.Module, run: Callable[[], int]) -> dict[str, str | None]:
+    """Describe why each module cannot give a representation; None if it can."""
     names = [name for name, _ in network.named_modules() if name]
     calls = {name: [] for name in names}
     handles = [
@@ -106,8 +115,8 @@ def _record_version(calls, module, inputs, output):
 def _problem(calls, n_clips):
     if not calls:
         return (
-            "is never called in a pass (modules inside TorchScript cannot be watched, "
-            "and functions may use a module's weights without calling it)"
+            "is never called in a pass (hooks do not work inside TorchScript, and a "
+            "function may use a module's weights without calling the module)"
         )
     if len(calls) > 1:
         return f"is called {len(calls)} times in a pass"
@@ -116,7 +125,7 @@ def _problem(calls, n_clips):
         return f"returns a {type(output).__name__}, not a tensor"
     shape = tuple(output.shape)
     if output.dim() not in (3, 4):
-        return f"returns {shape}: 3 or 4 axes are needed, among them time"
+        return f"returns {shape}: 3 or 4 axes are needed, one of them time"
     if len(output) != n_clips:
         return f"returns {shape} for {n_clips} clips: the first axis must be the batch"
     if output._version != version:
@@ -124,11 +133,12 @@ def _problem(calls, n_clips):
     return None
 
 
-def _offer(name, usable):
+def _offer(name: str, usable: Sequence[str]) -> str:
+    """Name the modules that can be used, those with a similar name first."""
     if not usable:
         return (
             "none of its modules can be named: in forward, pass the tensor that you "
-            "want through an nn.Identity of its own, and name that"
+            "want through a separate nn.Identity, and give the name of that module"
         )
     near = difflib.get_close_matches(name, usable, n=3, cutoff=0.4)
     names = list(dict.fromkeys(near + usable))

@@ -1,18 +1,23 @@
 """Audio classifiers of Hugging Face ``transformers``, by folder or hub id.
 
-Any ``AutoModelForAudioClassification`` whose feature extractor is rebuilt here as a
-differentiable function of waveforms: AST and the relatives of wav2vec2 (see
-:mod:`lmac_td.classifiers.huggingface_families`). The probabilities are those of the
-pipeline ``audio-classification``.
+Supported is every ``AutoModelForAudioClassification`` whose feature extractor is
+implemented here as a differentiable function of waveforms: AST and the wav2vec2 family
+(see :mod:`lmac_td.classifiers.huggingface_families`). The probabilities are those of
+the pipeline ``audio-classification``.
 """
 
-from functools import partial
+from __future__ import annotations
 
-from torch import nn
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
 
 from lmac_td.classifiers.huggingface_families import front_end, require_family
 from lmac_td.classifiers.huggingface_files import PretrainedFiles
-from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
+from lmac_td.contracts import ACTIVATIONS, Classifier, Geometry, LayerOutput
 from lmac_td.errors import (
     CheckpointError,
     DataError,
@@ -20,33 +25,34 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
-from lmac_td.features import bands_of_bins
+from lmac_td.features import SpectralFeatures, bands_of_bins
 from lmac_td.nn.kaldi import mel_matrix
 
 N_REPRESENTATIONS = 4
-# Clips that a transformer is given at once: its attention takes much memory.
+# Clips that a transformer takes at once: its attention needs much memory.
 BATCH_LIMIT = 16
 
 
 class HuggingFaceClassifier(Classifier):
-    """A classifier that ``transformers`` saved, with its weights; frozen.
+    """A frozen classifier with the weights that ``transformers`` saved.
 
     Arguments
     ---------
     source : str or Path
-        The setting ``pretrained_classifier``: a folder that ``save_pretrained`` filled
-        with a model and its feature extractor, or a Hugging Face hub id.
+        The setting ``pretrained_classifier``: a folder in which ``save_pretrained``
+        saved a model and its feature extractor, or a Hugging Face hub id.
     representations : sequence of int or str, optional
         Layers whose outputs are decoded: their numbers from 0 or their names
-        ``layers.0``, ``layers.1``... By default four, spread over depth.
+        ``layers.0``, ``layers.1``... By default four layers, spread evenly over depth.
     activation : str
-        ``softmax``, ``sigmoid``, or ``auto``: sigmoid where the configuration says
-        ``multi_label_classification``, as the pipeline does. The AST that was trained
-        on AudioSet needs ``sigmoid``: its configuration says nothing.
+        ``softmax``, ``sigmoid``, or ``auto``: sigmoid if ``problem_type`` of the
+        configuration is ``multi_label_classification``, as in the pipeline. The AST
+        that was trained on AudioSet needs ``sigmoid``: its configuration has no
+        ``problem_type``.
     threshold : float
         The setting ``tag_threshold``, for sigmoids.
     download_folder : str or Path, optional
-        Where downloads are kept; by default the hub's own cache.
+        Where downloads are kept; by default the cache of the hub.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -56,7 +62,7 @@ class HuggingFaceClassifier(Classifier):
         If a setting has a value that cannot work, the model's family is not supported,
         or transformers is not installed.
     CheckpointError
-        If files are missing or damaged, or cannot be fetched.
+        If files are missing or damaged, or cannot be downloaded.
 
     Example
     -------
@@ -78,13 +84,13 @@ class HuggingFaceClassifier(Classifier):
 
     def __init__(
         self,
-        source,
-        representations=None,
-        activation="auto",
-        threshold=0.5,
-        download_folder=None,
-        revision=None,
-    ):
+        source: str | Path,
+        representations: Sequence[int | str] | int | str | None = None,
+        activation: str = "auto",
+        threshold: float = 0.5,
+        download_folder: str | Path | None = None,
+        revision: str | None = None,
+    ) -> None:
         super().__init__()
         require_choice("activation", activation, ("auto", *ACTIVATIONS))
         require_number("tag_threshold", threshold, most=1.0)
@@ -106,16 +112,16 @@ class HuggingFaceClassifier(Classifier):
         self.batch_limit = BATCH_LIMIT
         self.freeze()
 
-    def inputs(self, wavs):
-        """Waveforms (B, T) to the features of the family's feature extractor.
+    def inputs(self, wavs: Tensor) -> Tensor:
+        """Compute the features of the family's feature extractor for waveforms (B, T).
 
         Returns
         -------
         Tensor
-            AST: normalised log-mel (B, frames, n_mels) of the frames that lie within
-            the clip, at most the first ``max_length`` (10.24 s for the published
-            ones): what comes later is not classified; :meth:`run` pads shorter clips.
-            wav2vec2 and its relatives: (B, T).
+            AST: normalised log-mel (B, frames, n_mels) of the frames within the clip,
+            at most the first ``max_length`` frames (10.24 s for the published models).
+            Later frames are not classified; :meth:`run` pads shorter clips. The
+            wav2vec2 family: (B, T).
 
         Raises
         ------
@@ -130,32 +136,34 @@ class HuggingFaceClassifier(Classifier):
             )
         return self.front_end(wavs)
 
-    def run(self, inputs):
-        """Inputs to logits (B, C) and the outputs of the chosen layers.
+    def run(self, inputs: Tensor) -> tuple[Tensor, tuple[LayerOutput, ...]]:
+        """Compute logits (B, C) and the outputs of the chosen layers.
 
         Returns
         -------
         logits : Tensor (B, C)
         values : tuple of Tensor (B, channels, time, frequencies)
-            For AST, the patches whose frames lie within the clip. wav2vec2 and its
-            relatives have one frequency.
+            AST: the patches whose frames lie within the clip. The wav2vec2 family has
+            one frequency.
         """
         outputs = self.network(
             self.front_end.network_inputs(inputs),
             output_hidden_states=True,
             return_dict=True,
         )
-        # The first of the hidden states is what the first layer is given.
+        # The first of the hidden states is the input of the first layer.
         grid = partial(self.front_end.grid, inputs=inputs)
         values = tuple(
             LayerOutput(outputs.hidden_states[layer + 1], grid) for layer in self.layers
         )
         return outputs.logits, values
 
-    def spread_over_bins(self, values, geometry, features):
-        """See :meth:`lmac_td.contracts.Classifier.spread_over_bins`.
+    def spread_over_bins(
+        self, values: Tensor, geometry: Geometry, features: SpectralFeatures
+    ) -> Tensor:
+        """Map frequencies to bins, see :meth:`lmac_td.contracts.Classifier`.
 
-        The patches of an AST share Kaldi's mel bands, and these share the bins.
+        For AST, patches are mapped to Kaldi's mel bands, and these to bins.
         """
         if geometry.bands is None:
             return super().spread_over_bins(values, geometry, features)
@@ -163,8 +171,8 @@ class HuggingFaceClassifier(Classifier):
         matrix = mel_matrix(self.sample_rate, features.n_fft, n_mels)  # (bins, n_mels)
         return values @ geometry.bands.to(values) @ bands_of_bins(matrix).to(values)
 
-    def stages(self):
-        """The head, then the layers from the last to the first, then the embeddings.
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Return the head, the layers from the last to the first, and the embeddings.
 
         Returns
         -------
@@ -174,7 +182,7 @@ class HuggingFaceClassifier(Classifier):
         layers = list(self.front_end.layers(self.network))
         head = [part for part in self.network.children() if part is not base]
         head += self.front_end.after_layers(self.network)
-        # Where the head takes a weighted sum of all layers.
+        # The weights of a head that sums all layers.
         weights = list(self.network.parameters(recurse=False))
         stages = {"head": head + ([nn.ParameterList(weights)] if weights else [])}
         for number in reversed(range(len(layers))):
@@ -183,8 +191,8 @@ class HuggingFaceClassifier(Classifier):
         return stages
 
 
-def _activation(config, activation, source):
-    """``softmax`` or ``sigmoid``; for ``auto``, the choice of the pipeline."""
+def _activation(config: Any, activation: str, source: str) -> str:
+    """Return ``softmax`` or ``sigmoid``; for ``auto``, the choice of the pipeline."""
     if activation == "auto":
         several = config.problem_type == "multi_label_classification"
         activation = "sigmoid" if several else "softmax"
@@ -192,27 +200,29 @@ def _activation(config, activation, source):
         config.num_labels == 1 and activation == "softmax"
     ):
         raise SettingError(
-            f"pretrained_classifier: {source} has {config.num_labels} output and "
-            f"problem_type {config.problem_type}, which is not a choice of classes: "
-            "give --pretrained_classifier a model with classes, or, for one tag, "
+            f"pretrained_classifier: {source} has {config.num_labels} outputs and "
+            f"problem_type {config.problem_type}, so it does not choose a class: give "
+            "--pretrained_classifier a model with classes, or, for one tag, "
             "--activation sigmoid"
         )
     return activation
 
 
-def _labels(config, source):
-    """Names of the classes, in the order of the logits."""
+def _labels(config: Any, source: str) -> tuple[str, ...]:
+    """Return the names of the classes, in the order of the logits."""
     names = config.id2label
     if sorted(names) != list(range(len(names))):
         raise CheckpointError(
             f"pretrained_classifier: id2label in config.json of {source} numbers its "
-            f"classes {sorted(names)}: number them from 0 on, without gaps"
+            f"classes {sorted(names)}: number them from 0, without gaps"
         )
     return tuple(str(names[number]) for number in range(len(names)))
 
 
-def _chosen(representations, n_layers):
-    """Numbers of the layers, deepest first."""
+def _chosen(
+    representations: Sequence[int | str] | int | str | None, n_layers: int
+) -> tuple[int, ...]:
+    """Return the numbers of the chosen layers, deepest first."""
     if representations is None:
         shares = range(1, N_REPRESENTATIONS + 1)
         chosen = {-(-n_layers * share // N_REPRESENTATIONS) - 1 for share in shares}
@@ -225,13 +235,13 @@ def _chosen(representations, n_layers):
         raise SettingError(
             f"representations is {list(representations)}: give --representations "
             f"different layers from 0 to {n_layers - 1}, such as [{n_layers - 1}], or "
-            "null for four that are spread over depth"
+            "null for four layers that are spread over depth"
         )
     return tuple(sorted((numbers[name] for name in names), reverse=True))
 
 
-def _without(module, taken):
-    """The largest modules with parameters that hold none of those that are taken."""
+def _without(module: nn.Module, taken: set[nn.Module]) -> list[nn.Module]:
+    """Return the largest modules with parameters that contain no taken module."""
     if module in taken or not any(True for _ in module.parameters()):
         return []
     if taken.isdisjoint(module.modules()):

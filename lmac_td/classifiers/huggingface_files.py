@@ -1,14 +1,19 @@
 """Find and read a classifier that ``transformers`` saved.
 
-A source is a folder that ``save_pretrained`` filled with a model and its feature
-extractor, or the id of such a model on the Hugging Face hub. Its description is read
-before its weights are fetched, so that a model that is not supported costs no download.
+A source is a folder in which ``save_pretrained`` saved a model and its feature
+extractor, or the id of such a model on the Hugging Face hub. The configuration is read
+before the weights are downloaded, so weights of unsupported models are not downloaded.
 """
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import importlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import huggingface_hub
 import torch
@@ -19,22 +24,22 @@ from lmac_td.errors import CheckpointError, SettingError
 
 CONFIG = "config.json"
 EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
-# One file or several; safetensors are used if a model has both formats.
+# One file or several files; safetensors are used if a model has both formats.
 WEIGHTS = (
     ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
 )
-# SpecAugment replaces masked frames by it, in training only.
+# A parameter that only training uses: SpecAugment replaces masked frames by it.
 UNUSED = "masked_spec_embed"
 
 
-def import_transformers():
-    """The package, imported on first use: it is an optional dependency and slow.
+def import_transformers() -> ModuleType:
+    """Import and return ``transformers``, an optional package that is slow to import.
 
     Raises
     ------
     SettingError
-        If it is not installed.
+        If the package is not installed.
     """
     try:
         return importlib.import_module("transformers")
@@ -54,7 +59,7 @@ class PretrainedFiles:
         The setting ``pretrained_classifier``: a folder, or an id on the hub. A folder
         that exists wins over an id.
     download_folder : str or Path, optional
-        Where downloads are kept; by default the hub's own cache.
+        Where downloads are kept; by default the cache of the hub.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -63,10 +68,15 @@ class PretrainedFiles:
     SettingError
         If the source is not set, or transformers is not installed.
     CheckpointError
-        From every method, if files are missing, damaged or cannot be fetched.
+        From every method, if files are missing or damaged, or cannot be downloaded.
     """
 
-    def __init__(self, source, download_folder=None, revision=None):
+    def __init__(
+        self,
+        source: str | Path,
+        download_folder: str | Path | None = None,
+        revision: str | None = None,
+    ) -> None:
         if not source:
             raise SettingError(
                 "pretrained_classifier is not set: give --pretrained_classifier a "
@@ -78,17 +88,17 @@ class PretrainedFiles:
         self.transformers = import_transformers()
 
     @property
-    def is_local(self):
+    def is_local(self) -> bool:
         """Whether the source is a folder."""
         return Path(self.source).is_dir()
 
-    def fetch(self, patterns):
-        """Return the folder that holds these files, after a download if needed.
+    def fetch(self, patterns: Sequence[str]) -> Path:
+        """Download files if needed, and return their folder.
 
         Arguments
         ---------
         patterns : sequence of str
-            With wildcards.
+            Names of files, with wildcards.
 
         Returns
         -------
@@ -97,7 +107,7 @@ class PretrainedFiles:
         Raises
         ------
         CheckpointError
-            If the files cannot be fetched.
+            If the files cannot be downloaded.
         """
         if self.is_local:
             return Path(self.source)
@@ -113,7 +123,7 @@ class PretrainedFiles:
         except (OSError, ValueError, HTTPError) as error:
             raise CheckpointError(
                 f"pretrained_classifier: {self.source} is not a folder and could not "
-                "be fetched from the Hugging Face hub "
+                "be downloaded from the Hugging Face hub "
                 f"({type(error.__cause__ or error).__name__}); check the name and the "
                 "network, or give a folder that save_pretrained wrote"
             ) from error
@@ -123,8 +133,8 @@ class PretrainedFiles:
     def _description(self):
         return self.fetch([CONFIG, *EXTRACTORS])
 
-    def read_config(self):
-        """Read the model's configuration, of ``config.json``.
+    def read_config(self) -> Any:
+        """Read the model's configuration from ``config.json``.
 
         Raises
         ------
@@ -142,7 +152,7 @@ class PretrainedFiles:
                 folder, local_files_only=True, trust_remote_code=False
             )
 
-    def read_extractor(self):
+    def read_extractor(self) -> Any:
         """Read the feature extractor that was saved beside the model.
 
         Raises
@@ -161,7 +171,7 @@ class PretrainedFiles:
                 folder, local_files_only=True, trust_remote_code=False
             )
 
-    def read_network(self, config):
+    def read_network(self, config: Any) -> Any:
         """Read the model with its trained weights, in float32 and evaluation mode.
 
         Arguments
@@ -175,8 +185,8 @@ class PretrainedFiles:
         Raises
         ------
         CheckpointError
-            Also if weights are missing, of other sizes or too many: transformers would
-            draw them at random or leave them out.
+            Also if weights are missing, have other sizes, or do not belong to the
+            model: transformers would draw random weights or ignore weights.
         """
         folder = self._fetch_weights()
         with (
@@ -191,11 +201,11 @@ class PretrainedFiles:
                 dtype=torch.float32,
                 local_files_only=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # reported; refused below
+                ignore_mismatched_sizes=True,  # they are refused below
                 output_loading_info=True,
             )
         self._require_all_weights(network, report)
-        if hasattr(network.base_model, UNUSED):  # no parameter of the decision
+        if hasattr(network.base_model, UNUSED):  # the decision does not depend on it
             delattr(network.base_model, UNUSED)
         return network.eval()
 
@@ -228,11 +238,12 @@ class PretrainedFiles:
                 )
 
     @contextlib.contextmanager
-    def _reading(self, what):
+    def _reading(self, what: str) -> Iterator[None]:
+        """Raise a CheckpointError for any error of the block."""
         try:
             yield
-        # Whatever transformers raises on files that are damaged, of a format that is
-        # not known or that contradict each other: it has no class of errors for them.
+        # transformers has no class of errors for files that are damaged, of an unknown
+        # format or contradictory.
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise CheckpointError(
@@ -242,8 +253,8 @@ class PretrainedFiles:
 
 
 @contextlib.contextmanager
-def _quiet(transformers):
-    """No progress bar and no table of weights on stderr; what is wrong is raised."""
+def _quiet(transformers: ModuleType) -> Iterator[None]:
+    """Hide the progress bar and the table of weights on stderr; errors are raised."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

@@ -1,19 +1,21 @@
 """Read the names of a classifier's classes from a list, a number or a file."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 
 from lmac_td.errors import SettingError
 
 
-def read_labels(labels):
+def read_labels(labels: Sequence[str] | int | str | Path) -> tuple[str, ...]:
     """Read the names of the classes.
 
     Arguments
     ---------
     labels : sequence of str, int, or str or Path
-        The names; a number of classes, which are then named by numbers; or a text file
-        with one name a line.
+        The names; or the number of classes, whose names are then 0, 1, 2...; or a text
+        file with one name per line.
 
     Returns
     -------
@@ -22,7 +24,7 @@ def read_labels(labels):
     Raises
     ------
     SettingError
-        If there is no class, a name is given twice, or the file cannot be read.
+        If there is no class, a name appears twice, or the file cannot be read.
 
     Example
     -------
@@ -38,24 +40,24 @@ def read_labels(labels):
     else:
         raise SettingError(
             f"labels is {labels!r}: give a list of names, a number of classes, or a "
-            "text file with one name a line"
+            "text file with one name per line"
         )
     if not names:
         raise SettingError(f"labels is {labels!r}: give at least one class")
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise SettingError(
-            f"labels names {repeated!r} twice: give each class a name of its own"
+            f"labels has {repeated!r} twice: give each class a different name"
         )
     return names
 
 
-def _read_lines(path):
+def _read_lines(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(
             f"labels: {path} cannot be read ({type(error).__name__}): give a text file "
-            "with one name a line, a list of names, or a number of classes"
+            "with one name per line, a list of names, or a number of classes"
         ) from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())

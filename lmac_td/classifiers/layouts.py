@@ -1,35 +1,40 @@
 """Measure the positions of a layer's outputs in time and frequency, on noise.
 
-The axis of time is the one that grows with the length of the sound. The hop is the
-number of samples between two lengths at which one more entry appears: a chain of
-convolutions, poolings and framings with whole strides gives one entry a hop, exactly.
+The time axis is the axis that grows with the length of the sound. The hop is the number
+of samples between two lengths at which one more entry appears: a chain of convolutions,
+poolings and framings with integer strides gives exactly one entry per hop.
 """
+
+from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+
+from torch import Tensor
 
 from lmac_td.contracts import Geometry, even_shares
 from lmac_td.errors import SettingError
+from lmac_td.features import LogMel
 
 AXES = ("channels", "time", "frequency")
-# Layouts of 4 and of 3 axes, by the axis that grows with the length of the sound.
+# Layouts with 4 and with 3 axes, by the axis that grows with the length of the sound.
 MAPS = {2: "channels time frequency", 3: "channels frequency time"}
 SEQUENCES = {1: "time channels", 2: "channels time"}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What the user gives about a layer whose output is a representation.
+    """The user's description of a layer whose output is a representation.
 
     Arguments
     ---------
     name : str
-        Of the module.
+        Name of the module.
     layout : str, optional
-        The axes after the batch, in order: ``channels time frequency``, ``channels
-        frequency time``, ``time channels``, ``channels time``. Measured by default.
+        The axes after the batch axis, in order: ``channels time frequency``, ``channels
+        frequency time``, ``time channels`` or ``channels time``. Measured by default.
     hop_samples : float, optional
         Samples of the waveform between two entries along time. Measured by default.
     offset_samples : float, optional
@@ -38,7 +43,7 @@ class Layer:
     Raises
     ------
     SettingError
-        If the layout is not one of these, or a number is out of its range.
+        If the layout is unknown, or a number is out of its range.
     """
 
     name: str
@@ -51,8 +56,8 @@ class Layer:
         if words is not None and sorted(words) not in (sorted(AXES), sorted(AXES[:2])):
             raise SettingError(
                 f"representations: {self.name} has the layout {self.layout!r}: name "
-                "each axis after the batch once, as in `channels time frequency` or "
-                "`time channels`"
+                "each axis after the batch axis once, as in `channels time frequency` "
+                "or `time channels`"
             )
         for name, fits, numbers in (
             ("hop_samples", operator.gt, "above 0"),
@@ -67,13 +72,15 @@ class Layer:
                 )
 
 
-def read_layers(representations):
-    """Read what the user gives about each representation.
+def read_layers(
+    representations: str | Sequence[str] | Mapping[str, Mapping | None] | None,
+) -> list[Layer]:
+    """Read the user's description of each representation.
 
     Arguments
     ---------
     representations : str, sequence of str, dict of str to dict, or None
-        Names of modules, or names and arguments of :class:`Layer`; None for none.
+        Names of modules, or names with arguments of :class:`Layer`; None for none.
 
     Returns
     -------
@@ -82,7 +89,7 @@ def read_layers(representations):
     Raises
     ------
     SettingError
-        If something else is given.
+        If a value has another form.
 
     Example
     -------
@@ -112,19 +119,19 @@ def read_layers(representations):
     ]
 
 
-def to_map(values, layout):
-    """Bring a layer's output into the order of axes of a representation.
+def to_map(values: Tensor, layout: str) -> Tensor:
+    """Permute the axes of a layer's output to those of a representation.
 
     Arguments
     ---------
     values : Tensor (B, ...)
     layout : str
-        Its axes after the batch.
+        The axes of ``values`` after the batch axis.
 
     Returns
     -------
     Tensor (B, channels, time, frequency)
-        With one frequency where the layout has none.
+        With one frequency if the layout has no frequency axis.
 
     Example
     -------
@@ -138,27 +145,32 @@ def to_map(values, layout):
     return values if values.dim() == 4 else values.unsqueeze(-1)
 
 
-def locate_layer(layer, shape_of, lengths, unit):
-    """Measure the positions of a layer's entries.
+def locate_layer(
+    layer: Layer,
+    shape_of: Callable[[int], Sequence[int]],
+    lengths: tuple[int, int],
+    unit: int,
+) -> tuple[str, Geometry]:
+    """Measure the layout and the geometry of a layer's output.
 
     Arguments
     ---------
     layer : Layer
     shape_of : callable
-        Maps a number of samples to the shape (B, ...) of the layer's output for them.
+        Maps a number of samples to the shape (B, ...) of the layer's output.
     lengths : (int, int)
-        A short and a long sound, samples, multiples of ``unit``; equal where the
+        Samples of a short and of a long sound, multiples of ``unit``; equal if the
         network takes clips of one length only.
     unit : int
-        Samples by which lengths are varied: 1, or the hop of the STFT that the network
-        takes.
+        Lengths are varied in steps of this many samples: 1, or the hop of the STFT that
+        the network takes.
 
     Returns
     -------
     layout : str
     Geometry
-        Entry 0 is centred on the span of one hop that it covers, (hop - unit) / 2:
-        the mean of the samples, or of the centred STFT frames, in it.
+        Entry 0 is centred on its span of one hop, on sample (hop - unit) / 2: the mean
+        of the samples, or of the centres of the STFT frames, in this span.
 
     Raises
     ------
@@ -182,8 +194,8 @@ def locate_layer(layer, shape_of, lengths, unit):
         except _NotRegularError as error:
             raise SettingError(
                 f"representations: {layer.name} {error}: give its hop_samples (and "
-                "its layout, if its axis of time is another), or name a layer that "
-                "keeps time"
+                "its layout, if another axis is time), or name a layer whose output "
+                "has a time axis"
             ) from error
     offset = layer.offset_samples
     return layout, Geometry(
@@ -195,13 +207,13 @@ def locate_layer(layer, shape_of, lengths, unit):
     )
 
 
-def on_mel_bands(geometry, mel):
-    """Let the entries along frequency share mel bands evenly, in order.
+def on_mel_bands(geometry: Geometry, mel: LogMel) -> Geometry:
+    """Share the mel bands evenly among the entries along frequency, in order.
 
     Arguments
     ---------
     geometry : Geometry
-        Of a layer over log(1 + mel).
+        The geometry of a layer of a network that takes log(1 + mel).
     mel : LogMel
 
     Returns
@@ -213,8 +225,8 @@ def on_mel_bands(geometry, mel):
     return replace(geometry, bands=bands)
 
 
-def _measured_layout(name, short, long):
-    """The axis that grows is time."""
+def _measured_layout(name: str, short: Sequence[int], long: Sequence[int]) -> str:
+    """Find the layout from the shapes for a short and a long sound."""
     growing = [axis for axis in range(1, len(short)) if short[axis] != long[axis]]
     layouts = MAPS if len(short) == 4 else SEQUENCES
     if len(growing) == 1 and growing[0] in layouts:
@@ -222,8 +234,8 @@ def _measured_layout(name, short, long):
     if not growing and len(short) == 4:
         return MAPS[2]
     raise SettingError(
-        f"representations: {name} returns {tuple(short)}, and its axis of time cannot "
-        "be found by its size: give its layout, such as `channels time frequency` or "
+        f"representations: {name} returns {tuple(short)}, and its time axis cannot be "
+        "found by its size: give its layout, such as `channels time frequency` or "
         "`time channels`"
     )
 
@@ -232,19 +244,23 @@ class _NotRegularError(Exception):
     """The entries of a layer are not evenly spaced."""
 
 
-def _measured_hop(entries, lengths, unit):
-    """Samples between two lengths at which one more entry appears.
+def _measured_hop(
+    entries: Callable[[int], int], lengths: tuple[int, int], unit: int
+) -> int:
+    """Measure the number of samples between two lengths with one more entry each.
 
     Arguments
     ---------
     entries : callable
-        Maps samples to entries along time; non-decreasing.
+        Maps a number of samples to the number of entries along time; non-decreasing.
     lengths : (int, int)
     unit : int
     """
     short, long = lengths
     if short == long:
-        raise _NotRegularError("is seen on sounds of one length (clip_samples) only")
+        raise _NotRegularError(
+            "can be measured on sounds of one length (clip_samples) only"
+        )
     few, many = entries(short), entries(long)
     if many < few + 3:
         raise _NotRegularError(
@@ -260,11 +276,13 @@ def _measured_hop(entries, lengths, unit):
     return hop
 
 
-def _shortest(entries, count, low, high, unit):
-    """The shortest sound with ``count`` entries, by bisection; ``low`` has fewer."""
+def _shortest(
+    entries: Callable[[int], int], count: int, low: int, high: int, unit: int
+) -> int:
+    """Find the shortest length with ``count`` entries; ``low`` has fewer entries."""
     step = unit
     while low + step < high and entries(low + step) < count:
-        step *= 2  # short sounds cost less than halving the whole span
+        step *= 2  # short sounds are cheaper than a bisection of the whole span
     high = min(high, low + step)
     while high - low > unit:
         middle = low + (high - low) // (2 * unit) * unit

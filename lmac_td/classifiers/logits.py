@@ -1,16 +1,21 @@
-"""Turn probabilities, or one score per frame, into logits of a clip."""
+"""Compute the logits of a clip from probabilities, or from one score per frame."""
 
-# Probabilities are kept this far from 0 and 1, so that logits are finite.
+from __future__ import annotations
+
+from torch import Tensor
+
+# The distance of probabilities from 0 and 1, so that logits are finite.
 SMALLEST_PROBABILITY = 1e-6
 
 
-def logits_of_probabilities(probabilities, activation):
-    """The logits to which an activation gives these probabilities.
+def logits_of_probabilities(probabilities: Tensor, activation: str) -> Tensor:
+    """Invert an activation: compute logits that have these probabilities.
 
     Arguments
     ---------
     probabilities : Tensor (..., C)
-        In [0, 1]; clamped to [1e-6, 1 - 1e-6] first. Clamped ones have no gradient.
+        In [0, 1]; they are first clamped to [1e-6, 1 - 1e-6]. The gradient of a clamped
+        probability is 0.
     activation : str
         ``sigmoid``: log(p / (1 - p)). ``softmax``: log p.
 
@@ -33,17 +38,17 @@ def logits_of_probabilities(probabilities, activation):
     return clamped.log() if activation == "softmax" else clamped.logit()
 
 
-def mean_of_top_frames(logits, top_frames):
-    """Average each class's highest frames: logits of frames to logits of clips.
+def mean_of_top_frames(logits: Tensor, top_frames: int) -> Tensor:
+    """Compute a clip's logits: the mean of each class's highest frame logits.
 
-    Gradients reach those frames alone, so a network that scores frames is explained
-    where it fires, and not by the frames in which it finds nothing.
+    Gradients reach only these frames, so an explanation of a network that scores frames
+    depends on the frames in which it detects the class, and not on the others.
 
     Arguments
     ---------
     logits : Tensor (B, frames, C)
     top_frames : int
-        How many frames; all of them if a clip has fewer.
+        Number of frames; all frames are used if a clip has fewer.
 
     Returns
     -------

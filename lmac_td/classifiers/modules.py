@@ -1,19 +1,21 @@
-"""Any network of PyTorch: waveforms or spectrograms in, one score a class out.
+"""Any PyTorch network from waveforms or spectrograms to one score per class.
 
-Representations are outputs of the network's modules, recorded by forward hooks on their
-names. Their positions in time and frequency are measured on noise.
+Representations are the outputs of modules that are given by name. Forward hooks record
+them. Their positions in time and frequency are measured on noise.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lmac_td.classifiers.hooks import record_outputs
 from lmac_td.classifiers.labels import read_labels
-from lmac_td.classifiers.layouts import on_mel_bands, read_layers, to_map
+from lmac_td.classifiers.layouts import Layer, on_mel_bands, read_layers, to_map
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.probe import Probe
 from lmac_td.classifiers.weights import load_weights
@@ -24,7 +26,7 @@ from lmac_td.errors import (
     require_choice,
     require_number,
 )
-from lmac_td.features import LogMel
+from lmac_td.features import LogMel, SpectralFeatures
 
 # What to do if a file of weights belongs to another network.
 REMEDY = "build the network as it was trained"
@@ -36,53 +38,54 @@ class ModuleClassifier(Classifier):
     Arguments
     ---------
     network : nn.Module
-        Returns logits (B, C), or see ``output``, ``top_frames`` and
+        Returns logits (B, C); for other outputs see ``output``, ``top_frames`` and
         ``probabilities_out``.
     sample_rate : int
-        Hz.
+        In Hz.
     labels : sequence of str, int, or str or Path
-        Names of the classes, their number, or a text file with one name a line.
+        Names of the classes, their number, or a text file with one name per line.
     representations : sequence of str, or dict of str to dict
-        Names of modules, deepest first; none by default. A dictionary gives settings in
-        place of measurements: ``{layout, hop_samples, offset_samples}``, see
+        Names of modules, deepest first; none by default. A dictionary gives values that
+        are not to be measured: ``{layout, hop_samples, offset_samples}``, see
         :class:`~lmac_td.classifiers.layouts.Layer`. By default the layout and the hop
-        are measured, and entry 0 is centred on the span of one hop that it covers: on
-        sample (hop - 1) / 2, or on the middle of its frames of ``features`` (0 where
+        are measured, and entry 0 is centred on its span of one hop: on sample
+        (hop - 1) / 2, or, with ``features``, on the centre of its frames (sample 0 if
         an entry is one frame).
     activation : str
-        What the logits are meant for: ``softmax`` (one class a clip) or ``sigmoid``
+        The activation for the logits: ``softmax`` (one class per clip) or ``sigmoid``
         (tags).
     threshold : float
-        For sigmoids: a tag is decided if its probability is at least this.
+        For sigmoids: a tag is present if its probability is at least this.
     front_end : callable, optional
-        What comes before the network, such as a module. With ``features`` it takes
-        |STFT| (B, frames, bins), else waveforms (B, T). None: the network takes
-        waveforms. Over a :class:`~lmac_td.features.LogMel` masks of mel bands are
-        possible, too, and entries along frequency share the mel bands evenly; over
-        anything else they share the bins of the STFT.
+        Computes the network's input. With ``features`` it takes |STFT| (B, frames,
+        bins), else waveforms (B, T). None: the network takes waveforms. With a
+        :class:`~lmac_td.features.LogMel`, masks of mel bands are possible, too, and
+        entries along frequency share the mel bands evenly; with any other front end
+        they share the bins of the STFT.
     features : SpectralFeatures, optional
         The STFT whose magnitude ``front_end`` takes.
     output : str or int, optional
-        If the network returns several things: the key, attribute or index of the
+        If the network returns several values: the key, attribute or index of the
         scores.
     top_frames : int, optional
-        If the scores are (B, frames, C): the number of frames, the highest of a class,
-        whose mean is the class's logit.
+        If the scores are (B, frames, C): a class's logit is the mean over this number
+        of frames, those in which its score is highest.
     weights : str or Path, optional
-        A state dict of the network, by ``torch.save`` or in safetensors.
+        A state dict of the network, saved by ``torch.save`` or in safetensors.
     probabilities_out : bool
         Whether the network applies the activation itself.
     clip_samples : int, optional
-        If the network takes clips of one length only: that length, in samples. Shorter
+        If the network takes clips of one length only: this length, in samples. Shorter
         clips are padded with silence. The hops of representations must then be given.
     dither_db : float, optional
-        See :class:`~lmac_td.contracts.Classifier`; -100 for networks whose gradient is
-        not finite at digital silence.
+        See :class:`~lmac_td.contracts.Classifier`; use -100 for networks whose gradient
+        is not finite at digital silence.
 
     Raises
     ------
     SettingError
-        If settings contradict each other, or a module gives no representation.
+        If settings contradict each other, or the output of a module cannot be a
+        representation.
     CheckpointError
         If ``weights`` is missing, damaged, or belongs to another network.
 
@@ -104,21 +107,21 @@ class ModuleClassifier(Classifier):
 
     def __init__(
         self,
-        network,
-        sample_rate,
-        labels,
-        representations=(),
-        activation="softmax",
-        threshold=0.5,
-        front_end=None,
-        features=None,
-        output=None,
-        top_frames=None,
-        weights=None,
-        probabilities_out=False,
-        clip_samples=None,
-        dither_db=None,
-    ):
+        network: nn.Module,
+        sample_rate: int,
+        labels: Sequence[str] | int | str | Path,
+        representations: Sequence[str] | Mapping[str, Mapping | None] | None = (),
+        activation: str = "softmax",
+        threshold: float = 0.5,
+        front_end: Callable[[Tensor], Tensor] | None = None,
+        features: SpectralFeatures | None = None,
+        output: str | int | None = None,
+        top_frames: int | None = None,
+        weights: str | Path | None = None,
+        probabilities_out: bool = False,
+        clip_samples: int | None = None,
+        dither_db: float | None = None,
+    ) -> None:
         super().__init__()
         _check_settings(
             network, sample_rate, activation, threshold, front_end, features, top_frames
@@ -146,16 +149,16 @@ class ModuleClassifier(Classifier):
 
     # Inputs.
 
-    def inputs(self, wavs):
-        """(B, T) to what the network takes."""
+    def inputs(self, wavs: Tensor) -> Tensor:
+        """Convert waveforms (B, T) to the network's inputs."""
         if self.takes_spectrograms:
             return self.inputs_of_spectrogram(self.spectrogram(wavs).magnitude)
         if self.clip_samples is not None:
             wavs = self._padded(wavs, self.clip_samples, "samples")
         return wavs if self.front_end is None else self.front_end(wavs)
 
-    def inputs_of_spectrogram(self, magnitude):
-        """|STFT| (B, frames, bins) to what the network takes."""
+    def inputs_of_spectrogram(self, magnitude: Tensor) -> Tensor:
+        """Convert |STFT| (B, frames, bins) to the network's inputs."""
         if not self.takes_spectrograms:
             return super().inputs_of_spectrogram(magnitude)
         if self.clip_samples is not None:
@@ -163,7 +166,7 @@ class ModuleClassifier(Classifier):
             magnitude = self._padded(magnitude.mT, n_frames, "frames").mT
         return self.front_end(magnitude)
 
-    def _padded(self, x, length, unit):
+    def _padded(self, x: Tensor, length: int, unit: str) -> Tensor:
         missing = length - x.shape[-1]
         if missing < 0:
             raise SettingError(
@@ -174,13 +177,13 @@ class ModuleClassifier(Classifier):
 
     # Outputs.
 
-    def run(self, inputs):
-        """Inputs to logits and representations; see the base class.
+    def run(self, inputs: Tensor) -> tuple[Tensor, tuple[LayerOutput, ...]]:
+        """Compute logits and representations; see the base class.
 
         Raises
         ------
         SettingError
-            If the network returns anything but one score a class and clip.
+            If the network does not return one score per clip and class.
         """
         with record_outputs(self.network, self._layouts) as outputs:
             output = self.network(inputs)
@@ -190,7 +193,7 @@ class ModuleClassifier(Classifier):
         )
         return self._logits(output, len(inputs)), values
 
-    def _logits(self, output, n_clips):
+    def _logits(self, output: object, n_clips: int) -> Tensor:
         scores = self._scores(output)
         axes = 2 if self.top_frames is None else 3
         expected = f"(B, {'frames, ' if axes == 3 else ''}{self.n_classes})"
@@ -211,11 +214,11 @@ class ModuleClassifier(Classifier):
             scores = mean_of_top_frames(scores, self.top_frames)
         return scores
 
-    def _scores(self, output):
+    def _scores(self, output: object) -> Tensor:
         if isinstance(output, torch.Tensor):
             if self.output is None:
                 return output
-            # Indexing it would return its first clip.
+            # Its first entry would be the scores of the first clip.
             raise SettingError(
                 f"output is {self.output!r}, but {self.name} returns one tensor "
                 f"{tuple(output.shape)}: leave output out"
@@ -236,13 +239,13 @@ class ModuleClassifier(Classifier):
 
     # Weights.
 
-    def load(self, source, download_folder):
-        """Load the state dict of the network, where there is one to load.
+    def load(self, source: str | Path | None, download_folder: str | Path) -> None:
+        """Load the state dict of the network, if a file is given.
 
         Arguments
         ---------
         source : str or Path or None
-            A file of ``torch.save`` or safetensors. None: nothing is loaded.
+            A file of ``torch.save`` or safetensors; None loads nothing.
         download_folder : str or Path
             Not used.
 
@@ -254,17 +257,18 @@ class ModuleClassifier(Classifier):
         if source is not None:
             self._load(Path(source), "pretrained_classifier")
 
-    def _load(self, path, setting):
+    def _load(self, path: Path, setting: str) -> None:
         if not path.is_file():
             raise CheckpointError(
                 f"{setting}: {path} is not a file: give the state dict of {self.name}, "
-                "by torch.save or in safetensors"
+                "saved by torch.save or in safetensors"
             )
         load_weights(self.network, path, path, REMEDY)
 
-    # Positions of its representations.
+    # Representations.
 
-    def _measure(self, layers):
+    def _measure(self, layers: Sequence[Layer]) -> None:
+        """Measure the geometry and the layouts of the representations."""
         probe = Probe(self, self.network, self.clip_samples)
         located = probe.locate(layers)
         self.geometry = tuple(
@@ -286,8 +290,8 @@ def _check_settings(
     require_number("tag_threshold", threshold, most=1)
     if features is not None and front_end is None:
         raise SettingError(
-            "features is given, but no front_end: give what makes the network's input "
-            "of |STFT|, such as torch.nn.Identity(), or leave features out"
+            "features is given, but no front_end: give the function from |STFT| to the "
+            "network's input, such as torch.nn.Identity(), or leave features out"
         )
     if features is not None and features.sample_rate != sample_rate:
         raise SettingError(
@@ -301,8 +305,8 @@ def _check_settings(
         )
 
 
-def _described(output):
-    """What a network returned, for a message."""
+def _described(output: object) -> str:
+    """Describe the output of a network, for a message."""
     kind = type(output).__name__
     if isinstance(output, Mapping):
         return f"a {kind} with {', '.join(map(repr, output))}"

@@ -1,17 +1,23 @@
 """SpeechBrain's ``EncoderClassifier``: features, embedding and head of one folder.
 
-``compute_features`` and ``mean_var_norm`` make the network's input, ``embedding_model``
-and ``classifier`` decide, as in ``EncoderClassifier.classify_batch``, but with
-gradients. Such are the ECAPA-TDNN and x-vector models for languages, commands and
-speakers on the hub.
+``compute_features`` and ``mean_var_norm`` compute the network's inputs,
+``embedding_model`` and ``classifier`` the logits, as in
+``EncoderClassifier.classify_batch``, but with gradients. Examples are the ECAPA-TDNN
+and x-vector models for languages, commands and speakers on the hub.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.nnet.pooling import StatisticsPooling
+from torch import Tensor, nn
 
 from lmac_td.classifiers.hooks import record_outputs
 from lmac_td.classifiers.layouts import Layer, locate_layer, read_layers, to_map
@@ -23,50 +29,52 @@ from lmac_td.classifiers.speechbrain_files import (
     reason,
     sample_rate_of,
 )
-from lmac_td.contracts import Classifier, LayerOutput
+from lmac_td.contracts import Classifier, Geometry, LayerOutput
 from lmac_td.errors import SettingError, require_number
 
-# Representations by default, at most.
+# The largest number of representations by default.
 DEEPEST = 4
 
 
 class SpeechBrainClassifier(Classifier):
     """A classifier made of a SpeechBrain ``EncoderClassifier``.
 
-    Sounds are taken at the model's own rate and at any length; each clip counts as a
-    whole (``wav_lens`` of ones). Entry 0 of a representation is centred on the frames
-    of ``compute_features`` that it covers, of which the first is centred on sample 0,
-    as SpeechBrain's STFT does by default; elsewhere give ``offset_samples``. The random
-    noise of 1e-5 to 9e-5 that x-vectors add to their mean over time, in evaluation too,
-    is replaced by its midpoint, so that two calls agree.
+    It takes sounds at the sample rate of the model and of any length; each clip counts
+    as a whole (``wav_lens`` of ones). Entry 0 of a representation is centred on the
+    frames of ``compute_features`` that it covers. The first frame is assumed to be
+    centred on sample 0, as in SpeechBrain's STFT by default; for other features give
+    ``offset_samples``. X-vectors add random noise of 1e-5 to 9e-5 to their mean over
+    time, in evaluation mode, too. Here the noise is replaced by its midpoint, so that
+    two calls agree.
 
     Arguments
     ---------
     source : str, Path or EncoderClassifier
-        A folder with ``hyperparams.yaml``, an address, a hub id, or a classifier that
-        is loaded already; its modules are then used and frozen, not copied. The yaml
-        of a source is run when it is loaded: name only what you trust.
+        A folder with ``hyperparams.yaml``, an address, a hub id, or an
+        EncoderClassifier, whose modules are then used and frozen, not copied. The yaml
+        of a source is executed when it is loaded: use only sources that you trust.
     savedir : str or Path, optional
-        Where downloads are kept, one folder a source; the cache of the hub by default.
-        A local folder is read in place.
+        Where downloads are kept, one folder per source; the cache of the hub by
+        default. A local folder is read in place.
     representations : sequence of str, or dict of str to dict, optional
-        Names of modules of ``embedding_model``, deepest first, and what is not to be
-        measured, see :func:`~lmac_td.classifiers.layouts.read_layers`. By default the
-        last four of its ``blocks``, or of its children, that keep time; of layers that
-        are listed one by one, the normalisations.
+        Names of modules of ``embedding_model``, deepest first, and values that are not
+        to be measured, see :func:`~lmac_td.classifiers.layouts.read_layers`. By default
+        the last four of its ``blocks``, or of its children, whose output has a time
+        axis. If the blocks are single layers, the normalisations are used.
     run_opts : dict, optional
-        SpeechBrain's; on the CPU by default, :meth:`to` moves the classifier.
+        Options of SpeechBrain; by default the classifier is on the CPU, and :meth:`to`
+        moves it.
     logit_scale : float
         Factor of the scores before the softmax. The cosines of a head that was trained
-        by (additive) angular margin softmax need the scale of that loss, usually 30.
+        with (additive) angular margin softmax need the scale of that loss, usually 30.
 
     Raises
     ------
     CheckpointError
-        If the source is missing, cannot be fetched or cannot be loaded.
+        If the source is missing, cannot be downloaded or cannot be loaded.
     SettingError
-        If it is not an EncoderClassifier, its normalisation mixes clips, or a module
-        gives no representation.
+        If the source is not an EncoderClassifier, its normalisation mixes clips, or the
+        output of a module cannot be a representation.
 
     Example
     -------
@@ -96,8 +104,13 @@ class SpeechBrainClassifier(Classifier):
     """
 
     def __init__(
-        self, source, savedir=None, representations=None, run_opts=None, logit_scale=1.0
-    ):
+        self,
+        source: str | Path | EncoderClassifier,
+        savedir: str | Path | None = None,
+        representations: Sequence[str] | Mapping[str, Mapping | None] | None = None,
+        run_opts: dict[str, Any] | None = None,
+        logit_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         require_number("logit_scale", logit_scale)
         encoder = source
@@ -113,28 +126,28 @@ class SpeechBrainClassifier(Classifier):
         self.sample_rate = sample_rate_of(encoder)
         self._layouts = {}
         self.freeze()
-        _steady(self.embedding_model)
+        _fix_noise(self.embedding_model)
         self.labels = labels_of(encoder, self._count_classes())
         self._measure(representations)
 
     # Inputs and outputs.
 
-    def inputs(self, wavs):
-        """(B, T) to normalised features (B, frames, F)."""
+    def inputs(self, wavs: Tensor) -> Tensor:
+        """Compute normalised features (B, frames, F) of waveforms (B, T)."""
         features = self.compute_features(wavs)
-        for name in ("glob_mean", "glob_std"):  # no buffers: `to` leaves them behind
+        for name in ("glob_mean", "glob_std"):  # no buffers, so `to` does not move them
             statistic = getattr(self.mean_var_norm, name, None)
             if statistic is not None and statistic.device != features.device:
                 setattr(self.mean_var_norm, name, statistic.to(features.device))
         return self.mean_var_norm(features, _whole(features))
 
-    def run(self, inputs):
-        """Features to logits (B, C) and representations; see the base class.
+    def run(self, inputs: Tensor) -> tuple[Tensor, tuple[LayerOutput, ...]]:
+        """Compute logits (B, C) and representations; see the base class.
 
         Raises
         ------
         SettingError
-            If the modules return anything but one tensor with one row a clip.
+            If a module does not return one tensor with one row per clip.
         """
         with record_outputs(self.embedding_model, self._layouts) as outputs:
             embedding = self.embedding_model(inputs, _whole(inputs))
@@ -148,8 +161,11 @@ class SpeechBrainClassifier(Classifier):
         )
         return scores * self.logit_scale, values
 
-    def _require_batch(self, module, output, n_clips):
-        """Never unpack the output: a tensor of two clips would pass for two values."""
+    def _require_batch(self, module: str, output: object, n_clips: int) -> None:
+        """Refuse an output that is not one tensor with one row per clip.
+
+        The output is never unpacked: a tensor of two clips would look like two values.
+        """
         is_tensor = isinstance(output, torch.Tensor)
         shape = tuple(output.shape) if is_tensor else f"a {type(output).__name__}"
         if is_tensor and shape in ((n_clips, shape[-1]), (n_clips, 1, shape[-1])):
@@ -160,8 +176,8 @@ class SpeechBrainClassifier(Classifier):
             "lmac_td.classifiers.modules.ModuleClassifier"
         )
 
-    def stages(self):
-        """The head, then the children of the embedding model, the last one first."""
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """Return the head, then the children of the embedding model, last one first."""
         stages = {"classifier": [self.classifier]}
         children = {}
         for name, child in self.embedding_model.named_children():
@@ -175,11 +191,11 @@ class SpeechBrainClassifier(Classifier):
         staged = {p for (module,) in stages.values() for p in module.parameters()}
         return stages if staged.issuperset(self.parameters()) else super().stages()
 
-    # What is measured at construction.
+    # Measurements at construction.
 
     @torch.no_grad()
-    def _count_classes(self):
-        """The number of scores of a clip."""
+    def _count_classes(self) -> int:
+        """Count the scores of a clip."""
         try:
             logits, _ = self.run(self.inputs(self._noise(self.sample_rate)))
         except SettingError:
@@ -191,8 +207,10 @@ class SpeechBrainClassifier(Classifier):
             ) from error
         return logits.shape[1]
 
-    def _measure(self, representations):
-        """Geometry and layouts of the representations."""
+    def _measure(
+        self, representations: Sequence[str] | Mapping[str, Mapping | None] | None
+    ) -> None:
+        """Measure the geometry and the layouts of the representations."""
         if representations is None:
             representations = self._deepest_blocks()
         layers = read_layers(representations)
@@ -213,8 +231,8 @@ class SpeechBrainClassifier(Classifier):
         )
 
     @torch.no_grad()
-    def _deepest_blocks(self):
-        """Names of the last blocks that keep time, deepest first."""
+    def _deepest_blocks(self) -> list[str]:
+        """Return the names of the last blocks with a time axis, deepest first."""
         names = _block_names(self.embedding_model)
         shapes = []
         for seconds in (1, 2):
@@ -222,46 +240,49 @@ class SpeechBrainClassifier(Classifier):
                 self.run(self.inputs(self._noise(seconds * self.sample_rate)))
             shapes.append({n: _shape_of_one(calls) for n, calls in outputs.items()})
         short, long = shapes
-        keep_time = [n for n in names if len(short[n]) > 2 and short[n] != long[n]]
-        if not keep_time:
+        with_time = [n for n in names if len(short[n]) > 2 and short[n] != long[n]]
+        if not with_time:
             raise SettingError(
-                f"{self.name} has no blocks that keep time: name modules of its "
-                "embedding_model as representations, or give --representations []"
+                f"{self.name} has no blocks whose output has a time axis: name modules "
+                "of its embedding_model as representations, or give "
+                "--representations []"
             )
-        return keep_time[: -DEEPEST - 1 : -1]
+        return with_time[: -DEEPEST - 1 : -1]
 
-    def _noise(self, n_samples):
-        """Two clips of seeded noise."""
+    def _noise(self, n_samples: int) -> Tensor:
+        """Make two clips of seeded noise."""
         generator = torch.Generator().manual_seed(0)
         device = next(self.parameters()).device
         return (0.1 * torch.randn(2, n_samples, generator=generator)).to(device)
 
 
-def _centred_on_frames(geometry, frame_hop, offset_samples):
-    """Centre entry 0 on the middle of its frames; the first is centred on sample 0."""
+def _centred_on_frames(
+    geometry: Geometry, frame_hop: float, offset_samples: float | None
+) -> Geometry:
+    """Centre entry 0 on the middle of its frames; frame 0 is centred on sample 0."""
     if offset_samples is None:
         offset_samples = max(0.0, (geometry.hop_samples - frame_hop) / 2)
     return replace(geometry, offset_samples=offset_samples)
 
 
-def _whole(features):
-    """Relative lengths of clips that count as a whole (B,)."""
+def _whole(features: Tensor) -> Tensor:
+    """Return relative lengths of 1, (B,): each clip counts as a whole."""
     return torch.ones(len(features), device=features.device)
 
 
-def _steady(model):
-    """Take the random noise out of statistics pooling."""
+def _fix_noise(model: nn.Module) -> None:
+    """Replace the random noise of statistics pooling by its midpoint."""
     for module in model.modules():
         if isinstance(module, StatisticsPooling):
-            module._get_gauss_noise = partial(_middle_of_noise, 5 * module.eps)
+            module._get_gauss_noise = partial(_constant_noise, 5 * module.eps)
 
 
-def _middle_of_noise(level, shape, device):
+def _constant_noise(level: float, shape: Any, device: Any) -> Tensor:
     return torch.full(shape, level, device=device)
 
 
-def _block_names(model):
-    """Names of its ``blocks``; of blocks that are single layers, the normalisations."""
+def _block_names(model: nn.Module) -> list[str]:
+    """Return the names of its ``blocks``; if they are layers, of its normalisations."""
     if not isinstance(getattr(model, "blocks", None), torch.nn.ModuleList):
         return [name for name, _ in model.named_children()]
     blocks = {f"blocks.{name}": block for name, block in model.blocks.named_children()}
@@ -269,7 +290,7 @@ def _block_names(model):
     return norms or list(blocks)
 
 
-def _shape_of_one(calls):
-    """The shape of a module's output; () unless it is one tensor of one call."""
+def _shape_of_one(calls: Sequence[object]) -> tuple[int, ...]:
+    """Return the shape of a module's output; () unless it is one tensor of one call."""
     is_one = len(calls) == 1 and isinstance(calls[0], torch.Tensor)
     return tuple(calls[0].shape) if is_one else ()

@@ -1,7 +1,10 @@
 """Load SpeechBrain's ``EncoderClassifier``, its sample rate and its labels."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from speechbrain.inference.classifiers import EncoderClassifier
@@ -12,8 +15,12 @@ from lmac_td.errors import CheckpointError, SettingError
 HYPERPARAMS = "hyperparams.yaml"
 
 
-def open_encoder(source, savedir=None, run_opts=None):
-    """Load an ``EncoderClassifier``; torch's random state stays as it is.
+def open_encoder(
+    source: str | Path,
+    savedir: str | Path | None = None,
+    run_opts: dict[str, Any] | None = None,
+) -> EncoderClassifier:
+    """Load an ``EncoderClassifier`` without a change of torch's random state.
 
     Arguments
     ---------
@@ -27,7 +34,7 @@ def open_encoder(source, savedir=None, run_opts=None):
     Raises
     ------
     CheckpointError
-        If the source is missing, cannot be fetched or cannot be loaded.
+        If the source is missing, cannot be downloaded or cannot be loaded.
     """
     source = str(source)
     settings = {"run_opts": run_opts or {"device": "cpu"}}
@@ -36,10 +43,10 @@ def open_encoder(source, savedir=None, run_opts=None):
     if is_local:
         if not (Path(source) / HYPERPARAMS).is_file():
             raise CheckpointError(
-                f"{source} holds no {HYPERPARAMS}: give the folder of a SpeechBrain "
+                f"{source} has no {HYPERPARAMS}: give the folder of a SpeechBrain "
                 "EncoderClassifier as pretrained_classifier"
             )
-        # Where the yaml names the hub that its folder was copied from.
+        # The yaml may contain the address of the hub from which it was copied.
         settings["overrides"] = {"pretrained_path": source}
         settings["overrides_must_match"] = False
     elif not is_address and (source.count("/") != 1 or source.startswith(("/", "."))):
@@ -48,15 +55,15 @@ def open_encoder(source, savedir=None, run_opts=None):
             f"{HYPERPARAMS}, or a hub id such as owner/name"
         )
     elif savedir is not None:
-        # One folder a source: SpeechBrain takes a file that is there for the right one.
+        # One folder per source: SpeechBrain does not check which source a file is from.
         settings["savedir"] = str(Path(savedir) / re.sub(r"[^\w.-]+", "_", source))
     try:
         with torch.random.fork_rng(devices=[]):
             return EncoderClassifier.from_hparams(source=source, **settings)
-    except Exception as error:  # whatever the yaml runs
+    except Exception as error:  # the yaml may run any code
         what, remedy = "loaded", "check its files and that its yaml is of this version"
         if not is_local:
-            what = "fetched or loaded"
+            what = "downloaded or loaded"
             remedy = "check the name and the network, or give a local folder"
         raise CheckpointError(
             f"pretrained_classifier: {source} could not be {what} ({reason(error)}): "
@@ -64,20 +71,20 @@ def open_encoder(source, savedir=None, run_opts=None):
         ) from error
 
 
-def reason(error):
-    """The class and the first 200 characters of an error, for a message."""
+def reason(error: Exception) -> str:
+    """Return the class and the first 200 characters of an error, for a message."""
     message = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def check_modules(encoder, source):
+def check_modules(encoder: EncoderClassifier, source: object) -> None:
     """Refuse an ``EncoderClassifier`` that cannot be used.
 
     Arguments
     ---------
     encoder : EncoderClassifier
     source : object
-        Where it is from, for the message.
+        Folder, address or hub id of the encoder, for the message.
 
     Raises
     ------
@@ -93,7 +100,7 @@ def check_modules(encoder, source):
         raise SettingError(
             f"{where} has no {' and no '.join(missing)} among its modules "
             f"({', '.join(mods)}): give an EncoderClassifier that has them, or wrap "
-            "the network by lmac_td.classifiers.modules.ModuleClassifier"
+            "the network in lmac_td.classifiers.modules.ModuleClassifier"
         )
     if getattr(mods["mean_var_norm"], "norm_type", None) == "batch":
         raise SettingError(
@@ -103,8 +110,8 @@ def check_modules(encoder, source):
         )
 
 
-def sample_rate_of(encoder):
-    """Return the rate in Hz: the yaml's ``sample_rate``, else the audio normaliser's.
+def sample_rate_of(encoder: EncoderClassifier) -> int:
+    """Return the ``sample_rate`` of the yaml, else of the audio normaliser, in Hz.
 
     Arguments
     ---------
@@ -118,8 +125,8 @@ def sample_rate_of(encoder):
     return encoder.audio_normalizer.sample_rate if rate is None else rate
 
 
-def labels_of(encoder, n_classes):
-    """Labels of the label encoder by index; numbers where there is none.
+def labels_of(encoder: EncoderClassifier, n_classes: int) -> tuple[str, ...]:
+    """Return the names in the label encoder by index; numbers if there is none.
 
     Arguments
     ---------
@@ -133,7 +140,7 @@ def labels_of(encoder, n_classes):
     Raises
     ------
     SettingError
-        If the label encoder has other indices than the classes.
+        If the indices of the label encoder are not those of the classes.
     """
     label_encoder = getattr(getattr(encoder, "hparams", None), "label_encoder", None)
     names = getattr(label_encoder, "ind2lab", {})
@@ -142,7 +149,7 @@ def labels_of(encoder, n_classes):
     if sorted(names) != list(range(n_classes)):
         raise SettingError(
             f"the label encoder of the EncoderClassifier has {len(names)} labels, from "
-            f"index {min(names)} to {max(names)}, and its classifier {n_classes} "
-            "classes: give the label encoder that it was trained with"
+            f"index {min(names)} to {max(names)}, and its classifier has {n_classes} "
+            "classes: give the label encoder with which it was trained"
         )
     return read_labels([str(names[index]) for index in range(n_classes)])

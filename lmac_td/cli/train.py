@@ -14,7 +14,7 @@ from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
 from lmac_td.runtime.compilation import networks_to_compile
-from lmac_td.training.brain import InterpreterBrain, modules_of
+from lmac_td.training.brain import InterpreterBrain, brain_modules
 
 
 def main(argv=None):
@@ -47,7 +47,7 @@ def train(experiment, classifier, data):
     """Train until the last epoch of the recipe."""
     hparams = experiment.hparams
     brain = InterpreterBrain(
-        modules=modules_of(hparams, classifier),
+        modules=brain_modules(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams={
             **hparams,

@@ -7,22 +7,20 @@ them and draws its components. The folder to give as ``nmf_dictionary`` is
 ``<output_folder>/dictionary``. Given again, the command starts over.
 """
 
-import os
 import sys
 
-import numpy as np
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.overlays import HPARAMS
-from lmac_td.files import temporary_folder_beside, write_atomically
+from lmac_td.files import write_atomically
+from lmac_td.nn.dictionary import save_dictionary
 from lmac_td.report.figures import dictionary_figure
 from lmac_td.training.sparse_nmf import (
-    DICTIONARY,
     check_settings,
     components_per_frame,
     reconstruction_error,
@@ -42,7 +40,7 @@ def collect_frames(features, loader, device):
     features = features.to(device)
     frames, n_silent = [], 0
     for batch in tqdm(loader, desc="analysing", dynamic_ncols=True):
-        wavs, *_ = mixtures_of(batch, device)
+        wavs, *_ = make_mixtures(batch, device)
         spectra = features.stft(wavs).abs().log1p().flatten(0, 1)  # (B * frames, bins)
         sounding = spectra.amax(dim=1) > 0
         frames.append(spectra[sounding])
@@ -69,18 +67,6 @@ def learn(frames, hparams):
         )
 
 
-def export(experiment, dictionary, folder):
-    """Write a dictionary and its settings, never the one without the other."""
-    with temporary_folder_beside(folder) as scratch:
-        made = scratch / "made"
-        made.mkdir()
-        np.save(made / DICTIONARY, dictionary)
-        experiment.save_settings(made)
-        if folder.exists():
-            os.replace(folder, scratch / "old")
-        os.replace(made, folder)
-
-
 def main(argv=None):
     """Learn and save the dictionary that the recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
@@ -99,7 +85,7 @@ def main(argv=None):
     experiment.create_output_folder()
     dictionary = w.cpu().numpy()
     folder = experiment.output_folder / "dictionary"
-    export(experiment, dictionary, folder)
+    save_dictionary(folder, dictionary, experiment.save_settings)
     with write_atomically(folder.with_suffix(".png")) as file:
         dictionary_figure(
             file, dictionary, hparams["sample_rate"], hparams["experiment_name"]

@@ -1,9 +1,10 @@
 """From folders of recordings to datasets of mixtures.
 
-``sources`` list clips, ``manifests`` decodes those of each split once into ``cache``,
-``conditions`` say what clips are mixed with (``noise`` draws it from recordings),
-``datasets`` puts these together for a dataloader, ``epoch_seeds`` shuffles and draws
-by epoch, ``loading`` says how a loader reads ahead, ``mixing`` makes mixtures of its
-batches at an exact signal-to-noise ratio, and ``prepare`` does all but that for the
-commands. ``corpus`` and ``download`` make folders of recordings.
+``sources`` lists the clips of a data set; ``manifests`` decodes the clips of each split
+once into ``cache``; ``conditions`` says what clips are mixed with, and ``noise`` draws
+it from recordings; ``datasets`` combines clips and interference for a dataloader;
+``epoch_seeds`` shuffles the training split and seeds its draws; ``loading`` sets up the
+dataloader; ``mixing`` mixes loaded batches at an exact signal-to-noise ratio.
+``prepare`` does all steps before the mixing in one call. ``demo`` generates the
+embedded corpus; ``download`` fetches ESC-50.
 """

@@ -1,7 +1,7 @@
-"""Decode and resample each recording once.
+"""Cache decoded recordings: each one is decoded and resampled once.
 
-A decoded recording is kept as a float32 ``.npy`` file, named by everything that its
-content depends on; a recording that changes on disk is therefore decoded again.
+A decoded recording is a float32 ``.npy`` file. Its name is a hash of everything that
+its content depends on, so a recording that changes on disk is decoded again.
 """
 
 import hashlib
@@ -16,8 +16,13 @@ from lmac_td.errors import LoadAudioError
 from lmac_td.files import write_atomically
 
 
-def cached_path(path, sample_rate, signal_length_s, cache_folder):
-    """Where the decoded form of a recording is, or would be, kept.
+def cached_path(
+    path: str | Path,
+    sample_rate: int,
+    signal_length_s: float | None,
+    cache_folder: str | Path,
+) -> Path:
+    """Return the path of a decoded recording, whether it exists yet or not.
 
     Arguments
     ---------
@@ -26,7 +31,7 @@ def cached_path(path, sample_rate, signal_length_s, cache_folder):
     sample_rate : int
         Hz, after decoding.
     signal_length_s : float or None
-        Seconds, after decoding; ``None`` for the recording's own length.
+        Seconds, after decoding; ``None`` keeps the length of the recording.
     cache_folder : str or Path
         The folder of decoded recordings.
 
@@ -38,7 +43,7 @@ def cached_path(path, sample_rate, signal_length_s, cache_folder):
     Raises
     ------
     LoadAudioError
-        There is no such recording.
+        If the recording does not exist.
     """
     path = Path(path).absolute()
     try:
@@ -54,16 +59,21 @@ def cached_path(path, sample_rate, signal_length_s, cache_folder):
 
 
 def decode_once(
-    path, sample_rate, signal_length_s, cache_folder, *, remedy=SKIP_REMEDY
-):
-    """Decode a recording into the cache unless it is there already.
+    path: str | Path,
+    sample_rate: int,
+    signal_length_s: float | None,
+    cache_folder: str | Path,
+    *,
+    remedy: str = SKIP_REMEDY,
+) -> Path:
+    """Decode a recording into the cache, unless the cache has it already.
 
     Arguments
     ---------
     path, sample_rate, signal_length_s, remedy
         As in :func:`lmac_td.audio.load_audio`.
     cache_folder : str or Path
-        The folder of decoded recordings; made when missing.
+        The folder of decoded recordings; created if it is missing.
 
     Returns
     -------
@@ -92,8 +102,10 @@ def decode_once(
     return decoded
 
 
-def load_decoded(decoded, start=0, n_samples=None):
-    """Read a decoded recording, or a stretch of it, from the cache.
+def load_decoded(
+    decoded: str | Path, start: int = 0, n_samples: int | None = None
+) -> torch.Tensor:
+    """Read a decoded recording, or an excerpt of it, from the cache.
 
     Arguments
     ---------
@@ -102,7 +114,7 @@ def load_decoded(decoded, start=0, n_samples=None):
     start : int
         First sample.
     n_samples : int, optional
-        How many samples; all that follow when left out.
+        Number of samples; by default all from ``start`` on.
 
     Returns
     -------
@@ -112,15 +124,15 @@ def load_decoded(decoded, start=0, n_samples=None):
     Raises
     ------
     LoadAudioError
-        The cached file is gone or damaged.
+        If the cached file is missing or damaged.
     """
     stop = None if n_samples is None else start + n_samples
     samples = _open_decoded(decoded)[start:stop]
-    return torch.from_numpy(np.array(samples))  # a copy: the map is read-only
+    return torch.from_numpy(np.array(samples))  # copied: the map is read-only
 
 
-def decoded_length(decoded):
-    """Count the samples of a decoded recording without reading them.
+def decoded_length(decoded: str | Path) -> int:
+    """Return the number of samples of a decoded recording, without reading them.
 
     Arguments
     ---------
@@ -130,12 +142,12 @@ def decoded_length(decoded):
     Returns
     -------
     int
-        Samples.
     """
     return len(_open_decoded(decoded))
 
 
-def _open_decoded(decoded):
+def _open_decoded(decoded: str | Path) -> np.ndarray:
+    """Open a decoded recording as a read-only memory map (T,)."""
     try:
         return np.load(decoded, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:

@@ -1,8 +1,9 @@
-"""Datasets of mixtures: a manifest and a condition become SpeechBrain datasets.
+"""Make a SpeechBrain dataset from a manifest and a condition.
 
 Training draws new interference in every epoch; validation and test pass
-``mixing_seed`` and get the same mixtures every time. What stands in a batch is not
-mixed yet: :func:`lmac_td.data.mixing.mixtures_of` does that, on the device.
+``mixing_seed`` and get the same interference every time. An item holds the clip and its
+interference separately: :func:`lmac_td.data.mixing.make_mixtures` mixes them later, on
+the device.
 """
 
 import json
@@ -23,45 +24,45 @@ OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "n_samples", "class_index
 
 
 def make_dataset(
-    manifest,
-    condition,
-    interference=None,
-    snr_db=0.0,
-    mixing_seed=None,
-    clean_probability=0.0,
-):
-    """Build the dataset of one split in one condition.
+    manifest: str | Path,
+    condition: str,
+    interference: Interference | None = None,
+    snr_db: float = 0.0,
+    mixing_seed: int | None = None,
+    clean_probability: float = 0.0,
+) -> EpochSeededDataset:
+    """Make the dataset of one split under one condition.
 
     Arguments
     ---------
     manifest : str or Path
         Written by :func:`lmac_td.data.manifests.write_manifests`.
     condition : str
-        Its name, by which interference is drawn.
+        The name of the condition; the draws depend on it.
     interference : Interference, optional
-        What clips are mixed with; they stay alone without it.
+        What clips are mixed with. Without it, all clips stay clean.
     snr_db : float
-        Power of the clip over that of the interference, dB.
+        Power of the clip over the power of the interference, in dB.
     mixing_seed : int, optional
-        The same mixtures every time, drawn by this seed. ``None`` draws new noise: by
-        the seed and the epoch where the loader has an
-        :class:`~lmac_td.data.epoch_seeds.EpochSeededSampler`, else from torch's global
-        generator of the process that reads.
+        The seed of mixtures that are the same every time. ``None`` draws new
+        interference in every epoch: from the seed and the epoch if the loader has an
+        :class:`~lmac_td.data.epoch_seeds.EpochSeededSampler`, otherwise from the global
+        torch generator of the process that reads.
     clean_probability : float
-        How often a clip stays clean, in [0, 1]; only where ``mixing_seed`` is None.
+        Probability that a clip stays clean, in [0, 1]; only if ``mixing_seed`` is None.
 
     Returns
     -------
     EpochSeededDataset
-        Its items are ``id``, ``clip`` and ``interference`` (each (T,), float32, as
-        decoded), ``snr_db`` (a float, infinite where the clip stays clean, with an
-        interference of zeros), ``n_samples`` (of the clip before padding) and
-        ``class_index``.
+        Its items have ``id``, ``clip`` and ``interference`` (both (T,), float32, as
+        decoded), ``snr_db`` (a float), ``n_samples`` (the length of the clip before
+        padding) and ``class_index``. A clip that stays clean has an infinite ``snr_db``
+        and an interference of zeros.
 
     Raises
     ------
     SettingError
-        A number is out of its range, or contradicts another setting.
+        If a number is out of its range, or contradicts another setting.
 
     Example
     -------
@@ -69,7 +70,7 @@ def make_dataset(
     >>> from speechbrain.dataio.dataloader import make_dataloader
     >>> from lmac_td.data.demo.corpus import generate_corpus
     >>> from lmac_td.data.manifests import write_manifests
-    >>> from lmac_td.data.mixing import mixtures_of
+    >>> from lmac_td.data.mixing import make_mixtures
     >>> from lmac_td.data.noise import NoisePool
     >>> from lmac_td.data.sources.esc50 import ESC50
     >>> root = tempfile.TemporaryDirectory()
@@ -83,7 +84,7 @@ def make_dataset(
     >>> pool = NoisePool(corpus / "wham_noise" / "tt", 16000, signal_length_s=0.5)
     >>> dataset = make_dataset(manifests["test"], "in_domain", pool, mixing_seed=0)
     >>> batch = next(iter(make_dataloader(dataset, batch_size=4)))
-    >>> mixtures_of(batch, "cpu").mixture.shape, batch.class_index.shape
+    >>> make_mixtures(batch, "cpu").mixture.shape, batch.class_index.shape
     (torch.Size([4, 8000]), torch.Size([4]))
     """
     if not math.isfinite(snr_db):
@@ -104,7 +105,7 @@ def make_dataset(
         if "n_samples" not in clip:
             clip["n_samples"] = decoded_length(clip["wav"])
     dataset = EpochSeededDataset(clips)
-    # One call makes all three, so they always belong to the same draw.
+    # One call provides all three, so they always belong to the same draw.
     dataset.add_dynamic_item(
         mixer,
         takes=["id", "wav", "n_samples", "epoch_seed"],
@@ -116,7 +117,7 @@ def make_dataset(
 
 @dataclass(frozen=True)
 class Mixer:
-    """Finds what one clip is mixed with; an object, so that any worker can be sent it.
+    """Reads a clip and draws its interference. It can be pickled for workers.
 
     Arguments
     ---------
@@ -130,8 +131,14 @@ class Mixer:
     mixing_seed: int | None
     clean_probability: float
 
-    def __call__(self, clip_id, wav, n_samples, epoch_seed):
-        """Return a decoded clip, its interference and their ratio in dB."""
+    def __call__(
+        self,
+        clip_id: str,
+        wav: str,
+        n_samples: int,
+        epoch_seed: tuple[int, int] | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Return a decoded clip (T,), its interference (T,) and their ratio in dB."""
         clip = load_decoded(wav)
         require_sound(clip, f"the clip {clip_id!r}")
         seed = epoch_seed if self.mixing_seed is None else self.mixing_seed
@@ -141,7 +148,7 @@ class Mixer:
             other = self.interference.random()
         else:
             other = self.interference.fixed(clip_id, self.condition, seed)
-        if other.shape != clip.shape:  # a batch would pad it, and its power be another
+        if other.shape != clip.shape:  # padding in a batch would change its power
             raise ValueError(
                 f"the clip {clip_id!r} and its noise must both be (T,), not "
                 f"{tuple(clip.shape)} and {tuple(other.shape)}"
@@ -149,7 +156,8 @@ class Mixer:
         require_sound(other, f"the noise for {clip_id!r}")
         return clip, _sounding_within(other, n_samples), float(self.snr_db)
 
-    def _stays_clean(self, clip_id, seed):
+    def _stays_clean(self, clip_id: str, seed: int | tuple[int, int] | None) -> bool:
+        """Draw whether a clip stays clean."""
         if self.interference is None:
             return True
         if self.clean_probability == 0:
@@ -158,8 +166,8 @@ class Mixer:
         return torch.rand(1, generator=generator).item() < self.clean_probability
 
 
-def _sounding_within(wav, n_samples):
-    """Move a sound to the beginning where it would begin after a short clip ends."""
+def _sounding_within(wav: torch.Tensor, n_samples: int) -> torch.Tensor:
+    """Rotate a sound (T,) to its start if its first n_samples are silent."""
     if wav[:n_samples].any():
         return wav
     return wav.roll(-int(wav.nonzero()[0, 0]))

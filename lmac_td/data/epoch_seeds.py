@@ -1,32 +1,39 @@
-"""Shuffle and draw a training split; seed and epoch alone decide how.
+"""Draw a training split from the seed and the epoch.
 
-The sampler passes (seed, epoch) to the dataset with each index. What a clip is mixed
-with is then drawn by the clip, the seed and the epoch: neither the number of workers
-nor an interruption changes it.
+The sampler shuffles the clips, and passes (seed, epoch) to the dataset with each index.
+The interference of a clip then depends on the clip, the seed and the epoch; neither the
+number of workers nor an interrupted training changes it.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
+import speechbrain as sb
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
 
 
 class EpochSeededDataset(DynamicItemDataset):
-    """A dataset whose items may depend on a seed that comes with the index.
+    """A dataset whose items may depend on a seed that is passed with the index.
 
-    An index is a number, or a number and a seed, as :class:`EpochSeededSampler` gives
-    it. Dynamic items take the seed as ``epoch_seed``; it is None without one.
+    An index is a number, or a pair of a number and a seed (from
+    :class:`EpochSeededSampler`). Dynamic items can take the seed as ``epoch_seed``; it
+    is None if the index has no seed.
 
     Arguments
     ---------
     clips : dict of str to dict
-        A manifest.
+        The content of a manifest.
+    *args, **kwargs
+        Further arguments of ``DynamicItemDataset``.
     """
 
-    def __init__(self, clips, *args, **kwargs):
+    def __init__(self, clips: dict[str, dict], *args: Any, **kwargs: Any):
         clips = {name: clip | {"epoch_seed": None} for name, clip in clips.items()}
         super().__init__(clips, *args, **kwargs)
 
-    def __getitem__(self, index):
-        """Items of one clip; see ``DynamicItemDataset``."""
+    def __getitem__(self, index: int | tuple[int, tuple[int, int]]) -> dict[str, Any]:
+        """Return the items of one clip."""
         if not isinstance(index, tuple):
             return super().__getitem__(index)
         index, epoch_seed = index
@@ -36,7 +43,7 @@ class EpochSeededDataset(DynamicItemDataset):
 
 
 class EpochSeededSampler(ReproducibleRandomSampler):
-    """Shuffles a training split, and adds the seed of the epoch to each index.
+    """Shuffles a training split, and adds (seed, epoch) to each index.
 
     The arguments are those of
     ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
@@ -49,20 +56,22 @@ class EpochSeededSampler(ReproducibleRandomSampler):
     [(0, (7, 2)), (1, (7, 2)), (2, (7, 2))]
     """
 
-    def __iter__(self):
-        """(index, (seed, epoch)) of every clip."""
+    def __iter__(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Yield (index, (seed, epoch)) for every clip."""
         epoch_seed = (self.seed, self.epoch)
         for index in super().__iter__():
             yield index, epoch_seed
 
 
-def use_epoch_seeded_sampler(brain, dataset, loader, seed):
+def use_epoch_seeded_sampler(
+    brain: sb.Brain, dataset: EpochSeededDataset, loader: dict[str, Any], seed: int
+) -> dict[str, Any]:
     """Give a Brain and its training loader an :class:`EpochSeededSampler`.
 
     Arguments
     ---------
     brain : speechbrain.Brain
-        Sets the epoch of its ``train_sampler``.
+        It sets the epoch of its ``train_sampler`` at the start of each epoch.
     dataset : EpochSeededDataset
     loader : dict
         Arguments of ``make_dataloader``.
@@ -71,7 +80,7 @@ def use_epoch_seeded_sampler(brain, dataset, loader, seed):
     Returns
     -------
     dict
-        The arguments with the sampler.
+        The arguments, with the sampler.
     """
     brain.train_sampler = EpochSeededSampler(dataset, seed)
     return {**loader, "sampler": brain.train_sampler}

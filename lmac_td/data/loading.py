@@ -1,28 +1,29 @@
-"""How batches are loaded: ahead of a GPU, by workers, into memory that it can fetch.
+"""Set up dataloaders: workers read ahead, into pinned memory if there is a GPU.
 
-Nothing here changes what is loaded: a clip's interference is drawn by the clip, the
-seed and the epoch, whichever process reads it.
+These settings change the speed, not the data: the interference of a clip depends on the
+clip, the seed and the epoch, not on the process that reads it.
 """
 
 import os
+from typing import Any
 
 import torch
 
 from lmac_td.errors import SettingError
 
-# Each reads some 300 clips of 5 s, with their noise, a second.
+# A worker reads about 300 clips of 5 s per second, with their noise.
 MOST_WORKERS = 4
 
 
-def loader_settings(batch_size, num_workers="auto"):
-    """Arguments of SpeechBrain's ``make_dataloader``.
+def loader_settings(batch_size: int, num_workers: int | str = "auto") -> dict[str, Any]:
+    """Return arguments for SpeechBrain's ``make_dataloader``.
 
     Arguments
     ---------
     batch_size : int
     num_workers : int or str
-        Processes that read ahead; 0 reads in this one, between two steps. ``"auto"``:
-        4 at most where there is a GPU, none where there is not.
+        Number of processes that read ahead; with 0 the main process reads between two
+        steps. ``"auto"``: up to 4 if there is a GPU, else 0.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def loader_settings(batch_size, num_workers="auto"):
     Raises
     ------
     SettingError
-        ``num_workers`` is neither.
+        If ``num_workers`` is neither "auto" nor a whole number from 0.
 
     Example
     -------
@@ -50,23 +51,23 @@ def loader_settings(batch_size, num_workers="auto"):
     return {
         "batch_size": batch_size,
         "num_workers": num_workers,
-        "persistent_workers": num_workers > 0,  # torch refuses them of none
-        "pin_memory": gpu,  # torch warns where there is nothing to pin it for
-        # Workers are seeded from it, and not from the generator that training draws
-        # from, which would then depend on their number.
+        "persistent_workers": num_workers > 0,  # torch refuses True without workers
+        "pin_memory": gpu,  # torch warns if it is True without a GPU
+        # It seeds the workers. If the generator of the training did, what training
+        # draws would depend on the number of workers.
         "generator": torch.Generator(),
     }
 
 
-def on_the_cpu(settings, num_workers):
-    """The same loader, for a run on the CPU of a machine that has a GPU.
+def adapt_to_cpu(settings: dict[str, Any], num_workers: int | str) -> dict[str, Any]:
+    """Return the settings of a loader for a run on the CPU of a machine with a GPU.
 
     Arguments
     ---------
     settings : dict
-        Of :func:`loader_settings`.
+        What :func:`loader_settings` returned.
     num_workers : int or str
-        As it was given there.
+        The ``num_workers`` that was passed to it.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def on_the_cpu(settings, num_workers):
 
     Example
     -------
-    >>> on_the_cpu(loader_settings(8), "auto")["num_workers"]
+    >>> adapt_to_cpu(loader_settings(8), "auto")["num_workers"]
     0
     """
     settings = settings | {"pin_memory": False}
@@ -83,7 +84,8 @@ def on_the_cpu(settings, num_workers):
     return settings
 
 
-def _n_cores():
+def _n_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -2,42 +2,44 @@
 
 import json
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lmac_td.audio import recorded_length
 from lmac_td.data.cache import cached_path, decode_once, decoded_length
-from lmac_td.data.sources.base import read_source
+from lmac_td.data.sources.base import Clip, DataSource, read_source
 from lmac_td.errors import DataError, LoadAudioError, SettingError
 from lmac_td.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-# Fewer files than this are decoded before a progress bar could be read.
+# Number of new files from which a progress bar is shown.
 _PROGRESS_FROM = 8
 
 
 def write_manifests(
-    source,
-    output_folder,
-    fold_nums,
-    sample_rate,
-    signal_length_s,
-    cache_folder,
-    skip_bad_files=False,
-    splits=None,
-    n_classes=None,
-):
-    """Decode the clips of each split once and write its manifest.
+    source: DataSource,
+    output_folder: str | Path,
+    fold_nums: dict[str, list[int]],
+    sample_rate: int,
+    signal_length_s: float | None,
+    cache_folder: str | Path,
+    skip_bad_files: bool = False,
+    splits: Sequence[str] | None = None,
+    n_classes: int | None = None,
+) -> tuple[dict[str, Path], list[str]]:
+    """Decode the clips of each split and write its manifest.
 
-    A manifest is what ``DynamicItemDataset.from_json`` of SpeechBrain reads: for each
-    clip id ``wav`` (the decoded ``.npy`` file), ``path`` (the recording), ``duration``
-    (seconds, as decoded), ``n_samples`` (those of the recording, without the zeros that
-    it is padded with), ``fold``, ``category`` (the name of its class), ``class_index``
-    and the details of the source. If clips of the source have several labels,
-    ``labels`` are all of a clip's, and category and index are those of the first.
-    Nothing is written into the folder of the source.
+    A manifest is a json file in the format of SpeechBrain's
+    ``DynamicItemDataset.from_json``. It holds for each clip id: ``wav`` (the decoded
+    ``.npy`` file), ``path`` (the recording), ``duration`` (seconds, as decoded),
+    ``n_samples`` (the length of the recording, without padding), ``fold``, ``category``
+    (the class name), ``class_index``, and the details of the source. If any clip of the
+    source has several labels, ``labels`` holds all labels of a clip, and category and
+    class index are those of its first label. Nothing is written into the folder of the
+    source.
 
     Arguments
     ---------
@@ -49,16 +51,16 @@ def write_manifests(
     sample_rate : int
         Hz, after decoding.
     signal_length_s : float or None
-        Seconds, after decoding; ``None`` keeps each clip's length.
+        Seconds, after decoding; ``None`` keeps the length of each clip.
     cache_folder : str or Path
-        Where decoded clips are kept.
+        The folder of decoded clips.
     skip_bad_files : bool
-        Leave out clips that cannot be used, with a warning, instead of stopping.
+        Skip clips that cannot be used, with a warning, instead of raising an error.
     splits : sequence of str, optional
-        Decode and write only these of ``fold_nums``; all are checked. All by default.
+        The splits to decode and write; by default all. ``fold_nums`` is checked for all
+        splits.
     n_classes : int, optional
-        Refuse a data set with another number of classes. For a classifier that is
-        trained on it.
+        Refuse a data set with another number of classes; for training a classifier.
 
     Returns
     -------
@@ -70,15 +72,15 @@ def write_manifests(
     Raises
     ------
     DataError
-        The source is wrong (:func:`~lmac_td.data.sources.base.read_source`), a fold has
-        no clips, the number of classes is another, or too little is left after
-        skipping.
+        If :func:`~lmac_td.data.sources.base.read_source` refuses the source, a fold has
+        no clips, the number of classes is wrong, or a split or a class has no usable
+        clip left after skipping.
     SettingError
-        A fold is in ``train`` and in another split, or a split names none.
-        (``valid`` and ``test`` may share folds: the papers score the fold that chose
-        the checkpoint too.)
+        If a fold is in ``train`` and in another split, or a split has no folds.
+        (``valid`` and ``test`` may share folds: the papers also score the fold that
+        selected the checkpoint.)
     LoadAudioError
-        A clip cannot be used, and ``skip_bad_files`` is off.
+        If a clip cannot be used and ``skip_bad_files`` is False.
 
     Example
     -------
@@ -99,7 +101,7 @@ def write_manifests(
     """
     _check_fold_nums(fold_nums)
     clips, class_names = read_source(source)
-    # All splits are checked, whichever are wanted: hours may lie between the commands.
+    # All splits are checked: another command may need them only hours later.
     clips_of = _split_clips(clips, fold_nums, source.listing)
     splits = {split: clips_of[split] for split in splits or fold_nums}
     if n_classes is not None and len(class_names) != n_classes:
@@ -112,7 +114,7 @@ def write_manifests(
     decoded = _decode_clips(
         needed, sample_rate, signal_length_s, cache_folder, skip_bad_files
     )
-    _check_what_is_left(splits, decoded)
+    _check_usable_clips(splits, decoded)
 
     several = any(len(clip.labels) > 1 for clip in clips)
     class_index = {name: i for i, name in enumerate(class_names)}
@@ -120,7 +122,7 @@ def write_manifests(
     for split, split_clips in splits.items():
         entries = {
             clip.clip_id: {
-                **_sound(clip.path, decoded[clip], sample_rate),
+                **_recording_entries(clip.path, decoded[clip], sample_rate),
                 "fold": clip.fold,
                 **clip.details,
                 "category": clip.labels[0],
@@ -136,8 +138,8 @@ def write_manifests(
     return manifests, class_names
 
 
-def _sound(path, decoded, sample_rate):
-    """A manifest's entries about a recording and its decoded form."""
+def _recording_entries(path: Path, decoded: Path, sample_rate: int) -> dict:
+    """Return a manifest's entries about a recording and its decoded form."""
     n_samples = decoded_length(decoded)
     return {
         "wav": str(decoded),
@@ -147,7 +149,8 @@ def _sound(path, decoded, sample_rate):
     }
 
 
-def _check_fold_nums(fold_nums):
+def _check_fold_nums(fold_nums: dict[str, list[int]]) -> None:
+    """Refuse splits without folds, and a training fold in another split."""
     for split, folds in fold_nums.items():
         setting = f"{split}_fold_nums"
         if not isinstance(folds, list | tuple) or not folds:
@@ -159,12 +162,15 @@ def _check_fold_nums(fold_nums):
             if split != "train" and fold in fold_nums.get("train", []):
                 raise SettingError(
                     f"fold {fold} is in both train_fold_nums and {setting}: "
-                    "results on clips that were trained on mean nothing, so take it "
-                    "out of one of them."
+                    "results on training clips are not valid, so remove it from one "
+                    "of them."
                 )
 
 
-def _split_clips(clips, fold_nums, listing):
+def _split_clips(
+    clips: list[Clip], fold_nums: dict[str, list[int]], listing: Path
+) -> dict[str, list[Clip]]:
+    """Return the clips of each split."""
     present = sorted({clip.fold for clip in clips})
     for split, folds in fold_nums.items():
         for fold in folds:
@@ -181,14 +187,20 @@ def _split_clips(clips, fold_nums, listing):
     }
 
 
-def _decode_clips(clips, sample_rate, signal_length_s, cache_folder, skip_bad_files):
-    """Decode into the cache; returns {clip: .npy file} without the skipped clips."""
-    how = (sample_rate, signal_length_s, cache_folder)
-    n_new = sum(not cached_path(clip.path, *how).exists() for clip in clips)
+def _decode_clips(
+    clips: list[Clip],
+    sample_rate: int,
+    signal_length_s: float | None,
+    cache_folder: str | Path,
+    skip_bad_files: bool,
+) -> dict[Clip, Path]:
+    """Decode clips into the cache; return the .npy file of each usable clip."""
+    settings = (sample_rate, signal_length_s, cache_folder)
+    n_new = sum(not cached_path(clip.path, *settings).exists() for clip in clips)
     decoded = {}
     for clip in tqdm(clips, desc="decoding", disable=n_new < _PROGRESS_FROM):
         try:
-            decoded[clip] = decode_once(clip.path, *how)
+            decoded[clip] = decode_once(clip.path, *settings)
         except LoadAudioError as error:
             if not skip_bad_files:
                 raise
@@ -196,7 +208,10 @@ def _decode_clips(clips, sample_rate, signal_length_s, cache_folder, skip_bad_fi
     return decoded
 
 
-def _check_what_is_left(splits, decoded):
+def _check_usable_clips(
+    splits: dict[str, list[Clip]], decoded: dict[Clip, Path]
+) -> None:
+    """Refuse a split or a class that has no usable clip."""
     for split, clips in splits.items():
         if not any(clip in decoded for clip in clips):
             raise DataError(
@@ -212,5 +227,5 @@ def _check_what_is_left(splits, decoded):
         )
 
 
-def _labels(clips):
+def _labels(clips: Iterable[Clip]) -> set[str]:
     return {label for clip in clips for label in clip.labels}

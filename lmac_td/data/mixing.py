@@ -1,38 +1,40 @@
 """Mix clips with interference at an exact signal-to-noise ratio, keeping both.
 
-The ratio is one of powers over the clip, 10 log10(E_s / E_n) dB. Zeros that a short
-recording is padded with are no part of it: nothing is mixed with them. A loader's
-batches carry clips and interference as they were decoded; they are mixed a batch at a
-time on the device that computes. The scaled sources are returned beside the mixture:
-they are the ground truth that explanations are measured against.
+The ratio is 10 log10(E_s / E_n) dB, with the energies of the clip and of the
+interference. If a short recording was padded with zeros, its padding gets no
+interference and does not count. A loaded batch holds clips and interference as they
+were decoded; they are mixed on the device, one batch at a time. The scaled sources are
+returned with the mixture: they are the ground truth of the evaluation.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.errors import DataError
 
-# Of a clip that stays alone.
+# The ratio of a clip that stays clean.
 CLEAN_DB = math.inf
 
 _REMEDY = "remove it from the data set"
 
 
-class Mixture(NamedTuple):
-    """Mixtures and what they are made of: mixture = target + interference.
+class MixedBatch(NamedTuple):
+    """A batch of mixtures and their sources: mixture = target + interference.
 
     Arguments
     ---------
     mixture : torch.Tensor
-        (B, T), the largest magnitude of each is 1.
+        (B, T), each with a peak of 1.
     target : torch.Tensor
-        (B, T), the clips to be classified, at their level in the mixtures.
+        (B, T), the clips, at their level in the mixtures.
     interference : torch.Tensor
-        (B, T), the rest, at its level in the mixtures; zero in the padding.
+        (B, T), at its level in the mixtures; zero in the padding.
     n_samples : torch.Tensor
-        (B,), int64, the samples of each clip before padding.
+        (B,), int64, the length of each clip before padding.
     """
 
     mixture: torch.Tensor
@@ -41,19 +43,19 @@ class Mixture(NamedTuple):
     n_samples: torch.Tensor
 
 
-def mixtures_of(batch, device):
-    """Mix a loader's batch on a device: the one place where mixtures are made.
+def make_mixtures(batch: PaddedBatch, device: str | torch.device) -> MixedBatch:
+    """Mix a loaded batch on a device. All mixtures are made by this function.
 
     Arguments
     ---------
     batch : PaddedBatch
-        Of :func:`lmac_td.data.datasets.make_dataset`, with ``id``, ``clip``,
-        ``interference``, ``snr_db`` and, where clips are padded, ``n_samples``.
+        A batch of :func:`lmac_td.data.datasets.make_dataset`: it has ``id``, ``clip``,
+        ``interference``, ``snr_db`` and, if clips are padded, ``n_samples``.
     device : str or torch.device
 
     Returns
     -------
-    Mixture
+    MixedBatch
         On the device.
 
     Raises
@@ -65,21 +67,21 @@ def mixtures_of(batch, device):
         part.to(device, non_blocking=True)
         for part in (batch.clip.data, batch.interference.data, batch.snr_db)
     )
-    return mix_batch(clips, interference, snr_db, batch.id, n_samples_of(batch))
+    return mix_batch(clips, interference, snr_db, batch.id, unpadded_lengths(batch))
 
 
-def n_samples_of(batch):
-    """Samples of each clip of a loader's batch before padding.
+def unpadded_lengths(batch: PaddedBatch) -> torch.Tensor:
+    """Return the length in samples of each clip of a loaded batch, before padding.
 
     Arguments
     ---------
     batch : PaddedBatch
-        With ``n_samples``; without it, clips are as long as the batch says.
+        Without ``n_samples``, the relative lengths of the batch are used.
 
     Returns
     -------
     torch.Tensor
-        (B,), int64, where the batch lies.
+        (B,), int64, on the device of the batch.
     """
     if hasattr(batch, "n_samples"):
         return torch.as_tensor(batch.n_samples)
@@ -87,41 +89,46 @@ def n_samples_of(batch):
     return (lengths.double() * clips.shape[1]).round().long()
 
 
-def is_mixed(batch):
-    """Whether any clip of a loader's batch has interference; no GPU is asked."""
+def has_interference(batch: PaddedBatch) -> bool:
+    """Return whether any clip of a loaded batch (on the CPU) has interference."""
     return bool((batch.snr_db < CLEAN_DB).any())
 
 
-def mix_batch(clips, interference, snr_db, clip_ids, n_samples=None):
+def mix_batch(
+    clips: torch.Tensor,
+    interference: torch.Tensor,
+    snr_db: torch.Tensor,
+    clip_ids: Sequence[str],
+    n_samples: torch.Tensor | None = None,
+) -> MixedBatch:
     """Add interference to clips so that their power ratio is ``snr_db``.
 
     With energies E = sum of squares, the interference of each clip is multiplied by
-    g = sqrt(E_s / E_n / 10^(dB / 10)); then all three are divided by max |mixture|.
-    What would sound after a clip's end does not count in E_n and is not mixed.
+    g = sqrt(E_s / E_n / 10^(dB / 10)); then mixture, clip and interference are divided
+    by max |mixture|. Interference in the padding of a clip is removed first.
 
     Arguments
     ---------
     clips : torch.Tensor
         (B, T), none of them silent.
     interference : torch.Tensor
-        (B, T); where it is silent, the clip stays alone.
+        (B, T); if it is silent, the clip stays clean.
     snr_db : torch.Tensor
-        (B,), power of the clip over that of the interference, dB; ``CLEAN_DB`` for a
-        clip that stays alone.
+        (B,), power of the clip over the power of the interference, in dB; ``CLEAN_DB``
+        for a clip that stays clean.
     clip_ids : sequence of str
-        (B,), named by errors.
+        (B,), for error messages.
     n_samples : torch.Tensor, optional
-        (B,), samples of each clip before padding; all T when left out.
+        (B,), the length of each clip before padding; T by default.
 
     Returns
     -------
-    Mixture
-        The mixtures and both sources as they are in them.
+    MixedBatch
 
     Raises
     ------
     DataError
-        A clip and its interference cancel out.
+        If a clip and its interference cancel out.
 
     Example
     -------
@@ -145,43 +152,45 @@ def mix_batch(clips, interference, snr_db, clip_ids, n_samples=None):
     if padded:
         after = torch.arange(length, device=clips.device) >= n_samples.unsqueeze(1)
         interference = interference.masked_fill(after, 0)
-    # float64: a sum of 80 000 squares in float32 is off in the fourth digit of a dB.
-    own, other = (part.double().square().sum(dim=1) for part in (clips, interference))
-    gain = (own / other / 10 ** (snr_db.double() / 10)).sqrt()
-    # Rounded: in what order a device sums is lost with the last digits.
-    gain = torch.where(other > 0, gain, 0).to(clips.dtype).unsqueeze(1)  # (B, 1)
-    # In place where it may be: on a CPU new memory costs more than the sums.
+    # In float32, a sum of 80 000 squares is wrong in the fourth digit of a dB.
+    clip_energy, noise_energy = (
+        part.double().square().sum(dim=1) for part in (clips, interference)
+    )
+    gain = (clip_energy / noise_energy / 10 ** (snr_db.double() / 10)).sqrt()
+    # Rounding to float32 removes differences between devices in the order of sums.
+    gain = torch.where(noise_energy > 0, gain, 0).to(clips.dtype).unsqueeze(1)  # (B, 1)
+    # In place from here on: on a CPU new memory costs more than the arithmetic.
     interference = gain * interference
     mixture = clips + interference
     peak = mixture.abs().amax(dim=1, keepdim=True)
     silent = peak == 0
     if silent.any():
-        place = int(silent.nonzero()[0, 0])
+        first = int(silent.nonzero()[0, 0])
         raise DataError(
-            f"the clip {clip_ids[place]!r} and its noise cancel out at "
-            f"{float(snr_db[place]):g} dB: {_REMEDY}."
+            f"the clip {clip_ids[first]!r} and its noise cancel out at "
+            f"{float(snr_db[first]):g} dB: {_REMEDY}."
         )
     target = clips / peak
     interference /= peak
-    # Summed again after scaling, so that the sum holds to the last bit.
+    # Added again after scaling, so that mixture = target + interference bit by bit.
     torch.add(target, interference, out=mixture)
-    return Mixture(mixture, target, interference, n_samples)
+    return MixedBatch(mixture, target, interference, n_samples)
 
 
-def require_sound(wav, what):
-    """Refuse what has no power: it cannot be set to a ratio.
+def require_sound(wav: torch.Tensor, what: str) -> None:
+    """Refuse a silent signal: it has no signal-to-noise ratio.
 
     Arguments
     ---------
     wav : torch.Tensor
         (T,).
     what : str
-        What it is, for the error.
+        The name of the signal in the error message.
 
     Raises
     ------
     DataError
-        It is silent or holds NaN.
+        If it is silent or holds NaN.
     """
-    if not wav.abs().max() > 0:  # written so that NaN fails too
+    if not wav.abs().max() > 0:  # NaN fails this comparison, too
         raise DataError(f"{what} is silent: {_REMEDY}.")

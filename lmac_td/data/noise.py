@@ -1,12 +1,13 @@
-"""Interference drawn from a folder of recordings: noise, as WHAM!'s, or speech.
+"""Interference from a folder of recordings, such as WHAM! noise or speech.
 
-A training clip gets new noise in each epoch; a validation or test clip always gets the
-same stretch of the same file, a pure function of (clip id, condition, seed), so that
-every method is scored on the same mixtures.
+A training clip gets new interference in each epoch. A validation or test clip always
+gets the same excerpt of the same file, a pure function of (clip id, condition, seed),
+so every method is scored on the same mixtures.
 """
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import soundfile
@@ -21,37 +22,37 @@ logger = logging.getLogger(__name__)
 
 ENDINGS = (".wav", ".flac")
 
-# Recordings pause. After so many silent draws the loudest sample is looked for instead.
-_MAX_SILENT_CROPS = 10
+# After so many silent excerpts, the excerpt around the loudest sample is taken.
+_MAX_SILENT_EXCERPTS = 10
 
 
 class NoisePool(Interference):
-    """Random or reproducible stretches of the recordings in one folder.
+    """Random or reproducible excerpts of the recordings in one folder.
 
-    Recordings may be longer or shorter than a clip (of longer ones a stretch is taken,
-    shorter ones are looped), have several channels (averaged) and any rate.
+    Recordings may have any length (shorter ones are looped), any rate, and several
+    channels (which are averaged).
 
     Arguments
     ---------
     folder : str or Path
-        Its wav and flac files, subfolders left out, are the pool.
+        All its wav and flac files are used, but not those in subfolders.
     sample_rate : int
-        Rate of what is drawn, Hz.
+        Sample rate of an excerpt, Hz.
     signal_length_s : float
-        Length of what is drawn, seconds.
+        Length of an excerpt, seconds.
     cache_folder : str or Path, optional
-        Where recordings of other rates are kept resampled. Without it they are
-        decoded whole at each draw.
+        The folder of resampled recordings, for recordings of another rate. Without it,
+        such a recording is decoded as a whole at each draw.
     skip_bad_files : bool
-        Where a recording turns out corrupt, empty or silent, or holds NaN, take the
-        next one and say so, instead of an error.
+        If a recording is corrupt, empty or silent, or holds NaN, take the next one with
+        a warning, instead of raising an error.
     setting : str
-        The setting that names the folder; errors say it.
+        The setting that names the folder, for error messages.
 
     Raises
     ------
     DataError
-        The folder is missing or holds no such file.
+        If the folder is missing or holds no wav or flac file.
 
     Example
     -------
@@ -69,17 +70,17 @@ class NoisePool(Interference):
 
     def __init__(
         self,
-        folder,
-        sample_rate,
-        signal_length_s,
-        cache_folder=None,
-        skip_bad_files=False,
-        setting="wham_folder",
+        folder: str | Path,
+        sample_rate: int,
+        signal_length_s: float,
+        cache_folder: str | Path | None = None,
+        skip_bad_files: bool = False,
+        setting: str = "wham_folder",
     ):
         folder = Path(folder)
         if not folder.is_dir():
             raise DataError(f"{folder} does not exist: correct {setting}.")
-        # Sorted: a draw must not depend on the order in which a disk lists its files.
+        # Sorted, since the order in which a disk lists files differs.
         self.files = sorted(
             file
             for file in folder.iterdir()
@@ -96,13 +97,13 @@ class NoisePool(Interference):
         self.setting = setting
         self._remedy = f"remove it from {setting} or set skip_bad_files: True"
 
-    def random(self, generator=None):
-        """Draw a random stretch of a random recording.
+    def random(self, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Draw a random excerpt of a random recording.
 
         Arguments
         ---------
         generator : torch.Generator, optional
-            Source of chance; torch's global one when left out.
+            By default torch's global generator.
 
         Returns
         -------
@@ -112,7 +113,9 @@ class NoisePool(Interference):
         Raises
         ------
         LoadAudioError
-            The recording drawn is corrupt, empty or silent, or holds NaN.
+            If the recording is corrupt, empty or silent, or holds NaN.
+        DataError
+            If no recording is usable, with ``skip_bad_files``.
         """
         first = _randint(len(self.files), generator)
         for path in (*self.files[first:], *self.files[:first]):
@@ -121,28 +124,33 @@ class NoisePool(Interference):
             except LoadAudioError as error:
                 if not self.skip_bad_files:
                     raise
-                logger.warning("left out: %s", error)
+                logger.warning("skipped a bad file: %s", error)
         raise DataError(
             f"{self.files[0].parent} holds no usable recording: fill it or correct "
             f"{self.setting}."
         )
 
-    def _draw(self, path, generator):
-        """A random stretch (T,) of one recording."""
-        n_file, read = self._open(path)
-        n_starts = max(1, n_file - self.n_samples + 1)
-        for _ in range(_MAX_SILENT_CROPS):
-            crop = self._loop(read(_randint(n_starts, generator)))
-            if crop.any():
-                return crop
+    def _draw(self, path: Path, generator: torch.Generator | None) -> torch.Tensor:
+        """Draw an excerpt (T,) of one recording that is not silent."""
+        n_recorded, read = self._open(path)
+        n_starts = max(1, n_recorded - self.n_samples + 1)
+        for _ in range(_MAX_SILENT_EXCERPTS):
+            excerpt = self._loop(read(_randint(n_starts, generator)))
+            if excerpt.any():
+                return excerpt
         return self._loop(read(self._loudest_start(path)))
 
-    def draw(self, clip_id, generator=None):
-        """:meth:`random`, whichever clip it is for."""
+    def draw(
+        self, clip_id: str | None, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Draw a random excerpt; its distribution is the same for all clips."""
         return self.random(generator)
 
-    def _open(self, path):
-        """Length of a recording in samples, and a reader: start -> at most (T,)."""
+    def _open(self, path: Path) -> tuple[int, Callable[[int], torch.Tensor]]:
+        """Return the length of a recording, and a function that reads from a start.
+
+        The function returns at most (T,).
+        """
         try:
             info = soundfile.info(path)
         except (soundfile.SoundFileError, OSError) as error:
@@ -150,7 +158,7 @@ class NoisePool(Interference):
                 f"{path} is missing or cannot be decoded ({error}): {self._remedy}."
             ) from error
         if info.samplerate == self.sample_rate:
-            # Only the stretch is decoded: WHAM!'s recordings are long.
+            # Decode only the excerpt, since WHAM!'s recordings are long.
             def read(start):
                 samples, _ = read_mono(path, start, self.n_samples, remedy=self._remedy)
                 return torch.from_numpy(samples)
@@ -166,17 +174,18 @@ class NoisePool(Interference):
             decoded, start, self.n_samples
         )
 
-    def _loop(self, wav):
-        """Repeat (T',) up to (T,)."""
+    def _loop(self, wav: torch.Tensor) -> torch.Tensor:
+        """Repeat a waveform (T',) to (T,)."""
         n_repeats = math.ceil(self.n_samples / len(wav))
         return wav.repeat(n_repeats)[: self.n_samples]
 
-    def _loudest_start(self, path):
-        """Start of the stretch around the loudest sample of a recording."""
+    def _loudest_start(self, path: Path) -> int:
+        """Return the start of the excerpt around the loudest sample of a recording."""
         wav = load_audio(path, self.sample_rate, remedy=self._remedy)
         centred = int(wav.abs().argmax()) - self.n_samples // 2
         return max(0, min(centred, len(wav) - self.n_samples))
 
 
-def _randint(n, generator):
+def _randint(n: int, generator: torch.Generator | None) -> int:
+    """Draw a whole number from 0 to n - 1."""
     return int(torch.randint(n, (1,), generator=generator))

@@ -1,11 +1,14 @@
-"""One call from settings to data: obtain, check, decode, and mix on demand."""
+"""Prepare data in one call: obtain it, check it, decode it, make datasets."""
 
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from lmac_td.data.conditions.base import Condition, SplitSetup
+from lmac_td.data.conditions.base import Condition, Interference, SplitSetup
 from lmac_td.data.datasets import make_dataset
+from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.manifests import write_manifests
 from lmac_td.data.sources.base import DataSource, read_source
 from lmac_td.errors import SettingError, require_choice, require_number
@@ -13,59 +16,68 @@ from lmac_td.errors import SettingError, require_choice, require_number
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Decoded splits, and the mixtures that can be made of them.
+    """Decoded splits and prepared conditions, of which datasets are made.
 
     Attributes
     ----------
     manifests : dict of str to Path
-        One a split.
+        The manifest of each split.
     class_names : list of str
-        Of the data set, by class index.
+        The class names of the data set, by class index.
     folds : dict of str to list of int
         The folds of each split.
     conditions : dict of str to Condition
-        All that the recipe names.
+        All conditions of the recipe, by name.
     training_condition : str
-        The one that a training mixes its clips in.
+        The condition of the training.
     interference : dict of (str, str) to Interference
-        By condition and split, for those that were prepared.
+        By condition and split; only for prepared ones.
     mixing_seed : int
+        Seed of the interference in validation and test.
     """
 
-    manifests: dict
-    class_names: list
-    folds: dict
-    conditions: dict
+    manifests: dict[str, Path]
+    class_names: list[str]
+    folds: dict[str, list[int]]
+    conditions: dict[str, Condition]
     training_condition: str
-    interference: dict
+    interference: dict[tuple[str, str], Interference | None]
     mixing_seed: int
 
     @property
-    def snr_db(self):
-        """dict of str to float: the ratio of each condition that mixes, dB."""
+    def snr_db(self) -> dict[str, float]:
+        """The signal-to-noise ratio of each condition with interference, in dB."""
         return {
             name: condition.snr_db
             for name, condition in self.conditions.items()
             if condition.snr_db is not None
         }
 
-    def sample_ids(self, split, n_samples):
-        """Ids of ``n_samples`` clips spread evenly over the classes of a split."""
+    def sample_ids(self, split: str, n_samples: int) -> set[str]:
+        """Return the ids of up to ``n_samples`` clips, spread over the classes."""
         clips = json.loads(self.manifests[split].read_text(encoding="utf-8"))
         clip_ids = sorted(clips, key=lambda clip_id: clips[clip_id]["class_index"])
         wanted = min(n_samples, len(clip_ids))
         return {clip_ids[i * len(clip_ids) // wanted] for i in range(wanted)}
 
-    def dataset(self, split, condition=None, clean_probability=0.0):
-        """The mixtures of a split: drawn anew in ``train``, fixed in the others.
+    def dataset(
+        self,
+        split: str,
+        condition: str | None = None,
+        clean_probability: float = 0.0,
+    ) -> EpochSeededDataset:
+        """Make the dataset of a split under a condition.
+
+        ``train`` has new interference in each epoch; the other splits have the same
+        interference every time.
 
         Arguments
         ---------
         split : str
         condition : str, optional
-            One of the recipe's; that of training when left out.
+            The name of a condition of the recipe; by default the training condition.
         clean_probability : float
-            Only for ``train``.
+            Probability that a clip stays clean; only for ``train``.
 
         Returns
         -------
@@ -75,7 +87,7 @@ class PreparedData:
         Raises
         ------
         SettingError
-            The condition is unknown, not for this split, or was not prepared.
+            If the condition is unknown, not for this split, or was not prepared.
         """
         condition = condition or self.training_condition
         require_choice("condition", condition, tuple(self.conditions))
@@ -88,8 +100,8 @@ class PreparedData:
         mixes = chosen.snr_db is not None
         if mixes and (condition, split) not in self.interference:
             raise SettingError(
-                f"condition {condition} has nothing to mix clips of {split} with: "
-                "prepare it, too."
+                f"condition {condition} was not prepared for {split}: pass it to "
+                "prepare() in conditions."
             )
         return make_dataset(
             self.manifests[split],
@@ -101,8 +113,8 @@ class PreparedData:
         )
 
 
-def training_conditions(conditions):
-    """Names of the conditions that a training may mix its clips in.
+def training_conditions(conditions: dict[str, Condition]) -> list[str]:
+    """Return the names of the conditions that a training may use.
 
     Arguments
     ---------
@@ -116,51 +128,52 @@ def training_conditions(conditions):
 
 
 def prepare(
-    splits,
-    dataset,
-    all_conditions,
-    output_folder,
-    fold_nums,
-    sample_rate,
-    signal_length_s,
-    mixing_seed,
-    cache_folder,
-    training_condition="in_domain",
-    skip_bad_files=False,
-    n_classes=None,
-    conditions=None,
-):
-    """Prepare the splits that a command needs.
+    splits: Sequence[str],
+    dataset: DataSource,
+    all_conditions: dict[str, Condition],
+    output_folder: str | Path,
+    fold_nums: dict[str, list[int]],
+    sample_rate: int,
+    signal_length_s: float,
+    mixing_seed: int,
+    cache_folder: str | Path,
+    training_condition: str = "in_domain",
+    skip_bad_files: bool = False,
+    n_classes: int | None = None,
+    conditions: Sequence[str] | None = None,
+) -> PreparedData:
+    """Prepare the splits and conditions that a command needs.
 
     Arguments
     ---------
     splits : sequence of str
-        Of ``train``, ``valid`` and ``test``.
+        Some of ``train``, ``valid`` and ``test``.
     dataset : DataSource
-        Where clips come from; see :mod:`lmac_td.data.sources`.
+        The data set; see :mod:`lmac_td.data.sources`.
     all_conditions : dict of str to Condition
-        What clips can be mixed with, by name; see :mod:`lmac_td.data.conditions`.
+        All conditions of the recipe, by name; see :mod:`lmac_td.data.conditions`.
     output_folder : str or Path
         Manifests go to its subfolder ``manifest``.
     fold_nums : dict of str to list of int
-        Of all three splits. Validation and test may share folds, training none.
+        The folds of all three splits. Validation and test may share folds; training
+        shares none.
     sample_rate : int
         In Hz.
     signal_length_s : float
         In seconds.
     mixing_seed : int
-        Of the interference in validation and test.
+        Seed of the interference in validation and test.
     cache_folder : str or Path
-        Of decoded audio.
+        The folder of decoded recordings.
     training_condition : str
-        The condition that a training mixes its clips in.
+        The condition of the training.
     skip_bad_files : bool
+        Skip recordings that cannot be used, with a warning.
     n_classes : int, optional
-        Refuse a data set with another number of classes, for a classifier that is
-        trained on it.
+        Refuse a data set with another number of classes; for training a classifier.
     conditions : sequence of str, optional
-        Those that are wanted: what only others need is not read. ``train`` gets those
-        of them that are for training. That of training when left out.
+        The conditions to prepare; by default the training condition. ``train`` gets
+        only those that are for training.
 
     Returns
     -------
@@ -169,8 +182,8 @@ def prepare(
     Raises
     ------
     UserError
-        As named by the parts; nothing but manifests is written to ``output_folder``
-        then.
+        If a setting or the data cannot be used. At most manifests have been written to
+        ``output_folder`` then.
     """
     require_number("sample_rate", sample_rate)
     require_number("signal_length_s", signal_length_s)
@@ -182,7 +195,7 @@ def prepare(
     for condition in wanted:
         require_choice("condition", condition, tuple(all_conditions))
     dataset.obtain()
-    read_source(dataset)  # its mistakes come first
+    read_source(dataset)  # reports mistakes of the data set first
     setups = {
         split: SplitSetup(
             split, sample_rate, signal_length_s, cache_folder, skip_bad_files
@@ -190,7 +203,7 @@ def prepare(
         for split in splits
     }
     chosen = {name: all_conditions[name] for name in wanted}
-    # Before clips are decoded, which takes minutes.
+    # Checked before clips are decoded, which takes minutes.
     interference = _prepare_conditions(chosen, setups.values(), needs_clips=False)
     manifests, class_names = write_manifests(
         dataset,
@@ -219,8 +232,13 @@ def prepare(
     )
 
 
-def _prepare_conditions(conditions, setups, needs_clips):
-    """{(condition, split): interference} of those that need clips, or do not."""
+def _prepare_conditions(
+    conditions: dict[str, Condition], setups: Iterable[SplitSetup], needs_clips: bool
+) -> dict[tuple[str, str], Interference | None]:
+    """Prepare the conditions that need clips, or those that do not.
+
+    Returns {(condition, split): interference}.
+    """
     return {
         (name, setup.split): condition.prepare(setup)
         for setup in setups
@@ -230,20 +248,20 @@ def _prepare_conditions(conditions, setups, needs_clips):
     }
 
 
-def check_named_objects(dataset, conditions):
-    """Refuse a recipe whose data source or conditions are other objects.
+def check_named_objects(dataset: object, conditions: object) -> None:
+    """Refuse a recipe whose data source or conditions are of another type.
 
     Arguments
     ---------
     dataset : object
-        It must be a DataSource.
-    conditions : dict of str to object
-        Each must be a Condition.
+        Must be a DataSource.
+    conditions : object
+        Must be a dict of str to Condition.
 
     Raises
     ------
     SettingError
-        If one is not.
+        If either is of another type.
     """
     if not isinstance(dataset, DataSource):
         raise SettingError(
@@ -252,8 +270,8 @@ def check_named_objects(dataset, conditions):
         )
     if not isinstance(conditions, dict):
         raise SettingError(
-            f"conditions is {conditions!r}: name one of lmac_td.data.conditions "
-            "by each name, as hparams/base/data.yaml does"
+            f"conditions is {conditions!r}: give a mapping of names to classes of "
+            "lmac_td.data.conditions, as hparams/base/data.yaml does"
         )
     for name, condition in conditions.items():
         if not isinstance(condition, Condition):

@@ -88,8 +88,8 @@ def decide_batch(
     ---------
     batch : PaddedBatch
         With ``id`` and ``class_index``.
-    mixture : Mixture
-        Of the batch, see :func:`lmac_td.data.mixing.mixtures_of`.
+    mixture : MixedBatch
+        Of the batch, see :func:`lmac_td.data.mixing.make_mixtures`.
     spectral_features : SpectralFeatures
     classifier : Classifier
     with_sources : bool

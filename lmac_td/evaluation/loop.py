@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmac_td.contracts import Classifier, ExplainedBatch
-from lmac_td.data.mixing import is_mixed, mixtures_of
+from lmac_td.data.mixing import has_interference, make_mixtures
 from lmac_td.evaluation.batches import DecidedBatch, choose_targets, decide_batch
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.equal_size import at_equal_size
@@ -85,7 +85,7 @@ def evaluate(
         dtype=AMPConfig.from_name(precision).dtype,
     )
     for batch in tqdm(loader, desc=condition, disable=not progress, dynamic_ncols=True):
-        mixture = mixtures_of(batch, device)
+        mixture = make_mixtures(batch, device)
         clips = decide_batch(batch, mixture, spectral_features, classifier)
         decided, without_target = choose_targets(clips, targets)
         table.add_without_target(condition, without_target)
@@ -100,7 +100,7 @@ def evaluate(
                 with autocast:
                     explained = explain(part, interpreter)
                 explained = answer(explained)
-                if not is_mixed(batch):
+                if not has_interference(batch):
                     # Everything is target: there is nothing to separate it from.
                     explained = replace(explained, sources=None)
                 equal_size = at_equal_size(explained, spectral_features)

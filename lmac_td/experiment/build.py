@@ -13,6 +13,7 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from lmac_td.errors import SettingError, UserError
 from lmac_td.experiment.recipe import REFERENCES, compose, referred_to
 from lmac_td.experiment.settings import DECLARATIONS, declarations, nearest
+from lmac_td.experiment.value_types import type_of
 from lmac_td.experiment.yaml_files import dump_yaml, tag_of
 
 PLACEHOLDER = "!PLACEHOLDER"
@@ -136,10 +137,11 @@ def _check_declared(recipe, tree, declared):
                 continue
         near = nearest(name, declared)
         hint = f"did you mean {near}? " if near else ""
+        kind = "object" if is_built(node) else type_of(node)
         raise SettingError(
             f"{recipe} has a key {name} that no recipe declares: {hint}A setting of "
             "your own needs a role and a type in the same file, such as "
-            f"`settings: {{{name}: {{role: training, type: float}}}}`"
+            f"`settings: {{{name}: {{role: training, type: {kind}}}}}`"
         )
 
 

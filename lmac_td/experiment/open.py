@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import speechbrain as sb
-import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td.data.loading import on_the_cpu
+from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import PreparedData, check_named_objects, training_conditions
 from lmac_td.errors import SettingError
 from lmac_td.experiment import guards, kept, weights
@@ -27,7 +26,8 @@ from lmac_td.experiment.settings import (
 )
 from lmac_td.experiment.yaml_files import dump_yaml
 from lmac_td.files import write_atomically
-from lmac_td.runtime.allocator import keep_freed_memory
+from lmac_td.runtime.process import set_up_process
+from lmac_td.runtime.screen import LOG_CONFIG
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ class Experiment:
             experiment_directory=str(self.output_folder),
             hyperparams_to_save=str(recipe),
             overrides={},
+            log_config=str(LOG_CONFIG),
         )
         self.save_settings(self.output_folder)
 
@@ -228,14 +229,6 @@ class Experiment:
             )
 
 
-def set_up_process():
-    """What every command does first: keep memory, and compute float32 as float32."""
-    keep_freed_memory()
-    # TF32 keeps three digits; tied probabilities differ by less than 1e-6.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-
-
 def open_experiment(
     argv: Sequence[str],
     usage: str,
@@ -286,7 +279,7 @@ def open_experiment(
     guards.check_folder("cache_folder", hparams["cache_folder"])
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(hparams):
-            hparams[name] = on_the_cpu(hparams[name], hparams["num_workers"])
+            hparams[name] = adapt_to_cpu(hparams[name], hparams["num_workers"])
     return experiment
 
 

@@ -4,6 +4,7 @@ import io
 import math
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import ruamel.yaml
 
@@ -108,6 +109,8 @@ class Text:
         """See :func:`lmac_td.experiment.value_types.read_value`."""
         if value is None or isinstance(value, (list, dict)):
             raise WrongValueError
+        if isinstance(value, PurePath):
+            value = str(value)
         text = value if isinstance(value, str) else _source_of(value)
         if limits.choices and text not in limits.choices:
             raise WrongValueError

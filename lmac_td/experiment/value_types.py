@@ -187,6 +187,22 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
     raise WrongValueError
 
 
+def type_of(value: object) -> str:
+    """The declared type that a plain value would have, to suggest it.
+
+    Example
+    -------
+    >>> type_of(0.5), type_of([1, 2]), type_of({"a": 1}), type_of("stft")
+    ('float', '"list[int]"', 'dict', 'str')
+    """
+    if isinstance(value, list):
+        return f'"list[{type_of(value[0]) if value else "str"}]"'
+    kinds = {bool: "bool", int: "int", float: "float", dict: "dict"}
+    return next(
+        (name for kind, name in kinds.items() if isinstance(value, kind)), "str"
+    )
+
+
 def describe_types(types: tuple, limits: Limits) -> str:
     """What a message asks for, of all types."""
     return either([candidate.describe(limits) for candidate in types])

@@ -1,1 +1,1 @@
-"""Interpreters: each turns a clip and the classifier's decision into an Explanation."""
+"""Interpreters: each makes an Explanation of a clip and the classifier's decision."""

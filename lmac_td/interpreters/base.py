@@ -1,65 +1,65 @@
-"""What all interpreters share: from a mask or two sounds to an Explanation.
+"""The base of all interpreters: from a mask, or from two sounds, to an Explanation.
 
-Everything downstream (losses, metrics, the samples on disk) reads the
-:class:`~lmac_td.contracts.Explanation` and nothing else, so a new method is one file
-and one yaml.
+Losses, metrics and saved samples read the :class:`~lmac_td.contracts.Explanation` and
+nothing else, so a new method is one file and one yaml.
 """
+
+from __future__ import annotations
 
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lmac_td.contracts import Explanation
+from lmac_td.contracts import Classifier, Decision, ExplainedBatch, Explanation
 from lmac_td.errors import SettingError, require_choice
-from lmac_td.features import magnitude_of
+from lmac_td.features import Features, SpectralFeatures, magnitude_of
 
-# A remark of methods that mask mel bands.
-STAND_IN = (
-    "it masks the classifier's mel bands and has no sound of its own: in its sounds, "
-    "and where it is scored as audio, every bin of the STFT is masked as the bands "
-    "around it; all that is measured of sounds is of that stand-in (SPS, COMP, "
-    "completeness, kept, the ground truth, the equal sizes)"
+# The remark of methods that mask mel bands.
+MEL_MASK_REMARK = (
+    "it masks the classifier's mel bands and has no sound of its own: for its sounds, "
+    "and where it is scored as audio, the mask of the bands is spread over the bins of "
+    "the STFT; SPS, COMP, completeness, kept energy, the comparison with the "
+    "sources and the equal-size columns are measured on these sounds"
 )
 
 
 class Interpreter(nn.Module):
-    """Base of every interpreter.
+    """Base of every interpreter: ``forward(wavs, features, decision) -> Explanation``.
 
-    ``forward(wavs, features, decision) -> Explanation`` where ``wavs`` is (B, T) in
-    [-1, 1], ``features`` the :class:`~lmac_td.features.Features` of ``wavs`` and
-    ``decision`` the classifier's :class:`~lmac_td.contracts.Decision` on them. An
-    interpreter never sees a label. One that must run the classifier again finds it in
-    ``decision.classifier``; it keeps no copy, so its checkpoints hold its own weights
-    and nothing else.
+    The inputs of ``forward`` are ``wavs`` (B, T) in [-1, 1], their spectra ``features``
+    (:class:`~lmac_td.features.Features`) and the classifier's ``decision`` on them
+    (:class:`~lmac_td.contracts.Decision`). An interpreter never gets a label. A method
+    that must run the classifier again uses ``decision.classifier``; it keeps no copy,
+    so its checkpoints hold only its own weights.
 
     Arguments
     ---------
     features : SpectralFeatures
-        The STFT on which sounds are analysed.
+        The STFT by which sounds are analysed.
 
     Attributes
     ----------
     classifier_input : str
-        ``audio``: the classifier is given the very sounds that a person listens to.
-        ``spectrogram``: it is given masked spectrograms; the evaluation then adds a row
+        ``audio``: the classifier takes exactly the sounds that a person listens to.
+        ``spectrogram``: it takes masked spectrograms; the evaluation then adds a row
         for the sounds.
     remark : str
-        What a reader of the method's table must know; empty if nothing.
+        What a reader of the method's table must know; empty if there is nothing.
     needs_sources : bool
-        Whether ``forward`` takes ``sources``, the :class:`~lmac_td.contracts.Sources`
-        of ``wavs``, too.
+        Whether ``forward`` has a fourth argument ``sources``, the
+        :class:`~lmac_td.contracts.Sources` of ``wavs``.
     """
 
     classifier_input = "audio"
     remark = ""
     needs_sources = False
 
-    def __init__(self, features):
+    def __init__(self, features: SpectralFeatures) -> None:
         super().__init__()
         self.features = features
 
-    def check(self, classifier):
+    def check(self, classifier: Classifier) -> None:
         """Refuse a classifier that this method cannot explain.
 
         Arguments
@@ -76,32 +76,39 @@ class Interpreter(nn.Module):
                 "waveforms: give --classifier_input audio"
             )
 
-    def parts(self, batch, clip):
-        """Sounds that the interpretation of one clip is made of, to be saved.
+    def parts(self, batch: ExplainedBatch, clip: int) -> dict[str, Tensor]:
+        """Return the sounds that add up to one interpretation, to be saved beside it.
 
         Arguments
         ---------
         batch : ExplainedBatch
         clip : int
-            Its place in the batch.
+            Index in the batch.
 
         Returns
         -------
         dict of str to Tensor (T,)
-            By name; none unless the method has parts.
+            By name; empty by default.
         """
         return {}
 
-    def explain_audio(self, interpretation, residual, mask, decision):
-        """The Explanation of a method whose outcome is sound.
+    def explain_audio(
+        self,
+        interpretation: Tensor,
+        residual: Tensor,
+        mask: Tensor,
+        decision: Decision,
+    ) -> Explanation:
+        """Make the Explanation of a method that returns sounds.
 
-        The classifier is given exactly what a person listens to. No signal is analysed
-        twice: where the classifier takes spectrograms, one STFT serves all.
+        The classifier takes exactly these sounds. No signal is analysed twice: if the
+        classifier takes spectrograms, the same STFT serves classifier and metrics.
 
         Arguments
         ---------
         interpretation, residual : Tensor (B, T)
-        mask : Tensor, any shape
+        mask : Tensor
+            Of any shape.
         decision : Decision
 
         Returns
@@ -121,8 +128,15 @@ class Interpreter(nn.Module):
             interpretation, residual, kept_input, removed_input, magnitude, mask
         )
 
-    def explain_mask(self, mask, wavs, features, decision, mask_domain="magnitude"):
-        """The Explanation of a mask on the STFT, by the inverse STFT (L-MAC, eq. 3).
+    def explain_mask(
+        self,
+        mask: Tensor,
+        wavs: Tensor,
+        features: Features,
+        decision: Decision,
+        mask_domain: str = "magnitude",
+    ) -> Explanation:
+        """Make the Explanation of a mask on the STFT; its sound is eq. 3 of L-MAC.
 
         Arguments
         ---------
@@ -130,7 +144,7 @@ class Interpreter(nn.Module):
             In [0, 1].
         wavs : Tensor (B, T)
         features : Features
-            Of ``wavs``; the input's phase is kept.
+            The spectra of ``wavs``; the phase is kept.
         decision : Decision
         mask_domain : str
             See :func:`masked`.
@@ -138,7 +152,7 @@ class Interpreter(nn.Module):
         Returns
         -------
         Explanation
-            What the classifier is given depends on ``self.classifier_input``.
+            ``self.classifier_input`` decides what the classifier takes.
         """
         mask = mask.float()
         kept, removed = (
@@ -148,14 +162,9 @@ class Interpreter(nn.Module):
         sounds = self.features.istft(torch.cat([kept, removed]), wavs.shape[-1])
         interpretation, residual = sounds.chunk(2)
         if mask_domain == "magnitude":
-            # The masks add up to one, so only the rounding of the round trip is left
-            # over. Shared out by the mask, constant masks give exactly all or nothing.
-            rounding = wavs - interpretation - residual
-            loudest = wavs.abs().amax(dim=1, keepdim=True)
-            rounding = rounding.where(rounding.abs() <= 1e-5 * loudest, 0.0)
-            share = mask.detach().mean(dim=(1, 2)).unsqueeze(1)
-            interpretation = interpretation + share * rounding
-            residual = residual + (1 - share) * rounding
+            interpretation, residual = share_rounding_error(
+                mask, wavs, interpretation, residual
+            )
         if self.classifier_input == "audio":
             return self.explain_audio(interpretation, residual, mask, decision)
         classifier = decision.classifier
@@ -168,23 +177,30 @@ class Interpreter(nn.Module):
             mask=mask,
         )
 
-    def explain_mel_mask(self, mask, wavs, features, decision, mask_domain="magnitude"):
-        """The Explanation of a mask on the classifier's own mel bands.
+    def explain_mel_mask(
+        self,
+        mask: Tensor,
+        wavs: Tensor,
+        features: Features,
+        decision: Decision,
+        mask_domain: str = "magnitude",
+    ) -> Explanation:
+        """Make the Explanation of a mask on the classifier's mel bands.
 
-        It has no sound of its own: that of its bands spread over the STFT's bins
-        stands in. The classifier is given the masked bands themselves. Where it takes
-        clips of one length, its inputs have more frames than a shorter clip: what
-        follows the clip is silence, whatever its mask.
+        The classifier takes the masked mel bands. Such a mask has no sound of its own:
+        for the sounds, the mask of the bands is spread over the bins of the STFT. A
+        classifier that takes clips of one length pads shorter clips, so its inputs have
+        more frames than the clip; the mask is 0 there.
 
         Arguments
         ---------
         mask : Tensor (B, frames, n_mels)
-            In [0, 1], of the frames of the clip or of the classifier's inputs.
+            In [0, 1], for the frames of the clip or of the classifier's inputs.
         wavs : Tensor (B, T)
         features : Features
-            Of ``wavs``.
+            The spectra of ``wavs``.
         decision : Decision
-            Of a classifier with mel bands.
+            The decision of a classifier with mel bands.
         mask_domain : str
             See :func:`masked`.
 
@@ -194,82 +210,49 @@ class Interpreter(nn.Module):
         """
         mel = decision.inputs.expm1()
         mask = mask.float()
-        of_inputs = nn.functional.pad(mask, (0, 0, 0, mel.shape[1] - mask.shape[1]))
+        input_mask = nn.functional.pad(mask, (0, 0, 0, mel.shape[1] - mask.shape[1]))
         mask = mask[:, : features.magnitude.shape[1]]
         with torch.autocast(mask.device.type, enabled=False):
-            spread = mask @ decision.classifier.mel.bands_of_bins
-        explanation = self.explain_mask(spread, wavs, features, decision, mask_domain)
+            stft_mask = mask @ decision.classifier.mel.bands_of_bins
+        explanation = self.explain_mask(
+            stft_mask, wavs, features, decision, mask_domain
+        )
         return replace(
             explanation,
-            kept_input=masked(mel, of_inputs, mel, mask_domain).log1p(),
-            removed_input=masked(mel, 1 - of_inputs, mel, mask_domain).log1p(),
+            kept_input=masked(mel, input_mask, mel, mask_domain).log1p(),
+            removed_input=masked(mel, 1 - input_mask, mel, mask_domain).log1p(),
             mask=mask,
         )
 
 
-def require_representations(classifier, method, least=1):
-    """Refuse a classifier without the representations that a method decodes.
+def share_rounding_error(
+    mask: Tensor, wavs: Tensor, interpretation: Tensor, residual: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Add the rounding error of STFT and inverse STFT to both parts, by the mean mask.
+
+    The masks of the two parts add up to one, so the two sounds add up to the clip
+    except for rounding. With the error added back, a constant mask of 1 gives exactly
+    the clip, and a constant mask of 0 exactly silence.
 
     Arguments
     ---------
-    classifier : Classifier
-    method : str
-        Its name, for the message.
-    least : int
-        Representations that it needs.
+    mask : Tensor (B, frames, bins)
+    wavs, interpretation, residual : Tensor (B, T)
 
-    Raises
-    ------
-    SettingError
+    Returns
+    -------
+    interpretation, residual : Tensor (B, T)
     """
-    if len(classifier.geometry) < least:
-        raise SettingError(
-            f"{method} decodes {least} or more representations, and {classifier.name} "
-            f"gives {len(classifier.geometry)}: name its layers in the setting "
-            "representations, or take a method that needs none, such as occlusion"
-        )
+    rounding = wavs - interpretation - residual
+    peak = wavs.abs().amax(dim=1, keepdim=True)
+    # Larger differences are no rounding errors.
+    rounding = rounding.where(rounding.abs() <= 1e-5 * peak, 0.0)
+    share = mask.detach().mean(dim=(1, 2)).unsqueeze(1)
+    return interpretation + share * rounding, residual + (1 - share) * rounding
 
 
-def require_mel(classifier):
-    """Refuse a classifier without mel bands, if these are to be masked.
-
-    Arguments
-    ---------
-    classifier : Classifier
-
-    Raises
-    ------
-    SettingError
-    """
-    if classifier.mel is None:
-        raise SettingError(
-            f"domain is mel, but {classifier.name} has no mel bands to "
-            "mask: give --domain stft"
-        )
-
-
-def require_gradients(classifier, method):
-    """Refuse a black box, if a method needs gradients.
-
-    Arguments
-    ---------
-    classifier : Classifier
-    method : str
-        Its name, for the message.
-
-    Raises
-    ------
-    SettingError
-    """
-    if not classifier.differentiable:
-        raise SettingError(
-            f"{method} needs gradients, and {classifier.name} is a black box: take a "
-            "method that perturbs, such as occlusion"
-        )
-
-
-def check_masking(domain, mask_domain, classifier_input):
-    """Refuse settings of a method that masks spectrograms, if they cannot work.
+def check_mask_settings(domain: str, mask_domain: str, classifier_input: str) -> None:
+    """Refuse values of these settings that do not exist or do not go together.
 
     Arguments
     ---------
@@ -283,7 +266,7 @@ def check_masking(domain, mask_domain, classifier_input):
     Raises
     ------
     SettingError
-        If one is none of these, or ``mel`` goes with ``audio``.
+        If a setting has another value, or ``mel`` is combined with ``audio``.
     """
     require_choice("domain", domain, ("stft", "mel"))
     require_choice("mask_domain", mask_domain, ("magnitude", "log1p"))
@@ -291,23 +274,24 @@ def check_masking(domain, mask_domain, classifier_input):
     if domain == "mel" and classifier_input == "audio":
         raise SettingError(
             "domain is mel, but a mask on mel bands has no sound of its own for the "
-            "classifier: give --classifier_input spectrogram, or "
-            "--domain stft"
+            "classifier: give --classifier_input spectrogram, or --domain stft"
         )
 
 
-def masked(x, mask, magnitude, domain):
-    """What a mask leaves of a spectrogram.
+def masked(x: Tensor, mask: Tensor, magnitude: Tensor, domain: str) -> Tensor:
+    """Apply a mask to a spectrogram.
 
     Arguments
     ---------
     x : Tensor (B, frames, bins)
-        Of the given magnitude: the complex STFT, or the magnitude itself.
-    mask, magnitude : Tensor (B, frames, bins)
+        The complex STFT, or its magnitude.
+    mask : Tensor (B, frames, bins)
+    magnitude : Tensor (B, frames, bins)
+        The magnitude of ``x``.
     domain : str
         ``magnitude``: the mask scales |X| (L-MAC, eq. 2). ``log1p``: it scales
-        log(1 + |X|) (L2I, Algorithm 2; L-MAC's published code); kept and removed part
-        then add up to less than the input.
+        log(1 + |X|) (L2I, Algorithm 2; L-MAC's published code); the kept and the
+        removed part then add up to less than the input.
 
     Returns
     -------

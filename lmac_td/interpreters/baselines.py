@@ -1,21 +1,28 @@
-"""Explanations that explain nothing: the rows that every table must be read against.
+"""Reference rows of every table: identity, zeros, half gain, random mask and oracle.
 
-Keeping everything has Fid-In 1, AD 0 and about the highest FF; keeping nothing and
-keeping at random show where the other end is; half the gain shows what level alone
-does to a classifier that depends on level. The oracle, which is given the sources of
-the mixture, is the mark that a perfect separator would reach.
+They do not explain anything; they show how the metrics behave. Keeping everything has
+Fid-In 1, AD 0 and about the highest FF. Keeping nothing, or a random mask, gives the
+opposite. Half the gain shows the effect of level alone on a classifier that depends on
+level. The oracle uses the sources of the mixture and shows what a perfect separator
+reaches.
 """
 
-import torch
+from __future__ import annotations
 
-from lmac_td.contracts import Explanation
+import torch
+from torch import Tensor
+
+from lmac_td.contracts import Decision, Explanation, Sources
+from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
 
 
 class Identity(Interpreter):
-    """Keep everything; the classifier is given its very own input again."""
+    """Keep everything; the classifier takes exactly its own inputs again."""
 
-    def forward(self, wavs, features, decision):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Explanation:
         """See :class:`Interpreter`; ``mask`` is all ones, (B, frames, bins)."""
         silence = torch.zeros_like(wavs)
         return Explanation(
@@ -33,7 +40,9 @@ class Identity(Interpreter):
 class Zeros(Interpreter):
     """Keep nothing."""
 
-    def forward(self, wavs, features, decision):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Explanation:
         """See :class:`Interpreter`; ``mask`` is all zeros, (B, frames, bins)."""
         silence = torch.zeros_like(wavs)
         return Explanation(
@@ -51,30 +60,34 @@ class Zeros(Interpreter):
 class HalfGain(Interpreter):
     """Keep everything at half the amplitude (-6.02 dB)."""
 
-    def forward(self, wavs, features, decision):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Explanation:
         """See :class:`Interpreter`; ``mask`` is 0.5 everywhere, (B, frames, bins)."""
         half = torch.full_like(features.magnitude, 0.5)
         return self.explain_audio(0.5 * wavs, 0.5 * wavs, half, decision)
 
 
 class RandomMask(Interpreter):
-    """Mask the STFT by uniform noise, the same noise for every clip.
+    """Mask the STFT by uniform noise.
 
-    One draw for all clips, so that a clip's explanation depends neither on its batch
+    The noise is the same for every clip, so an explanation depends neither on its batch
     nor on the order of the clips.
 
     Arguments
     ---------
     features : SpectralFeatures
     seed : int
-        Of the draw.
+        Seed of the noise.
     """
 
-    def __init__(self, features, seed=0):
+    def __init__(self, features: SpectralFeatures, seed: int = 0) -> None:
         super().__init__(features)
         self.seed = seed
 
-    def forward(self, wavs, features, decision):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Explanation:
         """See :class:`Interpreter`; ``mask`` is uniform noise, (B, frames, bins)."""
         generator = torch.Generator().manual_seed(self.seed)
         mask = torch.rand(features.magnitude.shape[1:], generator=generator)
@@ -83,17 +96,19 @@ class RandomMask(Interpreter):
 
 
 class Oracle(Interpreter):
-    """Keep the target: the ideal ratio mask of the true sources.
+    """Keep the target by the ideal ratio mask of the true sources.
 
     M = (S^2 / (S^2 + N^2))^beta with beta = 1/2 (Wang, Narayanan, Wang, *On Training
-    Targets for Supervised Speech Separation*, 2014, eq. 2), of the magnitudes S of
-    the target and N of the interference. Nothing is removed where N = 0, so of a
-    clean clip, M is 1 everywhere.
+    Targets for Supervised Speech Separation*, 2014, eq. 2), where S and N are the
+    magnitudes of target and interference. M is 1 where N = 0, so nothing is removed
+    from a clean clip.
     """
 
     needs_sources = True
 
-    def forward(self, wavs, features, decision, sources):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision, sources: Sources
+    ) -> Explanation:
         """See :class:`Interpreter`; ``mask`` is the ratio mask, (B, frames, bins).
 
         Arguments
@@ -102,7 +117,7 @@ class Oracle(Interpreter):
         features : Features
         decision : Decision
         sources : Sources
-            Of ``wavs``.
+            The sources of ``wavs``.
         """
         target, interference = sources.target_magnitude, sources.interference_magnitude
         mask = target / torch.hypot(target, interference)
@@ -110,8 +125,8 @@ class Oracle(Interpreter):
         return self.explain_mask(mask, wavs, features, decision)
 
 
-def reference_interpreters(features):
-    """The rows that stand beside every method, by the name they carry in the table."""
+def reference_interpreters(features: SpectralFeatures) -> dict[str, Interpreter]:
+    """Build the reference rows of every table, by the names of the rows."""
     return {
         "identity": Identity(features),
         "zeros": Zeros(features),

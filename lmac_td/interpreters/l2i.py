@@ -1,28 +1,33 @@
 """L2I: Listen to Interpret, with NMF (Parekh et al.).
 
-The file reads as section 3 of the paper does, with its symbols::
+The code follows section 3 of the paper, with its symbols::
 
     H     = Psi(h)                                     activations of the patterns W
-    z     = pool(H),  logits = theta z                 what mimics the classifier
-    r_k   = z_k theta_ck / max_l |z_l theta_cl|        relevance to the class c
-    L     = {k: r_k > tau}                             what is selected
+    z     = pool(H),  logits = theta z                 imitates the classifier
+    r_k   = z_k theta_ck / max_l |z_l theta_cl|        relevance for the class c
+    L     = {k: r_k > tau}                             the selected patterns
     X_k   = w_k h_k / (W H) . X,  X = log(1 + |STFT|)  soft masks (Algorithm 2)
     x_int = INV(sum of X_k over L, phase of x)         what is kept
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmac_td.contracts import Explanation
-from lmac_td.errors import SettingError, require_choice
-from lmac_td.interpreters.base import (
-    Interpreter,
-    masked,
+from lmac_td.contracts import (
+    Classifier,
+    Decision,
+    ExplainedBatch,
+    Explanation,
     require_representations,
 )
+from lmac_td.errors import SettingError, require_choice
+from lmac_td.features import Features, SpectralFeatures
+from lmac_td.interpreters.base import Interpreter, masked
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,12 @@ class L2IExplanation(Explanation):
     activations : Tensor (B, K, frames)
         H.
     reconstruction : Tensor (B, frames, bins)
-        W H, which is to be log(1 + |STFT|).
+        W H; the training makes it equal to log(1 + |STFT|).
     class_logits : Tensor (B, C)
-        Theta's, which are to give the classifier's answer.
+        Theta's logits; the training makes their probabilities equal to the
+        classifier's.
     relevance : Tensor (B, K)
-        r, in [-1, 1], of each pattern to the class that is explained.
+        r, in [-1, 1]: the relevance of each pattern for the target class.
     selected : Tensor (B, K), bool
         L.
     """
@@ -57,49 +63,50 @@ class L2I(Interpreter):
     ---------
     features : SpectralFeatures
     dictionary : Tensor (bins, K)
-        W, learned before (:mod:`lmac_td.training.sparse_nmf`); it stays as it is, and
-        checkpoints hold it.
+        W, learned beforehand (:mod:`lmac_td.training.sparse_nmf`). It is not trained,
+        but saved in checkpoints.
     psi : nn.Module
-        The deepest representations to H (see :class:`lmac_td.nn.psi.Psi`).
+        Maps the deepest representations to H, see :class:`lmac_td.nn.psi.Psi`.
     theta : nn.Module
-        H to logits and z (see :class:`lmac_td.nn.psi.Theta`).
+        Maps H to logits and z, see :class:`lmac_td.nn.psi.Theta`.
     relevance_threshold : float
-        tau, in [-1, 1): a pattern is selected where its relevance is above it.
+        tau, in [-1, 1): patterns of a larger relevance are selected.
     mask_domain : str
         ``log1p`` (Algorithm 2) or ``magnitude``: what the soft masks scale, see
         :func:`lmac_td.interpreters.base.masked`.
     classifier_input : str
-        What the classifier is given. ``audio``: the sounds of Algorithm 2 (the
-        paper's). ``spectrogram``: the masked spectrogram.
+        ``audio``: the classifier takes the sounds of Algorithm 2, as in the paper.
+        ``spectrogram``: it takes the masked spectrogram.
     export_components : bool
-        Save the sound of each selected pattern beside the interpretation.
+        Whether to save the sound of each selected pattern beside the interpretation.
 
     Raises
     ------
     SettingError
-        If a setting is none of these, or the dictionary has other bins than the STFT.
+        If a setting has another value, or the dictionary and the STFT have different
+        numbers of bins.
     """
 
     def __init__(
         self,
-        features,
-        dictionary,
-        psi,
-        theta,
-        relevance_threshold=0.2,
-        mask_domain="log1p",
-        classifier_input="audio",
-        export_components=False,
-    ):
+        features: SpectralFeatures,
+        dictionary: Tensor,
+        psi: nn.Module,
+        theta: nn.Module,
+        relevance_threshold: float = 0.2,
+        mask_domain: str = "log1p",
+        classifier_input: str = "audio",
+        export_components: bool = False,
+    ) -> None:
         super().__init__(features)
         require_threshold("relevance_threshold", relevance_threshold)
         require_choice("mask_domain", mask_domain, ("log1p", "magnitude"))
         require_choice("classifier_input", classifier_input, ("audio", "spectrogram"))
         if len(dictionary) != features.n_fft // 2 + 1:
             raise SettingError(
-                f"nmf_dictionary has patterns of {len(dictionary)} bins, but n_fft "
-                f"{features.n_fft} gives {features.n_fft // 2 + 1}: learn it with the "
-                "same n_fft"
+                f"nmf_dictionary has patterns of {len(dictionary)} bins, but n_fft is "
+                f"{features.n_fft}, which gives {features.n_fft // 2 + 1} bins: learn "
+                "the dictionary with the same n_fft"
             )
         if not isinstance(export_components, bool):
             raise SettingError(
@@ -113,26 +120,28 @@ class L2I(Interpreter):
         self.classifier_input = classifier_input
         self.export_components = export_components
 
-    def check(self, classifier):
+    def check(self, classifier: Classifier) -> None:
         """See :meth:`Interpreter.check`."""
         super().check(classifier)
         require_representations(classifier, "L2I")
 
-    def forward(self, wavs, features, decision):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> L2IExplanation:
         """Explain a batch.
 
         Arguments
         ---------
         wavs : Tensor (B, T)
         features : Features
-            Of ``wavs``.
+            The spectra of ``wavs``.
         decision : Decision
 
         Returns
         -------
         L2IExplanation
-            With ``mask`` (B, frames, bins). It has no gradient: L2I is not trained on
-            what it keeps, but on its reconstruction and Theta's answer.
+            With ``mask`` (B, frames, bins). The mask has no gradient: L2I is trained on
+            its reconstruction and on Theta's logits, not on what it keeps.
         """
         activations = self.psi(
             decision.representations,
@@ -158,55 +167,67 @@ class L2I(Interpreter):
             selected=selected,
         )
 
-    def relevance(self, pooled, target):
-        """r of z (B, K) to the classes explained (B,); 0 where nothing contributes."""
+    def relevance(self, pooled: Tensor, target: Tensor) -> Tensor:
+        """Compute the relevance r of each pattern for the target class.
+
+        Arguments
+        ---------
+        pooled : Tensor (B, K)
+            z.
+        target : Tensor (B,), int64
+
+        Returns
+        -------
+        Tensor (B, K)
+            In [-1, 1]; 0 if no pattern contributes.
+        """
         contribution = pooled.float() * self.theta.linear.weight[target]
         largest = contribution.abs().amax(dim=1, keepdim=True)
         return contribution / largest.where(largest > 0, 1.0)
 
-    def sound(self, mask, stft, n_samples):
-        """INV(mask . X, phase): what masks leave of an STFT, as sound.
+    def sound(self, mask: Tensor, stft: Tensor, n_samples: int) -> Tensor:
+        """Compute INV(mask . X, phase), the sound of a masked STFT.
 
         Arguments
         ---------
         mask : Tensor (B, frames, bins)
         stft : Tensor (B, frames, bins) or (frames, bins), complex
-            Of the input.
+            The STFT of the input.
         n_samples : int
-            Its length T.
+            Length T of the input.
 
         Returns
         -------
         Tensor (B, T)
         """
-        left = masked(stft, mask, stft.abs(), self.mask_domain)
-        return self.features.istft(left, n_samples)
+        masked_stft = masked(stft, mask, stft.abs(), self.mask_domain)
+        return self.features.istft(masked_stft, n_samples)
 
     @torch.no_grad()
-    def parts(self, batch, clip):
-        """The sound of each selected pattern of a clip (Algorithm 2, lines 2 to 5).
+    def parts(self, batch: ExplainedBatch, clip: int) -> dict[str, Tensor]:
+        """Compute the sound of each selected pattern (Algorithm 2, lines 2 to 5).
 
         Arguments
         ---------
         batch : ExplainedBatch
         clip : int
-            Its place in the batch.
+            Index in the batch.
 
         Returns
         -------
         dict of str to Tensor (T,)
-            ``component_017_r0.83`` is column 17 of the dictionary, counted from 0, of
-            relevance 0.83; the most relevant first. Empty unless
-            ``export_components``.
+            The most relevant pattern first. ``component_017_r0.83`` is column 17 of the
+            dictionary, counted from 0, with relevance 0.83. Empty if
+            ``export_components`` is False.
         """
         relevance = batch.explanation.relevance[clip]
         chosen = batch.explanation.selected[clip].nonzero().flatten()
         if not self.export_components or not len(chosen):
             return {}
         chosen = chosen[relevance[chosen].argsort(descending=True)]
-        each = F.one_hot(chosen, len(relevance)).bool()
+        one_each = F.one_hot(chosen, len(relevance)).bool()
         activations = batch.explanation.activations[clip].expand(len(chosen), -1, -1)
-        masks = soft_mask(self.dictionary, activations, each)
+        masks = soft_mask(self.dictionary, activations, one_each)
         sounds = self.sound(masks, batch.features.stft[clip], batch.wavs.shape[-1])
         return {
             f"component_{k:03d}_r{relevance[k]:.2f}": sound
@@ -214,24 +235,24 @@ class L2I(Interpreter):
         }
 
 
-def soft_mask(dictionary, activations, selected):
-    """The share of the selected patterns in all of them (Algorithm 2, lines 3 and 6).
+def soft_mask(dictionary: Tensor, activations: Tensor, selected: Tensor) -> Tensor:
+    """Compute the share of the selected patterns (Algorithm 2, lines 3 and 6).
 
     Arguments
     ---------
     dictionary : Tensor (bins, K)
-        W, non-negative.
+        W, at least 0.
     activations : Tensor (B, K, frames)
-        H, non-negative.
+        H, at least 0.
     selected : Tensor (B, K), bool
         L.
 
     Returns
     -------
     Tensor (B, frames, bins)
-        M = sum of w_k h_k over L / sum of w_k h_k over all k, in [0, 1]; exactly 1
-        where all patterns are selected, and exactly 0 where none is. Where no pattern
-        sounds, M is 0 as well, and the bin is removed, unless all are selected.
+        M = sum of w_k h_k over L / sum of w_k h_k over all k, in [0, 1]. M is exactly 1
+        if all patterns are selected, and exactly 0 if none is. In bins where all
+        patterns are 0, M is 0, unless all patterns are selected.
 
     Example
     -------
@@ -245,14 +266,14 @@ def soft_mask(dictionary, activations, selected):
         (activations * part).transpose(1, 2) @ dictionary.T
         for part in (selected, ~selected)
     )
-    # The sum of two parts, so that rounding cannot carry their share beyond [0, 1].
+    # The total is the sum of the two parts, so that rounding keeps M in [0, 1].
     total = kept + removed
     everything = selected.all(dim=1, keepdim=True).to(total.dtype)
     return torch.where(total > 0, kept / total, everything)
 
 
-def require_threshold(name, value):
-    """Refuse a relevance threshold that selects nothing, or is no number.
+def require_threshold(name: str, value: object) -> None:
+    """Refuse a relevance threshold that is not a number from -1 to below 1.
 
     Raises
     ------
@@ -261,6 +282,6 @@ def require_threshold(name, value):
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not -1 <= value < 1:
         raise SettingError(
-            f"{name} is {value!r}, but a relevance is at most 1 and at least -1: give "
-            f"{name} a number from -1 to below 1"
+            f"{name} is {value!r}, but a relevance is between -1 and 1: give {name} a "
+            "number from -1 to below 1"
         )

@@ -1,24 +1,32 @@
 """LMAC-TD: explanations in the time domain (Mancini, Paissan, Ravanelli, Subakan).
 
-The file reads as section II of the paper does, with its symbols::
+The code follows section II of the paper, with its symbols::
 
-    H_d   = U(h)                                  (2)  from the classifier
-    H_e   = Encoder(x)                                 from the sound
+    H_d   = U(h)                                  (2)  h: representations
+    H_e   = Encoder(x)                                 x: the sound
     M     = MaskNet(alpha H_d + (1 - alpha) H_e)  (3)  in [0, 1]
     i     = Decoder(M . H_e)                      (4)  what is kept
     i_out = Decoder((1 - M) . H_e)                (5)  what is removed
 
-The decoder is linear, so i + i_out = Decoder(Encoder(x)) whatever the mask: with a
-filterbank that reconstructs perfectly (the default), nothing is invented and nothing
-is lost.
+The decoder is linear, so i + i_out = Decoder(Encoder(x)) for every mask. With a
+filterbank that reconstructs perfectly (the default), i + i_out = x.
 """
 
-from lmac_td.errors import SettingError
-from lmac_td.interpreters.base import (
-    Interpreter,
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lmac_td.contracts import (
+    Classifier,
+    Decision,
+    Explanation,
     require_gradients,
     require_representations,
 )
+from lmac_td.errors import SettingError
+from lmac_td.features import Features, SpectralFeatures
+from lmac_td.interpreters.base import Interpreter
+from lmac_td.nn.filterbank import Filterbank
 
 
 class LMACTD(Interpreter):
@@ -28,17 +36,17 @@ class LMACTD(Interpreter):
     ---------
     features : SpectralFeatures
     filterbank : lmac_td.nn.filterbank.Filterbank
-        Encoder and decoder, K filters each.
-    unet : nn.Module
-        U: representations, deepest first, to H_d (B, K, T'), see
-        :class:`lmac_td.nn.unet.AlignedUNet`.
+        Encoder and decoder, with K filters each.
+    unet : nn.Module or None
+        U, which maps representations, deepest first, to H_d (B, K, T'); see
+        :class:`lmac_td.nn.unet.AlignedUNet`. It may be None if ``alpha`` is 0.
     masknet : lmac_td.nn.sepformer.MaskNet
-        (B, K, T') to a mask (B, K, T') in [0, 1].
+        Maps (B, K, T') to a mask (B, K, T') in [0, 1].
     alpha : float
         Weight of the classifier's representations in eq. 3, in [0, 1]. With 0 the
-        U-Net is not run at all.
+        U-Net is not run.
     train_filterbank : bool
-        Learn the filterbank too. False keeps i + i_out = x exactly.
+        Whether the filterbank is trained, too. False keeps i + i_out = x exactly.
 
     Raises
     ------
@@ -47,12 +55,18 @@ class LMACTD(Interpreter):
     """
 
     def __init__(
-        self, features, filterbank, unet, masknet, alpha=0.75, train_filterbank=False
-    ):
+        self,
+        features: SpectralFeatures,
+        filterbank: Filterbank,
+        unet: nn.Module | None,
+        masknet: nn.Module,
+        alpha: float = 0.75,
+        train_filterbank: bool = False,
+    ) -> None:
         super().__init__(features)
         if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
             raise SettingError(
-                f"alpha is {alpha!r}, but it weighs the classifier's representations "
+                f"alpha is {alpha!r}, but it weights the classifier's representations "
                 "against the encoded sound (eq. 3): give --alpha a number from 0 to 1"
             )
         self.filterbank = filterbank.requires_grad_(train_filterbank)
@@ -60,21 +74,23 @@ class LMACTD(Interpreter):
         self.masknet = masknet
         self.alpha = alpha
 
-    def check(self, classifier):
+    def check(self, classifier: Classifier) -> None:
         """See :meth:`Interpreter.check`."""
         super().check(classifier)
         require_gradients(classifier, "LMAC-TD")
         if self.alpha > 0:
             require_representations(classifier, "LMAC-TD")
 
-    def forward(self, wavs, features, decision):
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Explanation:
         """Explain a batch.
 
         Arguments
         ---------
         wavs : Tensor (B, T)
         features : Features
-            Of ``wavs``.
+            The spectra of ``wavs``.
         decision : Decision
 
         Returns
@@ -89,8 +105,19 @@ class LMACTD(Interpreter):
         residual = self.filterbank.decode((1 - mask) * h_e, n_samples)  # eq. 5
         return self.explain_audio(interpretation, residual, mask, decision)
 
-    def mix(self, h_e, wavs, decision):
-        """alpha H_d + (1 - alpha) H_e, the input of MaskNet (eq. 3), (B, K, T')."""
+    def mix(self, h_e: Tensor, wavs: Tensor, decision: Decision) -> Tensor:
+        """Compute alpha H_d + (1 - alpha) H_e, the input of MaskNet (eq. 3).
+
+        Arguments
+        ---------
+        h_e : Tensor (B, K, T')
+        wavs : Tensor (B, T)
+        decision : Decision
+
+        Returns
+        -------
+        Tensor (B, K, T')
+        """
         if self.alpha == 0:
             return h_e
         h_d = self.unet(

@@ -1,1 +1,1 @@
-"""Building blocks that know nothing of explanations: filterbank, SepFormer, U-Nets."""
+"""Networks that do not depend on explanations: filterbank, MaskNet, U-Nets, Psi."""

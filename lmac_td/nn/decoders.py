@@ -1,6 +1,18 @@
 """Build the decoders of LMAC-TD and L-MAC for a classifier, in a named geometry."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from lmac_td.contracts import (
+    Classifier,
+    require_mel_bands,
+    require_representations,
+)
 from lmac_td.errors import SettingError, require_choice
+from lmac_td.features import SpectralFeatures
 from lmac_td.nn.published import (
     PublishedMelMask,
     PublishedStftMask,
@@ -10,8 +22,14 @@ from lmac_td.nn.published import (
 from lmac_td.nn.unet import AlignedUNet, init_before_relu
 
 
-def build_unet(geometry, classifier, features, out_channels, channels):
-    """Build U of LMAC-TD (eq. 2).
+def build_unet(
+    geometry: str,
+    classifier: Classifier,
+    features: SpectralFeatures,
+    out_channels: int,
+    channels: Sequence[int],
+) -> nn.Module | None:
+    """Build the U-Net U of LMAC-TD (eq. 2).
 
     Arguments
     ---------
@@ -19,26 +37,28 @@ def build_unet(geometry, classifier, features, out_channels, channels):
         ``aligned`` (:class:`~lmac_td.nn.unet.AlignedUNet`) or ``published``
         (:class:`~lmac_td.nn.published.PublishedUNet`).
     classifier : Classifier
-        Whose representations are decoded.
+        The classifier whose representations are decoded.
     features : SpectralFeatures
-        Time is made about as fine as its frames, then interpolated.
+        The U-Net doubles time until it is about as fine as these frames; then it
+        interpolates.
     out_channels : int
         Channels K of the output.
     channels : sequence of int
-        Decoder widths of the aligned geometry; the published one has its own.
+        Decoder widths of the aligned geometry; those of the published one are fixed.
 
     Returns
     -------
-    nn.Module, or None if the classifier has no representations
+    nn.Module or None
+        None if the classifier has no representations.
 
     Raises
     ------
     SettingError
-        If the geometry is neither, or the published one does not fit the classifier.
+        If the geometry is unknown, or the published one does not fit the classifier.
     """
     require_choice("geometry", geometry, ("aligned", "published"))
     if not classifier.geometry:
-        return None  # nothing to decode: alpha must be 0
+        return None  # LMACTD.check then requires an alpha of 0
     if geometry == "aligned":
         hop = features.hop_samples
         return AlignedUNet(classifier.geometry, hop, out_channels, channels)
@@ -46,18 +66,24 @@ def build_unet(geometry, classifier, features, out_channels, channels):
     return PublishedUNet(classifier.geometry[0].channels, out_channels)
 
 
-def build_mask_unet(geometry, domain, classifier, features, channels):
+def build_mask_unet(
+    geometry: str,
+    domain: str,
+    classifier: Classifier,
+    features: SpectralFeatures,
+    channels: Sequence[int],
+) -> nn.Module:
     """Build the decoder of L-MAC.
 
     Arguments
     ---------
     geometry : str
         ``aligned`` (:class:`~lmac_td.nn.unet.AlignedUNet`) or ``published``
-        (SpeechBrain's, by keys and by geometry).
+        (SpeechBrain's layers and state-dict keys).
     domain : str
-        ``stft`` or ``mel``: what the mask is for.
+        ``stft`` or ``mel``: what is masked.
     classifier, features, channels
-        As of :func:`build_unet`.
+        See :func:`build_unet`.
 
     Returns
     -------
@@ -66,24 +92,18 @@ def build_mask_unet(geometry, domain, classifier, features, channels):
     Raises
     ------
     SettingError
-        If a setting is none of these, or does not fit the classifier.
+        If a setting has another value, or does not fit the classifier.
     """
     require_choice("domain", domain, ("stft", "mel"))
     require_choice("geometry", geometry, ("aligned", "published"))
-    if domain == "mel" and classifier.mel is None:
-        raise SettingError(
-            f"domain is mel, but {classifier.name} has no mel bands to "
-            "mask: give --domain stft"
-        )
-    if not classifier.geometry:
-        raise SettingError(
-            f"L-MAC decodes representations, and {classifier.name} gives none: name "
-            "its layers in the setting representations"
-        )
+    if domain == "mel":
+        require_mel_bands(classifier)
+    require_representations(classifier, "L-MAC")
     n_out = features.n_bins if domain == "stft" else classifier.mel.n_mels
     if geometry == "aligned":
-        # No layer after it normalises, as MaskNet does in LMAC-TD. With PyTorch's own
-        # initialisation the signal almost vanishes, and the mask becomes constant.
+        # In LMAC-TD, MaskNet normalises the output of the U-Net; here nothing does.
+        # With PyTorch's default initialisation the signal would almost vanish, and the
+        # mask would be constant.
         unet = AlignedUNet(
             classifier.geometry, features.hop_samples, n_out, channels, normalise=True
         )
@@ -94,9 +114,9 @@ def build_mask_unet(geometry, domain, classifier, features, channels):
     n_mels = classifier.mel and classifier.mel.n_mels
     if n_mels != 80 or features.n_fft != 1024:
         raise SettingError(
-            f"geometry: published makes masks of 80 mel bands or of the 513 bins of an "
-            f"FFT of 1024, not for n_mels {n_mels} and n_fft {features.n_fft}: use "
-            "geometry: aligned"
+            "geometry is published, which gives masks of 80 mel bands or of the 513 "
+            f"bins of an FFT of 1024, but n_mels is {n_mels} and n_fft is "
+            f"{features.n_fft}: give --geometry aligned"
         )
     dim = classifier.geometry[0].channels
     return PublishedStftMask(dim) if domain == "stft" else PublishedMelMask(dim)

@@ -1,33 +1,36 @@
-"""The learned filterbank of time-domain separation, and one that loses nothing.
+"""The learned filterbank of time-domain separation, with perfect reconstruction.
 
 Encoder and decoder are those of Conv-TasNet and SepFormer
-(https://arxiv.org/abs/2010.13154): filters of L samples every s = L / 2 samples, a
-ReLU, and the transposed convolution. Keys are those of
+(https://arxiv.org/abs/2010.13154): filters of L samples with a stride of s = L / 2
+samples, a ReLU, and the transposed convolution. State-dict keys are those of
 ``speechbrain.lobes.models.dual_path``.
 
-With ``init="perfect"`` the pair reconstructs its input exactly. Let B = U diag(w) hold
-N / 2 filters, U the first L columns of the orthonormal DCT-IV of size N / 2 and w the
-sine window, for which w²[n] + w²[n + s] = 1; the encoder holds [B; -B], the decoder
-the same. For a frame f:
+With ``init="perfect"`` the decoder inverts the encoder exactly. Let B = U diag(w) be
+N / 2 filters, where U holds the first L columns of the orthonormal DCT-IV of size N / 2
+and w is the sine window, for which w²[n] + w²[n + s] = 1. The filters of encoder and
+decoder are [B; -B]. For a frame f:
 
 1. the ReLU loses nothing: relu(Bf) - relu(-Bf) = Bf, and the decoder subtracts;
 2. the columns of U are orthonormal: Bᵀ B f = diag(w) Uᵀ U diag(w) f = w² f;
-3. frames overlap by half: every sample is x (w²[n] + w²[n + s]) = x.
+3. frames overlap by half: each sample becomes x (w²[n] + w²[n + s]) = x.
 
 As the decoder is linear, decode(m h) + decode((1 - m) h) = x for any mask m.
 """
+
+from __future__ import annotations
 
 import math
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch import Tensor
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, require_choice
 
 
 class Encoder(nn.Module):
-    """Convolution with a stride of half a kernel, and a ReLU.
+    """A convolution with a stride of half a kernel, and a ReLU.
 
     Arguments
     ---------
@@ -36,7 +39,7 @@ class Encoder(nn.Module):
     out_channels : int
         Number of filters N.
     in_channels : int
-        Channels of the sound; with 1 the input has no channel axis.
+        Channels of the sound; if 1, the input has no channel axis.
 
     Example
     -------
@@ -44,29 +47,31 @@ class Encoder(nn.Module):
     torch.Size([2, 64, 499])
     """
 
-    def __init__(self, kernel_size, out_channels, in_channels=1):
+    def __init__(
+        self, kernel_size: int, out_channels: int, in_channels: int = 1
+    ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.conv1d = nn.Conv1d(
             in_channels, out_channels, kernel_size, kernel_size // 2, bias=False
         )
 
-    def forward(self, wavs):
-        """Map wavs (B, T), or (B, in_channels, T), to (B, N, T') non-negative."""
+    def forward(self, wavs: Tensor) -> Tensor:
+        """Encode wavs (B, T), or (B, in_channels, T), as (B, N, T'), at least 0."""
         if self.in_channels == 1:
             wavs = wavs.unsqueeze(1)
         return F.relu(self.conv1d(wavs))
 
 
 class Decoder(nn.ConvTranspose1d):
-    """Transposed convolution back to sound; keeps the batch axis of a single clip.
+    """A transposed convolution to sound; it keeps the batch axis of a single clip.
 
     Arguments
     ---------
     in_channels : int
         Number of filters N.
     out_channels : int
-        Channels of the sound; with 1 the output has no channel axis.
+        Channels of the sound; if 1, the output has no channel axis.
     kernel_size : int
         Length of the filters, in samples.
     stride : int
@@ -80,19 +85,27 @@ class Decoder(nn.ConvTranspose1d):
     torch.Size([1, 1000])
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride, bias=False):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        bias: bool = False,
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, bias=bias)
 
-    def forward(self, h):
-        """Map h (B, N, T') to sound (B, T), or (B, out_channels, T)."""
+    def forward(self, h: Tensor) -> Tensor:
+        """Decode h (B, N, T') as sound (B, T), or (B, out_channels, T)."""
         wavs = super().forward(h)
         return wavs.squeeze(1) if self.out_channels == 1 else wavs
 
 
 class Filterbank(nn.Module):
-    """Encoder and decoder on one grid of frames: frame m is centred on sample m s.
+    """An encoder and a decoder with the same frames: frame m is centred on sample m s.
 
-    Never autocast: half precision would lose what is to be reconstructed.
+    Both are always computed in float32: in half precision the reconstruction would not
+    be exact.
 
     Arguments
     ---------
@@ -101,12 +114,12 @@ class Filterbank(nn.Module):
     out_channels : int
         Number of filters N.
     init : str
-        ``perfect`` (decode inverts encode, needs N / 2 >= L) or ``random``.
+        ``perfect`` (the decoder inverts the encoder; needs N / 2 >= L) or ``random``.
 
     Raises
     ------
-    ValueError
-        If kernel_size is odd, or too long for the filters to span a frame.
+    SettingError
+        If kernel_size is odd, or too large for N filters to reconstruct perfectly.
 
     Example
     -------
@@ -119,12 +132,16 @@ class Filterbank(nn.Module):
     True
     """
 
-    def __init__(self, kernel_size, out_channels, init="perfect"):
+    def __init__(
+        self, kernel_size: int, out_channels: int, init: str = "perfect"
+    ) -> None:
         super().__init__()
         if kernel_size < 2 or kernel_size % 2:
-            raise SettingError(f"kernel_size is {kernel_size}: give an even number")
-        if init not in ("perfect", "random"):
-            raise SettingError(f"filterbank_init is {init!r}: give perfect or random")
+            raise SettingError(
+                f"kernel_size is {kernel_size}: give --kernel_size an even number from "
+                "2"
+            )
+        require_choice("filterbank_init", init, ("perfect", "random"))
         self.stride = kernel_size // 2
         self.encoder = Encoder(kernel_size, out_channels)
         self.decoder = Decoder(out_channels, 1, kernel_size, self.stride)
@@ -134,25 +151,25 @@ class Filterbank(nn.Module):
                 self.encoder.conv1d.weight.copy_(filters)
                 self.decoder.weight.copy_(filters)
 
-    def n_frames(self, n_samples):
-        """Return T' = ceil(T / s) + 1, the frames of a clip of T samples."""
+    def n_frames(self, n_samples: int) -> int:
+        """Return T' = ceil(T / s) + 1, the number of frames of a clip of T samples."""
         return math.ceil(n_samples / self.stride) + 1
 
-    def encode(self, wavs):
-        """Return h (B, N, T') for wavs (B, T); every sample lies in two frames."""
+    def encode(self, wavs: Tensor) -> Tensor:
+        """Encode wavs (B, T) as h (B, N, T'); each sample is in two frames."""
         n_samples = wavs.shape[-1]
         right = self.n_frames(n_samples) * self.stride - n_samples
         with torch.autocast(wavs.device.type, enabled=False):
             return self.encoder(F.pad(wavs, (self.stride, right)))
 
-    def decode(self, h, length):
-        """Return the sound (B, length) of h (B, N, T')."""
+    def decode(self, h: Tensor, length: int) -> Tensor:
+        """Decode h (B, N, T') as sound (B, length)."""
         with torch.autocast(h.device.type, enabled=False):
             return self.decoder(h)[:, self.stride : self.stride + length]
 
 
-def perfect_filters(kernel_size, out_channels):
-    """Return [B; -B], the filters of a pair that reconstructs perfectly.
+def perfect_filters(kernel_size: int, out_channels: int) -> Tensor:
+    """Compute [B; -B], filters for perfect reconstruction (see the module's formulas).
 
     Arguments
     ---------
@@ -163,13 +180,13 @@ def perfect_filters(kernel_size, out_channels):
 
     Returns
     -------
-    torch.Tensor
-        (N, L), float64.
+    Tensor (N, L)
+        In float64.
 
     Raises
     ------
-    ValueError
-        If N / 2 filters cannot span L samples.
+    SettingError
+        If N is odd or N / 2 < L.
 
     Example
     -------
@@ -181,9 +198,10 @@ def perfect_filters(kernel_size, out_channels):
     half = out_channels // 2
     if out_channels % 2 or half < kernel_size:
         raise SettingError(
-            f"{out_channels} filters (encoder_channels) cannot reconstruct from a "
-            f"kernel_size of {kernel_size}: give an even number of at least "
-            f"{2 * kernel_size}, or filterbank_init random"
+            f"encoder_channels is {out_channels}, but perfect reconstruction with a "
+            f"kernel_size of {kernel_size} needs an even number from "
+            f"{2 * kernel_size}: give --encoder_channels such a number, or "
+            "--filterbank_init random"
         )
     n = torch.arange(kernel_size, dtype=torch.float64) + 0.5
     k = torch.arange(half, dtype=torch.float64).unsqueeze(1) + 0.5

@@ -1,35 +1,48 @@
-"""What L2I (Parekh et al., section 3.1) learns: Psi and Theta.
+"""The trained networks of L2I (Parekh et al., section 3.1): Psi and Theta.
 
-Psi turns the classifier's last three representations into non-negative time
-activations H (K, frames) of K spectral patterns: it upsamples time to the STFT's
-frames and downsamples frequency to nothing. Theta pools H over time and answers with
-one linear layer, so that every pattern has its share in every logit.
+Psi maps the classifier's last three representations to non-negative time activations
+H (K, frames) of K spectral patterns: it upsamples time to the STFT's frames and reduces
+the frequency axis to one entry. Theta pools H over time and maps the result to logits
+by one linear layer, so each logit is a sum of contributions of the patterns.
 
-The paper leaves the layers of Psi open: it is a :class:`lmac_td.nn.unet.AlignedUNet`,
-which keeps time. There is no BatchNorm, so a clip alone gives what it gives in a batch.
+The paper does not specify the layers of Psi. Here it is a
+:class:`lmac_td.nn.unet.AlignedUNet`, whose output is aligned in time with the sound. It
+has no BatchNorm, so the result for a clip does not depend on its batch.
 """
 
-import torch.nn.functional as F
-from torch import nn
+from __future__ import annotations
 
-from lmac_td.errors import SettingError, require_choice
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmac_td.contracts import (
+    Classifier,
+    Geometry,
+    Representation,
+    require_representations,
+)
+from lmac_td.errors import require_choice
+from lmac_td.features import SpectralFeatures
 from lmac_td.nn.unet import AlignedUNet, init_before_relu
 
-# The paper decodes the classifier's last three.
+# The paper decodes the last three representations.
 N_REPRESENTATIONS = 3
 
 
 class Psi(AlignedUNet):
-    """Representations to activations, by a U-Net without normalisation.
+    """A U-Net without normalisation from representations to activations H.
 
     Arguments
     ---------
     geometry : sequence of Geometry
-        Of the representations, deepest first; the three deepest are decoded.
+        The geometries of the representations, deepest first; the first three
+        representations are decoded.
     hop_samples : int
         Samples between STFT frames.
     n_components : int
-        Patterns K.
+        Number of patterns K.
     width : int
         Channels of the hidden layers.
 
@@ -43,15 +56,26 @@ class Psi(AlignedUNet):
     torch.Size([2, 6, 101])
     """
 
-    def __init__(self, geometry, hop_samples, n_components=100, width=256):
+    def __init__(
+        self,
+        geometry: Sequence[Geometry],
+        hop_samples: int,
+        n_components: int = 100,
+        width: int = 256,
+    ) -> None:
         super().__init__(
             geometry[:N_REPRESENTATIONS], hop_samples, n_components, (width, width)
         )
-        # PyTorch's own init leaves hardly a signal after eight layers.
+        # With PyTorch's default initialisation, eight layers almost erase the signal.
         for layer in (*self.hidden_layers(), self.out):
             init_before_relu(layer)
 
-    def forward(self, representations, n_samples, n_frames):
+    def forward(
+        self,
+        representations: Sequence[Representation | Tensor],
+        n_samples: int,
+        n_frames: int,
+    ) -> Tensor:
         """Estimate H.
 
         Arguments
@@ -59,14 +83,14 @@ class Psi(AlignedUNet):
         representations : sequence of Representation or Tensor
             Each (B, C, time, frequencies), deepest first.
         n_samples : int
-            Samples of the clip.
+            Number of samples of the clip.
         n_frames : int
-            Its STFT frames.
+            Number of STFT frames of the clip.
 
         Returns
         -------
-        Tensor
-            (B, K, n_frames), non-negative.
+        Tensor (B, K, n_frames)
+            At least 0.
         """
         return F.relu(
             super().forward(
@@ -79,14 +103,14 @@ class Psi(AlignedUNet):
 
 
 class Theta(nn.Module):
-    """Activations of any length to logits.
+    """A linear layer on pooled activations, from H of any length to logits.
 
     Arguments
     ---------
     n_components : int
-        Patterns K.
+        Number of patterns K.
     n_classes : int
-        Classes C of the classifier.
+        Number of classes C.
     pooling : str
         ``att``: z = H a with the attention of :class:`AttentionPooling`. ``max``:
         z_k = max_t H_kt.
@@ -94,7 +118,7 @@ class Theta(nn.Module):
     Raises
     ------
     SettingError
-        If ``pooling`` is neither.
+        If ``pooling`` has another value.
 
     Example
     -------
@@ -104,65 +128,73 @@ class Theta(nn.Module):
     (torch.Size([2, 10]), torch.Size([2, 6]))
     """
 
-    def __init__(self, n_components=100, n_classes=50, pooling="att"):
+    def __init__(
+        self, n_components: int = 100, n_classes: int = 50, pooling: str = "att"
+    ) -> None:
         super().__init__()
         require_choice("pooling", pooling, ("att", "max"))
         self.pool = AttentionPooling(n_components) if pooling == "att" else MaxPooling()
-        # Without a bias, a logit is the sum of what the patterns contribute.
+        # Without a bias, a logit is the sum of the contributions of the patterns.
         self.linear = nn.Linear(n_components, n_classes, bias=False)
-        # Activations of log-spectra are about 0.1: with the usual small weights, all
-        # classes would stay alike for most of a training.
+        # Activations of log-spectra are about 0.1. With the usual small weights, the
+        # logits of all classes would be almost equal for most of the training.
         nn.init.normal_(self.linear.weight)
 
-    def forward(self, activations):
-        """Answer.
+    def forward(self, activations: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool the activations and compute logits.
 
         Arguments
         ---------
-        activations : torch.Tensor
-            H (B, K, frames).
+        activations : Tensor (B, K, frames)
+            H.
 
         Returns
         -------
-        logits : torch.Tensor
-            (B, C).
-        pooled : torch.Tensor
-            z (B, K).
+        logits : Tensor (B, C)
+        pooled : Tensor (B, K)
+            z.
         """
         pooled = self.pool(activations)
         return self.linear(pooled), pooled
 
 
 class AttentionPooling(nn.Module):
-    """z = H a, a = softmax_t(w' tanh(V h_t)): Ilse et al. 2018, eq. 7 and 8.
+    """Attention over time: z = H a with a = softmax_t(w' tanh(V h_t)).
+
+    Ilse et al., *Attention-based Deep Multiple Instance Learning*, 2018, eq. 7 and 8.
 
     Arguments
     ---------
     n_components : int
-        Patterns K, and rows of V.
+        Number of patterns K, and of rows of V.
     """
 
-    def __init__(self, n_components):
+    def __init__(self, n_components: int) -> None:
         super().__init__()
         self.v = nn.Linear(n_components, n_components, bias=False)
         self.w = nn.Linear(n_components, 1, bias=False)
-        nn.init.normal_(self.v.weight)  # as for Theta's
+        nn.init.normal_(self.v.weight)  # for the same reason as in Theta
 
-    def forward(self, activations):
-        """(B, K, frames) to (B, K)."""
+    def forward(self, activations: Tensor) -> Tensor:
+        """Pool activations (B, K, frames) to (B, K)."""
         score = self.w(self.v(activations.transpose(1, 2)).tanh())  # (B, frames, 1)
         return (activations @ score.softmax(dim=1)).squeeze(2)
 
 
 class MaxPooling(nn.Module):
-    """z_k = max_t H_kt."""
+    """The maximum over time: z_k = max_t H_kt."""
 
-    def forward(self, activations):
-        """(B, K, frames) to (B, K)."""
+    def forward(self, activations: Tensor) -> Tensor:
+        """Pool activations (B, K, frames) to (B, K)."""
         return activations.amax(dim=2)
 
 
-def build_psi(classifier, features, dictionary, width):
+def build_psi(
+    classifier: Classifier,
+    features: SpectralFeatures,
+    dictionary: Tensor,
+    width: int,
+) -> Psi:
     """Build Psi for the representations of a classifier.
 
     Arguments
@@ -170,9 +202,9 @@ def build_psi(classifier, features, dictionary, width):
     classifier : Classifier
     features : SpectralFeatures
     dictionary : Tensor (bins, K)
-        Its patterns are what Psi activates.
+        The dictionary of patterns.
     width : int
-        As of :class:`Psi`.
+        See :class:`Psi`.
 
     Returns
     -------
@@ -181,16 +213,12 @@ def build_psi(classifier, features, dictionary, width):
     Raises
     ------
     SettingError
-        If the classifier gives no representation.
+        If the classifier has no representations.
     """
-    if not classifier.geometry:
-        raise SettingError(
-            f"L2I decodes representations, and {classifier.name} gives none: name its "
-            "layers in the setting representations"
-        )
+    require_representations(classifier, "L2I")
     return Psi(classifier.geometry, features.hop_samples, dictionary.shape[1], width)
 
 
-def build_theta(dictionary, classifier, pooling):
+def build_theta(dictionary: Tensor, classifier: Classifier, pooling: str) -> Theta:
     """Build Theta for the patterns of a dictionary (bins, K); see :class:`Theta`."""
     return Theta(dictionary.shape[1], classifier.n_classes, pooling)

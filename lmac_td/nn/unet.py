@@ -1,43 +1,51 @@
-"""A U-Net that decodes a classifier's representations into one more set of channels.
+"""A U-Net from a classifier's representations to K channels, aligned in time.
 
-It computes H_d = U(h) of LMAC-TD (eq. 2) and the decoder of L-MAC (figure 5): the
-representations, deepest first, become (B, K, T') on the frames of what they join or
-mask. How often it doubles time and frequency is planned from the geometry of the
-representations, so it fits pyramids (CNNs), grids of tokens of one size (AST) and
-sequences (wav2vec 2.0).
+It computes H_d = U(h) of LMAC-TD (eq. 2) and is the decoder of L-MAC (figure 5). It
+takes the representations, deepest first, and returns (B, K, T') on any grid of frames.
+The number of doublings of time and frequency follows from the geometry of the
+representations, so the U-Net fits pyramids (CNNs), grids of tokens of one size (AST)
+and sequences (wav2vec 2.0).
 
-It keeps time. A transposed convolution of kernel 4, stride 2 and padding 1 writes
-2j - 1 ... 2j + 2 from entry j, centred on 2j + 1/2: the centre of a pair of entries
-that was averaged. So entries h samples apart, the first on sample o, become entries
-h / 2 apart, the first on sample o - h / 4. Where this is not the grid of the next
-representation, as after a strided convolution, it is resampled to it.
+The output is aligned in time with the sound. A transposed convolution of kernel 4,
+stride 2 and padding 1 writes the entries 2j - 1 ... 2j + 2 from entry j. Their centre
+is 2j + 1/2, which is also the centre of the two entries that a pooling by two averages.
+So a grid with a hop of h samples and the first entry on sample o becomes a grid with a
+hop of h / 2 and the first entry on sample o - h / 4. If the next representation has
+another grid, as after a strided convolution, the result is resampled to that grid.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch import Tensor
+
+from lmac_td.contracts import Geometry, Representation
 
 
 class AlignedUNet(nn.Module):
-    """A U-Net whose output stands over the sound that it was computed from.
+    """A U-Net whose output is aligned in time with the sound.
 
     Arguments
     ---------
     geometry : sequence of Geometry
-        Of the representations, deepest first.
+        The geometries of the representations, deepest first.
     hop_samples : int
         Samples between STFT frames: time is doubled until it is about as fine.
     out_channels : int
         Channels K of the output.
     channels : sequence of int
-        Widths of the decoder: the last one after the frequency axis is folded into
-        channels, the one before it at the resolution of the shallowest
-        representations, and so on; the first one serves all that are deeper.
+        Widths of the decoder. The last one is the width after the frequency axis is
+        folded into channels, the one before it is the width on the grid of the
+        shallowest representations, and so on. The first one is repeated for all deeper
+        grids.
     normalise : bool
-        Bring each representation of each clip to zero mean and unit variance first.
+        Normalise each representation of each clip to zero mean and unit variance first.
 
     Example
     -------
@@ -54,22 +62,22 @@ class AlignedUNet(nn.Module):
 
     def __init__(
         self,
-        geometry,
-        hop_samples,
-        out_channels=256,
-        channels=(512, 512, 256, 256),
-        normalise=False,
-    ):
+        geometry: Sequence[Geometry],
+        hop_samples: int,
+        out_channels: int = 256,
+        channels: Sequence[int] = (512, 512, 256, 256),
+        normalise: bool = False,
+    ) -> None:
         super().__init__()
         self.normalise = normalise
         self.hop_samples = hop_samples
-        self.groups = group_by_grid(geometry)  # lists of places, deepest first
+        self.groups = group_by_grid(geometry)  # lists of indices, deepest first
         self.grids = [geometry[group[0]] for group in self.groups]
         *widths, flat = widths_of(channels, len(self.groups))
         self.skips = nn.ModuleList(
-            nn.Conv2d(geometry[place].channels, width, 1)
+            nn.Conv2d(geometry[index].channels, width, 1)
             for group, width in zip(self.groups, widths, strict=True)
-            for place in group
+            for index in group
         )
         self.rises = nn.ModuleList(
             _rise(*grids, *pair)
@@ -84,24 +92,30 @@ class AlignedUNet(nn.Module):
         self.out = nn.Conv1d(flat, out_channels, 1)
         self.register_load_state_dict_pre_hook(_rename_keys)
 
-    def hidden_layers(self):
-        """The convolutions before a ReLU, in the order of the pass."""
+    def hidden_layers(self) -> list[nn.Module]:
+        """List the convolutions before a ReLU, in the order of the pass."""
         rises = (layer for rise in self.rises for layer in rise)
         return [*self.skips, *rises, self.fold, *self.ups]
 
-    def forward(self, representations, n_samples, n_frames, samples_per_frame):
-        """Decode.
+    def forward(
+        self,
+        representations: Sequence[Representation | Tensor],
+        n_samples: int,
+        n_frames: int,
+        samples_per_frame: int,
+    ) -> Tensor:
+        """Decode representations.
 
         Arguments
         ---------
         representations : sequence of Representation or Tensor
-            Each (B, C, time, frequencies), deepest first, as planned.
+            Each (B, C, time, frequencies), deepest first, with the planned geometry.
         n_samples : int
-            Samples T of the clip.
+            Number T of samples of the clip.
         n_frames : int
-            Frames T' of the output; frame m is centred on sample m times
-            samples_per_frame.
+            Number T' of frames of the output.
         samples_per_frame : int
+            Hop of the output: frame m is centred on sample m times samples_per_frame.
 
         Returns
         -------
@@ -113,7 +127,7 @@ class AlignedUNet(nn.Module):
         skips = [
             F.relu(conv(rep)) for conv, rep in zip(self.skips, values, strict=True)
         ]
-        sums = [sum(skips[place] for place in group) for group in self.groups]
+        sums = [sum(skips[index] for index in group) for group in self.groups]
         h = sums[0]  # (B, C, time, frequencies)
         for rise, grids, skip in zip(
             self.rises, pairwise(self.grids), sums[1:], strict=True
@@ -121,25 +135,27 @@ class AlignedUNet(nn.Module):
             h = _climb(h, rise, *grids, skip.shape[2:]) + skip
         h = F.relu(self.fold(h)).squeeze(3)  # (B, C, time)
         hop, offset = self.grids[-1].hop_samples, self.grids[-1].offset_samples
-        # Pooling may drop the end of a clip, and some classifiers pad short clips.
+        # Pooling may drop the end of a clip, and some classifiers pad short clips: the
+        # longer of the two durations counts.
         stft_samples = (n_samples // self.hop_samples + 1) * self.hop_samples
         duration = max(stft_samples, h.shape[2] * hop)
         for up in self.ups:
             hop, offset = hop / 2, offset - hop / 4
             h = fit(F.relu(up(h)), (int(duration // hop),))
-        # Pointwise layers and interpolation commute: mix where frames are few.
+        # Pointwise layers and interpolation commute: mix channels while there are few
+        # frames.
         h = self.out(h)  # (B, K, time)
         return interpolate(h, n_frames, samples_per_frame / hop, -offset / hop)
 
 
-def values_of(representation):
-    """The tensor (B, channels, time, frequencies) of a Representation or a Tensor."""
-    if isinstance(representation, torch.Tensor):
+def values_of(representation: Representation | Tensor) -> Tensor:
+    """Return the tensor (B, channels, time, frequencies) of a representation."""
+    if isinstance(representation, Tensor):
         return representation
     return representation.values
 
 
-def group_by_grid(geometry):
+def group_by_grid(geometry: Sequence[Geometry]) -> list[list[int]]:
     """Group neighbouring representations that have the same grid.
 
     Arguments
@@ -149,7 +165,7 @@ def group_by_grid(geometry):
     Returns
     -------
     list of list of int
-        Indices of the representations of each grid.
+        Indices of the representations on each grid.
 
     Example
     -------
@@ -159,23 +175,23 @@ def group_by_grid(geometry):
     [[0, 1], [2]]
     """
     groups = []
-    for place, rep in enumerate(geometry):
+    for index, rep in enumerate(geometry):
         grid = (rep.hop_samples, rep.offset_samples, rep.frequencies)
         if groups and groups[-1][0] == grid:
-            groups[-1][1].append(place)
+            groups[-1][1].append(index)
         else:
-            groups.append((grid, [place]))
-    return [places for _, places in groups]
+            groups.append((grid, [index]))
+    return [indices for _, indices in groups]
 
 
-def widths_of(channels, n_grids):
-    """The decoder's widths: one for each grid, deepest first, and one after folding.
+def widths_of(channels: Sequence[int], n_grids: int) -> list[int]:
+    """List the decoder's widths: one per grid, deepest first, and one after folding.
 
     Arguments
     ---------
     channels : sequence of int
-        The last one is the width after folding. The first is repeated if there are
-        fewer than grids.
+        The last one is the width after folding. The first one is repeated if there are
+        fewer widths than grids.
     n_grids : int
 
     Returns
@@ -191,12 +207,13 @@ def widths_of(channels, n_grids):
     return [channels[0]] * (n_grids - len(own)) + own + [channels[-1]]
 
 
-def _doublings(coarse, fine):
+def _doublings(coarse: float, fine: float) -> int:
+    """Count the doublings from a coarse to about a fine resolution, at least 0."""
     return max(0, round(math.log2(coarse / fine)))
 
 
-def _rise(deep, shallow, c_in, c_out):
-    """Transposed convolutions from the grid of one representation towards the next."""
+def _rise(deep: Geometry, shallow: Geometry, c_in: int, c_out: int) -> nn.ModuleList:
+    """Build the transposed convolutions from one grid to about the next."""
     in_time = _doublings(deep.hop_samples, shallow.hop_samples)
     in_frequency = _doublings(shallow.frequencies, deep.frequencies)
     layers = nn.ModuleList()
@@ -214,8 +231,14 @@ def _rise(deep, shallow, c_in, c_out):
     return layers
 
 
-def _climb(h, rise, deep, shallow, sizes):
-    """Bring h from one grid to the next, of the given (time, frequencies)."""
+def _climb(
+    h: Tensor,
+    rise: nn.ModuleList,
+    deep: Geometry,
+    shallow: Geometry,
+    sizes: Sequence[int],
+) -> Tensor:
+    """Upsample h from one grid to the next, which has sizes (time, frequencies)."""
     for layer in rise:
         h = F.relu(layer(h))
     hop = deep.hop_samples / 2 ** _doublings(deep.hop_samples, shallow.hop_samples)
@@ -231,29 +254,29 @@ def _climb(h, rise, deep, shallow, sizes):
 
 
 def _rename_keys(module, state, prefix, *_):
-    """Read checkpoints in which the transposed convolutions had other names."""
+    """Rename the keys of older checkpoints of the transposed convolutions."""
     for old, new in (("up4", "rises.0.0"), ("up3", "rises.1.0"), ("up", "rises.0.0")):
         for kind in ("weight", "bias"):
             if f"{prefix}{old}.{kind}" in state:
                 state[f"{prefix}{new}.{kind}"] = state.pop(f"{prefix}{old}.{kind}")
 
 
-def init_before_relu(layer):
-    """Initialise a convolution, transposed or not, as He et al. 2015 do."""
+def init_before_relu(layer: nn.Module) -> None:
+    """Initialise a convolution or transposed convolution as He et al. (2015)."""
     fan_in = layer.in_channels
     for size, stride in zip(layer.kernel_size, layer.stride, strict=True):
-        # A transposed convolution meets an output with one tap in `stride`; the others
-        # have a stride of 1.
+        # In a transposed convolution, one tap in `stride` contributes to an output.
+        # The other convolutions here have a stride of 1.
         fan_in *= size // stride
     nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_in))
     nn.init.zeros_(layer.bias)
 
 
-def fit(x, sizes):
-    """Repeat the last entry of axes that pooling cut, from the third on.
+def fit(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Cut axes to sizes, or repeat their last entry, from the third axis on.
 
-    As ``F.pad(mode="replicate")``, whose gradient ``torch.compile`` expects in another
-    layout than it gets.
+    ``F.pad(mode="replicate")`` does the same, but its gradient does not have the memory
+    layout that ``torch.compile`` expects.
 
     Example
     -------
@@ -270,10 +293,11 @@ def fit(x, sizes):
     return x
 
 
-def interpolate(x, n_entries, step, start=0.0):
-    """Read x (..., t) at start + m step, m < n_entries: linear, held at its ends.
+def interpolate(x: Tensor, n_entries: int, step: float, start: float = 0.0) -> Tensor:
+    """Interpolate x (..., t) linearly at the positions start + m step, m < n_entries.
 
-    With a step of 2 or more, neighbours are averaged first, so that no entry is lost.
+    Positions outside of x take its first or last entry. With a step of 2 or more,
+    neighbours are averaged first, so that no entry is lost.
 
     Example
     -------

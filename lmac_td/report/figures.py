@@ -1,18 +1,29 @@
-"""Figures: spectrograms, a confusion matrix, a dictionary, lines of a sanity check."""
+"""Figures: spectrograms, a confusion matrix, an NMF dictionary, lines."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-def spectrogram_figure(path, spectrograms, sample_rate, duration_s, title):
-    """Save magnitude spectrograms one above the other, on one dB scale.
+def spectrogram_figure(
+    path: Path,
+    spectrograms: dict[str, np.ndarray],
+    sample_rate: int,
+    duration_s: float,
+    title: str,
+) -> None:
+    """Draw magnitude spectrograms below each other, with one dB scale.
 
     Arguments
     ---------
     path : Path
+        The figure's file.
     spectrograms : dict of str to ndarray (frames, bins)
-        Magnitudes by the name of their panel; 0 dB is the maximum of the first.
+        Magnitudes by the title of their panel. 0 dB is the maximum of the first one.
     sample_rate : int
         In Hz.
     duration_s : float
@@ -43,14 +54,17 @@ def spectrogram_figure(path, spectrograms, sample_rate, duration_s, title):
     figure.savefig(path, dpi=90)
 
 
-def confusion_figure(path, confusion, class_names, title):
-    """Save a confusion matrix.
+def confusion_figure(
+    path: Path, confusion: np.ndarray, class_names: list[str], title: str
+) -> None:
+    """Draw a confusion matrix.
 
     Arguments
     ---------
     path : Path
+        The figure's file.
     confusion : ndarray (C, C)
-        Clips by label (rows) and decision (columns).
+        Numbers of clips by label (rows) and decision (columns).
     class_names : list of str
     title : str
     """
@@ -69,12 +83,15 @@ def confusion_figure(path, confusion, class_names, title):
     figure.savefig(path, dpi=90)
 
 
-def dictionary_figure(path, dictionary, sample_rate, title):
-    """Save the components of an NMF dictionary, sorted by their spectral centroid.
+def dictionary_figure(
+    path: Path | IO[bytes], dictionary: np.ndarray, sample_rate: int, title: str
+) -> None:
+    """Draw the components of an NMF dictionary, sorted by spectral centroid.
 
     Arguments
     ---------
     path : Path or file
+        The figure's file.
     dictionary : ndarray (bins, K)
         Non-negative; each component is shown relative to its maximum.
     sample_rate : int
@@ -101,22 +118,32 @@ def dictionary_figure(path, dictionary, sample_rate, title):
     figure.savefig(path, dpi=90)
 
 
-def lines_figure(path, panels, x, x_label, title, dashed=(), marks=None):
-    """Save lines with their intervals, in panels side by side.
+def lines_figure(
+    path: Path | IO[bytes],
+    panels: dict[str, dict[str, Sequence[tuple[float, float, float]]]],
+    x: Sequence[float] | Sequence[str],
+    x_label: str,
+    title: str,
+    dashed: Collection[str] = (),
+    marks: dict[str, dict[str, float]] | None = None,
+) -> None:
+    """Draw lines with intervals, in panels beside each other.
 
     Arguments
     ---------
     path : Path or file
+        The figure's file.
     panels : dict of str to dict of str to sequence of (float, float, float)
-        By the name of the panel's y axis, by the name of the line: a value, at most 1,
-        and both ends of its interval for every place on the x axis.
+        For each panel (by the label of its y axis) and line (by name): a value of at
+        most 1 and both ends of its interval, for each position on the x axis.
     x : sequence of float or of str
+        The positions on the x axis.
     x_label : str
     title : str
     dashed : collection of str
-        Lines that are controls.
+        Names of the lines to draw dashed, such as controls.
     marks : dict of str to dict of str to float, optional
-        By panel and line, a height that is dotted in the line's colour.
+        For a panel and a line, a y value to mark by a dotted line of the same colour.
     """
     figure = Figure(figsize=(5.5 * len(panels) + 2, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -128,9 +155,9 @@ def lines_figure(path, panels, x, x_label, title, dashed=(), marks=None):
             (line,) = axis.plot(x, values, style, marker=".", label=name)
             axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15)
             if name in (marks or {}).get(y_label, {}):
-                height = marks[y_label][name]
-                axis.axhline(height, color=line.get_color(), ls=":", lw=1)
-        # From 0, or a small change would look like a large one.
+                level = marks[y_label][name]
+                axis.axhline(level, color=line.get_color(), ls=":", lw=1)
+        # The axis includes 0, so that small changes look small.
         axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03)
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
@@ -142,14 +169,22 @@ def lines_figure(path, panels, x, x_label, title, dashed=(), marks=None):
     figure.savefig(path, dpi=90)
 
 
-def grid_figure(path, rows, reference, sample_rate, duration_s, title):
-    """Save magnitude spectrograms in a grid, on one dB scale.
+def grid_figure(
+    path: Path | IO[bytes],
+    rows: dict[str, dict[str, np.ndarray]],
+    reference: float,
+    sample_rate: int,
+    duration_s: float,
+    title: str,
+) -> None:
+    """Draw magnitude spectrograms in a grid, with one dB scale.
 
     Arguments
     ---------
     path : Path or file
+        The figure's file.
     rows : dict of str to dict of str to ndarray (frames, bins)
-        Magnitudes, by the name of the row and of the column; all rows have the same.
+        Magnitudes by row and column; all rows have the same columns.
     reference : float
         The magnitude at 0 dB.
     sample_rate : int

@@ -1,42 +1,61 @@
-"""Explanations on disk: input, interpretation and residual as wav, and one figure."""
+"""Save explanations: input, interpretation and residual as wav files, and a figure."""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from lmac_td.audio import save_audio
+from lmac_td.contracts import ExplainedBatch
+from lmac_td.features import SpectralFeatures
 from lmac_td.report.figures import spectrogram_figure
 
-BITS = 24  # of the samples of a sound
+if TYPE_CHECKING:
+    from lmac_td.evaluation.loop import DecidedBatch
+
+BITS = 24  # bits per sample of a wav file
 
 
 def save_samples(
-    folder, decided, explained, spectral_features, class_names, clip_ids, parts=None
-):
-    """Save some clips of an explained batch.
+    folder: str | Path,
+    decided: DecidedBatch,
+    explained: ExplainedBatch,
+    spectral_features: SpectralFeatures,
+    class_names: list[str],
+    clip_ids: Collection[str],
+    parts: Callable[[ExplainedBatch, int], dict[str, Tensor]] | None = None,
+) -> None:
+    """Save the sounds and figures of some clips of an explained batch.
 
-    An entry gives ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
-    ``<clip>_residual.wav`` and ``<clip>.png``, whose panels also tell the probability
-    of the class that is explained. Of a classifier of tags, the tag stands in the
-    names, too: ``<clip>_<tag>_input.wav``. The three sounds keep their common scale, so
-    that input = interpretation + residual holds on disk, too, where the method is
-    complete. They have 24 bits: after the rounding to 16, classifiers that take the
-    logarithm of a spectrogram give digital silence other probabilities.
+    For each entry it writes ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
+    ``<clip>_residual.wav`` and ``<clip>.png``, which also shows the probability of the
+    explained class. For a classifier of tags, the names include the tag:
+    ``<clip>_<tag>_input.wav``. The three sounds have a common scale, so that input =
+    interpretation + residual also holds for the files if the method is complete. They
+    have 24 bits per sample: with 16, the rounding of digital silence would change the
+    probabilities of classifiers that take the logarithm of a spectrogram.
 
     Arguments
     ---------
     folder : str or Path
+        Created if it is missing.
     decided : DecidedBatch
+        See :mod:`lmac_td.evaluation.loop`.
     explained : ExplainedBatch
         With the classifier's logits.
     spectral_features : SpectralFeatures
     class_names : list of str
-        Of the data set.
+        The class names of the data set.
     clip_ids : collection of str
-        Those to save; the others of the batch are passed over.
+        The clips to save, if they are in the batch.
     parts : callable, optional
-        See :meth:`lmac_td.interpreters.base.Interpreter.parts`; each part is saved as
+        Returns further sounds of an entry; see
+        :meth:`lmac_td.interpreters.base.Interpreter.parts`. They are saved as
         ``<clip>_<name>.wav``.
     """
     folder = Path(folder)
@@ -59,9 +78,9 @@ def save_samples(
         names = ("input", "interpretation", "residual")
         sounds = torch.stack([wav[row].detach().float() for wav in wavs])
         magnitudes = spectral_features(sounds).magnitude.cpu().numpy()
-        tagged = classifier.activation == "sigmoid"
-        tag = classifier.labels[target]
-        stem = f"{clip_id}_{_for_a_file(tag)}" if tagged else clip_id
+        has_tags = classifier.activation == "sigmoid"
+        explained_class = classifier.labels[target]
+        stem = f"{clip_id}_{_file_name(explained_class)}" if has_tags else clip_id
         panels = {}
         for name, wav, magnitude, logit in zip(
             names, sounds.cpu(), magnitudes, logits, strict=True
@@ -76,15 +95,16 @@ def save_samples(
             panels,
             sample_rate,
             sounds.shape[-1] / sample_rate,
-            f"{clip_id}: {class_names[label]}, {_why(logits[0][row], target)} {tag}",
+            f"{clip_id}: {class_names[label]}, "
+            f"{_reason(logits[0][row], target)} {explained_class}",
         )
 
 
-def _why(logits, target):
-    """Why a class is explained: it was decided, or asked for (or one of the tags)."""
+def _reason(logits: Tensor, target: int) -> str:
+    """Return "decided" for the decided class, "explained:" for any other class."""
     return "decided" if int(logits.argmax()) == target else "explained:"
 
 
-def _for_a_file(label):
-    """A label without characters that a file name cannot have."""
+def _file_name(label: str) -> str:
+    """Return a label without characters that a file name cannot have."""
     return re.sub(r"[^\w-]+", "_", label).strip("_")

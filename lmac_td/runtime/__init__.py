@@ -1,1 +1,1 @@
-"""How a process computes: memory, linear layers, compilation."""
+"""How a process computes: its set-up, memory, linear layers and compilation."""

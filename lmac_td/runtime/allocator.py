@@ -1,69 +1,70 @@
-"""Keep freed memory, where the C library would give it back at once.
+"""Make glibc's allocator keep freed memory, which makes training on a CPU faster.
 
-glibc maps every large block anew and unmaps it when it is freed. A training step frees
-gigabytes that the next one asks for again, and each of their pages is then zeroed and
-faulted in once more: a good part of a step on a CPU.
+By default glibc maps each large block separately and unmaps it when it is freed. A
+training step frees gigabytes that the next step allocates again; the kernel then has to
+zero and map each page again, which takes a good part of a step.
 """
 
 import ctypes
 import os
+from collections.abc import Callable
 
-# Of malloc.h: parameters of mallopt.
+# Parameters of mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
-_NO_LIMIT = -1  # which glibc reads as its largest number of bytes
+_NO_LIMIT = -1  # glibc converts it to the largest unsigned number of bytes
 _SETTINGS = {
-    _M_MMAP_THRESHOLD: _NO_LIMIT,  # map no block by itself
-    _M_TRIM_THRESHOLD: _NO_LIMIT,  # give nothing back
-    _M_TOP_PAD: 2**28,  # bytes asked of the kernel at a time, at least
+    _M_MMAP_THRESHOLD: _NO_LIMIT,  # map no block separately
+    _M_TRIM_THRESHOLD: _NO_LIMIT,  # return nothing to the kernel
+    _M_TOP_PAD: 2**28,  # least number of bytes per request to the kernel
 }
-# What a user sets in one of these stands.
+# If the user has set one of these, nothing is changed.
 _ENVIRONMENT = (
     "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_",
     "GLIBC_TUNABLES",
 )  # fmt: skip
 
 
-def keep_freed_memory():
-    """Tell glibc's allocator to keep what this process frees, until it ends.
+def keep_freed_memory() -> bool:
+    """Make glibc keep the memory that this process frees, until the process ends.
 
-    Nothing changes where another C library is at work, or where the user has set the
-    allocator up in the environment (``MALLOC_TRIM_THRESHOLD_`` and the like).
+    Nothing changes with another C library, or if the user has configured the allocator
+    by environment variables (such as ``MALLOC_TRIM_THRESHOLD_``).
 
     Returns
     -------
     bool
-        Whether the settings were taken.
+        Whether glibc accepted the settings.
     """
     if any(name in os.environ for name in _ENVIRONMENT):
         return False
-    mallopt = _of_glibc("mallopt")
+    mallopt = _glibc_function("mallopt")
     if mallopt is None:
         return False
-    taken = {
+    accepted = {
         setting: mallopt(setting, value) == 1 for setting, value in _SETTINGS.items()
     }
-    if not taken[_M_MMAP_THRESHOLD]:  # before glibc 2.35 it ends at 32 MB: map nothing
-        taken[_M_MMAP_THRESHOLD] = mallopt(_M_MMAP_MAX, 0) == 1
-    return all(taken.values())
+    if not accepted[_M_MMAP_THRESHOLD]:  # at most 32 MB before glibc 2.35
+        accepted[_M_MMAP_THRESHOLD] = mallopt(_M_MMAP_MAX, 0) == 1
+    return all(accepted.values())
 
 
-def give_freed_memory_back():
+def give_freed_memory_back() -> bool:
     """Return all freed memory to the kernel, once.
 
     Returns
     -------
     bool
-        Whether there was any, and glibc to do so.
+        Whether memory was returned; False with another C library.
     """
-    malloc_trim = _of_glibc("malloc_trim")
+    malloc_trim = _glibc_function("malloc_trim")
     return malloc_trim is not None and bool(malloc_trim(0))
 
 
-def _of_glibc(function):
-    """A function of this process's glibc; None with another C library."""
+def _glibc_function(name: str) -> Callable[..., int] | None:
+    """Return a function of glibc; None with another C library."""
     try:
         libc = ctypes.CDLL(None)
-    except (OSError, TypeError):  # Windows has no "this process"
+    except (OSError, TypeError):  # on Windows
         return None
     is_glibc = hasattr(libc, "gnu_get_libc_version")
-    return getattr(libc, function) if is_glibc else None
+    return getattr(libc, name) if is_glibc else None

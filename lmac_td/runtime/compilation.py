@@ -1,20 +1,28 @@
-"""What SpeechBrain's ``--compile`` compiles here: the networks, each in its place.
+"""Compile networks in place, for SpeechBrain's option ``--compile``.
 
-SpeechBrain would wrap whole modules of the Brain. A wrapper compiles ``forward`` alone,
-and the frozen classifier is asked by ``classify`` where gradients flow; what surrounds
-the networks is STFTs, which are complex and gain nothing. So the networks themselves
-are compiled: those that the interpreter learns and the classifier's own, by
-``nn.Module.compile``, which changes neither a module's type nor its keys.
+By default SpeechBrain wraps whole modules of the Brain. This does not work here: a
+wrapper compiles only ``forward``, but the frozen classifier is called by ``classify``.
+STFTs, which are complex, would gain nothing. So the networks inside the interpreter and
+the classifier are compiled instead, with ``nn.Module.compile``, which changes neither
+the type nor the state-dict keys of a module.
 """
 
 import os
 import shutil
 
+import speechbrain as sb
+from speechbrain.utils.run_opts import RunOptions
+from torch import nn
+
 from lmac_td.errors import SettingError
 
 
-def networks_to_compile(interpreter, classifier, run_opts):
-    """The networks that ``--compile`` and ``--compile_module_keys`` ask for.
+def networks_to_compile(
+    interpreter: nn.Module,
+    classifier: nn.Module,
+    run_opts: RunOptions | sb.Brain,
+) -> dict[str, nn.Module]:
+    """Return the networks that ``--compile`` and ``--compile_module_keys`` select.
 
     Arguments
     ---------
@@ -26,14 +34,14 @@ def networks_to_compile(interpreter, classifier, run_opts):
     Returns
     -------
     dict of str to torch.nn.Module
-        By their names, the parts of the classifier that have weights (CNN14's
-        ``embedding_model`` and ``classifier``) and the parts of the interpreter that
-        are learned; none without ``--compile``.
+        By name: the submodules of the classifier that have weights (CNN14's
+        ``embedding_model`` and ``classifier``) and the submodules of the interpreter
+        that are trained. Empty without ``--compile``.
 
     Raises
     ------
     SettingError
-        If a key names none of them, no C++ compiler is at hand, or ``--jit`` is given.
+        If a key is not such a name, there is no C++ compiler, or ``--jit`` is given.
     """
     if run_opts.jit:
         raise SettingError("jit cannot script these networks: give --compile instead")
@@ -42,8 +50,8 @@ def networks_to_compile(interpreter, classifier, run_opts):
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise SettingError(
-            f"compile needs a C++ compiler and finds no {compiler}: install it, name "
-            "another in the environment variable CXX, or leave --compile out"
+            f"compile needs a C++ compiler, but there is no {compiler}: install it, "
+            "name another one in the environment variable CXX, or remove --compile"
         )
     networks = {
         name: part
@@ -58,16 +66,20 @@ def networks_to_compile(interpreter, classifier, run_opts):
     for name in chosen:
         if name not in networks:
             raise SettingError(
-                f"compile_module_keys names {name!r}: give --compile_module_keys some "
-                f"of {', '.join(networks)}"
+                f"compile_module_keys names {name!r}, which is not a network: give "
+                f"--compile_module_keys some of {', '.join(networks)}"
             )
     return {name: networks[name] for name in chosen}
 
 
-def compile_networks(interpreter, classifier, run_opts):
-    """Compile, in place, what :func:`networks_to_compile` chooses.
+def compile_networks(
+    interpreter: nn.Module,
+    classifier: nn.Module,
+    run_opts: RunOptions | sb.Brain,
+) -> None:
+    """Compile the networks of :func:`networks_to_compile` in place.
 
-    A network is traced when it is first called, and again for another kind of batch.
+    A network is traced at its first call, and again for another kind of batch.
 
     Arguments
     ---------
@@ -80,6 +92,6 @@ def compile_networks(interpreter, classifier, run_opts):
         network.compile(
             mode=run_opts.compile_mode,
             fullgraph=run_opts.compile_using_fullgraph,
-            # Traced for one shape first, for any when a second one comes.
+            # None: the first trace is for one shape, the second for any shape.
             dynamic=run_opts.compile_using_dynamic_shape_tracing or None,
         )

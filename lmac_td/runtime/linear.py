@@ -1,9 +1,10 @@
-"""Linear layers on the fastest matrix products that a CPU has.
+"""Linear layers that use the fastest matrix product on a CPU.
 
-PyTorch multiplies float32 matrices by MKL, which takes the AVX-512 units of Intel's own
-processors alone; on others it computes at half their rate. Convolutions go through
-oneDNN, which takes what it finds, and a pointwise convolution of channels-last data is
-the same product. ``python -m benchmarks.train_step`` prints both rates.
+PyTorch multiplies float32 matrices with MKL, which uses AVX-512 only on Intel
+processors; on others it runs at half the possible rate. PyTorch computes convolutions
+with oneDNN, which uses AVX-512 on all processors. A pointwise convolution of
+channels-last data is the same product, so we use it where MKL would be slow.
+``python -m benchmarks.train_step`` prints both rates.
 """
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` through :func:`linear`: same weights, keys and numbers.
+    """``nn.Linear`` computed by :func:`linear`, with the same weights and keys.
 
     Example
     -------
@@ -20,13 +21,15 @@ class Linear(nn.Linear):
     torch.Size([2, 5, 3])
     """
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out_features) for x (..., in_features)."""
         return linear(x, self.weight, self.bias)
 
 
-def linear(x, weight, bias=None):
-    """``F.linear``, by whichever library multiplies faster.
+def linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Compute ``F.linear`` with the faster of two libraries.
 
     Arguments
     ---------
@@ -48,18 +51,20 @@ def linear(x, weight, bias=None):
     >>> torch.allclose(linear(x, weight, bias), F.linear(x, weight, bias))
     True
     """
-    by_mkl = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
-    # What autocast computes in half precision goes through oneDNN already.
-    if by_mkl and ONEDNN_IS_FASTER and not torch.is_autocast_enabled("cpu"):
+    uses_mkl = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+    # Under autocast, PyTorch uses oneDNN already.
+    if uses_mkl and ONEDNN_IS_FASTER and not torch.is_autocast_enabled("cpu"):
         return as_convolution(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def as_convolution(x, weight, bias=None):
-    """``F.linear`` as a convolution of kernel 1 over images of one row.
+def as_convolution(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Compute ``F.linear`` as a convolution with kernel size 1.
 
-    The first dimension of x counts the images: with a single thread PyTorch asks
-    oneDNN only for 16 or more.
+    The first dimension of x becomes the batch of the convolution: with a single thread,
+    PyTorch uses oneDNN only for batches of 16 or more.
     """
     n_images = len(x) if x.dim() > 2 else 1
     rows = x.reshape(n_images, -1, 1, x.shape[-1])
@@ -68,13 +73,14 @@ def as_convolution(x, weight, bias=None):
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def mkl_leaves_avx512():
-    """Whether this CPU has AVX-512, but not from Intel, and PyTorch has both libraries.
+def mkl_lacks_avx512() -> bool:
+    """Return whether MKL does not use the AVX-512 of this CPU, but oneDNN would.
 
     Returns
     -------
     bool
-        False also where the maker cannot be told.
+        True for a CPU with AVX-512 that is not from Intel, if PyTorch has both
+        libraries. False if the vendor is unknown.
     """
     return (
         torch.backends.mkl.is_available()
@@ -84,14 +90,14 @@ def mkl_leaves_avx512():
     )
 
 
-def processor():
-    """What Linux tells of this machine's processor.
+def processor() -> dict[str, str]:
+    """Return what Linux reports about the processor.
 
     Returns
     -------
     dict of str to str
-        Of one core: ``vendor_id``, ``model name``, ``flags`` and so on; empty where
-        there is nothing to read.
+        ``vendor_id``, ``model name``, ``flags`` and so on of one core. Empty on other
+        systems.
     """
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -101,5 +107,5 @@ def processor():
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-# Told once: a compiled network cannot ask.
-ONEDNN_IS_FASTER = mkl_leaves_avx512()
+# Determined at import, since a compiled network cannot read files.
+ONEDNN_IS_FASTER = mkl_lacks_avx512()

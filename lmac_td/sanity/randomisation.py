@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lmac_td.contracts import Classifier
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.explaining import explain
@@ -40,7 +40,7 @@ class Comparison:
     ---------
     interpreters : dict of str to Interpreter
     batches : sequence of PaddedBatch
-        As :func:`~lmac_td.data.mixing.mixtures_of` takes them; two clips or more.
+        As :func:`~lmac_td.data.mixing.make_mixtures` takes them; two clips or more.
     features : SpectralFeatures
     classifier : Classifier
         Intact.
@@ -67,7 +67,9 @@ class Comparison:
         self.interpreters, self.classifier = interpreters, classifier
         self.clip_ids = [clip_id for batch in batches for clip_id in batch.id]
         self.intact = [
-            decide_batch(batch, mixtures_of(batch, device), features, classifier, False)
+            decide_batch(
+                batch, make_mixtures(batch, device), features, classifier, False
+            )
             for batch in batches
         ]
         self.scores = ScoreFrame()

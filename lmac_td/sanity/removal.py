@@ -21,7 +21,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch import Tensor
 
 from lmac_td.contracts import Classifier
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import PreparedData
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import decide_batch
@@ -174,7 +174,7 @@ class Removal:
         self.fill = torch.zeros(spectral_features.n_bins, device=device)
         if fill == "mean":
             self.fill = mean_magnitude(
-                spectral_features(mixtures_of(batch, device).mixture).magnitude
+                spectral_features(make_mixtures(batch, device).mixture).magnitude
                 for batch in batches_of("train")
             )
 
@@ -209,7 +209,7 @@ class Removal:
 
     def _inputs(self, batch, rank, levels):
         """Return what remains of a batch, (B, ...) a level."""
-        mixture = mixtures_of(batch, self.device)
+        mixture = make_mixtures(batch, self.device)
         decided = decide_batch(
             batch, mixture, self.spectral_features, self.classifier, False
         )

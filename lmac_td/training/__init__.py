@@ -1,1 +1,1 @@
-"""What is trained, and by which loss."""
+"""Train interpreters: the Brain, its objectives and checkpoints, and sparse NMF."""

@@ -1,16 +1,20 @@
-"""InterpreterBrain: trains any interpreter on any objective, on CPU or GPU.
+"""InterpreterBrain: trains any interpreter with any objective.
 
-The one Brain subclass. It knows the flow (mixture, decision, explanation, loss) and
-SpeechBrain's stages; it knows no method.
+It implements the steps that all methods have in common (mixture, decision, explanation,
+loss) and SpeechBrain's stages.
 """
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
+from speechbrain.dataio.batch import PaddedBatch
+from torch import Tensor, nn
 
-from lmac_td.data.mixing import mixtures_of
-from lmac_td.evaluation.batches import decide_batch, select_targets
+from lmac_td.contracts import Classifier, ExplainedBatch
+from lmac_td.data.mixing import make_mixtures
+from lmac_td.evaluation.batches import DecidedBatch, decide_batch, select_targets
 from lmac_td.evaluation.explaining import answer, explain
 from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
@@ -20,18 +24,20 @@ from lmac_td.training.checkpoints import resume_message
 
 logger = logging.getLogger(__name__)
 
-# A mask whose mean lies beyond these has collapsed into a copy or into silence.
+# A mask with a mean outside this range is useless: it copies or mutes the input.
 SATURATED_HIGH = 0.98
 SATURATED_LOW = 0.02
 
 
-def modules_of(hparams, classifier):
-    """What an :class:`InterpreterBrain` is given as ``modules``.
+def brain_modules(
+    hparams: dict[str, Any], classifier: Classifier
+) -> dict[str, nn.Module]:
+    """Return the ``modules`` of an :class:`InterpreterBrain`.
 
     Arguments
     ---------
     hparams : dict
-        Of a recipe, with ``features`` and ``interpreter``.
+        The loaded recipe, with ``features`` and ``interpreter``.
     classifier : Classifier
 
     Returns
@@ -46,46 +52,60 @@ def modules_of(hparams, classifier):
 
 
 class InterpreterBrain(sb.Brain):
-    """Train an interpreter of a frozen classifier.
+    """Trains an interpreter of a frozen classifier.
 
-    ``modules``: ``features`` (SpectralFeatures), ``classifier`` (a frozen Classifier)
-    and ``interpreter``. ``hparams``: ``objective`` (:mod:`.objectives`),
-    ``targets`` (TargetChoice),
-    ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``,
-    ``class_names`` and ``sample_ids`` (of the validation clips to save).
-    ``checkpointer`` holds the interpreter, the epoch counter and the annealing.
+    Arguments
+    ---------
+    modules : dict
+        See :func:`brain_modules`.
+    hparams : dict
+        ``objective`` (:mod:`lmac_td.training.objectives`), ``targets`` (TargetChoice),
+        ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``,
+        ``class_names`` and ``sample_ids`` (the validation clips to save).
+    checkpointer : WholeCheckpointer
+        Saves the interpreter, the epoch counter and the annealing.
+    **others
+        Further arguments of ``speechbrain.Brain``.
     """
 
-    def compute_forward(self, batch, stage):
-        """A batch of N entries (clips, or clips and tags), decided and explained.
+    def compute_forward(
+        self, batch: PaddedBatch, stage: sb.Stage
+    ) -> tuple[DecidedBatch, ExplainedBatch, Tensor]:
+        """Classify and explain a batch.
 
         Returns
         -------
         DecidedBatch
+            N entries: one per clip, or one per clip and tag.
         ExplainedBatch
         Tensor (N, T)
-            The clean targets.
+            The clean clips, at their level in the mixtures.
         """
-        mixture = mixtures_of(batch, self.device)
+        mixed = make_mixtures(batch, self.device)
         modules = self.raw_modules
         decided = decide_batch(
-            batch, mixture, modules["features"], modules["classifier"], False
+            batch, mixed, modules["features"], modules["classifier"], False
         )
         decided, rows = select_targets(decided, self.hparams.targets, at_least_one=True)
-        target = mixture.target if rows is None else mixture.target[rows]
+        clean = mixed.target if rows is None else mixed.target[rows]
         explained = explain(decided, self.modules.interpreter)
         if self.hparams.objective.needs_answers:
             explained = answer(explained)
-        return decided, explained, target
+        return decided, explained, clean
 
-    def compute_objectives(self, predictions, batch, stage):
-        """Mean loss of the batch; validation fills the table of metrics too."""
-        decided, explained, target = predictions
-        terms = self.hparams.objective(explained, target)
-        n_clips = len(decided)
-        self.n_clips += n_clips
+    def compute_objectives(
+        self,
+        predictions: tuple[DecidedBatch, ExplainedBatch, Tensor],
+        batch: PaddedBatch,
+        stage: sb.Stage,
+    ) -> Tensor:
+        """Return the mean loss of a batch; in validation, also compute its metrics."""
+        decided, explained, clean = predictions
+        terms = self.hparams.objective(explained, clean)
+        n_entries = len(decided)
+        self.n_entries += n_entries
         selection = terms.loss if terms.selection is None else terms.selection
-        # Tensors until the stage ends: a float would wait for the GPU.
+        # Kept as tensors until the stage ends, since float() waits for the GPU.
         self.selection += selection.detach().sum().double()
         for name, value in (
             ("loss", terms.loss),
@@ -93,7 +113,7 @@ class InterpreterBrain(sb.Brain):
             ("mask_mean", explained.explanation.mask.float()),
         ):
             total = self.sums.get(name, 0.0)
-            self.sums[name] = total + value.detach().mean() * n_clips
+            self.sums[name] = total + value.detach().mean() * n_entries
         if stage != sb.Stage.TRAIN:
             if explained.kept_logits is None:
                 explained = answer(explained)
@@ -101,8 +121,8 @@ class InterpreterBrain(sb.Brain):
             self.save_samples(decided, explained)
         return terms.loss.mean()
 
-    def save_samples(self, decided, explained):
-        """Every interpret period, write some validation clips as sound and figures."""
+    def save_samples(self, decided: DecidedBatch, explained: ExplainedBatch) -> None:
+        """Save sounds and figures of some validation clips, every interpret period."""
         period = self.hparams.interpret_period
         if period > 0 and self.epoch % period == 0:
             save_samples(
@@ -116,23 +136,25 @@ class InterpreterBrain(sb.Brain):
                 self.hparams.sample_ids,
             )
 
-    def on_stage_start(self, stage, epoch=None):
-        """Empty the accumulators."""
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Reset the sums and the table."""
         self.sums = {}
         self.selection = 0.0
-        self.n_clips = 0
+        self.n_entries = 0
         self.table = FaithfulnessTable()
         self.epoch = epoch
 
-    def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Log; after validation also anneal and checkpoint."""
-        # Means over clips, not over batches: the last batch may be smaller.
-        stats = {name: float(v) / self.n_clips for name, v in self.sums.items()}
+    def on_stage_end(
+        self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
+    ) -> None:
+        """After validation: anneal the learning rate, log, and save a checkpoint."""
+        # Means over entries, not over batches: the last batch may be smaller.
+        stats = {name: float(v) / self.n_entries for name, v in self.sums.items()}
         if stage == sb.Stage.TRAIN:
-            # SpeechBrain's mean covers what an interruption cut off, too.
+            # SpeechBrain's mean also covers the part before an interruption.
             self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        loss = float(self.selection) / self.n_clips
+        loss = float(self.selection) / self.n_entries
         stats |= self.table.means("validation", "interpreter")
         old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
@@ -140,13 +162,13 @@ class InterpreterBrain(sb.Brain):
             {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
         )
         self.warn_if_saturated(stats["mask_mean"])
-        # Plain numbers only: SpeechBrain reads the meta back with a safe loader.
+        # Plain numbers only, since SpeechBrain reads meta with a safe yaml loader.
         self.checkpointer.save_and_keep_only(
             meta={"loss": loss, "epoch": epoch}, min_keys=["loss"]
         )
 
-    def warn_if_saturated(self, mask_mean):
-        """Say so when the mask has become all ones or all zeros."""
+    def warn_if_saturated(self, mask_mean: float) -> None:
+        """Warn if the mask has become all ones or all zeros."""
         if mask_mean > SATURATED_HIGH:
             logger.warning(
                 "the mask keeps everything (its mean is %.3f): change the weights of "
@@ -160,12 +182,12 @@ class InterpreterBrain(sb.Brain):
                 mask_mean,
             )
 
-    def _compile(self):
-        """SpeechBrain's ``--compile``; see :mod:`lmac_td.runtime.compilation`."""
+    def _compile(self) -> None:
+        """Compile the networks; see :mod:`lmac_td.runtime.compilation`."""
         modules = self.raw_modules
         compile_networks(modules["interpreter"], modules["classifier"], self)
 
-    def on_fit_start(self):
-        """Resume from the last checkpoint, and say so."""
+    def on_fit_start(self) -> None:
+        """Resume from the last checkpoint, with a message."""
         with resume_message(self.checkpointer):
             super().on_fit_start()

@@ -10,7 +10,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from torch.nn import functional as F
 
 from lmac_td.classifiers.cnn14 import LABELS
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import confusion_figure
 from lmac_td.training.checkpoints import resume_message
@@ -21,7 +21,7 @@ class ClassifierBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Classify the mixtures of a batch -> logits (B, C)."""
-        wavs, *_ = mixtures_of(batch, self.device)
+        wavs, *_ = make_mixtures(batch, self.device)
         if stage == sb.Stage.TRAIN and self.hparams.time_shift:
             shift = int(torch.randint(wavs.shape[-1], (1,)))
             wavs = wavs.roll(shift, dims=-1)

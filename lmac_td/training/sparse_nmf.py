@@ -1,64 +1,65 @@
-"""Sparse NMF: the dictionary of spectral patterns in which L2I explains a sound.
+"""Sparse NMF: learn L2I's dictionary of spectral patterns.
 
     min 1/2 ||X - W H||_F^2 + mu ||H||_1   s.t.  W >= 0, H >= 0, ||w_k||_2 = 1
 
-is eq. 5 of L2I (Parekh et al., "Listen to Interpret"), with a half that fixes what mu
-means. X (bins, frames) are the frames of a training set, W (bins, K) is the dictionary
-and H (K, frames) says how much of each pattern is in a frame. The updates are those of
-Le Roux, Weninger and Hershey, "Sparse NMF - half-baked or well done?" (MERL, Tech. Rep.
-TR2015-023), for the Euclidean distance (beta = 2):
+This is eq. 5 of L2I (Parekh et al., "Listen to Interpret"), with a factor 1/2 that sets
+the scale of mu. X (bins, frames) are the frames of a training set, W (bins, K) is the
+dictionary, and H (K, frames) holds the activations of its components. The updates are
+those of Le Roux, Weninger and Hershey, "Sparse NMF - half-baked or well done?" (MERL,
+Tech. Rep. TR2015-023), for the Euclidean distance (beta = 2):
 
     H <- H * W'X / (W'W H + mu)
     W <- W * (A + W diag(W'B)) / (B + W diag(W'A)),  A = X H',  B = W H H'
     w_k <- w_k / ||w_k||
 
-The two diagonals are the gradient of the norm: the step is that of the normalised W, so
-normalising does not undo it. No library solves this on CPU and GPU: torchnmf penalises
-W as it does H and does not normalise it, and scikit-learn is for the CPU alone.
+The two diagonal terms come from the gradient of the norm, so the normalisation of W
+does not undo the step. No library solves this problem on CPU and GPU: torchnmf
+penalises W like H and does not normalise it; scikit-learn runs on the CPU only.
 """
 
-import json
 import math
-from pathlib import Path
+from collections.abc import Callable
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from lmac_td.errors import CheckpointError, SettingError, require_number
+from lmac_td.errors import SettingError, require_number
 
-DICTIONARY = "dictionary.npy"
-SETTINGS = "settings.json"
-# Of every entry of W and H: nothing is divided by zero, nothing is stuck at zero.
+# The least value of W and H. It avoids division by zero, and zeros that never change.
 FLOOR = 1e-16
-# Frames in one product. Products are in the frames' precision, their sum in float64.
+# Frames per matrix product. Products have the frames' precision; their sum is float64.
 CHUNK = 16384
-
-_COMMAND = "`python recipes/ESC50/train_nmf.py hparams/nmf.yaml`"
-_ANEW = f"learn the nmf_dictionary anew with {_COMMAND}"
 
 
 @torch.no_grad()
-def sparse_nmf(frames, n_components, sparsity, n_iterations, seed, on_iteration=None):
+def sparse_nmf(
+    frames: Tensor,
+    n_components: int,
+    sparsity: float,
+    n_iterations: int,
+    seed: int,
+    on_iteration: Callable[[int, float], None] | None = None,
+) -> tuple[Tensor, Tensor, list[float]]:
     """Learn a dictionary by multiplicative updates.
 
-    Le Roux et al. prove no descent for the step of W; in all our tests the objective
-    never rose. Neither W H nor anything else of the size of X is ever made.
+    Le Roux et al. do not prove that the step of W decreases the objective; in our tests
+    it never increased. No tensor of the size of X is allocated besides X.
 
     Arguments
     ---------
     frames : Tensor (bins, frames)
-        X, non-negative, on any device. Silent frames cost time and leave W as it is.
+        X, non-negative, on any device. Silent frames do not change W.
     n_components : int
         K.
     sparsity : float
         mu, at least 0.
     n_iterations : int
-        Each updates H, then W.
+        Each iteration updates H, then W.
     seed : int
-        Of the first W, which is uniform in [0, 1) and drawn on the CPU, so that all
-        devices begin alike; H begins with ones.
+        Seed of the initial W, which is uniform in [0, 1) and drawn on the CPU, so it is
+        the same for all devices. The initial H is one everywhere.
     on_iteration : callable, optional
-        Given the number of iterations done and the objective after them.
+        Called after each iteration with its number, from 1, and the objective.
 
     Returns
     -------
@@ -71,7 +72,8 @@ def sparse_nmf(frames, n_components, sparsity, n_iterations, seed, on_iteration=
     Raises
     ------
     SettingError
-        If a setting cannot work, or components outnumber the frames with sound.
+        If a setting is out of its range, or there are more components than frames that
+        are not silent.
 
     Example
     -------
@@ -102,7 +104,9 @@ def sparse_nmf(frames, n_components, sparsity, n_iterations, seed, on_iteration=
     return w.to(frames.dtype), h, objective
 
 
-def _update_h(frames, w, h, sparsity):
+def _update_h(
+    frames: Tensor, w: Tensor, h: Tensor, sparsity: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Update H in place; return X H', H H' and ||H||_1, all in float64."""
     n_bins, n_components = w.shape
     xh = w.new_zeros(n_bins, n_components)
@@ -119,16 +123,16 @@ def _update_h(frames, w, h, sparsity):
     return xh, hh, l1
 
 
-def _update_w(w, xh, hh):
-    """The step of the normalised W, and the normalisation; float64."""
+def _update_w(w: Tensor, xh: Tensor, hh: Tensor) -> Tensor:
+    """Return W after its step and normalisation, in float64."""
     whh = w @ hh
     gain = (xh + w * (w * whh).sum(dim=0)) / (whh + w * (w * xh).sum(dim=0))
     w = (w * gain).clamp(min=FLOOR)
     return w / w.norm(dim=0)
 
 
-def check_settings(n_components, sparsity, n_iterations):
-    """Refuse settings with which nothing can be learned.
+def check_settings(n_components: int, sparsity: float, n_iterations: int) -> None:
+    """Refuse settings that are out of their range.
 
     Raises
     ------
@@ -148,20 +152,21 @@ def check_settings(n_components, sparsity, n_iterations):
     require_number("sparsity", sparsity, least=0)
 
 
-def _check_frames(frames, n_components):
+def _check_frames(frames: Tensor, n_components: int) -> None:
+    """Refuse frames that are no spectra, or too few."""
     if frames.ndim != 2 or not frames.min() >= 0 or not frames.max() < math.inf:
         raise ValueError("frames must be (bins, frames), finite and non-negative")
     n_sounding = int((frames.amax(dim=0) > 0).sum())
     if n_sounding < n_components:
         raise SettingError(
             f"n_components is {n_components}, but only {n_sounding} frames are not "
-            "silent: give --n_components less, or more clips"
+            "silent: give a smaller --n_components, or more clips"
         )
 
 
 @torch.no_grad()
-def reconstruction_error(frames, w, h):
-    """||X - W H||_F / ||X||_F: 0 is perfect, and 1 is no better than nothing.
+def reconstruction_error(frames: Tensor, w: Tensor, h: Tensor) -> float:
+    """Return ||X - W H||_F / ||X||_F: 0 is perfect, 1 is the error of W H = 0.
 
     Arguments
     ---------
@@ -186,18 +191,19 @@ def reconstruction_error(frames, w, h):
     return float((error / energy).sqrt())
 
 
-def components_per_frame(h, share=0.01):
-    """How many components a frame uses: those above a share of its largest.
+def components_per_frame(h: Tensor, share: float = 0.01) -> float:
+    """Return the mean number of components that are active in a frame.
 
     Arguments
     ---------
     h : Tensor (K, frames)
     share : float
+        A component is active above this share of the largest activation of the frame.
 
     Returns
     -------
     float
-        Mean over frames, from 1 to K.
+        From 1 to K.
 
     Example
     -------
@@ -205,96 +211,3 @@ def components_per_frame(h, share=0.01):
     2.0
     """
     return float((h > share * h.amax(dim=0)).sum(dim=0).double().mean())
-
-
-def load_dictionary(folder, sample_rate, n_fft, win_length, hop_length):
-    """Read a dictionary, if it is one of the spectra that it shall explain.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Holds ``dictionary.npy``, (bins, K) with columns of unit L2 norm, and, where
-        ``train_nmf.py`` made it, ``settings.json``.
-    sample_rate : int
-        In Hz.
-    n_fft : int
-        Points of the FFT.
-    win_length, hop_length : float
-        In milliseconds. These four must be those that the dictionary was learned with:
-        learned at 44.1 kHz, its patterns would lie at other frequencies at 16 kHz.
-
-    Returns
-    -------
-    Tensor (bins, K)
-        In float32.
-
-    Raises
-    ------
-    CheckpointError
-        If the dictionary is missing, corrupt, or of other spectra.
-
-    Example
-    -------
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> np.save(f"{folder.name}/dictionary.npy", np.eye(5, 3))
-    >>> load_dictionary(folder.name, 16000, 8, win_length=20, hop_length=10).shape
-    torch.Size([5, 3])
-    """
-    path = Path(folder) / DICTIONARY
-    dictionary = _read_array(path)
-    wanted = {
-        "sample_rate": sample_rate,
-        "n_fft": n_fft,
-        "win_length": win_length,
-        "hop_length": hop_length,
-    }
-    learned = _read_settings(path.with_name(SETTINGS))
-    for name, value in wanted.items():
-        if learned.get(name, value) != value:
-            raise CheckpointError(
-                f"{path} was learned with {name} {learned[name]!r}, not {value!r}: "
-                f"give --{name} as it was, or {_ANEW}"
-            )
-    n_bins = n_fft // 2 + 1
-    if dictionary.ndim != 2 or len(dictionary) != n_bins or dictionary.shape[1] == 0:
-        raise CheckpointError(
-            f"{path} has shape {dictionary.shape}, but n_fft {n_fft} needs ({n_bins}, "
-            f"components): give --n_fft as it was, or {_ANEW}"
-        )
-    norms = np.linalg.norm(dictionary, axis=0)
-    # NaN fails every comparison, and infinity has no unit norm.
-    if not ((dictionary >= 0).all() and (abs(norms - 1) < 1e-3).all()):
-        raise CheckpointError(
-            f"{path} has columns that are not finite, non-negative and of unit norm: "
-            f"mend it, or {_ANEW}"
-        )
-    return torch.from_numpy(dictionary).float()
-
-
-def _read_array(path):
-    try:
-        with open(path, "rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(
-            f"{path} does not exist: learn it with {_COMMAND} (or nmf_small.yaml, "
-            "nmf_demo.yaml), and give its folder as nmf_dictionary"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is corrupt or no array of numbers: {_ANEW}"
-        ) from error
-    if not np.issubdtype(array.dtype, np.floating):
-        raise CheckpointError(f"{path} holds {array.dtype}, not floats: {_ANEW}")
-    return array
-
-
-def _read_settings(path):
-    """What the dictionary was learned with; nothing where it came from elsewhere."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is corrupt: {_ANEW}") from error

@@ -1,4 +1,4 @@
-"""The comparison of two versions' scores: what it finds, and what it lets pass."""
+"""The comparison of the scores of two versions finds differences."""
 
 import pandas as pd
 import pytest
@@ -8,7 +8,7 @@ from benchmarks.golden import main
 
 @pytest.fixture
 def evaluations(tmp_path):
-    """Two equal trees of one evaluation; returns their folders and a writer."""
+    """Write two equal evaluations; return their folders and a writer."""
     scores = pd.DataFrame(
         {
             "condition": ["clean", "clean"],

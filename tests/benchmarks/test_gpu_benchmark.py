@@ -1,4 +1,4 @@
-"""``benchmarks/gpu.sh``: every part writes its figures, and none stops the others."""
+"""``benchmarks/gpu.sh``: every part writes its figures, and no part stops others."""
 
 import json
 import math
@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from benchmarks import sides
-from benchmarks.gpu import environment, figures, parts, runner
+from benchmarks.gpu import environment, figures, parts, runner, speed
+from benchmarks.gpu.scale import DRY, Run, Scale
 from tests.conftest import ROOT
 
 SCRIPT = str(ROOT / "benchmarks" / "gpu.sh")
@@ -24,7 +25,7 @@ def status_of(folder):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Parts that are a line of Python each, on a machine that has everything."""
+    """Replace the parts by single lines of Python, on a complete machine."""
     lines = {}
     found = environment.Environment(["Python"])
     monkeypatch.setattr(environment, "check", lambda *_: found)
@@ -75,7 +76,7 @@ def test_a_part_is_stopped_at_its_limit_with_its_children(quick, tmp_path):
     assert path.stat().st_size == size
 
 
-def test_a_part_for_which_no_time_is_left_is_skipped(quick, tmp_path):
+def test_a_part_without_enough_time_is_skipped(quick, tmp_path):
     quick(first="pass")
     assert runner.main([str(tmp_path), "--budget", "3"]) == 1
     status = status_of(tmp_path)["first"]
@@ -83,7 +84,7 @@ def test_a_part_for_which_no_time_is_left_is_skipped(quick, tmp_path):
     assert status["note"] == "0 s left, at least 1 needed"
 
 
-def test_figures_of_an_earlier_run_are_gone(quick, tmp_path):
+def test_figures_of_an_earlier_run_are_deleted(quick, tmp_path):
     quick(first="pass")
     figures.write(tmp_path, "train", {"markdown": "## Old"})
     assert "## Old" in (tmp_path / "gpu.md").read_text()
@@ -92,7 +93,7 @@ def test_figures_of_an_earlier_run_are_gone(quick, tmp_path):
 
 
 def test_missing_packages_are_named(tmp_path):
-    """By a Python that has none, not even PyTorch."""
+    """With a Python that has no packages, not even PyTorch."""
     venv.create(tmp_path / "bare", with_pip=False)
     done = subprocess.run(
         [SCRIPT, str(tmp_path / "out"), "--dry"],
@@ -112,7 +113,7 @@ def test_missing_packages_are_named(tmp_path):
     assert "'torch==" not in summary
 
 
-def test_a_missing_package_alone_stops_nothing(monkeypatch):
+def test_a_missing_package_does_not_stop_the_run(monkeypatch):
     monkeypatch.setattr(environment, "missing", lambda names: ["quantus"])
     monkeypatch.setattr(environment, "probe", lambda: {"torch": "2", "gpu": None})
     found = environment.check(dry=True)
@@ -128,7 +129,7 @@ def test_without_a_gpu_one_sentence_says_so(monkeypatch, tmp_path, capsys):
     assert "error: torch 2 finds no CUDA GPU" in (tmp_path / "gpu.md").read_text()
 
 
-def test_pip_leaves_pytorch_alone(monkeypatch):
+def test_pip_does_not_change_pytorch(monkeypatch):
     calls = []
     monkeypatch.setattr(environment, "_pip", lambda given, _: calls.append(given))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.99.0+cu130")
@@ -142,14 +143,14 @@ def test_pip_leaves_pytorch_alone(monkeypatch):
     assert others[2:] == [environment.requirements()["soxr"]]
 
 
-def test_pip_that_fails_is_told(monkeypatch):
+def test_a_failure_of_pip_is_reported(monkeypatch):
     monkeypatch.setattr(environment, "_pip", lambda *_: "no index")
     result = environment.install_packages(["soxr"], environment.requirements(), 60)
     assert result == "pip install failed: no index"
 
 
-class Piece:
-    """Work that needs more memory than there is from some number of clips on."""
+class Task:
+    """A task that runs out of memory from a batch size on."""
 
     def __init__(self, full_at):
         self.full_at = full_at
@@ -163,9 +164,9 @@ class Piece:
 
 
 def speed_rows(monkeypatch, folder, mode, full_at, seconds=math.inf):
-    monkeypatch.setattr(parts, "build", lambda *_: Piece(full_at))
-    run = parts.Run(folder, parts.Scale("cpu", {}, repeats=1), time.time() + seconds)
-    parts.speed("train", mode, run)
+    monkeypatch.setattr(speed, "build", lambda *_: Task(full_at))
+    run = Run(folder, Scale("cpu", {}, repeats=1), time.time() + seconds)
+    speed.speed("train", mode, run)
     rows = [r for r in figures.read(folder, "train")["rows"] if r["mode"] == mode]
     return [(row["batch_size"], row.get("note")) for row in rows]
 
@@ -173,7 +174,7 @@ def speed_rows(monkeypatch, folder, mode, full_at, seconds=math.inf):
 def test_batches_double_until_memory_is_full(monkeypatch, tmp_path):
     rows = speed_rows(monkeypatch, tmp_path, "bf16", full_at=8)
     assert rows == [(1, None), (2, None), (4, None), (8, "out of memory")]
-    # What is compiled begins at the largest batch that fits without.
+    # Compiled networks start at the largest batch that fits without compilation.
     rows = speed_rows(monkeypatch, tmp_path, "bf16_compile", full_at=3)
     assert rows == [(4, "out of memory"), (2, None)]
     table = (tmp_path / "gpu.md").read_text()
@@ -185,25 +186,25 @@ def test_batches_double_while_there_is_time(monkeypatch, tmp_path):
     assert rows == [(1, None), (2, "no time left")]
 
 
-def test_memory_that_is_full_is_told_from_other_errors():
+def test_full_memory_is_distinguished_from_other_errors():
     for text in ("CUDA error: out of memory", "CUDNN_STATUS_ALLOC_FAILED"):
-        assert parts.is_out_of_memory(RuntimeError(text))
-    assert not parts.is_out_of_memory(RuntimeError("shapes do not match"))
+        assert speed.is_out_of_memory(RuntimeError(text))
+    assert not speed.is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 def test_a_row_of_the_speed_table():
     row = {"mode": "tf32", "batch_size": 2, "first_s": 3.0, "seconds": [0.5, 0.4, 0.6]}
     row["peak_gb"] = 7.0
-    cells = parts.speed_row(row, {"TF32": 100.0}, {"float32": 5.0}, {2: 1.5})
+    cells = speed.speed_row(row, {"TF32": 100.0}, {"float32": 5.0}, {2: 1.5})
     assert cells[2:] == [
         "0.500 [0.400, 0.600]", "3.00", "4", "3.00", "7.00", "10", "20"
     ]  # fmt: skip
-    cells = parts.speed_row(row, {}, {}, {})
+    cells = speed.speed_row(row, {}, {}, {})
     assert [cells[5], *cells[7:]] == ["–", "–", "–"]
 
 
 def test_an_evaluation_takes_weights_and_precision():
-    settings = parts.DRY.recipe_settings(sides.DEFAULT)
+    settings = DRY.recipe_settings(sides.DEFAULT)
     interpreter = sides.training(sides.DEFAULT, settings, 2, "cpu").brain.modules[
         "interpreter"
     ]
@@ -243,7 +244,7 @@ def test_a_dry_run_writes_every_figure(tmp_path):
         assert all(min(row["seconds"]) > 0 and row["peak_gb"] > 0 for row in rows)
     training = figures.read(tmp_path, "bf16_training")
     assert {name: len(v) for name, v in training["losses"].items()} == {
-        "float32": parts.DRY.steps, "bf16": parts.DRY.steps
+        "float32": DRY.steps, "bf16": DRY.steps
     }  # fmt: skip
     first, half = (training["losses"][name][0] for name in ("float32", "bf16"))
     assert half == pytest.approx(first, rel=0.05)

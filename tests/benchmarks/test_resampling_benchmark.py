@@ -6,7 +6,7 @@ import soundfile
 from benchmarks.resampling import main
 
 
-def test_a_tone_is_the_same_by_both(tmp_path, capsys):
+def test_both_resamplers_give_the_same_tone(tmp_path, capsys):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
     soundfile.write(tmp_path / "tone.wav", tone, 44100)
     soundfile.write(tmp_path / "silence.wav", np.zeros(44100), 44100)

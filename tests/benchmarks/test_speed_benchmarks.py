@@ -1,4 +1,4 @@
-"""Benchmarks compare like with like, count right, and their commands run."""
+"""Benchmarks compare equal tasks, count correctly, and their commands run."""
 
 import importlib
 
@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks import measure, sides, train_step
+from benchmarks import command, cost, measure, sides, train_step
 from benchmarks.eval_batch import agreement as metrics_agree
 from benchmarks.published import PlainUNet
 from benchmarks.report import speed_table
@@ -15,7 +15,7 @@ from benchmarks.scaling import from_line, scaling_table
 from benchmarks.train_step import agreement
 from tests.conftest import ROOT
 
-# The published U-Net takes clips of five seconds alone.
+# The published U-Net needs clips of five seconds.
 NARROW = {
     "emb_dim": 64,
     "cnn14_channels": [2, 4, 8, 16, 32],
@@ -27,7 +27,7 @@ NARROW = {
     "nhead": 2,
     "d_ffn": 8,
 }
-OVERRIDES = measure.overrides(NARROW.items())
+OVERRIDES = command.overrides(NARROW.items())
 GIVEN = [word for item in NARROW.items() for word in ("--setting", *map(str, item))]
 
 
@@ -37,7 +37,7 @@ def _in_the_root(monkeypatch):
 
 
 def gradients(training):
-    """Of its first step, by the interpreter's parameters."""
+    """Return the loss and the gradients of its first step."""
     kept = {}
 
     def keep(*_):
@@ -50,7 +50,7 @@ def gradients(training):
 
 
 def in_float64(training):
-    """The published way, with SpeechBrain's modules in double precision."""
+    """Return the published implementation in double precision."""
     brain = training.brain
     brain.modules.double()
     brain.hparams.compute_stft.window = brain.hparams.compute_stft.window.double()
@@ -63,13 +63,13 @@ def in_float64(training):
 
 
 def distance(found, truth):
-    """Of two gradients, against the size of the second."""
+    """Return the distance of two gradients, relative to the norm of the second."""
     of = torch.cat([(found[name] - truth[name]).flatten() for name in truth])
     return float(of.norm() / torch.cat([g.flatten() for g in truth.values()]).norm())
 
 
-def test_both_ways_come_to_the_same_loss_and_gradient():
-    """Both are float32: what is asked is that ours is as near to float64's truth."""
+def test_both_implementations_have_the_same_loss_and_gradient():
+    """Ours must be as close to float64 as the published one, since both are float32."""
     way = sides.training_as_published
     theirs, ours, exact = (
         way(sides.PUBLISHED, OVERRIDES, 2, "cpu"),
@@ -85,7 +85,7 @@ def test_both_ways_come_to_the_same_loss_and_gradient():
     assert distance(gradient, truth) < 5e-5
 
 
-def test_both_ways_come_to_the_same_seven_metrics():
+def test_both_implementations_have_the_same_seven_metrics():
     theirs = sides.evaluation_as_published(sides.PUBLISHED, OVERRIDES, 2, "cpu")()
     ours = sides.evaluation_batch(sides.PUBLISHED, OVERRIDES, 2, "cpu")()
     whole = sides.evaluation_batch(
@@ -98,8 +98,8 @@ def test_both_ways_come_to_the_same_seven_metrics():
     assert "COMP" in metrics_agree(theirs, ours)
 
 
-def test_a_side_that_is_wrong_is_seen():
-    """The digest tells gradients apart that differ in one tensor."""
+def test_a_different_gradient_is_reported():
+    """The digest shows a difference in a single tensor."""
     net = PlainUNet(dim=16)
     for parameter in net.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -111,15 +111,15 @@ def test_a_side_that_is_wrong_is_seen():
     assert "without that of convt5.weight" in agreement(one, other)
 
 
-def test_attention_is_counted_as_what_it_computes():
+def test_the_flop_of_attention_are_counted():
     def attend(backend):
         query, key, value = torch.rand(3, 2, 4, 32, 8, requires_grad=True).unbind()
         with sdpa_kernel(backend):
             out = scaled_dot_product_attention(query, key, value)
         out.sum().backward()
 
-    fused = measure.counted(lambda: attend(SDPBackend.FLASH_ATTENTION))
-    plain = measure.counted(lambda: attend(SDPBackend.MATH))
+    fused = cost.counted(lambda: attend(SDPBackend.FLASH_ATTENTION))
+    plain = cost.counted(lambda: attend(SDPBackend.MATH))
     product = 2 * 2 * 4 * 32 * 32 * 8 / 1e9
     assert plain == pytest.approx(6 * product)  # two products, four of their gradients
     assert fused == pytest.approx(7 * product)  # one of them computed again
@@ -136,7 +136,7 @@ def test_turns_ratios_and_spread():
     assert "1.05 [1.00, 1.10]" in table
     assert "from proportional: 5 %" in table
     assert "the ends: 0 %" in table
-    # GFLOP of one clip's second, however many clips are in the batch.
+    # GFLOP per second of one clip, for any number of clips in the batch.
     assert [row.split("|")[-2].strip() for row in table.splitlines()[2:4]] == ["5", "5"]
     of_two = scaling_table([1.0, 5.0], measured, batch_size=2).splitlines()[2:4]
     assert [row.split("|")[-2].strip() for row in of_two] == ["2.5", "2.5"]
@@ -150,10 +150,10 @@ def test_without_a_gpu_one_sentence_says_so(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         train_step.main(["--device", "cuda"])
     assert stopped.value.code == 2
-    assert "no CUDA GPU is at hand: give --device cpu" in capsys.readouterr().err
+    assert "no CUDA GPU is available: give --device cpu" in capsys.readouterr().err
 
 
-def test_a_side_is_told_against_the_arithmetic_that_it_may_use():
+def test_the_efficiency_is_relative_to_the_arithmetic_of_a_side():
     taken = [measure.Measured([1.0], 1.0, 6.0, {})] * 3
     every = [
         measure.Side("as published", None, {}, set_up=False),
@@ -162,18 +162,22 @@ def test_a_side_is_told_against_the_arithmetic_that_it_may_use():
     ]
     rates = {"float32": 10.0, "bf16": 100.0, "as published": 60.0}
     table = speed_table("step", every, taken, 1, rates)
-    told = [row.split("|")[-2].strip() for row in table.splitlines()[2:5]]
-    assert told == ["10", "60", "6"]
+    shares = [row.split("|")[-2].strip() for row in table.splitlines()[2:5]]
+    assert shares == ["10", "60", "6"]
 
 
-def test_variants_can_be_measured_alone(monkeypatch, capsys):
-    told = []
-    monkeypatch.setattr(train_step, "head", lambda *_: {})
+def test_variants_can_be_measured_without_the_published_step(monkeypatch, capsys):
+    measured = []
+    monkeypatch.setattr(train_step, "print_head", lambda *_: {})
     monkeypatch.setattr(
-        train_step, "tell", lambda _, every, *__: told.append([s.name for s in every])
+        train_step,
+        "measure_and_print",
+        lambda _, every, *__: measured.append([s.name for s in every]),
     )
     train_step.main(["--without_published", "--also", "bf16", "checkpointing"])
-    assert told == [["lmac-td, default geometry", "with bf16", "with checkpointing"]]
+    assert measured == [
+        ["lmac-td, default geometry", "with bf16", "with checkpointing"]
+    ]
     with pytest.raises(SystemExit) as stopped:
         train_step.main(["--without_published"])
     assert stopped.value.code == 2
@@ -182,7 +186,7 @@ def test_variants_can_be_measured_alone(monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "heads"),
+    ("words", "heads"),
     [
         (["train_step", "--also", "checkpointing"], ["times as fast", "the losses"]),
         (["eval_batch"], ["times as fast", "all columns", "Largest difference"]),
@@ -191,8 +195,8 @@ def test_variants_can_be_measured_alone(monkeypatch, capsys):
         (["epoch", "--clips", "1"], ["sum of its steps"]),
     ],
 )
-def test_commands(command, heads, capsys):
-    name, *options = command
+def test_commands(words, heads, capsys):
+    name, *options = words
     module = importlib.import_module(f"benchmarks.{name}")
     module.main(["--repeats", "1", *options, *GIVEN])
     printed = capsys.readouterr().out

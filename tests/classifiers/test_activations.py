@@ -232,7 +232,7 @@ def test_the_refusal_names_method_classifier_places_and_remedy():
     assert str(caught.value) == (
         "guided_backprop would silently miss 5 non-linear steps of Network: relu in a "
         "Step (step.0), relu in a Step (step.1), relu in a Step (step.2) and 2 more; "
-        "replace them by modules that it has rules for, each used once and not in "
+        "replace them by modules for which it has rules, each used once and not in "
         "place, or leave guided_backprop out of --methods"
     )
 

@@ -1,4 +1,4 @@
-"""A function that can only be asked is a classifier without gradients."""
+"""A function from waveforms to scores is a classifier without gradients."""
 
 import functools
 
@@ -39,7 +39,7 @@ def test_it_has_neither_gradients_nor_representations():
     assert not decision.logits.requires_grad
 
 
-def test_it_is_given_float32_on_the_cpu_in_an_array_of_its_own():
+def test_it_takes_a_copy_in_float32_on_the_cpu():
     seen = []
 
     def overwriting(wavs):
@@ -56,7 +56,7 @@ def test_it_is_given_float32_on_the_cpu_in_an_array_of_its_own():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_answers_come_back_to_the_device_of_the_sounds():
+def test_logits_are_on_the_device_of_the_sounds():
     assert ask(levels).decide(noise().cuda()).logits.device.type == "cuda"
 
 
@@ -75,7 +75,7 @@ def test_several_batches_are_one_call():
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_probabilities_out_come_back_as_they_were(activation):
+def test_probabilities_out_are_returned_unchanged(activation):
     given = [[0.2, 0.5, 0.3], [0.1, 0.8, 0.1]]
     classifier = ask(lambda _: given, activation=activation, probabilities_out=True)
     torch.testing.assert_close(
@@ -91,10 +91,10 @@ def test_probabilities_out_come_back_as_they_were(activation):
         (np.full((2, 3), np.nan), {}, "are not finite"),
         ({"scores": 1}, {}, "returns a dict: return an array"),
         ([[1, 2, 3], [1, 2]], {}, "returns a list: return an array"),
-        (np.full((2, 3), 1.5), {"probabilities_out": True}, "outside of 0 to 1"),
+        (np.full((2, 3), 1.5), {"probabilities_out": True}, "below 0 or above 1"),
     ],
 )
-def test_other_answers_are_refused_by_name(scores, settings, reason):
+def test_other_outputs_are_refused_by_name(scores, settings, reason):
     def tagger(wavs):
         return scores
 

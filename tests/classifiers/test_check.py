@@ -67,7 +67,7 @@ def check(classifier, frozen=True):
 
 
 def refusal(classifier, frozen=True, error=SettingError):
-    """The sentence that refuses it; it names the classifier."""
+    """Return the message of the refusal; it names the classifier."""
     with pytest.raises(UserError) as caught:
         check(classifier, frozen)
     assert type(caught.value) is error
@@ -310,7 +310,7 @@ def test_representations_that_mix_clips_are_refused():
 
 
 class EmbeddingAndHead(SmallCnn):
-    """Expects of its embedding model what CNN14 returns: two values."""
+    """A classifier that expects two values of its embedding model, as of CNN14."""
 
     name = "EmbeddingAndHead"
 

@@ -1,4 +1,4 @@
-"""CNN14 is SpeechBrain's; frozen means frozen; what cannot be loaded says why."""
+"""CNN14 equals SpeechBrain's, stays frozen, and says why a file cannot be loaded."""
 
 import contextlib
 import http.server
@@ -138,7 +138,7 @@ def test_guided_backprop_is_not_the_plain_gradient():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"mel_bins": 31}, "mel_bins"),
+        ({"mel_bins": 31}, "n_mels"),
         ({"channels": (4, 4, 4, 4)}, "channels"),
         ({"norm_type": "none"}, "norm_type"),
     ],
@@ -189,7 +189,7 @@ def test_inputs_are_log_mel_of_the_stft_magnitude():
 
 
 @pytest.mark.parametrize("n_mels", [32, 67, 80])
-def test_geometry_says_where_the_entries_of_each_block_stand(n_mels):
+def test_the_geometry_gives_the_positions_of_the_entries_of_each_block(n_mels):
     """Literal: an entry is centred on the frames, and made of the bands, that were
     pooled into it; bands that no pooling reaches go with the entry beside them."""
     classifier = Cnn14Classifier(FEATURES, n_mels, WIDTHS, EMB_DIM, CLASSES)
@@ -368,7 +368,7 @@ def test_load_from_a_folder(folder, tmp_path):
     assert not (tmp_path / "save").exists()
 
 
-def test_labels_that_stand_beside_the_weights_are_read(folder, tmp_path):
+def test_labels_beside_the_weights_are_read(folder, tmp_path):
     assert loaded(folder, tmp_path).labels == ("0", "1", "2", "3", "4")
     names = ["dog", "rain", "siren", "Türklingel", "sea"]
     (folder / LABELS).write_text(json.dumps(names), encoding="utf-8")
@@ -378,7 +378,7 @@ def test_labels_that_stand_beside_the_weights_are_read(folder, tmp_path):
 @pytest.mark.parametrize("content", ["{", '["dog"]', "[1, 2, 3, 4, 5]", '"dog"'])
 def test_labels_that_do_not_fit_are_refused(folder, tmp_path, content):
     (folder / LABELS).write_text(content, encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"labels\.json holds no list of 5 names"):
+    with pytest.raises(CheckpointError, match=r"labels\.json is not a list of 5 names"):
         loaded(folder, tmp_path)
 
 
@@ -400,7 +400,7 @@ def test_load_from_an_address_once(folder, tmp_path):
     assert names == ["classifier.ckpt", "embedding_model.ckpt"]
 
 
-def test_another_address_is_not_answered_from_what_the_first_left(folder, tmp_path):
+def test_another_address_does_not_use_the_download_of_the_first(folder, tmp_path):
     savedir = tmp_path / "save"
     other = tmp_path / "other"
     other.mkdir()
@@ -438,13 +438,13 @@ def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch)
         assert_loaded(loaded(address, savedir), folder)
 
 
-def test_an_address_that_holds_nothing(tmp_path):
+def test_an_address_without_files(tmp_path):
     with (
         serve(tmp_path) as (address, _),
         pytest.raises(CheckpointError, match=f"{address}.*local folder"),
     ):
         loaded(address, tmp_path / "save")
-    with pytest.raises(CheckpointError, match="local folder"):  # nobody listens there
+    with pytest.raises(CheckpointError, match="local folder"):  # no server
         loaded(address, tmp_path / "save")
     assert checkpoints_below(tmp_path / "save") == []
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from lmac_td.data.demo.synthesis import NOISES, harmonics, make_noise, make_speech
+from lmac_td.data.demo.noise import NOISES, make_noise
+from lmac_td.data.demo.signals import harmonics
+from lmac_td.data.demo.speech import make_speech
 from tests.networks import noise
 from tests.pages import importable, write_files
 

@@ -215,7 +215,7 @@ def test_nothing_is_drawn_and_two_calls_agree(embedding, tmp_path):
     assert torch.equal(first.logits, second.logits)
 
 
-def test_it_is_frozen_and_global_statistics_stand_still(tmp_path):
+def test_it_is_frozen_and_global_statistics_do_not_change(tmp_path):
     folder = save_model(tmp_path / "model", ECAPA, "global", LOG_POSTERIORS)
     classifier = SpeechBrainClassifier(folder)
     norm = classifier.mean_var_norm
@@ -273,7 +273,7 @@ def test_an_xvector_has_its_normalisations_as_representations(tmp_path):
 
 
 def test_an_entry_is_centred_on_its_frame(ecapa):
-    """A click is seen first, and most, by the entry that stands on it."""
+    """A click changes the entry at its time first, and most."""
     wavs = torch.zeros(2, 16000)
     wavs[0, 8000] = 1.0
     features = ecapa.compute_features(wavs)  # not normalised: silence stays flat
@@ -413,7 +413,7 @@ def test_modules_that_are_missing_are_named(ecapa_folder):
 def test_a_label_encoder_of_other_classes_is_refused(ecapa_folder):
     encoder = loaded(ecapa_folder)
     encoder.hparams.label_encoder.add_label("left")
-    with pytest.raises(SettingError, match=r"has 5 labels, .* and its classifier 4"):
+    with pytest.raises(SettingError, match=r"has 5 labels, .* has 4 classes"):
         SpeechBrainClassifier(encoder)
 
 
@@ -437,7 +437,7 @@ def test_a_folder_that_is_missing_is_refused(source):
 
 
 def test_a_folder_without_a_yaml_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"holds no hyperparams\.yaml"):
+    with pytest.raises(CheckpointError, match=r"has no hyperparams\.yaml"):
         SpeechBrainClassifier(tmp_path)
 
 
@@ -469,9 +469,9 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         SpeechBrainClassifier("speechbrain/some-model", savedir=tmp_path)
     assert str(caught.value) == (
-        "pretrained_classifier: speechbrain/some-model could not be fetched or loaded "
-        "(LocalEntryNotFoundError: no connection at all): check the name and the "
-        "network, or give a local folder"
+        "pretrained_classifier: speechbrain/some-model could not be downloaded or "
+        "loaded (LocalEntryNotFoundError: no connection at all): check the name and "
+        "the network, or give a local folder"
     )
     # Another model's files are never taken for those of this one.
     assert asked["savedir"] == str(tmp_path / "speechbrain_some-model")

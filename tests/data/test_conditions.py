@@ -1,4 +1,4 @@
-"""White noise and other clips: pure functions of the clip, whatever lies around it."""
+"""White noise and clips of other classes: pure functions of clip, condition, seed."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def partner_of(others, clip_id, condition="mixtures", seed=0):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a manifest of clips whose samples tell their number."""
+    """Write a manifest of clips whose samples equal their number."""
 
     def run(classes, name="test", folds=()):
         folds = dict(folds)
@@ -47,7 +47,7 @@ def write(tmp_path):
 
 
 def test_white_noise_is_white():
-    """Power in each of 16 bands is the same to what chance allows."""
+    """The power in each of 16 bands is the same, up to chance."""
     noise = GaussianNoise(16 * N).fixed("clip", "white_noise", 0).double()
     power = torch.fft.rfft(noise).abs().square()[1:]
     bands = power[: len(power) // 16 * 16].reshape(16, -1).mean(1)
@@ -86,7 +86,7 @@ def test_white_noise_is_a_pure_function():
 # ---------------------------------------------------------------- other classes
 
 
-def test_the_other_clip_is_always_of_another_class(write):
+def test_the_partner_always_has_another_class(write):
     others = OtherClasses(write(CLASSES))
     drawn = Counter()
     for clip_id, class_index in CLASSES.items():
@@ -99,8 +99,8 @@ def test_the_other_clip_is_always_of_another_class(write):
     assert 30 < min(drawn.values()) <= max(drawn.values()) < 100
 
 
-def test_the_other_clip_equals_the_definition(write):
-    """Of the sorted ids of another class, the one that the clip's own hash draws."""
+def test_the_partner_equals_its_literal_twin(write):
+    """It is drawn from the sorted ids of other classes, by the hash of the clip."""
     others = OtherClasses(write(CLASSES))
     for clip_id in CLASSES:
         candidates = sorted(c for c in CLASSES if CLASSES[c] != CLASSES[clip_id])
@@ -115,7 +115,7 @@ def test_the_other_clip_equals_the_definition(write):
 
 
 def test_other_folds_change_nothing(write):
-    """A fold's mixtures are the same alone and beside another fold."""
+    """The mixtures of a fold do not depend on another fold in the manifest."""
     more = {f"clip{i}": i % 4 for i in range(20, 40)}
     alone = OtherClasses(write(CLASSES))
     both = OtherClasses(write({**CLASSES, **more}, folds=dict.fromkeys(more, 2)))
@@ -133,7 +133,7 @@ def test_the_order_of_the_clips_changes_nothing(write):
         assert ours == theirs
 
 
-def test_clips_condition_and_seed_choose(write):
+def test_the_partner_depends_on_clip_condition_and_seed(write):
     others = OtherClasses(write(CLASSES))
 
     def partners(condition, seed):

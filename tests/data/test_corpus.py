@@ -1,4 +1,4 @@
-"""The embedded corpus: layout, sameness, variety, and its command."""
+"""The embedded corpus: its layout, reproducibility, variety and command."""
 
 import csv
 import hashlib
@@ -9,15 +9,11 @@ import pytest
 import soundfile
 
 from lmac_td.data.demo import corpus
+from lmac_td.data.demo.clips import SOUNDS, make_clip
 from lmac_td.data.demo.corpus import MARKER, N_FOLDS, generate_corpus
-from lmac_td.data.demo.synthesis import (
-    NOISES,
-    SOUNDS,
-    harmonics,
-    make_clip,
-    make_noise,
-    make_speech,
-)
+from lmac_td.data.demo.noise import NOISES, make_noise
+from lmac_td.data.demo.signals import harmonics
+from lmac_td.data.demo.speech import make_speech
 from lmac_td.data.sources.base import read_source
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
@@ -27,7 +23,7 @@ SMALL = {"clips_per_class_and_fold": 1, "duration_s": 1.0}
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_noise_files():
-    """Three files a split and kind are enough, and three times as fast."""
+    """Make fewer files, which is faster."""
     patch = pytest.MonkeyPatch()
     patch.setattr(corpus, "FILES_PER_NOISE_KIND", {"train": 2, "valid": 1, "test": 1})
     patch.setattr(corpus, "N_UTTERANCES", 4)
@@ -65,14 +61,14 @@ def test_layout_is_that_of_esc50(folder):
     assert header == "filename,fold,target,category,esc10,src_file,take"
 
 
-def test_clips_are_sound(folder):
+def test_clips_have_the_right_length_and_level(folder):
     for clip in ESC50(folder / "ESC-50").clips():
         samples, rate = soundfile.read(clip.path)
         assert (samples.shape, rate) == ((16000,), 16000)
         assert 0.05 < np.abs(samples).max() < 0.99
 
 
-def test_noise_is_laid_out_as_whams_is(folder):
+def test_noise_has_the_layout_of_wham(folder):
     channels = set()
     for split in ("tr", "cv", "tt"):
         files = sorted((folder / "wham_noise" / split).iterdir())
@@ -85,14 +81,14 @@ def test_noise_is_laid_out_as_whams_is(folder):
     assert channels == {1, 2}
 
 
-def test_speech_is_laid_out_as_ljspeechs_is(folder):
+def test_speech_has_the_layout_of_ljspeech(folder):
     speech = folder / "LJSpeech-1.1"
     table = (speech / "metadata.csv").read_text().splitlines()
     names = [line.split("|")[0] for line in table]
     assert names == sorted(path.stem for path in (speech / "wavs").iterdir())
     for line in table:
         _, transcript, normalised = line.split("|")
-        # Nobody shall take it for words.
+        # The transcript says that the speech has no words.
         assert "synthetic" in transcript
         assert transcript == normalised
     for path in (speech / "wavs").iterdir():
@@ -102,7 +98,7 @@ def test_speech_is_laid_out_as_ljspeechs_is(folder):
 
 
 @pytest.mark.parametrize(("n", "rate"), [(80000, 16000), (110250, 22050), (3000, 8000)])
-def test_a_voice_babbles_and_pauses(n, rate):
+def test_speech_has_voice_and_pauses(n, rate):
     for seed in range(3):
         wave = make_speech(np.random.default_rng(seed), n, rate)
         assert wave.shape == (n,)
@@ -118,7 +114,7 @@ def test_a_voice_babbles_and_pauses(n, rate):
         assert power[(hz > 80) & (hz < 4000)].sum() > 0.7 * power.sum()
 
 
-def test_no_two_files_are_alike(folder):
+def test_no_two_files_are_the_same(folder):
     sounds = [value for name, value in digests(folder).items() if name.endswith(".wav")]
     assert len(set(sounds)) == len(sounds)
 
@@ -133,7 +129,7 @@ def test_another_seed_gives_other_sounds(folder, tmp_path):
     assert same == {"ESC-50/meta/esc50.csv", "LJSpeech-1.1/metadata.csv"}
 
 
-def test_more_clips_keep_the_first(tmp_path, monkeypatch):
+def test_a_larger_corpus_has_the_same_first_clips(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "NOISES", {})
     few, more = (
         generate_corpus(
@@ -148,7 +144,7 @@ def test_more_clips_keep_the_first(tmp_path, monkeypatch):
     assert sounds_of_few < sounds_of_more
 
 
-def test_events_say_when_it_sounds(folder):
+def test_events_are_where_the_energy_is(folder):
     """Inside an event there is much more energy than outside, in nearly every clip."""
     louder = []
     for clip in ESC50(folder / "ESC-50").clips():
@@ -180,7 +176,7 @@ def test_every_class_at_any_rate_and_length(target):
 
 @pytest.mark.parametrize("kind", NOISES)
 def test_noise_overlaps_the_classes(kind):
-    """Every kind has sound below and above 1 kHz, so no band is left in peace."""
+    """Every kind has sound below and above 1 kHz, so it overlaps every class."""
     wave = make_noise(kind, np.random.default_rng(0), 32000, 16000)
     power = np.abs(np.fft.rfft(wave)) ** 2
     hz = np.fft.rfftfreq(32000, 1 / 16000)
@@ -250,9 +246,9 @@ def test_wrong_parameters(tmp_path, wrong):
 def test_command(tmp_path, capsys):
     command = [str(tmp_path / "c"), "--clips_per_class_and_fold", "1"]
     corpus.main([*command, "--duration_s", "0.5"])
-    said = capsys.readouterr().out
-    assert f"data_folder: {tmp_path / 'c' / 'ESC-50'}" in said
-    assert f"ljspeech_folder: {tmp_path / 'c' / 'LJSpeech-1.1'}" in said
+    printed = capsys.readouterr().out
+    assert f"data_folder: {tmp_path / 'c' / 'ESC-50'}" in printed
+    assert f"ljspeech_folder: {tmp_path / 'c' / 'LJSpeech-1.1'}" in printed
     assert json.loads((tmp_path / "c" / MARKER).read_text())["duration_s"] == 0.5
     with pytest.raises(SystemExit, match="2"):
         corpus.main([*command, "--seed", "3"])

@@ -14,7 +14,7 @@ from lmac_td.data.conditions.mixtures import OtherClasses
 from lmac_td.data.conditions.white_noise import GaussianNoise
 from lmac_td.data.datasets import OUTPUT_KEYS, make_dataset
 from lmac_td.data.epoch_seeds import EpochSeededSampler
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.noise import NoisePool
 from lmac_td.errors import DataError, SettingError
 
@@ -56,7 +56,7 @@ def batches(dataset, **kwargs):
 
 
 def all_mixtures(dataset, **kwargs):
-    mixed = (mixtures_of(batch, "cpu") for batch in batches(dataset, **kwargs))
+    mixed = (make_mixtures(batch, "cpu") for batch in batches(dataset, **kwargs))
     return torch.cat([mixture for mixture, *_ in mixed])
 
 
@@ -71,7 +71,7 @@ def test_batches(five, pool):
     assert first.clip.lengths.tolist() == [1, 1]
     assert first.snr_db.tolist() == [3, 3]
     assert last.clip.data.shape == (1, N)
-    mixed = mixtures_of(first, "cpu")
+    mixed = make_mixtures(first, "cpu")
     assert torch.equal(mixed.mixture, mixed.target + mixed.interference)
     energy = [part.square().sum(-1) for part in mixed[1:3]]
     np.testing.assert_allclose(10 * torch.log10(energy[0] / energy[1]), 3, atol=1e-3)
@@ -79,7 +79,7 @@ def test_batches(five, pool):
 
 def test_target_is_the_clip(five, pool):
     batch = batches(make_dataset(five, "in_domain", pool, mixing_seed=0))[1]
-    target = mixtures_of(batch, "cpu").target[0]
+    target = make_mixtures(batch, "cpu").target[0]
     clip = torch.from_numpy(np.load(five.parent / "2.npy"))
     assert torch.equal(batch.clip.data[0], clip)
     torch.testing.assert_close(target, target.norm() / clip.norm() * clip)
@@ -89,7 +89,7 @@ def test_clean(manifest):
     batch = batches(make_dataset(manifest, "clean"))[2]
     assert not batch.interference.data.any()
     assert batch.snr_db.tolist() == [math.inf, math.inf]
-    mixed = mixtures_of(batch, "cpu")
+    mixed = make_mixtures(batch, "cpu")
     assert torch.equal(mixed.mixture, mixed.target)
     assert mixed.mixture.abs().amax(-1).tolist() == [1, 1]
     # Clips of unequal lengths are padded.
@@ -106,8 +106,8 @@ class Given:
         return self.wav
 
 
-def test_items_say_where_a_clip_ends(manifest, pool):
-    """By the manifest where it says so, else all of what was decoded."""
+def test_items_have_the_length_of_a_clip(manifest, pool):
+    """From the manifest if it has the length, else the decoded length."""
     entries = json.loads(manifest.read_text())
     entries["clip0"]["n_samples"] = 200
     manifest.write_text(json.dumps(entries))
@@ -117,8 +117,8 @@ def test_items_say_where_a_clip_ends(manifest, pool):
     assert first.n_samples.tolist() == [200, N]
 
 
-def test_noise_sounds_before_a_short_clip_ends(five):
-    """A silent beginning would leave a short clip without any noise."""
+def test_interference_is_audible_within_a_short_clip(five):
+    """A silent start would leave a short clip without interference."""
     entries = json.loads(five.read_text())
     entries["clip1"]["n_samples"] = 100
     five.write_text(json.dumps(entries))
@@ -130,7 +130,7 @@ def test_noise_sounds_before_a_short_clip_ends(five):
     dataset = make_dataset(five, "in_domain", Given(late))
     assert torch.equal(dataset[0]["interference"], late)
     assert torch.equal(dataset[1]["interference"][: N - 150], late[150:])
-    mixed = mixtures_of(batches(dataset)[0], "cpu")
+    mixed = make_mixtures(batches(dataset)[0], "cpu")
     energy = [part[1].double().square().sum() for part in mixed[1:3]]
     assert 10 * torch.log10(energy[0] / energy[1]) == pytest.approx(0, abs=1e-4)
     assert not mixed.mixture[1, 100:].any()
@@ -193,7 +193,9 @@ def same(first, second):
 
 
 @pytest.mark.parametrize("clean_probability", [0, 0.5])
-def test_training_draws_by_seed_and_epoch_whoever_reads(five, pool, clean_probability):
+def test_training_draws_depend_on_seed_and_epoch_not_on_workers(
+    five, pool, clean_probability
+):
     dataset = make_dataset(five, "in_domain", pool, clean_probability=clean_probability)
     reference = drawn(dataset, [1, 2, 3])
     assert all(len(epoch) == 5 for epoch in reference)
@@ -207,11 +209,11 @@ def test_training_draws_by_seed_and_epoch_whoever_reads(five, pool, clean_probab
     ):
         torch.manual_seed(len(workers))
         assert all(map(same, drawn(dataset, [1, 2, 3], **workers), reference)), workers
-    # A training that goes on with its third epoch hears what it would have heard.
+    # A training that resumes with its third epoch gets the same interference.
     assert same(drawn(dataset, [3])[0], reference[2])
 
 
-def test_reading_leaves_the_global_generator_alone(five, pool):
+def test_reading_does_not_change_the_global_generator(five, pool):
     dataset = make_dataset(five, "in_domain", pool, clean_probability=0.5)
     torch.manual_seed(0)
     drawn(dataset, [1], generator=torch.Generator())
@@ -255,7 +257,7 @@ def test_wrong_settings_are_named(manifest, arguments, word):
 
 
 @pytest.mark.parametrize("condition", ["in_domain", "mixtures", "white_noise"])
-def test_a_dataset_can_be_sent_to_any_worker(five, pool, condition):
+def test_a_dataset_can_be_pickled(five, pool, condition):
     others = {"mixtures": OtherClasses(five), "white_noise": GaussianNoise(N)}
     interference = others.get(condition, pool)
     dataset = make_dataset(five, condition, interference, mixing_seed=3)

@@ -1,4 +1,4 @@
-"""The table of clips, the manifests, and every way in which they can be wrong."""
+"""The table of clips, the manifests, and all mistakes in them."""
 
 import csv
 import json
@@ -96,7 +96,7 @@ def test_the_table_gives_the_clips(data_folder):
     assert class_names == ["dog", "rain", "chainsaw"]  # by target
 
 
-def test_more_columns_and_a_byte_order_mark_are_fine(data_folder):
+def test_more_columns_and_a_byte_order_mark_are_allowed(data_folder):
     rows = [{**row, "take": "A"} for row in rows_of(data_folder)]
     write_rows(data_folder, rows, encoding="utf-8-sig")
     assert len(ESC50(data_folder).clips()) == 24
@@ -207,7 +207,7 @@ def test_manifests(prepare, data_folder, tmp_path):
 
 
 def test_class_index_comes_from_the_whole_table(prepare, data_folder):
-    """A class that a split lacks must not shift the others."""
+    """A class that is missing in a split does not change the index of the others."""
     rows = [r for r in rows_of(data_folder) if (r["fold"], r["target"]) != ("4", "10")]
     write_rows(data_folder, rows)
     manifests = prepare(fold_nums={"test": [4]})
@@ -308,7 +308,7 @@ def test_wrong_settings_are_named(prepare, tmp_path, changes, error, words):
 
 
 def test_valid_and_test_may_share_a_fold(prepare):
-    """The papers also score the fold that chose the checkpoint."""
+    """The papers also score the fold that selected the checkpoint."""
     manifests = prepare(fold_nums={"train": [1], "valid": [3], "test": [3, 4]})
     assert len(json.loads(manifests["test"].read_text())) == 12
 
@@ -316,7 +316,7 @@ def test_valid_and_test_may_share_a_fold(prepare):
 # ------------------------------------------------------------------ bad files
 
 
-def test_a_bad_file_stops(prepare, data_folder, tmp_path):
+def test_a_bad_file_is_an_error(prepare, data_folder, tmp_path):
     spoil(data_folder, "2-A-10.wav")
     with pytest.raises(LoadAudioError, match=r"2-A-10\.wav.*skip_bad_files: True"):
         prepare()
@@ -336,7 +336,7 @@ def test_bad_files_are_skipped_with_a_warning(prepare, data_folder, caplog):
     assert "4-A-0.wav" in warned[1]
 
 
-def test_a_class_left_empty_stops(prepare, data_folder):
+def test_a_class_without_usable_clips_is_refused(prepare, data_folder):
     for fold in (1, 2, 3, 4):
         for take in "AB":
             spoil(data_folder, f"{fold}-{take}-10.wav")
@@ -344,7 +344,7 @@ def test_a_class_left_empty_stops(prepare, data_folder):
         prepare(skip_bad_files=True)
 
 
-def test_a_split_left_empty_stops(prepare, data_folder):
+def test_a_split_without_usable_clips_is_refused(prepare, data_folder):
     for path in (data_folder / "audio").glob("3-*"):
         spoil(data_folder, path.name)
     with pytest.raises(DataError, match="valid_fold_nums"):

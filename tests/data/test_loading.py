@@ -1,4 +1,4 @@
-"""Loaders: what they are given where there is a GPU, and where there is none."""
+"""The settings of dataloaders with and without a GPU."""
 
 import json
 import multiprocessing
@@ -13,14 +13,14 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from lmac_td.data.datasets import make_dataset
 from lmac_td.data.epoch_seeds import EpochSeededSampler
-from lmac_td.data.loading import loader_settings, on_the_cpu
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.loading import adapt_to_cpu, loader_settings
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Six clips of training, alone."""
+    """Six clean training clips."""
     entries = {}
     for i in range(6):
         np.save(tmp_path / f"{i}.npy", np.full(10, i + 1, dtype=np.float32))
@@ -32,7 +32,7 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend to be a machine with so many cores, and a GPU or none."""
+    """Simulate a machine with a number of cores, with or without a GPU."""
 
     def pretend(gpu, n_cores):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
@@ -47,7 +47,7 @@ def machine(monkeypatch):
     ("gpu", "n_cores", "n_workers"),
     [(False, 16, 0), (True, 16, 4), (True, 2, 2), (True, 1, 1)],
 )
-def test_a_gpu_has_workers_read_ahead(machine, gpu, n_cores, n_workers):
+def test_workers_read_ahead_for_a_gpu(machine, gpu, n_cores, n_workers):
     machine(gpu, n_cores)
     settings = loader_settings(8, "auto")
     assert settings["batch_size"] == 8
@@ -57,7 +57,7 @@ def test_a_gpu_has_workers_read_ahead(machine, gpu, n_cores, n_workers):
 
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("n_workers", [0, 3])
-def test_a_number_of_workers_is_as_given(machine, gpu, n_workers):
+def test_a_given_number_of_workers_is_used(machine, gpu, n_workers):
     machine(gpu, n_cores=1)
     settings = loader_settings(8, n_workers)
     assert settings["num_workers"] == n_workers
@@ -66,13 +66,13 @@ def test_a_number_of_workers_is_as_given(machine, gpu, n_workers):
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, "all", None, True])
-def test_what_is_no_number_of_workers_is_refused(wrong):
+def test_a_wrong_number_of_workers_is_refused(wrong):
     with pytest.raises(SettingError, match="give --num_workers auto or a whole number"):
         loader_settings(8, wrong)
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
-def test_loading_is_quiet_and_leaves_no_process(dataset, n_workers):
+def test_loading_has_no_output_and_leaves_no_process(dataset, n_workers):
     sampler = EpochSeededSampler(dataset, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -81,7 +81,7 @@ def test_loading_is_quiet_and_leaves_no_process(dataset, n_workers):
         )
         for epoch in (1, 2):
             sampler.set_epoch(epoch)
-            sizes = [len(mixtures_of(batch, "cpu").mixture) for batch in loader]
+            sizes = [len(make_mixtures(batch, "cpu").mixture) for batch in loader]
             assert sizes == [4, 2]
     assert len(multiprocessing.active_children()) == n_workers
     del loader, sampler
@@ -89,8 +89,8 @@ def test_loading_is_quiet_and_leaves_no_process(dataset, n_workers):
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
-def test_an_interrupted_epoch_goes_on_where_it_stopped(dataset, tmp_path, n_workers):
-    """As SpeechBrain resumes within an epoch, from a checkpoint of the loader."""
+def test_an_interrupted_epoch_resumes_where_it_stopped(dataset, tmp_path, n_workers):
+    """SpeechBrain resumes within an epoch from a checkpoint of the loader."""
 
     def loading():
         sampler = EpochSeededSampler(dataset, 0)
@@ -118,7 +118,7 @@ def test_an_interrupted_epoch_goes_on_where_it_stopped(dataset, tmp_path, n_work
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
-def test_the_generator_of_training_is_left_alone(dataset, n_workers):
+def test_loading_does_not_change_the_generator_of_training(dataset, n_workers):
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
@@ -127,9 +127,9 @@ def test_the_generator_of_training_is_left_alone(dataset, n_workers):
 
 
 @pytest.mark.parametrize(("num_workers", "kept"), [("auto", 0), (2, 2)])
-def test_a_run_on_the_cpu_leaves_the_gpu_alone(monkeypatch, num_workers, kept):
+def test_a_run_on_the_cpu_does_not_use_the_gpu(monkeypatch, num_workers, kept):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    settings = on_the_cpu(loader_settings(4, num_workers), num_workers)
+    settings = adapt_to_cpu(loader_settings(4, num_workers), num_workers)
     assert not settings["pin_memory"]
     assert settings["num_workers"] == kept
     assert settings["persistent_workers"] == (kept > 0)

@@ -12,17 +12,17 @@ from lmac_td.data.conditions.speech import Speech
 from lmac_td.data.conditions.white_noise import WhiteNoise
 from lmac_td.data.mixing import (
     CLEAN_DB,
-    is_mixed,
+    has_interference,
+    make_mixtures,
     mix_batch,
-    mixtures_of,
-    n_samples_of,
     require_sound,
+    unpadded_lengths,
 )
 from lmac_td.errors import DataError
 
 
 def literal_mix(target, interference, snr_db):
-    """PROTOCOL's formula, sample by sample in float64."""
+    """The formula of the ratio, sample by sample in float64."""
     energy_s = sum(float(x) ** 2 for x in target)
     energy_n = sum(float(x) ** 2 for x in interference)
     g = math.sqrt(energy_s / energy_n / 10 ** (snr_db / 10))
@@ -38,7 +38,7 @@ def literal_mix(target, interference, snr_db):
 
 
 def mix_one(target, interference, snr_db):
-    """A clip by itself, its energies and its gain as Python's numbers."""
+    """Mix one clip, with energies and gain as Python numbers."""
     if snr_db == CLEAN_DB:
         target = target / target.abs().max()
         return target, target, torch.zeros_like(target)
@@ -51,7 +51,7 @@ def mix_one(target, interference, snr_db):
 
 
 def mix(target, interference, snr_db):
-    """:func:`mix_batch` of one clip."""
+    """Call :func:`mix_batch` with one clip."""
     mixed = mix_batch(
         target[None], interference[None], torch.tensor([snr_db]), ["1-100032-A-0"]
     )
@@ -95,10 +95,10 @@ def test_ratio_sum_and_peak(snr_db):
         (Speech, 0.8, 0.2, 12.04),
     ],
 )
-def test_published_ratios_are_those_of_amplitudes(
+def test_published_ratios_follow_from_the_gains_of_amplitudes(
     condition, target_gain, other_gain, rounded
 ):
-    """What the published code's gains make of two sounds of the same power."""
+    """The gains of the published code for two sounds of equal power."""
     target, other = sources()
     other = other * (target.norm() / other.norm())
     energies = [
@@ -110,8 +110,8 @@ def test_published_ratios_are_those_of_amplitudes(
     assert round(condition.published_snr_db, 2) == rounded
 
 
-def test_ratio_ignores_where_the_sound_lies():
-    """It is taken over the whole clip: padding must change nothing but the length."""
+def test_the_ratio_does_not_depend_on_the_position_of_the_sound():
+    """It is computed over the whole clip, so silence around a sound does not matter."""
     target, interference = sources()
     padded = torch.cat([target, torch.zeros(3000)])
     mixed = mix(padded, interference.repeat(2), 3.0)
@@ -120,7 +120,7 @@ def test_ratio_ignores_where_the_sound_lies():
 
 
 def real_sized(n_clips=6, n_samples=80_000):
-    """Five seconds, of very different levels, noisy and clean ones in turn."""
+    """Clips of 5 s with very different levels, alternately noisy and clean."""
     generator = torch.Generator().manual_seed(1)
     clips, noise = torch.randn(2, n_clips, n_samples, generator=generator)
     clips = clips * torch.logspace(-4, 0, n_clips)[:, None]
@@ -132,7 +132,7 @@ def real_sized(n_clips=6, n_samples=80_000):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_batch_is_its_clips_one_by_one(dtype):
+def test_a_batch_equals_its_clips_one_by_one(dtype):
     clips, noise, snr_db, clip_ids = real_sized()
     clips, noise = clips.to(dtype), noise.to(dtype)
     mixed = mix_batch(clips, noise, snr_db, clip_ids)
@@ -151,7 +151,7 @@ def test_a_clip_does_not_depend_on_its_batch():
             assert torch.equal(ours, theirs[some])
 
 
-def test_clips_that_stay_alone():
+def test_clips_that_stay_clean():
     clips, noise, snr_db, clip_ids = real_sized()
     mixed = mix_batch(clips, noise, snr_db, clip_ids)
     alone = snr_db == CLEAN_DB
@@ -166,7 +166,7 @@ def test_the_peak_is_that_of_the_magnitude():
     assert mixed.mixture[1] == -1
 
 
-def test_a_batch_of_a_loader():
+def test_a_loaded_batch():
     clips, noise, snr_db, clip_ids = real_sized(n_samples=100)
     items = [
         {"id": name, "clip": clip, "interference": other, "snr_db": db}
@@ -176,18 +176,18 @@ def test_a_batch_of_a_loader():
     ]
     expected = mix_batch(clips, noise, snr_db, clip_ids)
     for ours, twin in zip(
-        mixtures_of(PaddedBatch(items), "cpu"), expected, strict=True
+        make_mixtures(PaddedBatch(items), "cpu"), expected, strict=True
     ):
         assert torch.equal(ours, twin)
-    assert is_mixed(PaddedBatch(items))
-    assert not is_mixed(PaddedBatch([items[1], items[4]]))
+    assert has_interference(PaddedBatch(items))
+    assert not has_interference(PaddedBatch([items[1], items[4]]))
 
 
 # ------------------------------------------------------------------ padding
 
 
 def padded(n_samples=(3000, 1200, 7, 2999)):
-    """Clips that end early, under noise that does not."""
+    """Short clips with long interference."""
     generator = torch.Generator().manual_seed(2)
     clips, noise = torch.randn(2, len(n_samples), 3000, generator=generator)
     for clip, n in zip(clips, n_samples, strict=True):
@@ -197,8 +197,8 @@ def padded(n_samples=(3000, 1200, 7, 2999)):
     return clips, noise, snr_db, list("abcd"), torch.tensor(n_samples)
 
 
-def test_padding_is_no_part_of_a_clip():
-    """The formula over the samples before padding; zeros after them."""
+def test_padding_does_not_count():
+    """The ratio is over the samples before padding; the padding stays zero."""
     clips, noise, snr_db, clip_ids, n_samples = padded()
     mixed = mix_batch(clips, noise, snr_db, clip_ids, n_samples)
     assert torch.equal(mixed.n_samples, n_samples)
@@ -216,7 +216,7 @@ def test_padding_is_no_part_of_a_clip():
 
 
 def test_without_padding_nothing_changes():
-    """Bit for bit, beside padded clips and among themselves."""
+    """Unpadded clips stay equal bit by bit, also in a batch with padded clips."""
     clips, noise, snr_db, clip_ids, n_samples = padded()
     plain = mix_batch(clips[:1], noise[:1], snr_db[:1], clip_ids[:1])
     assert plain.n_samples.tolist() == [3000]
@@ -228,7 +228,7 @@ def test_without_padding_nothing_changes():
             assert torch.equal(ours[:1], theirs)
 
 
-def test_a_batch_says_where_its_clips_end():
+def test_the_unpadded_lengths_of_a_batch():
     clips, noise, snr_db, clip_ids, n_samples = padded()
     items = [
         {"id": name, "clip": clip, "interference": other, "snr_db": db, "n_samples": n}
@@ -237,18 +237,18 @@ def test_a_batch_says_where_its_clips_end():
         )
     ]
     expected = mix_batch(clips, noise, snr_db, clip_ids, n_samples)
-    mixed = mixtures_of(PaddedBatch(items), "cpu")
+    mixed = make_mixtures(PaddedBatch(items), "cpu")
     assert all(map(torch.equal, mixed, expected))
-    # Clips that only the batch pads end where they end.
+    # Clips that are padded only by the batch keep their length.
     for item in items:
         n = item.pop("n_samples")
         item["clip"], item["interference"] = item["clip"][:n], item["interference"][:n]
-    assert n_samples_of(PaddedBatch(items)).tolist() == n_samples.tolist()
-    mixed = mixtures_of(PaddedBatch(items), "cpu")
+    assert unpadded_lengths(PaddedBatch(items)).tolist() == n_samples.tolist()
+    mixed = make_mixtures(PaddedBatch(items), "cpu")
     assert all(map(torch.equal, mixed, expected))
 
 
-def test_half_precision_leaves_mixtures_alone():
+def test_autocast_does_not_change_mixtures():
     batch = real_sized()
     expected = mix_batch(*batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -256,7 +256,7 @@ def test_half_precision_leaves_mixtures_alone():
     assert all(map(torch.equal, mixed, expected))
 
 
-def test_arguments_are_left_alone():
+def test_arguments_are_not_changed():
     batch = real_sized()
     copies = [part.clone() for part in batch[:3]]
     mix_batch(*batch)

@@ -1,4 +1,4 @@
-"""Interference: random in training, a pure function of clip and seed elsewhere."""
+"""Interference: random in training, otherwise a pure function of clip and seed."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def write(folder, name, samples, rate=RATE):
 
 
 def ramp(n, start=0):
-    """Every sample tells where it lies in its file."""
+    """Write files whose samples equal their position."""
     return (np.arange(start, start + n) + 1) / 2**15
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_long_files_are_cropped_anywhere(tmp_path):
+def test_excerpts_of_long_files_start_anywhere(tmp_path):
     write(tmp_path / "noise", "a.wav", ramp(4 * N))
     pool = pool_of(tmp_path / "noise")
     starts = []
@@ -130,7 +130,7 @@ def test_fixed_is_the_same_in_another_process(folder):
     assert float(printed) == pool_of(folder).fixed("clip", "in_domain", 0).sum().item()
 
 
-def test_silent_stretches_are_drawn_again(tmp_path):
+def test_silent_excerpts_are_drawn_again(tmp_path):
     samples = np.zeros(20 * N)
     samples[7 * N : 7 * N + 100] = 0.5
     write(tmp_path / "noise", "a.wav", samples)
@@ -173,7 +173,7 @@ def test_folders(tmp_path):
         wham_split_folder(tmp_path, "valid")
 
 
-def test_speech_lies_as_ljspeechs_or_flat(tmp_path):
+def test_speech_may_have_the_layout_of_ljspeech_or_none(tmp_path):
     with pytest.raises(DataError, match=r"missing.*--ljspeech_folder.*--condition"):
         speech_folder(tmp_path / "missing")
     write(tmp_path, "a.wav", ramp(N))
@@ -196,7 +196,7 @@ def test_errors_name_the_setting_of_the_folder(tmp_path):
             pool_of(tmp_path / "wavs", setting="ljspeech_folder").random()
 
 
-def test_bad_recordings_are_passed_over_only_when_asked(folder, caplog):
+def test_bad_recordings_are_skipped_only_on_request(folder, caplog):
     for bad in ("0.wav", "1.wav", "2.wav"):
         (folder / bad).write_bytes(b"no sound")
     (folder / "._3.wav").write_bytes(b"what another system leaves beside a file")

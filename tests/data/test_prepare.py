@@ -1,4 +1,4 @@
-"""One call from settings to data, and the mixtures of every condition."""
+"""Prepare data in one call, and check the mixtures of every condition."""
 
 import csv
 import hashlib
@@ -13,7 +13,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.audio import save_audio
 from lmac_td.data.conditions.speech import Speech
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import DataError, SettingError
@@ -25,14 +25,14 @@ def settings(data_settings):
     return {**data_settings, "fold_nums": {"train": [1], "valid": [4], "test": [4, 5]}}
 
 
-def test_prepares_the_splits_that_are_asked_for(settings):
+def test_only_the_requested_splits_are_prepared(settings):
     data = prepare(["test"], **settings)
     assert list(data.manifests) == ["test"]
     assert len(data.dataset("test", "clean")) == 20
     assert data.folds == settings["fold_nums"]
 
 
-def test_a_test_fold_must_not_be_trained_on_whichever_split_is_needed(settings):
+def test_a_test_fold_in_training_is_refused_for_any_split(settings):
     settings["fold_nums"] = {"train": [1, 5], "valid": [4], "test": [5]}
     with pytest.raises(SettingError, match="fold 5"):
         prepare(["test"], **settings)
@@ -47,6 +47,7 @@ def test_samples_are_spread_over_the_classes(settings):
     assert data.sample_ids("valid", 0) == set()
 
 
+@pytest.mark.slow
 def test_the_corpus_is_generated_when_asked_for(settings, corpus, tmp_path):
     new = tmp_path / "new"
 
@@ -70,9 +71,7 @@ def test_the_corpus_is_generated_when_asked_for(settings, corpus, tmp_path):
     assert len(data.dataset("test")) == 160
 
 
-def test_noise_is_looked_at_first_and_only_where_it_is_wanted(
-    settings, corpus, tmp_path
-):
+def test_noise_is_checked_first_and_only_if_it_is_needed(settings, corpus, tmp_path):
     empty = tmp_path / "noise"
     (empty / "tt").mkdir(parents=True)
     settings["all_conditions"] = conditions_on(corpus, wham_folder=empty)
@@ -83,7 +82,7 @@ def test_noise_is_looked_at_first_and_only_where_it_is_wanted(
     assert len(data.dataset("test", "clean")) == 20
 
 
-def test_a_fold_that_a_later_command_needs_is_looked_for_now(settings):
+def test_a_missing_fold_of_a_later_command_is_reported_now(settings):
     settings["fold_nums"]["test"] = [7]
     with pytest.raises(DataError, match="fold 7"):
         prepare(["train"], **settings)
@@ -96,7 +95,7 @@ def test_a_fold_that_a_later_command_needs_is_looked_for_now(settings):
         ("signal_length_s", float("nan")),
     ],
 )
-def test_numbers_that_are_none(settings, name, value):
+def test_settings_that_are_not_numbers(settings, name, value):
     with pytest.raises(SettingError, match=name):
         prepare(["test"], **{**settings, name: value})
 
@@ -110,7 +109,7 @@ def test_numbers_that_are_none(settings, name, value):
         ("speech_snr_db", None),
     ],
 )
-def test_ratios_that_are_no_numbers(corpus, name, value):
+def test_ratios_that_are_not_numbers(corpus, name, value):
     with pytest.raises(SettingError, match=f"--{name}"):
         conditions_on(corpus, **{name: value})
 
@@ -128,10 +127,10 @@ def measured_db(mixed):
 
 
 def digests(dataset, **loading):
-    """{clip id: hash of mixture, target and interference}, as a loader gives them."""
+    """Return {clip id: hash of mixture, target and interference} of loaded batches."""
     found = {}
     for batch in make_dataloader(dataset, **loading):
-        mixed = mixtures_of(batch, "cpu")
+        mixed = make_mixtures(batch, "cpu")
         for i, clip_id in enumerate(batch.id):
             sounds = b"".join(part[i].numpy().tobytes() for part in mixed[:3])
             found[clip_id] = hashlib.sha256(sounds).hexdigest()
@@ -156,22 +155,22 @@ def all_digests(data, split="test", **loading):
          {**PUBLISHED, "in_domain": -3}),
     ],
 )  # fmt: skip
-def test_the_ratio_is_exact_and_told(settings, corpus, given, expected):
+def test_the_ratio_is_exact_and_reported(settings, corpus, given, expected):
     settings["fold_nums"]["test"] = [5]
     settings["all_conditions"] = conditions_on(corpus, **given)
     data = prepare(["test"], conditions=CONDITIONS, **settings)
     assert set(data.snr_db) == set(MIXED)
     for condition in MIXED:
-        told = data.snr_db[condition]
-        assert told == pytest.approx(expected[condition], abs=0.005)
+        reported = data.snr_db[condition]
+        assert reported == pytest.approx(expected[condition], abs=0.005)
         dataset = data.dataset("test", condition)
         for batch in make_dataloader(dataset, batch_size=4):
-            measured = measured_db(mixtures_of(batch, "cpu"))
-            assert measured == pytest.approx([told] * len(batch), abs=1e-3)
+            measured = measured_db(make_mixtures(batch, "cpu"))
+            assert measured == pytest.approx([reported] * len(batch), abs=1e-3)
     assert not data.dataset("test", "clean")[0]["interference"].any()
 
 
-def test_mixtures_are_of_another_class_of_the_same_split(settings, tmp_path):
+def test_partners_have_another_class_and_the_same_split(settings, tmp_path):
     data = prepare(["valid", "test"], conditions=["mixtures"], **settings)
     for split in ("valid", "test"):
         manifest = json.loads(data.manifests[split].read_text())
@@ -209,12 +208,12 @@ def test_mixtures_do_not_depend_on_batches_or_workers(settings):
     )
     for condition in MIXED:
         ours, theirs = reference[condition], other[condition]
-        # By chance another seed draws the same one of 18 other clips.
+        # Another seed may draw the same one of 18 other clips by chance.
         assert sum(ours[clip_id] != theirs[clip_id] for clip_id in ours) > 14
 
 
-def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_path):
-    """The table in another order, other splits grown and shrunk, another folder."""
+def test_mixtures_do_not_depend_on_other_clips_of_the_data_set(settings, tmp_path):
+    """Another order of the table, other sizes of other splits, another folder."""
     settings["fold_nums"]["test"] = [5]
     reference = all_digests(prepare(["test"], conditions=CONDITIONS, **settings))
     folder = tmp_path / "copy"
@@ -223,7 +222,7 @@ def test_mixtures_do_not_depend_on_what_else_is_in_the_data_set(settings, tmp_pa
     with open(table, newline="") as file:
         head, *rows = csv.reader(file)
     for row in [row for row in rows if row[1] in ("2", "3")]:
-        # A clip of train and validation that was not there before.
+        # A new clip in train and validation.
         name = f"0-{row[0]}"
         shutil.copy(folder / "audio" / row[0], folder / "audio" / name)
         rows.append([name, "1" if row[1] == "2" else "4", *row[2:]])
@@ -249,7 +248,7 @@ def test_only_what_the_conditions_need_is_read(settings, corpus, tmp_path):
     data = prepare(["test"], conditions=needless, **settings)
     for condition in needless:
         assert len(data.dataset("test", condition)) == 20
-    with pytest.raises(SettingError, match="condition speech has nothing to mix"):
+    with pytest.raises(SettingError, match="condition speech was not prepared"):
         data.dataset("test", "speech")
     for condition, setting in (
         ("in_domain", "wham_folder"),
@@ -264,7 +263,7 @@ def test_only_what_the_conditions_need_is_read(settings, corpus, tmp_path):
 
 
 def test_training_uses_no_other_condition(settings, corpus):
-    # Nor are its recordings looked for.
+    # Its recordings are not checked either.
     settings["all_conditions"] = conditions_on(corpus, ljspeech_folder="nowhere")
     data = prepare(["train"], conditions=CONDITIONS, **settings)
     assert len(data.dataset("train", "in_domain")) == 10
@@ -276,7 +275,9 @@ def test_training_uses_no_other_condition(settings, corpus):
             data.dataset("train", condition)
 
 
-def test_speech_may_lie_flat_and_be_shorter_than_a_clip(settings, corpus, tmp_path):
+def test_speech_may_be_in_one_folder_and_shorter_than_a_clip(
+    settings, corpus, tmp_path
+):
     time = np.arange(4000) / 8000
     voice = np.sin(2 * np.pi * 200 * time).astype(np.float32) / 2
     save_audio(tmp_path / "voices" / "a.wav", torch.from_numpy(voice), 8000)
@@ -305,7 +306,7 @@ def test_a_split_of_one_class_has_no_mixtures(settings, tmp_path):
     prepare(["test"], conditions=["white_noise"], **settings)
 
 
-def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
+def test_a_corpus_of_an_earlier_version_has_no_speech(settings, corpus, tmp_path):
     earlier = tmp_path / "earlier"
     for part in ("ESC-50", "wham_noise", "corpus.json"):
         copy = shutil.copytree if (corpus / part).is_dir() else shutil.copy
@@ -315,9 +316,9 @@ def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
         "dataset": ESC50(earlier / "ESC-50", generate_corpus=True),
         "all_conditions": conditions_on(earlier),
     }
-    # It goes on to serve what needs no speech.
+    # Other conditions still work with it.
     prepare(["test"], conditions=["in_domain", "mixtures"], **settings)
-    with pytest.raises(DataError, match=r"earlier.*without speech.*remove it"):
+    with pytest.raises(DataError, match=r"earlier.*without speech.*delete it"):
         prepare(["test"], conditions=["speech"], **settings)
     settings["all_conditions"] = conditions_on(corpus)
     prepare(["test"], conditions=["speech"], **settings)
@@ -337,7 +338,7 @@ def test_a_corpus_of_before_there_was_speech(settings, corpus, tmp_path):
         ({"dataset": "data/ESC-50"}, "dataset is 'data/ESC-50': name a class"),
     ],
 )
-def test_settings_that_cannot_work(settings, wrong, words):
+def test_wrong_settings_are_refused(settings, wrong, words):
     split = "train" if "training_condition" in wrong else "test"
     with pytest.raises(SettingError, match=words):
         prepare([split], **{**settings, **wrong})
@@ -355,7 +356,7 @@ def test_an_unknown_condition_of_prepared_data(settings):
 
 
 def test_every_condition_of_real_recordings(real_data, real_speech, tmp_path):
-    """Ogg files, some padded, others cut; voices at 16 and 22.05 kHz."""
+    """Ogg files, some padded, others cut; speech at 16 and 22.05 kHz."""
     data = prepare(
         ["test"],
         dataset=ESC50(real_data[0]),
@@ -373,5 +374,5 @@ def test_every_condition_of_real_recordings(real_data, real_speech, tmp_path):
     for condition in MIXED:
         dataset = data.dataset("test", condition)
         for batch in make_dataloader(dataset, batch_size=8):
-            measured = measured_db(mixtures_of(batch, "cpu"))
+            measured = measured_db(make_mixtures(batch, "cpu"))
             assert measured == pytest.approx([PAPER[condition]] * len(batch), abs=1e-3)

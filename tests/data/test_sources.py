@@ -1,4 +1,4 @@
-"""Data sources: what each lists, and every mistake in one sentence."""
+"""Data sources: the clips that they list, and a clear error for every mistake."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from lmac_td.data.conditions.white_noise import GaussianNoise
 from lmac_td.data.datasets import make_dataset
 from lmac_td.data.manifests import write_manifests
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.sources import csv_manifest, urbansound8k
 from lmac_td.data.sources.base import Clip, DataSource, read_source
 from lmac_td.data.sources.csv_manifest import CsvManifest
@@ -66,7 +66,7 @@ def manifest_of(manifests, split):
 
 @pytest.fixture
 def street(tmp_path):
-    """Three folds of three classes; file names repeat from fold to fold."""
+    """Three folds of three classes, with the same file names in each fold."""
     folder, rows = tmp_path / "UrbanSound8K", []
     for fold in (1, 2, 3):
         for class_id, name in STREET.items():
@@ -99,8 +99,8 @@ def test_urbansound8k_gives_manifests(street, prepare):
     assert "labels" not in entry
 
 
-def test_short_street_sounds_are_mixed_over_their_own_length(street, prepare):
-    """Mixtures of padded clips through the loader: ratios over what was recorded."""
+def test_the_ratio_of_short_clips_is_over_their_recorded_length(street, prepare):
+    """Padded clips are mixed at the ratio over their recorded length."""
     manifests, _ = prepare(UrbanSound8K(street))
     dataset = make_dataset(
         manifests["test"], "white_noise", GaussianNoise(RATE // 2), 5.0, mixing_seed=0
@@ -109,7 +109,7 @@ def test_short_street_sounds_are_mixed_over_their_own_length(street, prepare):
     # 0.3, 0.8 and 0.1 s, of which 0.5 s are kept.
     expected = {"fold3-1000-3-0-0": 2400, "fold3-1000-8-0-0": 4000}
     expected["fold3-1000-1-0-0"] = 800
-    mixed = mixtures_of(batch, "cpu")
+    mixed = make_mixtures(batch, "cpu")
     assert dict(zip(batch.id, mixed.n_samples.tolist(), strict=True)) == expected
     for i, n in enumerate(mixed.n_samples.tolist()):
         own, other = (part[i].double().square() for part in mixed[1:3])
@@ -160,7 +160,7 @@ def test_a_wrong_urbansound8k_is_named(street, damage, words):
 
 @pytest.fixture
 def listed(tmp_path):
-    """A csv of clips with one or two labels, in two subfolders and elsewhere."""
+    """Write a csv of clips with one or two labels, in and outside of its folder."""
     folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere" / "c.wav"
     write_sound(folder / "a" / "1.wav", 0.3, 1)
     write_sound(folder / "b" / "1.wav", 0.4, 2)
@@ -186,15 +186,15 @@ def test_a_csv_lists_clips_with_several_labels(listed, tmp_path):
     assert clips[3].path == tmp_path / "elsewhere" / "c.wav"
 
 
-def test_ids_do_not_depend_on_where_the_data_set_lies(listed, tmp_path):
-    """What a clip is mixed with is drawn by its id."""
+def test_ids_do_not_depend_on_the_folder_of_the_data_set(listed, tmp_path):
+    """The interference of a clip depends on its id."""
     rows = [["../mine/a/1.wav", "siren", 1]]
     for folder in (tmp_path / "meta", tmp_path / "other"):
         write_csv(folder / "clips.csv", csv_manifest.COLUMNS, rows)
         assert CsvManifest(folder / "clips.csv").clips()[0].clip_id == "mine-a-1"
 
 
-def test_several_labels_stand_in_the_manifest(listed, prepare):
+def test_manifests_have_all_labels(listed, prepare):
     manifests, class_names = prepare(CsvManifest(listed))
     entry = manifest_of(manifests, "valid")["b-1"]
     assert entry["labels"] == ["siren", "dog"]
@@ -212,7 +212,7 @@ def test_another_separator(listed):
             CsvManifest(listed, separator=wrong)
 
 
-def test_more_columns_are_fine(listed):
+def test_more_columns_are_allowed(listed):
     rows = [[*row.values(), "note"] for row in read_csv(listed)]
     write_csv(listed, [*csv_manifest.COLUMNS, "remark"], rows)
     assert len(CsvManifest(listed).clips()) == 4
@@ -269,7 +269,7 @@ def test_a_fold_that_no_clip_has_is_named(listed, prepare, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_label_of_which_nothing_is_left_is_named(listed, prepare, caplog):
+def test_a_label_without_usable_clips_is_named(listed, prepare, caplog):
     (listed.parent / "a" / "1.wav").write_bytes(b"no sound")
     (listed.parent / "b" / "1.wav").write_bytes(b"no sound")
     folds = {"train": [1, 3], "test": [2]}
@@ -286,11 +286,11 @@ def test_a_label_of_which_nothing_is_left_is_named(listed, prepare, caplog):
         prepare(CsvManifest(listed), fold_nums=folds, skip_bad_files=True)
 
 
-# ---------------------------------------------------------- a source of one's own
+# --------------------------------------------------------------- another source
 
 
 class Given(DataSource):
-    """Lists what it was given."""
+    """Lists the given clips."""
 
     def __init__(self, clips, names=None):
         super().__init__("somewhere")
@@ -313,17 +313,17 @@ def clip(clip_id="a", labels=("dog",)):
         (Given([]), "somewhere lists no clips"),
         (Given([clip(), clip("b"), clip()]), "lists a 2 times"),
         (Given([clip(labels=())]), "gives a no label"),
-        (Given([clip()], names=["cat"]), "label 'dog', which is none of the class"),
+        (Given([clip()], names=["cat"]), "label 'dog', which is not a class name"),
         (Given([clip("fold1/a")]), "id 'fold1/a'"),
         (Given([clip("")]), "id ''"),
     ],
 )
-def test_what_a_source_gives_is_checked(source, words):
+def test_the_clips_of_a_source_are_checked(source, words):
     with pytest.raises(DataError, match=words):
         read_source(source)
 
 
-def test_a_source_says_what_it_is():
+def test_the_identity_of_a_source():
     assert (
         ESC50("data/ESC-50").identity
         == "lmac_td.data.sources.esc50.ESC50(data/ESC-50/meta/esc50.csv)"

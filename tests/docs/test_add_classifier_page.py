@@ -68,7 +68,7 @@ def test_the_recipe_replaces_the_classifier_of_the_demo(scratch):
     recipe = compose(scratch / "my_recipe.yaml")
     assert recipe["pretrained_classifier"] == "my_weights.pt"
     assert "ModuleClassifier" in str(recipe["classifier"].tag)
-    assert recipe["alpha"] == compose(ROOT / "hparams" / "lmac_td_demo.yaml")["alpha"]
+    assert recipe["alpha"] == compose(ROOT / "hparams" / "lmac_td.yaml")["alpha"]
 
 
 # Small sizes, so that the test takes seconds.

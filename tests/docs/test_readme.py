@@ -1,7 +1,7 @@
-"""Every command in a README names a script, a recipe and settings that exist.
+"""Every command of a page names a script, a recipe and settings that exist.
 
-That the scripts do what the README says is tested by running them, in
-``test_commands.py``.
+That the scripts do what the pages say is tested by running them, in ``tests/cli`` and
+in the tests of single pages.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS
 from benchmarks.gpu import runner
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.experiment.recipe import compose
-from tests.conftest import ROOT
+from tests.pages import PAGES, ROOT, command_lines, named_files, write_clone
 
 # What a script has besides a recipe's settings.
 OPTIONS = {
@@ -25,47 +25,51 @@ OPTIONS = {
     "randomise_classifier.py": {"n_clips"},
     "roar.py": {"roar_levels", "repeats"},
 }
-READMES = [
-    ROOT / folder / "README.md" for folder in (".", "recipes/ESC50", "benchmarks")
-]
-
-
-def commands(program):
-    found = []
-    for readme in READMES:
-        for line in readme.read_text().splitlines():
-            if re.match(rf"    +{program} ", line):
-                found.append(line.strip())
-    return found
 
 
 def path_of(recipe, folder):
-    """A recipe of the repository, or one that a README shows, written into a folder."""
-    if (ROOT / recipe).exists():
-        return ROOT / recipe
-    pattern = rf"`{re.escape(recipe)}`:\n\n```yaml\n(.*?)```"
-    (text,) = (
-        found
-        for readme in READMES
-        for found in re.findall(pattern, readme.read_text(), re.DOTALL)
-    )
-    (folder / recipe).write_text(text.replace("hparams/", f"{ROOT}/hparams/"))
-    return folder / recipe
+    """A recipe that a page shows, written into a folder, or one of the repository.
+
+    The folder then holds a copy of ``hparams``, and all files of the page.
+    """
+    for page in PAGES:
+        if recipe in named_files(page):
+            write_clone(page, folder)
+            return folder / recipe
+    return ROOT / recipe
 
 
-@pytest.mark.parametrize("line", sorted(set(commands("python -m"))))
+@pytest.mark.parametrize("line", command_lines("python -m"))
 def test_benchmarks(line, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     _, _, module, *arguments = shlex.split(line)
     importlib.import_module(module).read_options(arguments)
 
 
-@pytest.mark.parametrize(
-    "line", sorted(set(commands("python")) - set(commands("python -m")))
-)
+def scripts():
+    """Commands that run a script of the repository, from its root."""
+    for line in command_lines("python"):
+        script = shlex.split(line)[1]
+        if "/path/to/" not in line and script != "-m" and (ROOT / script).is_file():
+            yield line
+
+
+def test_scripts_exist():
+    for line in command_lines("python"):
+        script = shlex.split(line)[1].removeprefix("/path/to/lmac-td/")
+        known = {name for page in PAGES for name in named_files(page)}
+        shown = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+        assert (
+            script == "-m"
+            or (ROOT / script).is_file()
+            or script in known
+            or f"# {script}\n" in shown
+        ), line
+
+
+@pytest.mark.parametrize("line", list(scripts()))
 def test_python_commands(line, tmp_path):
     _, script, *arguments = shlex.split(line)
-    assert (ROOT / script).is_file()
     recipes = [part for part in arguments if part.endswith(".yaml")]
     settings = set(OPTIONS.get(Path(script).name, ()))
     if script.endswith("benchmark.py"):
@@ -79,12 +83,12 @@ def test_python_commands(line, tmp_path):
             assert name in settings or name in HELP_TEXTS, f"{line}: no {argument}"
 
 
-@pytest.mark.parametrize("line", sorted(set(commands("benchmarks/gpu.sh"))))
+@pytest.mark.parametrize("line", command_lines("benchmarks/gpu.sh"))
 def test_gpu_commands(line):
     runner.read_options(shlex.split(line)[1:])
 
 
-@pytest.mark.parametrize("line", sorted(set(commands("make"))))
+@pytest.mark.parametrize("line", command_lines("make"))
 def test_make_commands(line):
     targets = re.findall(
         r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE
@@ -92,8 +96,7 @@ def test_make_commands(line):
     assert line.split()[1] in targets
 
 
-def test_links_lead_somewhere():
-    for readme in READMES:
-        for link in re.findall(r"\]\(([^)]+)\)", readme.read_text()):
-            if not link.startswith(("http", "#")):
-                assert (readme.parent / link).exists(), f"{readme}: {link}"
+def test_readme_is_short_and_shows_a_picture_at_once():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 200
+    assert any(line.startswith("![") for line in lines[:15])

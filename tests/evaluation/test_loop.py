@@ -8,7 +8,7 @@ import pytest
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.evaluation.columns import metrics_of
 from lmac_td.evaluation.equal_size import at_equal_size
@@ -65,7 +65,7 @@ def score(data, spectral, frozen, models):
 def test_mixtures_keep_their_sources(data):
     for condition in CONDITIONS:
         for batch in make_dataloader(data.dataset("test", condition), batch_size=4):
-            mixture, target, interference, _ = mixtures_of(batch, "cpu")
+            mixture, target, interference, _ = make_mixtures(batch, "cpu")
             torch.testing.assert_close(
                 mixture, target + interference, atol=1e-6, rtol=0
             )

@@ -235,7 +235,7 @@ def test_a_network_that_is_no_classifier_is_refused(opened):
 @pytest.mark.parametrize("conditions", [None, ["clean"]])
 def test_conditions_have_names(opened, conditions):
     dataset = opened().hparams["dataset"]
-    with pytest.raises(SettingError, match=r"conditions is .*by each name"):
+    with pytest.raises(SettingError, match=r"conditions is .*mapping of names"):
         check_named_objects(dataset, conditions)
 
 

@@ -162,3 +162,14 @@ def test_the_roles_of_well_known_settings():
         "ljspeech_folder", "mixtures_snr_db", "white_noise_snr_db", "speech_snr_db",
         "snr",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("0.9", "float"), ("3", "int"), ("no_such", "str"), ("{a: 1}", "dict")],
+)
+def test_the_refusal_of_an_undeclared_key_suggests_its_type(tmp_path, value, kind):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"extends: {HPARAMS}/nmf.yaml\nmomentum: {value}\n")
+    with pytest.raises(SettingError, match=f"role: training, type: {kind}"):
+        typed_recipe(recipe)

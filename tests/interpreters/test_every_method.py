@@ -13,7 +13,7 @@ from lmac_td.classifiers.check import check_classifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 from lmac_td.contracts import Explanation
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import choose_targets, decide_batch
 from lmac_td.evaluation.explaining import explain
@@ -33,7 +33,7 @@ from lmac_td.nn.sepformer import MaskNet
 from lmac_td.targets import TargetChoice
 from lmac_td.training.brain import InterpreterBrain
 from lmac_td.training.objectives import L2ILoss, MaskingLoss
-from tests.classifiers.test_huggingface import AST, config_of, save
+from tests.classifiers.huggingface.models import AST, config_of, save
 from tests.networks import (
     SAMPLE_RATE,
     noise,
@@ -111,7 +111,7 @@ def classifier(kind, classifier_of):
 
 @pytest.fixture
 def features(classifier):
-    """The classifier's own STFT, or one that it knows nothing of."""
+    """The classifier's own STFT, or any STFT for a classifier of waveforms."""
     return classifier.spectrogram or square_root_features()
 
 
@@ -178,7 +178,7 @@ def attributions(classifier, features, domain="stft"):
 
 
 def served(interpreters, classifier):
-    """Those that do not refuse the classifier, and the sentences of the others."""
+    """The methods that accept the classifier, and the messages of the others."""
     able, refusals = {}, {}
     for name, interpreter in interpreters.items():
         try:
@@ -194,7 +194,7 @@ def test_the_check_at_loading_accepts_all(classifier, features):
 
 
 def test_every_method_is_evaluated(kind, classifier, features, loader):
-    """All in one table that holds what every correct table holds."""
+    """All methods in one table, which keeps the invariants of every table."""
     able, refusals = served(attributions(classifier, features), classifier)
     assert set(refusals) == REFUSED[kind[0]]
     for name, sentence in refusals.items():
@@ -239,7 +239,7 @@ def test_every_method_is_evaluated(kind, classifier, features, loader):
 
 
 @pytest.mark.parametrize("method", LEARNED)
-def test_a_training_step_changes_the_interpreter_alone(
+def test_a_training_step_changes_only_the_interpreter(
     method, classifier, features, loader, tmp_path
 ):
     interpreter = learned(method, classifier, features)
@@ -283,9 +283,7 @@ def test_a_training_step_changes_the_interpreter_alone(
 
 
 @pytest.mark.parametrize("kind", [("waveform_cnn", "softmax"), ("ast", "sigmoid")])
-def test_a_masked_spectrogram_is_no_input_of_a_classifier_of_waveforms(
-    classifier, features
-):
+def test_classifiers_of_waveforms_refuse_masked_spectrograms(classifier, features):
     decoder = build_mask_unet("aligned", "stft", classifier, features, (4, 4, 4, 4))
     for interpreter in (LMAC(features, decoder), METHODS["occlusion"](features)):
         with pytest.raises(SettingError, match=r"give --classifier_input audio"):
@@ -298,7 +296,7 @@ def test_a_masked_spectrogram_is_no_input_of_a_classifier_of_waveforms(
 def test_an_explanation_follows_the_tag_that_is_explained(classifier, features, loader):
     """Two tags of one clip have two explanations of the same sound."""
     (batch,) = loader
-    decided = decide_batch(batch, mixtures_of(batch, "cpu"), features, classifier)
+    decided = decide_batch(batch, make_mixtures(batch, "cpu"), features, classifier)
     methods = served(attributions(classifier, features), classifier)[0]
     maps = []
     for tag in (0, 1):
@@ -314,7 +312,7 @@ def test_an_explanation_follows_the_tag_that_is_explained(classifier, features, 
 def gradcam(classifier, features, loader, layer=None):
     """A decided batch and the masks that GradCAM makes of it."""
     (batch,) = loader
-    decided = decide_batch(batch, mixtures_of(batch, "cpu"), features, classifier)
+    decided = decide_batch(batch, make_mixtures(batch, "cpu"), features, classifier)
     method = METHODS["gradcam"](
         features, classifier_input=input_of(classifier), layer=layer
     )
@@ -323,7 +321,7 @@ def gradcam(classifier, features, loader, layer=None):
 
 
 @pytest.mark.parametrize("kind", [("waveform_cnn", "softmax")])
-def test_gradcam_weighs_what_a_hooked_layer_returns(classifier, features, loader):
+def test_gradcam_uses_the_output_of_a_hooked_layer(classifier, features, loader):
     decided, masks = gradcam(classifier, features, loader)
     network, outputs = classifier.network, []
     hook = network.relu3.register_forward_hook(lambda *args: outputs.append(args[2]))
@@ -344,10 +342,10 @@ def test_gradcam_weighs_what_a_hooked_layer_returns(classifier, features, loader
 
 
 @pytest.mark.parametrize("kind", [("ast", "softmax")])
-def test_gradcam_passes_over_a_layer_that_the_score_does_not_depend_on(
+def test_gradcam_skips_a_layer_on_which_the_score_does_not_depend(
     classifier, features, loader
 ):
-    """AST's head reads what its last layer makes of two tokens, and no patch."""
+    """AST's head reads only two tokens of the last layer, and no patch."""
     deepest, next_one = [geometry.name for geometry in classifier.geometry[:2]]
     decided, masks = gradcam(classifier, features, loader)
     with torch.enable_grad():

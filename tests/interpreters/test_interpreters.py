@@ -96,7 +96,7 @@ def test_every_interpreter_keeps_the_contract(decided, spectral, frozen, interpr
         torch.testing.assert_close(explanation.attribution, attribution)
 
 
-def test_nothing_is_invented_and_nothing_lost(decided, interpreters):
+def test_interpretation_and_residual_add_up_to_the_clip(decided, interpreters):
     wavs = decided[0]
     for name, interpreter in interpreters.items():
         if "log1p" in name:  # these do lose something, by their definition
@@ -105,11 +105,11 @@ def test_nothing_is_invented_and_nothing_lost(decided, interpreters):
         completeness = completeness_db(
             wavs, explanation.interpretation, explanation.residual
         )
-        # The issue's floor is 30 dB "from the first epoch on": untrained is before it.
+        # The reconstruction is exact up to rounding, even without training.
         assert (completeness > 80).all(), (name, completeness)
 
 
-def test_a_clip_alone_gives_what_it_gives_in_a_batch(
+def test_the_result_for_a_clip_does_not_depend_on_its_batch(
     decided, spectral, frozen, interpreters
 ):
     wavs, features, decision = decided
@@ -131,7 +131,7 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
 @pytest.mark.parametrize(
     ("value", "row"), [(1.0, "identity"), (0.0, "zeros"), (0.5, "half gain")]
 )
-def test_constant_masks_give_the_rows_that_explain_nothing(
+def test_constant_masks_equal_the_reference_rows(
     wavs, spectral, frozen, masking, interpreters, value, row
 ):
     decided = decided_batch(wavs, spectral, frozen)
@@ -145,7 +145,7 @@ def test_constant_masks_give_the_rows_that_explain_nothing(
             (ours.kept_logits, theirs.kept_logits),
             (ours.removed_logits, theirs.removed_logits),
         ):
-            # PROTOCOL's tie: probabilities that differ by no more than 1e-6.
+            # A tie: probabilities that differ by at most 1e-6.
             assert (p.softmax(-1) - q.softmax(-1)).abs().max() <= 1e-6, name
 
 
@@ -160,8 +160,8 @@ def test_a_mask_of_ones_keeps_every_bit_and_a_mask_of_zeros_none(decided, make_l
     assert torch.equal(explanation.residual, wavs)
 
 
-def test_a_resynthesis_that_loses_something_is_seen(decided, make_lmac, monkeypatch):
-    """Only rounding is shared out: what an inverse STFT loses stays lost."""
+def test_the_loss_of_a_resynthesis_stays_visible(decided, make_lmac, monkeypatch):
+    """Only rounding errors are added back, not what an inverse STFT loses."""
     model = make_lmac()
     istft = model.features.istft
     monkeypatch.setattr(model.features, "istft", lambda *args: 0.99 * istft(*args))
@@ -236,7 +236,7 @@ def test_the_oracle_keeps_all_of_a_clean_clip_and_nothing_of_noise(decided, spec
     assert not explanation.interpretation.any()
 
 
-def test_only_the_oracle_is_shown_the_sources(spectral):
+def test_only_the_oracle_gets_the_sources(spectral):
     shown = [n for n, i in reference_interpreters(spectral).items() if i.needs_sources]
     assert shown == ["oracle"]
     assert list(reference_interpreters(spectral))[-1] == "oracle"

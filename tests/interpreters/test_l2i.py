@@ -1,4 +1,4 @@
-"""L2I against the equations and Algorithm 2 of its paper, and its odd cases."""
+"""L2I equals the equations and Algorithm 2 of its paper; and its edge cases."""
 
 import cmath
 import copy
@@ -45,8 +45,8 @@ def build_l2i(spectral, classifier, dictionary=None, pooling="att", **settings):
     w = random_dictionary() if dictionary is None else dictionary
     psi = Psi(classifier.geometry, spectral.hop_samples, w.shape[1], width=8)
     theta = Theta(w.shape[1], N_CLASSES, pooling)
-    with torch.no_grad():  # so that something sounds, and speaks for every class
-        for skip in psi.skips:  # untrained representations are faint
+    with torch.no_grad():  # every pattern is active and relevant for every class
+        for skip in psi.skips:  # untrained representations are close to 0
             skip.weight *= 100
         psi.out.bias += 0.1
         theta.linear.weight[:, ::2].abs_()
@@ -72,7 +72,7 @@ def decided(batch):
 
 
 def select(model, everything):
-    """Let a model find every pattern relevant, or none."""
+    """Make every pattern relevant, or none."""
     value = 1.0 if everything else -1.0
     model.relevance = lambda pooled, decided: torch.full_like(pooled, value)
     return model
@@ -161,7 +161,7 @@ def test_equals_its_literal_twin(
             torch.testing.assert_close(sound, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_what_is_removed_is_x_less_what_is_selected(decided, spectral, make_l2i):
+def test_the_removed_part_is_the_input_minus_the_patterns(decided, spectral, make_l2i):
     """Eq. 6's X_2 = X - sum of X_l on log-magnitudes: the table's FF removes it too."""
     wavs, features, _ = decided
     explanation = make_l2i(relevance_threshold=0.1)(*decided)
@@ -195,7 +195,7 @@ def test_keeps_the_contract(decided, spectral, frozen, make_l2i):
             torch.testing.assert_close(both, wavs, atol=1e-5, rtol=0)
 
 
-def test_the_classifier_may_be_given_spectrograms(batch, spectral, frozen, make_l2i):
+def test_the_classifier_may_take_spectrograms(batch, spectral, frozen, make_l2i):
     model = make_l2i(classifier_input="spectrogram")
     explained = explained_batch(model, batch)
     explanation, features = explained.explanation, batch.features
@@ -209,7 +209,7 @@ def test_the_classifier_may_be_given_spectrograms(batch, spectral, frozen, make_
     torch.testing.assert_close(sounds.kept_input, expected)
 
 
-def test_a_clip_alone_gives_what_it_gives_in_a_batch(
+def test_the_result_for_a_clip_does_not_depend_on_its_batch(
     decided, spectral, frozen, make_l2i
 ):
     wavs = decided[0]
@@ -228,7 +228,7 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
 
 def test_soft_masks_are_exact_at_their_ends():
     w, h = random_dictionary(), torch.rand(2, K, 9).square()
-    h[:, :, 4] = 0  # a frame where no pattern sounds
+    h[:, :, 4] = 0  # a frame in which no pattern is active
     for everything, expected in ((True, 1.0), (False, 0.0)):
         selected = torch.full((2, K), everything)
         assert (soft_mask(w, h, selected) == expected).all()
@@ -236,7 +236,7 @@ def test_soft_masks_are_exact_at_their_ends():
     mask = soft_mask(w, h, some)
     assert mask.min() >= 0
     assert mask.max() <= 1
-    assert (mask[:, 4] == 0).all()  # nobody's, so it is removed
+    assert (mask[:, 4] == 0).all()  # no pattern is active, so it is removed
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def score(data_settings, spectral, frozen):
 @pytest.mark.parametrize("classifier_input", ["audio", "spectrogram"])
 @pytest.mark.parametrize("mask_domain", ["log1p", "magnitude"])
 @pytest.mark.parametrize(("everything", "row"), [(True, "identity"), (False, "zeros")])
-def test_all_and_no_patterns_give_the_rows_that_explain_nothing(
+def test_all_and_no_patterns_equal_the_reference_rows(
     score, make_l2i, mask_domain, classifier_input, everything, row
 ):
     model = make_l2i(mask_domain=mask_domain, classifier_input=classifier_input)
@@ -286,7 +286,7 @@ def test_all_and_no_patterns_give_the_rows_that_explain_nothing(
             ), metric
 
 
-def test_threshold_minus_1_takes_all_that_speak_for_the_class(decided, make_l2i):
+def test_a_threshold_of_minus_1_selects_all_patterns_above_it(decided, make_l2i):
     model = make_l2i(relevance_threshold=-1)
     torch.nn.init.uniform_(model.theta.linear.weight, 0.1, 1.0)
     explanation = model(*decided)
@@ -306,7 +306,7 @@ def test_silence_is_explained_by_silence(spectral, frozen, make_l2i):
         assert value.isfinite().all(), name
 
 
-def test_activations_that_are_all_zero_are_relevant_to_nothing(batch, make_l2i):
+def test_zero_activations_have_zero_relevance(batch, make_l2i):
     model = make_l2i(export_components=True)
     torch.nn.init.constant_(model.psi.out.weight, 0.0)
     torch.nn.init.constant_(model.psi.out.bias, -1.0)
@@ -336,8 +336,8 @@ def test_a_short_clip_is_explained(spectral, frozen, make_l2i, n_samples):
         assert sound.shape == (n_samples,)
 
 
-def test_a_sound_that_the_dictionary_never_saw(spectral, frozen, make_l2i):
-    """Patterns of low tones only, and a clip that is nothing but high ones."""
+def test_a_sound_outside_the_dictionary(spectral, frozen, make_l2i):
+    """The patterns are low tones, and the clip is a high tone."""
     seconds = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
     low = torch.stack([torch.sin(2 * math.pi * f * seconds) for f in (200, 300, 450)])
     frames = torch.log1p(spectral(low).magnitude).flatten(0, 1).T
@@ -414,7 +414,7 @@ def test_checkpoints_hold_the_dictionary(decided, make_l2i):
 
 
 @pytest.mark.parametrize("run_opts", [{}, {"precision": "bf16"}])
-def test_training_changes_psi_and_theta_alone(
+def test_training_changes_only_psi_and_theta(
     data_settings, tmp_path, spectral, frozen, make_l2i, run_opts
 ):
     data = prepare(["train", "valid"], **data_settings)
@@ -481,7 +481,7 @@ def test_other_settings_are_refused(make_l2i):
         make_l2i(dictionary=torch.rand(257, K))
 
 
-def test_an_explanation_is_replaced_as_any_other(decided, make_l2i):
+def test_an_l2i_explanation_can_be_replaced(decided, make_l2i):
     explanation = make_l2i()(*decided)
     other = dataclasses.replace(explanation, kept_input=explanation.removed_input)
     assert type(other) is type(explanation)

@@ -86,10 +86,10 @@ def test_mel_mask_equals_its_literal_twin(decided, frozen, make_lmac, mask_domai
         torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_mel_mask_sounds_on_the_bins_of_its_bands(
+def test_the_sound_of_a_mel_mask_uses_the_bins_of_its_bands(
     decided, spectral, frozen, make_lmac
 ):
-    """Its stand-in sound: a bin is masked by the mean of the bands that cover it."""
+    """In the sound, the mask of a bin is the mean over the bands that cover it."""
     wavs, features, _ = decided
     explanation = make_lmac("mel")(*decided)
     mel, bins = frozen.mel.matrix, 513
@@ -112,7 +112,7 @@ def test_a_mel_mask_sounds_on_the_bins_of_its_bands(
 def test_a_mask_next_to_zero_has_a_finite_gradient(
     decided, spectral, frozen, make_lmac, classifier_input
 ):
-    """A training was lost to it: M X below float32's normal numbers."""
+    """M X can be a subnormal number of float32, whose gradient must be finite."""
     wavs = 1e-5 * decided[0]
     features, decision = decide(wavs, spectral, frozen)
     model = make_lmac(classifier_input=classifier_input)
@@ -202,9 +202,9 @@ def test_settings_that_cannot_work_are_named(spectral, settings, words):
     [
         (("wide", "stft", 32, (1, 2, 4, 8, 16)), "--geometry"),
         (("published", "both", 32, (1, 2, 4, 8, 16)), "--domain"),
-        (("published", "stft", 32, (1, 2, 4, 8, 8)), "halve"),
-        (("published", "stft", 32, (1, 2, 4, 8, 16), 64), "n_mels 64"),
-        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512), "n_fft 512"),
+        (("published", "stft", 32, (1, 2, 4, 8, 8)), "half the channels"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 64), "n_mels is 64"),
+        (("published", "stft", 32, (1, 2, 4, 8, 16), 80, 512), "n_fft is 512"),
     ],
 )
 def test_decoders_that_cannot_be_built_are_named(arguments, words):
@@ -212,7 +212,7 @@ def test_decoders_that_cannot_be_built_are_named(arguments, words):
         build_for_cnn14(*arguments)
 
 
-def test_published_decoder_says_so_when_something_else_fails(monkeypatch):
+def test_other_errors_of_the_published_decoder_are_not_replaced(monkeypatch):
     def out_of_memory(self, reps):
         raise RuntimeError("CUDA out of memory")
 
@@ -226,5 +226,5 @@ def test_published_decoder_refuses_a_length_it_was_not_made_for():
     decoder = build_for_cnn14("published", "stft", 8, (1, 1, 1, 2, 4))
     reps = [torch.rand(1, 8 // d, max(1, 48 // p), 80 // p)
             for d, p in ((1, 32), (2, 32), (4, 16), (8, 8))]  # fmt: skip
-    with pytest.raises(SettingError, match="geometry: aligned"):
+    with pytest.raises(SettingError, match="--geometry aligned"):
         decoder(reps, n_frames=48)

@@ -12,7 +12,8 @@ from lmac_td.evaluation.invariants import check_invariants
 from lmac_td.evaluation.loop import rows_of, score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import LogMel
-from lmac_td.interpreters.attribution import GradCAM, build_attributions
+from lmac_td.interpreters.attribution import build_attributions
+from lmac_td.interpreters.attribution.gradcam import GradCAM
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.interpreters.l2i import L2I
 from lmac_td.interpreters.lmac import LMAC
@@ -129,7 +130,7 @@ def test_the_contract_is_kept(decided, classifier, features, explained):
             torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_identity_and_zeros_give_the_very_input_back(decided, explained):
+def test_identity_and_zeros_return_the_input_bit_by_bit(decided, explained):
     identity, zeros = explained["identity"], explained["zeros"]
     assert identity.explanation.kept_input is decided.decision.inputs
     assert zeros.explanation.removed_input is decided.decision.inputs
@@ -137,7 +138,7 @@ def test_identity_and_zeros_give_the_very_input_back(decided, explained):
     torch.testing.assert_close(zeros.kept_logits, identity.removed_logits)
 
 
-def test_a_clip_alone_gives_what_it_gives_in_a_batch(
+def test_the_result_for_a_clip_does_not_depend_on_its_batch(
     decided, classifier, features, learned
 ):
     for name, interpreter in learned.items():
@@ -157,7 +158,7 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch(
                 )
 
 
-def test_every_method_is_trained_on_them(decided, learned):
+def test_every_method_can_be_trained_on_them(decided, learned):
     for name, interpreter in learned.items():
         objective = L2ILoss() if name == "l2i" else MaskingLoss(regulariser="mask")
         terms = objective(explained_batch(interpreter, decided), None)
@@ -169,7 +170,7 @@ def test_every_method_is_trained_on_them(decided, learned):
         assert all(p.grad is None for p in decided.decision.classifier.parameters())
 
 
-def test_equal_size_as_one_would_do_it_by_hand(
+def test_equal_size_scores_equal_a_literal_computation(
     kind, decided, classifier, features, explained
 ):
     result = explained["lmac audio"]
@@ -212,7 +213,7 @@ def test_scores_keep_their_invariants(decided, explained, features):
     assert table.means("x", "zeros")["FF"] == 0
 
 
-def test_a_spectrogram_is_given_to_those_alone_that_take_one(spectral):
+def test_only_classifiers_of_spectrograms_take_masked_spectrograms(spectral):
     waveform = waveform_classifier()
     model = build("lmac spectrogram", waveform, spectral)
     with pytest.raises(SettingError, match="--classifier_input audio"):
@@ -286,9 +287,9 @@ def test_mel_bands_are_masked_where_clips_are_followed_by_silence(clip_samples):
         torch.testing.assert_close(kept[:, :n_frames].expm1(), expected)
 
 
-def test_gradcam_passes_over_a_layer_that_no_logit_is_computed_from(spectral):
+def test_gradcam_skips_a_layer_on_which_no_logit_depends(spectral):
     class Aside(torch.nn.Module):
-        """A layer whose output goes nowhere, and one that decides."""
+        """A layer whose output is not used, and one on which the logits depend."""
 
         def __init__(self):
             super().__init__()
@@ -313,7 +314,7 @@ def test_gradcam_passes_over_a_layer_that_no_logit_is_computed_from(spectral):
     assert not masks["aside"].any()
 
 
-def test_gradcam_finds_a_layer_that_is_named_by_a_number(spectral):
+def test_gradcam_finds_a_layer_whose_name_is_a_number(spectral):
     network = torch.nn.Sequential(
         torch.nn.Unflatten(1, (1, -1)),
         torch.nn.Conv1d(1, 3, 64, stride=32),

@@ -1,4 +1,4 @@
-"""The filterbank: SpeechBrain's numbers and keys; the perfect pair loses nothing."""
+"""The filterbank has SpeechBrain's numbers and keys, and reconstructs perfectly."""
 
 import math
 

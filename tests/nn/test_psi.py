@@ -1,4 +1,4 @@
-"""Psi keeps time as the U-Nets do; Theta pools and adds as its formulas say."""
+"""Psi is aligned in time as the U-Nets are; Theta equals its formulas."""
 
 import math
 
@@ -13,7 +13,7 @@ from lmac_td.contracts import Geometry
 from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.psi import AttentionPooling, Psi, Theta, build_psi, build_theta
-from tests.nn.test_unet import former_fit
+from tests.nn.test_unet_checkpoints import former_fit
 
 HOP = 186
 POOLINGS = (5, 5, 4)  # of the three representations, deepest first
@@ -46,7 +46,7 @@ def zeros(channels, n_frames, mel_bins=80):
 
 
 def linear(psi):
-    """Make it sum what it is given: constant weights, no bias, so idle ReLUs."""
+    """Make Psi sum its input: constant weights, no bias, so ReLUs have no effect."""
     for name, parameter in psi.named_parameters():
         torch.nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 0.1)
     return psi.double()
@@ -68,8 +68,8 @@ def expected_centre(index, poolings):
 
 @pytest.mark.parametrize("n_frames", [60, 87, 204, 431, 861])
 @pytest.mark.parametrize("level", range(3))
-def test_psi_answers_where_the_representation_is(n_frames, level):
-    """Exact to 1e-4 of an index inside; the clip's ends cut or hold the response."""
+def test_psi_responds_at_the_time_of_its_input(n_frames, level):
+    """Exact to 1e-4 of an index, except at the ends of the clip."""
     channels = (2, 2, 2)
     psi = linear(make_psi(channels, n_components=1, width=2))
     index_frames = 2 ** POOLINGS[level]
@@ -85,8 +85,8 @@ def test_psi_answers_where_the_representation_is(n_frames, level):
 
 
 @pytest.mark.parametrize(("n_frames", "click_at"), [(204, 43), (204, 163), (431, 370)])
-def test_a_click_moves_the_activations_where_it_sounds(n_frames, click_at):
-    """End to end through a Cnn14; its convolutions may blur, but not displace."""
+def test_a_click_changes_the_activations_at_the_time_of_the_click(n_frames, click_at):
+    """From end to end through a Cnn14, whose convolutions blur but do not shift."""
     classifier = Cnn14(40, 16, channels=(8, 8, 8, 8, 8)).eval().double()
     psi = make_psi((16, 8, 8), n_components=8, width=16, mel_bins=40).double()
     quiet = torch.full((1, n_frames, 40), 0.1, dtype=torch.float64)
@@ -115,14 +115,14 @@ def test_any_clip_and_any_mel_bins(n_frames, mel_bins):
         assert parameter.grad.isfinite().all(), name
 
 
-def test_what_is_shorter_than_the_poolings_is_cut_from_what_cnn14_padded():
+def test_the_padding_of_short_clips_is_cut_from_the_activations():
     psi = make_psi((2, 2, 2), n_components=3, width=4).double()
     reps = [torch.rand_like(rep) for rep in zeros((2, 2, 2), 32)]
     short, long = psi(reps, samples(5), 5), psi(reps, samples(32), 32)
     torch.testing.assert_close(short, long[..., :5])
 
 
-def test_a_clip_alone_gives_what_it_gives_in_a_batch():
+def test_the_result_for_a_clip_does_not_depend_on_its_batch():
     psi, theta = make_psi((8, 8, 4), 6, width=8), Theta(6, 10)
     reps = [torch.rand(4, c, 87 // 2**d, 80 // 2**d)
             for c, d in zip((8, 8, 4), POOLINGS, strict=True)]  # fmt: skip
@@ -135,8 +135,8 @@ def test_a_clip_alone_gives_what_it_gives_in_a_batch():
             torch.testing.assert_close(one[0], many[clip], atol=1e-5, rtol=1e-5)
 
 
-def test_every_pattern_sounds_before_training():
-    """A ReLU that is shut for every input never opens again."""
+def test_every_pattern_is_active_before_training():
+    """A ReLU that is 0 for every input has no gradient and stays 0."""
     reps = [torch.rand(8, c, 431 // 2**d, 80 // 2**d)
             for c, d in zip((128, 64, 64), POOLINGS, strict=True)]  # fmt: skip
     psi = make_psi((128, 64, 64), n_components=100, width=64)
@@ -178,7 +178,7 @@ def test_theta_equals_its_literal_twin(pooling, n_frames):
         assert logits[clip].tolist() == pytest.approx(expected)
 
 
-def test_attention_is_no_mean():
+def test_attention_is_not_the_mean():
     h = torch.rand(2, 5, 40)
     assert (AttentionPooling(5)(h) - h.mean(dim=2)).abs().max() > 1e-3
 
@@ -266,7 +266,7 @@ def test_former_checkpoints_give_the_same_activations(n_frames, mel_bins):
     ],
     ids=["tokens", "sequence", "strided convolutions"],
 )
-def test_psi_keeps_time_on_any_grid(grids):
+def test_psi_is_aligned_in_time_on_any_grid(grids):
     geometry = [Geometry("", c, f, hop, offset) for c, f, hop, offset in grids]
     psi = linear(Psi(geometry, HOP, n_components=1, width=2))
     n_samples, n_frames = 48000, 48000 // HOP + 1

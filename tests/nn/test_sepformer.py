@@ -2,18 +2,10 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from speechbrain.lobes.models import dual_path
 
-from lmac_td.nn.sepformer import (
-    MAX_POSITIONS,
-    GlobalNorm,
-    MaskNet,
-    PositionalEncoding,
-    SelfAttention,
-    overlap_add,
-    segment,
-)
+from lmac_td.nn.dual_path import segment
+from lmac_td.nn.sepformer import MaskNet
 
 SMALL = {
     "in_channels": 12,
@@ -107,7 +99,7 @@ def test_our_state_dict_loads_in_speechbrain():
     speechbrain_model().load_state_dict(MaskNet(**SMALL).state_dict(), strict=True)
 
 
-def test_sigmoid_mask_is_the_relu_masks_input_squashed():
+def test_the_mask_is_the_sigmoid_of_the_output():
     net = MaskNet(**SMALL)
     linear = MaskNet(**SMALL)
     linear.load_state_dict(net.state_dict())
@@ -119,7 +111,7 @@ def test_sigmoid_mask_is_the_relu_masks_input_squashed():
     torch.testing.assert_close(mask, linear(h).sigmoid())
 
 
-def test_a_clip_alone_is_the_clip_in_a_batch():
+def test_a_mask_does_not_depend_on_the_batch():
     net = MaskNet(**SMALL).double()
     h = torch.rand(4, 12, 37, dtype=torch.float64)
     batch = net(h)
@@ -134,37 +126,11 @@ def test_blocks_are_independent():
     assert len(set(storages)) == len(storages)
     first, second = (block.intra_mdl.mdl["layers"][0] for block in net.dual_mdl)
     weights = [m.self_att["att"].in_proj_weight for m in (first, second)]
-    assert not torch.equal(*weights)  # SpeechBrain's deep copies start alike
+    assert not torch.equal(*weights)  # unlike SpeechBrain's deep copies
 
 
-def test_segment_and_overlap_add_as_loops_do():
-    for n_frames, chunk_size in ((1, 2), (7, 4), (8, 4), (9, 6), (3, 10)):
-        x = torch.randn(2, n_frames, 3)
-        chunks = segment(x, chunk_size)
-        half = chunk_size // 2
-        total = torch.zeros(2, (chunks.shape[1] + 1) * half, 3)
-        for s in range(chunks.shape[1]):
-            for k in range(chunk_size):
-                at = s * half + k - half
-                frame = x[:, at] if 0 <= at < n_frames else torch.zeros(2, 3)
-                assert torch.equal(chunks[:, s, k], frame)
-                total[:, s * half + k] += chunks[:, s, k]
-        assert torch.equal(overlap_add(chunks), total[:, half:-half])
-        assert torch.equal(overlap_add(chunks)[:, :n_frames], 2 * x)
-
-
-def test_global_norm_is_group_norm():
-    ours, theirs = GlobalNorm(6), torch.nn.GroupNorm(1, 6, eps=1e-8)
-    state = {"weight": torch.randn(6), "bias": torch.randn(6)}
-    ours.load_state_dict(state)
-    theirs.load_state_dict(state)
-    x = torch.randn(2, 4, 5, 6)
-    expected = theirs(x.movedim(-1, 1)).movedim(1, -1)
-    torch.testing.assert_close(ours(x), expected)
-
-
-def test_attention_weights_are_never_written():
-    # One head's weights would hold chunk_size ** 2 numbers a chunk.
+def test_attention_weights_are_never_stored():
+    # The weights of one head would be chunk_size ** 2 numbers per chunk.
     net = MaskNet(**{**SMALL, "chunk_size": 200, "inter_layers": 0})
     largest = 0
 
@@ -177,48 +143,6 @@ def test_attention_weights_are_never_written():
         net(torch.rand(1, 12, 1000))
     n_chunks = segment(torch.rand(1, 1000, 1), 200).shape[1]
     assert largest < n_chunks * 200 * 200
-
-
-def literal_attention(attention, x):
-    """softmax(q k^T / sqrt(d)) v of each head (Vaswani et al., eq. 1)."""
-    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    heads = [
-        torch.softmax(q @ k.transpose(1, 2) / q.shape[-1] ** 0.5, -1) @ v
-        for q, k, v in zip(
-            *(part.split(4, -1) for part in qkv.chunk(3, -1)), strict=True
-        )
-    ]
-    return attention.out_proj(torch.cat(heads, -1))
-
-
-def test_attention_is_a_softmax_over_scaled_products():
-    attention = SelfAttention(8, 2).double().eval()
-    torch.nn.init.normal_(attention.in_proj_bias)
-    x = torch.rand(3, 5, 8, dtype=torch.float64)
-    torch.testing.assert_close(attention(x), literal_attention(attention, x))
-
-
-def test_attention_of_half_precision_is_computed_in_float32_on_a_cpu():
-    attention = SelfAttention(8, 2).eval()
-    x = torch.rand(3, 5, 8)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = attention(x)
-        qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).float()
-    assert found.dtype == torch.bfloat16
-    query, key, value = (
-        part.unflatten(-1, (2, 4)).transpose(1, 2) for part in qkv.chunk(3, -1)
-    )
-    exact = F.scaled_dot_product_attention(query, key, value)
-    with torch.autocast("cpu", torch.bfloat16):
-        expected = attention.out_proj(exact.transpose(1, 2).flatten(2))
-    assert torch.equal(found, expected)
-
-
-def test_too_many_positions_are_an_error_in_words():
-    encode = PositionalEncoding(4)
-    assert encode(torch.zeros(1, MAX_POSITIONS, 4)).shape == (1, MAX_POSITIONS, 4)
-    with pytest.raises(ValueError, match="chunk_size"):
-        encode(torch.zeros(1, MAX_POSITIONS + 1, 4))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +170,7 @@ def test_dropout_acts_in_training_only():
 
 
 def copies(**settings):
-    """The same net, which keeps all activations and which computes them again."""
+    """Build one net that stores its activations and a copy that computes them again."""
     nets = [
         MaskNet(**SMALL, **settings, checkpoint_activations=again)
         for again in (False, True)
@@ -292,7 +216,7 @@ def test_checkpointed_activations_are_not_saved():
 
 
 def bytes_saved(net, h):
-    """What a pass keeps for its backward pass, the parameters aside."""
+    """Count the bytes that a pass stores for its backward pass, without parameters."""
     parameters = {p.untyped_storage().data_ptr() for p in net.parameters()}
     kept = {}
 
@@ -312,7 +236,7 @@ def test_nothing_is_checkpointed_without_gradients(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("there is no backward pass")
 
-    monkeypatch.setattr("lmac_td.nn.sepformer.checkpoint", refuse)
+    monkeypatch.setattr("lmac_td.nn.transformer.checkpoint", refuse)
     plain, again = copies()
     h = torch.rand(1, 12, 33)
     with torch.no_grad():

@@ -6,14 +6,14 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.invariants import check_invariants
 from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.build import load_recipe
 from lmac_td.runtime.allocator import give_freed_memory_back
-from lmac_td.training.brain import InterpreterBrain, modules_of
+from lmac_td.training.brain import InterpreterBrain, brain_modules
 from tests.batches import explained_batch
 from tests.conftest import ROOT
 
@@ -46,7 +46,7 @@ def batch_of(n_clips):
 def ready_to_train(hparams, classifier):
     """A Brain at the beginning of an epoch."""
     brain = InterpreterBrain(
-        modules=modules_of(hparams, classifier),
+        modules=brain_modules(hparams, classifier),
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts={"device": "cpu"},
@@ -81,7 +81,7 @@ def test_one_training_step_and_one_evaluation_batch(recipe, n_clips, n_frames):
     batch = batch_of(n_clips)
     table = FaithfulnessTable()
     with torch.no_grad():
-        mixture = mixtures_of(batch, "cpu")
+        mixture = make_mixtures(batch, "cpu")
         decided = decide_batch(batch, mixture, hparams["features"], classifier, False)
         explained = explained_batch(interpreter.eval(), decided)
     assert explained.explanation.mask.shape == (n_clips, 256, n_frames)

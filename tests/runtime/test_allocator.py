@@ -1,4 +1,4 @@
-"""Freed memory is kept where glibc is at work, and nothing breaks elsewhere."""
+"""Freed memory is kept with glibc, and nothing changes with another C library."""
 
 import resource
 import subprocess
@@ -9,9 +9,9 @@ import pytest
 from lmac_td.runtime import allocator
 
 needs_glibc = pytest.mark.skipif(
-    allocator._of_glibc("mallopt") is None, reason="another C library"
+    allocator._glibc_function("mallopt") is None, reason="another C library"
 )
-# Page faults of a block of 64 MB that is taken and freed ten times over.
+# Page faults of a block of 64 MB that is allocated and freed ten times.
 FAULTS = """
 import resource, sys
 from lmac_td.runtime.allocator import keep_freed_memory
@@ -25,7 +25,7 @@ for _ in range(10):
     del block
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-# How far the heap has grown when 3 GiB were taken (no page is touched) and freed.
+# Growth of the heap after 3 GiB were allocated (no page is touched) and freed.
 GROWTH = """
 import ctypes
 from lmac_td.runtime.allocator import keep_freed_memory
@@ -41,7 +41,7 @@ print(libc.sbrk(0) - before)
 
 
 def printed(script, *arguments, **environment):
-    """Run a script in a process of its own and return the words that it prints."""
+    """Run a script in a new process and return the words that it prints."""
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env={"PATH": "", **environment},
@@ -52,7 +52,7 @@ def printed(script, *arguments, **environment):
 
 
 @needs_glibc
-def test_what_is_freed_is_there_for_the_next_block():
+def test_freed_memory_is_used_for_the_next_block():
     taken, kept = printed(FAULTS, "keep")
     (given_back,) = printed(FAULTS, "plain")
     block = 2**26 // resource.getpagesize()
@@ -62,7 +62,7 @@ def test_what_is_freed_is_there_for_the_next_block():
 
 
 @needs_glibc
-def test_more_than_an_int_can_say_is_kept_too():
+def test_more_than_2_gib_are_kept_too():
     (grown,) = printed(GROWTH)
     assert int(grown) >= 3 * 2**30
 
@@ -75,13 +75,13 @@ def test_more_than_an_int_can_say_is_kept_too():
         {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"},
     ],
 )
-def test_what_the_user_has_set_stands(setting):
+def test_settings_of_the_user_are_kept(setting):
     taken, _ = printed(FAULTS, "keep", **setting)
     assert taken == "False"
 
 
-def test_an_older_glibc_maps_nothing(monkeypatch):
-    """It refuses a threshold above 32 MB; the other settings are taken all the same."""
+def test_an_older_glibc_does_not_map_blocks(monkeypatch):
+    """It refuses a threshold above 32 MB, but accepts the other settings."""
     asked = {}
 
     def mallopt(setting, value):
@@ -90,14 +90,14 @@ def test_an_older_glibc_maps_nothing(monkeypatch):
         asked[setting] = value
         return 1
 
-    monkeypatch.setattr(allocator, "_of_glibc", lambda name: mallopt)
+    monkeypatch.setattr(allocator, "_glibc_function", lambda name: mallopt)
     for name in allocator._ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     assert allocator.keep_freed_memory()
     assert asked == {-1: -1, -2: 2**28, -4: 0}
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
+def test_another_c_library_is_not_changed(monkeypatch):
     class Other:
         def __init__(self, name):
             pass

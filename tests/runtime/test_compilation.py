@@ -1,4 +1,4 @@
-"""``--compile``: the same numbers, the same keys, and a user's mistakes."""
+"""``--compile`` keeps numbers and state-dict keys; wrong options are refused."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ def _forget_what_was_compiled():
 
 @pytest.fixture
 def traced(monkeypatch):
-    """Compile without generating code; returns the batches that networks are given."""
+    """Compile without generating code; return the batches that the networks get."""
     compiled = torch.nn.Module.compile
     calls = []
 
@@ -44,18 +44,19 @@ def traced(monkeypatch):
 
 
 def step(interpreter, classifier, spectral, wavs):
-    """Loss and gradients of a training step."""
+    """Return the loss and the gradients of a training step."""
     decided = decided_batch(wavs, spectral, classifier)
     loss = MaskingLoss()(explained_batch(interpreter, decided), wavs).loss.mean()
     learned = [p for p in interpreter.parameters() if p.requires_grad]
     return [loss.detach(), *torch.autograd.grad(loss, learned, allow_unused=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
-def test_a_compiled_step_is_the_step(
+def test_a_compiled_step_equals_the_step(
     make_lmac_td, frozen, spectral, wavs, traced, again
 ):
-    """Of two sizes of batch, with activations kept or computed again."""
+    """For two batch sizes, with and without activation checkpointing."""
     interpreter = make_lmac_td().train()
     for block in interpreter.masknet.dual_mdl:
         for half in (block.intra_mdl, block.inter_mdl):
@@ -73,7 +74,9 @@ def test_a_compiled_step_is_the_step(
             torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-7)
 
 
-def test_networks_are_those_that_are_learned(make_lmac_td, make_lmac, frozen):
+def test_trained_networks_and_the_classifier_are_compiled(
+    make_lmac_td, make_lmac, frozen
+):
     run_opts = RunOptions(compile=True)
     networks = networks_to_compile(make_lmac_td(), frozen, run_opts)
     assert list(networks) == ["embedding_model", "classifier", "unet", "masknet"]
@@ -83,7 +86,7 @@ def test_networks_are_those_that_are_learned(make_lmac_td, make_lmac, frozen):
     assert networks_to_compile(make_lmac(), frozen, RunOptions()) == {}
 
 
-def test_some_networks_are_chosen(make_lmac_td, frozen):
+def test_networks_can_be_selected(make_lmac_td, frozen):
     run_opts = RunOptions(compile=True, compile_module_keys=["masknet"])
     assert list(networks_to_compile(make_lmac_td(), frozen, run_opts)) == ["masknet"]
 
@@ -121,9 +124,9 @@ def has_compiler():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="g++ is not installed")
-def test_generated_code_gives_the_same(make_lmac_td, frozen, monkeypatch):
-    """The U-Net, by the backend of ``--compile``, where pooling cut all axes by one."""
-    # Neither is worth its while here.
+def test_generated_code_gives_the_same_numbers(make_lmac_td, frozen, monkeypatch):
+    """The U-Net with the default backend of ``--compile``."""
+    # Both would only take time here.
     monkeypatch.setattr(inductor, "compile_threads", 1)
     monkeypatch.setattr(inductor, "cpp_cache_precompile_headers", False)
     interpreter = make_lmac_td()

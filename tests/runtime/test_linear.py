@@ -1,4 +1,4 @@
-"""A linear layer by way of a convolution is one, and is taken where it is faster."""
+"""A linear layer computed as a convolution: the same numbers, used where faster."""
 
 import io
 
@@ -8,14 +8,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from lmac_td.runtime import linear as module
-from lmac_td.runtime.linear import Linear, as_convolution, linear, mkl_leaves_avx512
+from lmac_td.runtime.linear import Linear, as_convolution, linear, mkl_lacks_avx512
 
 EPYC = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
 
 
 @pytest.fixture
 def taken(monkeypatch):
-    """Count the products that go through oneDNN, on a machine where it is faster."""
+    """Count the products of oneDNN, on a machine where it is faster."""
     calls = []
 
     def counting(*operands):
@@ -28,7 +28,7 @@ def taken(monkeypatch):
 
 
 def machine(monkeypatch, cpuinfo, capability="AVX512"):
-    """Pretend that this is another processor."""
+    """Simulate another processor."""
 
     def read(*_, **__):
         if cpuinfo is None:
@@ -42,7 +42,7 @@ def machine(monkeypatch, cpuinfo, capability="AVX512"):
 
 
 def literal(x, weight, bias):
-    """y_m = sum_n W_mn x_n + b_m, one output at a time."""
+    """Return y_m = sum_n W_mn x_n + b_m, one output at a time."""
     columns = [(x * row).sum(-1) for row in weight]
     y = torch.stack(columns, -1)
     return y if bias is None else y + bias
@@ -50,7 +50,7 @@ def literal(x, weight, bias):
 
 @pytest.mark.parametrize("lead", [(), (7,), (2, 3, 5)])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_outputs_and_gradients_are_those_of_a_linear_layer(lead, with_bias):
+def test_outputs_and_gradients_equal_a_linear_layer(lead, with_bias):
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
@@ -69,7 +69,7 @@ def test_outputs_and_gradients_are_those_of_a_linear_layer(lead, with_bias):
             torch.testing.assert_close(one, twin, rtol=1e-12, atol=1e-12)
 
 
-def test_inputs_may_lie_in_memory_in_any_way():
+def test_inputs_may_have_any_memory_layout():
     x = torch.rand(6, 5, 4, dtype=torch.float64).transpose(0, 2)  # (4, 5, 6)
     weight = torch.rand(6, 3, dtype=torch.float64).T
     torch.testing.assert_close(
@@ -99,11 +99,11 @@ def test_only_float32_on_a_cpu_goes_through_onednn(taken):
     assert taken
 
 
-def test_nothing_stays_nothing(taken):
+def test_an_empty_input_gives_an_empty_output(taken):
     assert linear(torch.rand(2, 0, 4), torch.rand(3, 4)).shape == (2, 0, 3)
 
 
-def test_where_mkl_is_as_fast_it_is_what_multiplies(taken, monkeypatch):
+def test_mkl_is_used_where_it_is_as_fast(taken, monkeypatch):
     monkeypatch.setattr(module, "ONEDNN_IS_FASTER", False)
     x, weight, bias = torch.rand(2, 5, 4), torch.rand(3, 4), torch.rand(3)
     assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
@@ -120,21 +120,23 @@ def test_where_mkl_is_as_fast_it_is_what_multiplies(taken, monkeypatch):
         (None, "AVX512", False),
     ],
 )
-def test_which_machines_gain(monkeypatch, cpuinfo, capability, faster):
+def test_processors_for_which_onednn_is_faster(
+    monkeypatch, cpuinfo, capability, faster
+):
     machine(monkeypatch, cpuinfo, capability)
-    assert mkl_leaves_avx512() is faster
+    assert mkl_lacks_avx512() is faster
 
 
 @pytest.mark.parametrize("library", ["mkl", "mkldnn"])
-def test_a_pytorch_without_one_of_the_libraries_has_no_choice(monkeypatch, library):
+def test_mkl_is_used_if_pytorch_lacks_one_of_the_libraries(monkeypatch, library):
     machine(monkeypatch, EPYC)
     monkeypatch.setattr(getattr(torch.backends, library), "is_available", lambda: False)
-    assert mkl_leaves_avx512() is False
+    assert mkl_lacks_avx512() is False
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
-def test_a_single_thread_goes_through_onednn_too():
-    """PyTorch computes a few large images by MKL then, many by oneDNN."""
+def test_a_single_thread_uses_onednn_too():
+    """With one thread, PyTorch uses oneDNN only for many images."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -10,11 +10,11 @@ from speechbrain.dataio.batch import PaddedBatch
 
 from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.classifiers.cnn14 import Cnn14Classifier, ConvBlock
-from lmac_td.data.mixing import CLEAN_DB, mixtures_of
+from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import decide_batch
 from lmac_td.evaluation.explaining import explain
-from lmac_td.interpreters.attribution import Saliency
+from lmac_td.interpreters.attribution.saliency import Saliency
 from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.nn.decoders import build_mask_unet
@@ -344,7 +344,7 @@ def test_the_attribution_is_for_the_most_part_the_input(explained):
 def test_masks_and_attributions_are_compared_on_their_own_scales(trained, spectral):
     batch = batches_of(n_batches=1)[0]
     decided = decide_batch(
-        batch, mixtures_of(batch, "cpu"), spectral, trained, with_sources=False
+        batch, make_mixtures(batch, "cpu"), spectral, trained, with_sources=False
     )
     explained = explain(decided, HalfGain(spectral))
     mask, attribution, loudest = comparable_maps(explained)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 
-from lmac_td.data.mixing import CLEAN_DB, mixtures_of
+from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import DecidedBatch, decide
@@ -142,7 +142,7 @@ def test_of_every_split_a_level_leaves_what_a_ranking_puts_last(
 ):
     """Literal: clip by clip, bin by bin."""
     mixtures = {
-        split: torch.cat([mixtures_of(batch, "cpu").mixture for batch in some])
+        split: torch.cat([make_mixtures(batch, "cpu").mixture for batch in some])
         for split, some in batches.items()
     }
     magnitude = {split: spectral(wavs).magnitude for split, wavs in mixtures.items()}
@@ -198,7 +198,7 @@ def test_mixtures_are_the_same_in_every_pass(data_settings):
             data, split, "in_domain", {"batch_size": 4, "num_workers": 1}
         )
         found = [
-            (list(batch.id), mixtures_of(batch, "cpu").mixture) for batch in batches
+            (list(batch.id), make_mixtures(batch, "cpu").mixture) for batch in batches
         ]
         ids, wavs = zip(*found, strict=True)
         return ids, torch.cat(wavs)

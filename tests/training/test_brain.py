@@ -1,4 +1,4 @@
-"""InterpreterBrain: what training changes, what it must not, and where it goes on."""
+"""InterpreterBrain: what training changes, what it must not change, and resuming."""
 
 import copy
 import dataclasses
@@ -9,7 +9,7 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.epoch_loop import EpochCounter
 
-from lmac_td.data.mixing import mixtures_of
+from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.build import load_recipe
@@ -21,7 +21,7 @@ from tests.conftest import ROOT, WaitsForTheGpu
 
 
 class ListLogger(sb.utils.train_logger.TrainLogger):
-    """Remembers instead of writing."""
+    """Keeps the lines instead of writing them."""
 
     def __init__(self):
         self.lines = []
@@ -37,7 +37,7 @@ def data(data_settings):
 
 @pytest.fixture
 def fit(data, tmp_path, spectral, frozen, make_lmac_td):
-    """Train for some epochs; what was trained stays in ``tmp_path``."""
+    """Train for some epochs; results are in ``tmp_path``."""
 
     def run(
         epochs,
@@ -133,7 +133,7 @@ def test_the_share_of_guided_clips_is_logged(fit, spectral, make_lmac):
     assert valid["loss"] == pytest.approx(expected + 4 * valid["guide"], rel=1e-4)
 
 
-def test_goes_on_from_the_last_checkpoint_and_says_so(fit, capsys):
+def test_resumes_from_the_last_checkpoint_with_a_message(fit, capsys):
     fit(1)
     assert "Resuming" not in capsys.readouterr().out
     brain = fit(3)
@@ -165,7 +165,7 @@ def test_samples_are_saved_every_interpret_period(fit, tmp_path):
 @pytest.mark.parametrize(
     ("value", "words"), [(1.0, "keeps everything"), (0.0, "keeps nothing")]
 )
-def test_a_saturated_mask_is_noticed(fit, make_lmac_td, caplog, value, words):
+def test_a_saturated_mask_gives_a_warning(fit, make_lmac_td, caplog, value, words):
     class Saturated(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -207,8 +207,8 @@ def test_the_checkpoint_of_the_lowest_validation_loss_is_kept(fit):
     assert brain.checkpointer.find_checkpoint().meta["epoch"] == 3  # to resume from
 
 
-def test_a_training_step_asks_for_no_number(fit, data, monkeypatch):
-    """But for what SpeechBrain asks: whether the loss is finite."""
+def test_a_training_step_does_not_wait_for_the_gpu(fit, data, monkeypatch):
+    """Except for SpeechBrain's check that the loss is finite."""
     asked = []
 
     def counted(method):
@@ -225,11 +225,11 @@ def test_a_training_step_asks_for_no_number(fit, data, monkeypatch):
         method = getattr(InterpreterBrain, name)
         monkeypatch.setattr(InterpreterBrain, name, counted(method))
     fit(1)
-    # Mixing: does a clip cancel out?
+    # Mixing checks whether a clip cancels out.
     assert asked == [1, 0] * (len(asked) // 2)
 
 
-def test_the_target_is_that_of_the_mixture_that_is_explained(fit, monkeypatch):
+def test_the_clean_clip_belongs_to_the_explained_mixture(fit, monkeypatch):
     ratios = []
 
     class Keeping(MaskingLoss):
@@ -246,12 +246,12 @@ def test_the_target_is_that_of_the_mixture_that_is_explained(fit, monkeypatch):
 
 @pytest.fixture
 def recipes_optimiser():
-    """What the recipes train with."""
+    """Return the optimiser of the recipes."""
     return load_recipe(ROOT / "hparams" / "lmac_td_demo.yaml", "lr: 0.01")["opt_class"]
 
 
 def test_the_fused_optimiser_is_adam(recipes_optimiser):
-    """PyTorch's plain loop over parameters, in float64."""
+    """It equals PyTorch's plain Adam in float64."""
     shapes = (3,), (4, 5), (2, 3, 4)
     fused, plain = (
         [torch.nn.Parameter(torch.ones(shape, dtype=torch.float64)) for shape in shapes]
@@ -284,10 +284,10 @@ def test_trains_and_resumes_with_the_recipes_optimiser(fit, recipes_optimiser):
     assert steps == {2 * 3}  # ten clips an epoch, four a batch
 
 
-def test_gradients_that_are_not_finite_are_left_out(
+def test_gradients_that_are_not_finite_are_skipped(
     fit, recipes_optimiser, make_lmac_td
 ):
-    """SpeechBrain's --skip_nonfinite_grads, by the fused optimiser."""
+    """SpeechBrain's --skip_nonfinite_grads works with the fused optimiser."""
 
     class Broken(MaskingLoss):
         def forward(self, explained, target):
@@ -307,7 +307,7 @@ def test_gradients_that_are_not_finite_are_left_out(
 
 
 class Recording(MaskingLoss):
-    """Remembers what it was given in training."""
+    """Keeps the arguments of its training calls."""
 
     def __init__(self):
         super().__init__()
@@ -325,7 +325,7 @@ def tagger(frozen, spectral, data):
     frozen.activation = "sigmoid"
     frozen.classifier.weight *= 3000  # its embeddings are faint
     (batch,) = make_dataloader(data.dataset("train"), batch_size=10)
-    mixture = mixtures_of(batch, "cpu").mixture
+    mixture = make_mixtures(batch, "cpu").mixture
     # Logits that differ by clip and not only by class.
     frozen.classifier.bias -= frozen.decide(mixture).logits.mean(dim=0)
     strongest = frozen.decide(mixture).probabilities.amax(dim=1)
@@ -333,7 +333,7 @@ def tagger(frozen, spectral, data):
     return frozen
 
 
-def test_tags_are_trained_on_and_a_clip_without_one_is_explained_for_its_strongest(
+def test_training_explains_each_tag_or_the_strongest_if_there_is_none(
     fit, tagger, make_lmac_td
 ):
     loss, interpreter = Recording(), make_lmac_td()
@@ -351,7 +351,7 @@ def test_tags_are_trained_on_and_a_clip_without_one_is_explained_for_its_stronge
             above = [c for c, value in enumerate(row) if value >= tagger.threshold]
             assert tags == (above or [row.index(max(row))])
             n_tags.append(len(above))
-        # The clean target is that of the entry's own mixture, at 0 dB.
+        # The clean clip belongs to the mixture of the entry, at 0 dB.
         other = explained.wavs - target
         ratio = target.square().sum(1) / other.square().sum(1)
         torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-3, rtol=0)

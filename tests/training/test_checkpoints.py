@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, found, or missed with a clear word."""
+"""Checkpoints are complete or absent; a missing or damaged one is a clear error."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from lmac_td.training.checkpoints import (
 
 
 class Interrupting(torch.nn.Linear):
-    """Is interrupted while it is being saved, where the test asks for it."""
+    """Is interrupted while it is saved, if the test requests it."""
 
     interrupt = False
 
@@ -64,7 +64,7 @@ def test_loads_the_best_not_the_last(checkpointer, model, tmp_path):
     assert (model.weight == 2).all()
 
 
-def test_without_a_checkpoint_nothing_is_made(checkpointer, tmp_path):
+def test_a_missing_checkpoint_is_an_error_without_a_new_folder(checkpointer, tmp_path):
     for folder in (tmp_path / "nowhere", tmp_path / "save"):
         with pytest.raises(CheckpointError, match="trained: python train"):
             load_best(lambda: checkpointer, folder, "python train")
@@ -84,9 +84,7 @@ def test_a_damaged_checkpoint_is_named(checkpointer, tmp_path):
         checkpointer.recover_if_possible()
 
 
-def test_one_recoverable_begins_with_what_was_trained_before(
-    checkpointer, model, tmp_path
-):
+def test_one_module_starts_from_another_training(checkpointer, model, tmp_path):
     for epoch, loss in ((1, 1.0), (2, 3.0)):
         torch.nn.init.constant_(model.weight, epoch)
         save(checkpointer, epoch, loss)

@@ -58,7 +58,7 @@ def explained(explain, make_lmac_td):
 
 
 def terms_of(loss, explained):
-    return loss(explained, target=None)
+    return loss(explained, clean=None)
 
 
 @pytest.mark.parametrize("regulariser", ["mean", "relative", "mask"])
@@ -78,7 +78,7 @@ def test_equals_its_literal_twin(explained, wavs, spectral, regulariser):
         assert terms.loss[clip].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_target_is_the_decision_and_gradients_reach_the_interpreter_alone(
+def test_the_target_is_the_decision_and_only_the_interpreter_gets_gradients(
     explain, frozen, make_lmac_td
 ):
     interpreter = make_lmac_td()
@@ -90,7 +90,7 @@ def test_target_is_the_decision_and_gradients_reach_the_interpreter_alone(
 
 def test_relative_regulariser_does_not_depend_on_the_level(explain, wavs, make_lmac_td):
     def reg(regulariser, gain):
-        # Its mask does not depend on the level either.
+        # The mask does not depend on the level either.
         explained = explain(make_lmac_td(alpha=0), gain * wavs)
         return terms_of(MaskingLoss(regulariser=regulariser), explained).parts["reg"]
 
@@ -103,7 +103,7 @@ def test_relative_regulariser_does_not_depend_on_the_level(explain, wavs, make_l
 
 
 def test_regulariser_depends_neither_on_batch_nor_on_length(explain, spectral):
-    # A steady tone, so that twice the length holds twice the same.
+    # A steady tone, so that a second half equals the first.
     seconds = torch.arange(64000) / 16000
     tone = 0.3 * torch.sin(2 * math.pi * 440 * seconds)[None]
     identity = Identity(spectral)
@@ -141,7 +141,7 @@ def test_total_variation_is_added_with_its_weight(explained):
 
 
 def literal_similarity(interpretation, target, spectral):
-    """Cosine of log(1 + |STFT|) of the two, bin by bin."""
+    """Return the cosine of log(1 + |STFT|) of two sounds, bin by bin."""
     a, b = (
         [v for row in (1 + spectral.stft(w[None])[0].abs()).log().tolist() for v in row]
         for w in (interpretation, target)
@@ -203,7 +203,7 @@ def test_spectrogram_guidance_equals_its_literal_twin(
         assert terms.parts["guide"][clip].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_guidance_draws_the_mask_of_guided_clips_alone(explain, spectral, make_lmac):
+def test_guidance_changes_only_the_masks_of_guided_clips(explain, spectral, make_lmac):
     interpreter = make_lmac()
     explained = explain(interpreter)
     silence = torch.zeros_like(explained.wavs)
@@ -235,13 +235,13 @@ def test_binary_guidance_needs_a_mask_on_a_spectrogram(
         ({"reg_w_tv": -3}, "--reg_w_tv"),
     ],
 )
-def test_guidance_that_cannot_work_is_refused(spectral, settings, words):
+def test_wrong_settings_of_guidance_are_refused(spectral, settings, words):
     with pytest.raises(SettingError, match=words):
         GuidedMaskingLoss(spectral, **settings)
 
 
-def test_guidance_does_not_choose_the_checkpoint(explain, wavs, spectral, make_lmac):
-    """A mask that becomes good enough to be guided must not seem worse for it."""
+def test_guidance_does_not_select_the_checkpoint(explain, wavs, spectral, make_lmac):
+    """The selection loss must not rise when a clip becomes guided."""
     explained = explain(make_lmac())
     for cct in (0.0, 1.0):
         terms = GuidedMaskingLoss(spectral, cct=cct)(explained, wavs)
@@ -250,7 +250,7 @@ def test_guidance_does_not_choose_the_checkpoint(explain, wavs, spectral, make_l
 
 
 @pytest.mark.parametrize("which", ["guided", "mask"])
-def test_a_clip_alone_has_the_loss_that_it_has_in_a_batch(
+def test_the_loss_of_a_clip_does_not_depend_on_its_batch(
     explain, wavs, spectral, make_lmac, which
 ):
     if which == "guided":
@@ -266,7 +266,7 @@ def test_a_clip_alone_has_the_loss_that_it_has_in_a_batch(
 
 
 def literal_target_loss(logits, target, activation):
-    """-log p of the target, for one clip's logits."""
+    """Return -log p of the target, for the logits of one clip."""
     if activation == "softmax":
         return cross_entropy(logits, target)
     return -math.log(1 / (1 + math.exp(-logits[target])))
@@ -274,7 +274,7 @@ def literal_target_loss(logits, target, activation):
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_target_loss_and_its_gradient_equal_their_literal_twins(activation):
-    """Of a tag, the gradient is p - 1 at the tag, and the other tags have none."""
+    """For a tag, the gradient is p - 1 at the tag and 0 at the others."""
     logits = (4 * torch.randn(5, 6, dtype=torch.float64)).float().requires_grad_()
     target = torch.tensor([0, 5, 2, 2, 3])
     loss = target_loss(logits, target, activation)
@@ -292,8 +292,8 @@ def test_target_loss_and_its_gradient_equal_their_literal_twins(activation):
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_target_loss_of_a_lost_target_is_finite(activation):
-    """Where p rounds to 0, the loss is the logit and its slope is -1."""
+def test_target_loss_is_finite_for_a_probability_of_zero(activation):
+    """If p rounds to 0, the loss is minus the logit, with slope -1."""
     logits = torch.tensor([[-200.0, 0.0], [200.0, 0.0]], requires_grad=True)
     loss = target_loss(logits, torch.tensor([0, 0]), activation)
     loss.sum().backward()

@@ -1,4 +1,4 @@
-"""L2I's loss against literal twins of eq. 1 to 4."""
+"""L2I's loss equals literal twins of eqs. 1 to 4."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def sigmoid(x):
 
 
 def literal_fidelity(f, theta, task):
-    """Eq. 1 with softmaxes, eq. 2 with sigmoids, for one clip's logits."""
+    """Return eq. 1 or eq. 2 for the logits of one clip."""
     if task == "multiclass":
         p = [math.exp(x) / sum(map(math.exp, f)) for x in f]
         q = [math.exp(x) / sum(map(math.exp, theta)) for x in theta]
@@ -63,7 +63,7 @@ def test_equals_its_literal_twin(explained, spectral, model, task):
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_fidelity_is_least_where_theta_answers_as_the_classifier(explained, task):
+def test_fidelity_is_smallest_if_theta_equals_the_classifier(explained, task):
     loss = L2ILoss(task=task)
 
     def fidelity(class_logits):
@@ -75,7 +75,7 @@ def test_fidelity_is_least_where_theta_answers_as_the_classifier(explained, task
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_the_task_is_that_of_the_classifier(explained, frozen, activation):
+def test_auto_takes_the_task_from_the_classifier(explained, frozen, activation):
     frozen.activation = activation
     task = "multiclass" if activation == "softmax" else "multilabel"
     terms, expected = L2ILoss()(explained, None), L2ILoss(task=task)(explained, None)

@@ -1,4 +1,4 @@
-"""bfloat16: what may be computed in it, and what must not."""
+"""What is computed in bfloat16, and what is not."""
 
 import pandas as pd
 import pytest
@@ -43,8 +43,8 @@ METHODS = ("lmac_td", "lmac", "lmac_mel", "lmac_finetune", "l2i")
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_in_bf16_networks_alone_are_computed(make, name, spectral, frozen, wavs):
-    """Signals, loss terms and gradients are float32, and about what they were."""
+def test_only_networks_are_computed_in_bf16(make, name, spectral, frozen, wavs):
+    """Signals, loss terms and gradients are float32, close to those without bf16."""
     interpreter, objective = make(name)
     results = []
     for enabled in (False, True):
@@ -84,8 +84,8 @@ def test_in_bf16_networks_alone_are_computed(make, name, spectral, frozen, wavs)
         assert gap < 0.02
 
 
-def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make):
-    """Interpreters and attributions are computed in bf16, the classifier never."""
+def test_metrics_are_computed_in_float32(data_settings, spectral, frozen, make):
+    """Interpreters and attributions are computed in bf16, the classifier is not."""
     data = prepare(["test"], conditions=["in_domain"], **data_settings)
     attributions = build_attributions(["saliency", "gradcam"], features=spectral)
     # L2I masks by thresholds, and may well select other patterns.
@@ -123,8 +123,8 @@ def test_an_evaluation_measures_in_float32(data_settings, spectral, frozen, make
     assert all(not torch.equal(*pair) for pair in zip(*masks, strict=True))
 
 
-def test_scores_are_computed_alike_under_autocast(make_lmac_td, spectral, frozen, wavs):
-    """Of the same explanation, and the same answers to it."""
+def test_autocast_does_not_change_scores(make_lmac_td, spectral, frozen, wavs):
+    """For the same explanation and the same logits."""
 
     with torch.no_grad():
         sources = 0.7 * wavs, 0.3 * wavs

@@ -1,6 +1,4 @@
-"""Sparse NMF: the formulas of Le Roux et al., what they promise, and loading."""
-
-import json
+"""Sparse NMF: the formulas of Le Roux et al., and what they promise."""
 
 import numpy as np
 import pytest
@@ -8,27 +6,24 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import NMF
 
-from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.errors import SettingError
 from lmac_td.training import sparse_nmf as module
 from lmac_td.training.sparse_nmf import (
     components_per_frame,
-    load_dictionary,
     reconstruction_error,
     sparse_nmf,
 )
 
-SPECTRA = {"sample_rate": 16000, "n_fft": 8, "win_length": 20.0, "hop_length": 10.0}
-
 
 def random_frames(n_bins, n_frames, seed=0, power=1.0):
-    """Uniform entries, peaky where the power is large."""
+    """Return random frames; a larger power gives more pronounced peaks."""
     generator = torch.Generator().manual_seed(seed)
     frames = torch.rand(n_bins, n_frames, generator=generator, dtype=torch.float64)
     return frames**power
 
 
 def literal_twin(x, n_components, mu, n_iterations, seed):
-    """The updates as Le Roux et al. write them, entry by entry."""
+    """The updates of Le Roux et al., entry by entry."""
     n_bins, n_frames = x.shape
     bins, frames, components = range(n_bins), range(n_frames), range(n_components)
     generator = torch.Generator().manual_seed(seed)
@@ -103,7 +98,7 @@ def test_float32_follows_float64():
     np.testing.assert_allclose(objective, exact, rtol=1e-5)
 
 
-def test_a_larger_sparsity_leaves_fewer_components_in_a_frame():
+def test_a_larger_sparsity_gives_fewer_components_per_frame():
     x = random_frames(20, 200, power=3.0)
     learned = [sparse_nmf(x, 10, mu, 200, seed=0) for mu in (0.0, 0.2, 1.0)]
     used = [components_per_frame(h) for _, h, _ in learned]
@@ -114,7 +109,7 @@ def test_a_larger_sparsity_leaves_fewer_components_in_a_frame():
     assert errors[0] < errors[1] < errors[2]
 
 
-def test_a_seed_chooses_the_dictionary():
+def test_the_seed_determines_the_dictionary():
     x = random_frames(10, 50)
     first, again, other = (sparse_nmf(x, 3, 0.1, 5, seed)[0] for seed in (7, 7, 8))
     assert torch.equal(first, again)
@@ -136,7 +131,7 @@ def test_planted_components_are_found():
     assert reconstruction_error(x, w, h) < 0.1
 
 
-def test_without_sparsity_it_rebuilds_as_well_as_scikit_learn():
+def test_without_sparsity_the_error_is_that_of_scikit_learn():
     x = random_frames(20, 150, power=2.0)
     w, h, objective = sparse_nmf(x, 6, 0.0, 500, seed=0)
     theirs = NMF(6, solver="mu", init="random", random_state=0, max_iter=500, tol=0)
@@ -165,7 +160,7 @@ def test_silent_frames_change_nothing():
         (3, 1e6),  # H is driven to nothing
     ],
 )
-def test_components_that_die_leave_no_nan(n_components, mu, dtype):
+def test_unused_components_give_no_nan(n_components, mu, dtype):
     x = (torch.ones(5, 1) @ torch.linspace(1, 2, 30).unsqueeze(0)).to(dtype)
     x[3] = 0  # a bin without any sound
     w, h, objective = sparse_nmf(x, n_components, mu, 300, seed=0)
@@ -174,11 +169,13 @@ def test_components_that_die_leave_no_nan(n_components, mu, dtype):
     torch.testing.assert_close(w.norm(dim=0), torch.ones_like(w[0]))
 
 
-def test_progress_is_told():
-    told = []
+def test_progress_is_reported():
+    reported = []
     x = random_frames(6, 20)
-    *_, objective = sparse_nmf(x, 2, 0.1, 3, 0, lambda *what: told.append(what))
-    assert told == list(enumerate(objective, start=1))
+    *_, objective = sparse_nmf(
+        x, 2, 0.1, 3, 0, lambda *progress: reported.append(progress)
+    )
+    assert reported == list(enumerate(objective, start=1))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +190,7 @@ def test_progress_is_told():
         ({"n_components": 11}, "only 10 frames are not silent"),
     ],
 )
-def test_settings_that_cannot_work(settings, words):
+def test_wrong_settings_are_refused(settings, words):
     x = torch.cat([random_frames(6, 10), torch.zeros(6, 10)], dim=1)
     usual = {"n_components": 2, "sparsity": 0.1, "n_iterations": 2, "seed": 0}
     with pytest.raises(SettingError, match=words):
@@ -201,94 +198,8 @@ def test_settings_that_cannot_work(settings, words):
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_frames_that_are_no_magnitudes(value):
+def test_frames_that_are_not_magnitudes_are_refused(value):
     x = random_frames(6, 10)
     x[2, 3] = value
     with pytest.raises(ValueError, match="non-negative"):
         sparse_nmf(x, 2, 0.1, 2, 0)
-
-
-def unit_columns(n_bins=5, n_components=3):
-    dictionary = np.random.default_rng(0).random((n_bins, n_components)) + 0.1
-    return dictionary / np.linalg.norm(dictionary, axis=0)
-
-
-def test_a_dictionary_is_loaded(tmp_path):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    (tmp_path / "settings.json").write_text(json.dumps(SPECTRA | {"n_mels": 80}))
-    loaded = load_dictionary(tmp_path, **SPECTRA)
-    assert loaded.dtype == torch.float32
-    np.testing.assert_allclose(loaded.numpy(), unit_columns(), rtol=1e-6)
-
-
-def test_a_dictionary_without_settings_is_loaded(tmp_path):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    assert load_dictionary(tmp_path, **SPECTRA).shape == (5, 3)
-
-
-@pytest.mark.parametrize("name", list(SPECTRA))
-def test_a_dictionary_of_other_spectra_is_refused(tmp_path, name):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    (tmp_path / "settings.json").write_text(json.dumps(SPECTRA | {name: 44100}))
-    with pytest.raises(CheckpointError, match=f"{name} 44100, not") as refusal:
-        load_dictionary(tmp_path, **SPECTRA)
-    assert f"--{name}" in str(refusal.value)
-
-
-@pytest.mark.parametrize("folder", ["nowhere", "dictionary.npy"])
-def test_a_missing_dictionary_names_the_remedy(tmp_path, folder):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    with pytest.raises(CheckpointError, match="does not exist") as refusal:
-        load_dictionary(tmp_path / folder, **SPECTRA)
-    assert "nmf_dictionary" in str(refusal.value)
-    assert "recipes/ESC50/train_nmf.py hparams/nmf.yaml" in str(refusal.value)
-
-
-def with_entry(value):
-    dictionary = unit_columns()
-    dictionary[0, 1] = value
-    return dictionary
-
-
-@pytest.mark.parametrize(
-    ("dictionary", "words"),
-    [
-        (unit_columns(n_bins=6), r"shape \(6, 3\)"),
-        (unit_columns().T, r"shape \(3, 5\)"),
-        (unit_columns()[:, 0], r"shape \(5,\)"),
-        (unit_columns()[:, :0], r"shape \(5, 0\)"),
-        (2 * unit_columns(), "unit norm"),
-        (with_entry(np.nan), "unit norm"),
-        (with_entry(np.inf), "unit norm"),
-        (-unit_columns(), "non-negative"),
-        (np.eye(5, dtype=int), "not floats"),
-        (np.full((5, 3), "loud"), "not floats"),
-    ],
-)
-def test_an_array_that_is_no_dictionary_is_refused(tmp_path, dictionary, words):
-    np.save(tmp_path / "dictionary.npy", dictionary)
-    with pytest.raises(CheckpointError, match=words):
-        load_dictionary(tmp_path, **SPECTRA)
-
-
-@pytest.mark.parametrize("n_bytes", [0, 60, 150])
-def test_half_a_file_is_refused(tmp_path, n_bytes):
-    path = tmp_path / "dictionary.npy"
-    np.save(path, unit_columns())
-    path.write_bytes(path.read_bytes()[:n_bytes])
-    with pytest.raises(CheckpointError, match="corrupt"):
-        load_dictionary(tmp_path, **SPECTRA)
-
-
-def test_a_pickle_is_never_run(tmp_path):
-    np.save(tmp_path / "dictionary.npy", np.array([{}], dtype=object))
-    with pytest.raises(CheckpointError, match="no array of numbers"):
-        load_dictionary(tmp_path, **SPECTRA)
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", "3"])
-def test_settings_that_cannot_be_read_are_refused(tmp_path, text):
-    np.save(tmp_path / "dictionary.npy", unit_columns())
-    (tmp_path / "settings.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"settings\.json is corrupt"):
-        load_dictionary(tmp_path, **SPECTRA)

@@ -1,5 +1,5 @@
-"""Conditions: what clips are mixed with, one file each.
+"""Conditions: what clips are mixed with, one condition per file.
 
-A recipe names its conditions (``conditions: {speech: !new:...}``); the name is the key.
-``base`` holds the contract of a condition.
+A recipe names its conditions (``conditions: {speech: !new:...}``); the key is the name.
+``base`` holds the base classes of a condition.
 """

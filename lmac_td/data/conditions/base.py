@@ -1,7 +1,7 @@
-"""The contract of a condition: an interference and its ratio to the clip.
+"""The base classes of a condition: its interference and its signal-to-noise ratio.
 
-A condition of your own subclasses :class:`Condition` and returns an
-:class:`Interference` from :meth:`Condition.prepare`. A recipe gives it a name::
+To add a condition, subclass :class:`Condition` and return an :class:`Interference` from
+:meth:`Condition.prepare`. A recipe gives it a name::
 
     conditions:
         hum: !new:my_conditions.Hum {snr_db: 3}
@@ -11,13 +11,15 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from lmac_td.errors import require_choice, require_number
 from lmac_td.random import seeded_generator
 
 
 @dataclass(frozen=True)
 class SplitSetup:
-    """What a condition may read when it is prepared for a split.
+    """The split and the settings that a condition is prepared for.
 
     Attributes
     ----------
@@ -26,13 +28,13 @@ class SplitSetup:
     sample_rate : int
         Hz.
     signal_length_s : float
-        Seconds of a clip.
+        Length of a clip, seconds.
     cache_folder : str or Path
-        Of decoded recordings.
+        The folder of decoded recordings.
     skip_bad_files : bool
-        Whether recordings that cannot be used are left out.
+        Whether to skip recordings that cannot be used.
     manifest : Path, optional
-        Of the split's clips; None before they are decoded.
+        The manifest of the split; None before its clips are decoded.
     """
 
     split: str
@@ -43,15 +45,15 @@ class SplitSetup:
     manifest: Path | None = None
 
     @property
-    def n_samples(self):
-        """Samples of a clip."""
+    def n_samples(self) -> int:
+        """Length of a clip in samples."""
         return round(self.signal_length_s * self.sample_rate)
 
 
 class Interference:
-    """What the clips of a split are mixed with. It can be pickled for workers.
+    """Draws what the clips of a split are mixed with.
 
-    A subclass writes :meth:`draw`.
+    A subclass implements :meth:`draw`. It must be picklable, for dataloader workers.
 
     Example
     -------
@@ -64,85 +66,89 @@ class Interference:
     True
     """
 
-    def draw(self, clip_id, generator=None):
+    def draw(
+        self, clip_id: str | None, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         """Draw the interference of a clip.
 
         Arguments
         ---------
-        clip_id : str
-            The clip to be mixed with; None where a draw belongs to no clip.
+        clip_id : str or None
+            The clip that is mixed; None if the draw is for no particular clip.
         generator : torch.Generator, optional
-            The only source of randomness; torch's global one when left out.
+            The only source of randomness; by default torch's global generator.
 
         Returns
         -------
         torch.Tensor
-            (T,), float32, as long as a clip and not silent. Its level is free: mixing
-            scales it.
+            (T,), float32, as long as a clip and not silent, at any level: mixing scales
+            it.
         """
         raise NotImplementedError
 
-    def fixed(self, clip_id, condition, seed):
-        """Draw what belongs to a clip, a condition and a seed: always the same.
+    def fixed(
+        self, clip_id: str, condition: str, seed: int | tuple[int, int]
+    ) -> torch.Tensor:
+        """Draw the interference of a clip, the same one for the same arguments.
 
         Arguments
         ---------
         clip_id : str
-            The clip to be mixed with.
+            The clip that is mixed.
         condition : str
             The name of the condition.
         seed : int or tuple of int
-            Another seed gives another set of mixtures; in training, seed and epoch.
+            The seed of all mixtures; in training, the seed and the epoch.
 
         Returns
         -------
         torch.Tensor
-            (T,), float32, as :meth:`draw` gives it.
+            (T,), float32; see :meth:`draw`.
         """
         return self.draw(clip_id, seeded_generator(clip_id, condition, seed))
 
-    def random(self):
-        """Draw by torch's global generator, for no clip in particular."""
+    def random(self) -> torch.Tensor:
+        """Draw from torch's global generator, for no particular clip."""
         return self.draw(None)
 
 
 class Condition:
-    """What clips are mixed with, at one ratio.
+    """What clips are mixed with, and at which signal-to-noise ratio.
 
     Arguments
     ---------
     snr_db : float
-        Power of the clip over that of the interference, dB.
+        Power of the clip over the power of the interference, in dB.
 
     Attributes
     ----------
     snr_db : float or None
-        None where clips stay alone.
+        None if clips stay clean.
     for_training : bool
-        Whether training clips may be mixed by it.
+        Whether training may use the condition.
     needs_clips : bool
         Whether :meth:`prepare` reads the manifest. A condition that does not is
-        prepared before clips are decoded: its mistakes are found minutes earlier.
+        prepared before clips are decoded, so its mistakes are reported minutes earlier.
     snr_setting : str
-        The setting that ``snr_db`` is named by in errors.
+        The setting that holds ``snr_db``, for error messages.
 
     Raises
     ------
     SettingError
-        ``snr_db`` is not a finite number.
+        If ``snr_db`` is not a finite number.
     """
 
-    for_training = False
-    needs_clips = False
-    snr_setting = "snr_db"
+    for_training: bool = False
+    needs_clips: bool = False
+    snr_setting: str = "snr_db"
 
-    def __init__(self, snr_db):
+    def __init__(self, snr_db: float):
         require_number(self.snr_setting, snr_db, above=-math.inf)
         self.snr_db = snr_db
 
     @property
-    def identity(self):
-        """One line that identifies the condition; saved with what is trained on it."""
+    def identity(self) -> str:
+        """One line that identifies the condition; saved with trained weights."""
         plain = (bool, int, float, str, Path, list, type(None))
         values = ", ".join(
             f"{name}={value}"
@@ -151,8 +157,8 @@ class Condition:
         )
         return f"{type(self).__module__}.{type(self).__qualname__}({values})"
 
-    def prepare(self, setup):
-        """Read or check what the clips of a split are to be mixed with.
+    def prepare(self, setup: SplitSetup) -> Interference | None:
+        """Check the data of the condition, and return its interference for a split.
 
         Arguments
         ---------
@@ -160,12 +166,13 @@ class Condition:
 
         Returns
         -------
-        Interference
+        Interference or None
+            None if clips stay clean.
 
         Raises
         ------
         DataError
-            A folder or a recording is not what it should be.
+            If a folder or a recording cannot be used.
         """
         raise NotImplementedError
 
@@ -176,25 +183,25 @@ class PaperCondition(Condition):
     Arguments
     ---------
     snr_db : float
-        The ratio of the papers, dB.
+        The ratio in the papers, dB.
     snr : str
-        ``paper``: ``snr_db``. ``published``: ``published_snr_db`` instead.
+        ``paper``: use ``snr_db``. ``published``: use ``published_snr_db``.
 
     Attributes
     ----------
     published_snr_db : float
-        The ratio that the gains of the published code give for sounds of the same
-        power, dB. They scale amplitudes, not powers.
+        The ratio in the published code, dB. The code multiplies amplitudes by gains;
+        this is the resulting ratio for two sounds of equal power.
 
     Raises
     ------
     SettingError
-        ``snr_db`` is not a finite number, or ``snr`` is not one of its choices.
+        If ``snr_db`` is not a finite number, or ``snr`` is not one of its choices.
     """
 
-    published_snr_db = math.nan
+    published_snr_db: float = math.nan
 
-    def __init__(self, snr_db, snr="paper"):
+    def __init__(self, snr_db: float, snr: str = "paper"):
         super().__init__(snr_db)
         require_choice("snr", snr, ("paper", "published"))
         if snr == "published":

@@ -1,10 +1,10 @@
 """Clips without interference."""
 
-from lmac_td.data.conditions.base import Condition
+from lmac_td.data.conditions.base import Condition, SplitSetup
 
 
 class Clean(Condition):
-    """Mixes clips with nothing.
+    """Leaves clips clean.
 
     Example
     -------
@@ -14,9 +14,9 @@ class Clean(Condition):
 
     for_training = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.snr_db = None
 
-    def prepare(self, setup):
-        """There is nothing to prepare."""
+    def prepare(self, setup: SplitSetup) -> None:
+        """Return None: there is no interference."""
         return None

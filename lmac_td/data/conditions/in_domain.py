@@ -1,8 +1,8 @@
-"""Ambient noise in WHAM!'s layout: a folder for each split."""
+"""The condition ``in_domain``: ambient noise in WHAM!'s layout."""
 
 from pathlib import Path
 
-from lmac_td.data.conditions.base import Condition
+from lmac_td.data.conditions.base import Condition, SplitSetup
 from lmac_td.data.noise import NoisePool
 from lmac_td.errors import DataError
 
@@ -10,14 +10,14 @@ WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
 class InDomain(Condition):
-    """Mixes clips with excerpts of the noise that belongs to their split.
+    """Mixes clips with excerpts of ambient noise, from separate recordings per split.
 
     Arguments
     ---------
     folder : str or Path
-        Holds ``tr/``, ``cv/`` and ``tt/``; not written to.
+        Holds ``tr/``, ``cv/`` and ``tt/``; nothing is written to it.
     snr_db : float
-        Power of the clip over that of the noise, dB.
+        Power of the clip over the power of the noise, in dB.
 
     Example
     -------
@@ -28,12 +28,12 @@ class InDomain(Condition):
     for_training = True
     snr_setting = "wham_snr_db"
 
-    def __init__(self, folder, snr_db):
+    def __init__(self, folder: str | Path, snr_db: float):
         super().__init__(snr_db)
         self.folder = folder
 
-    def prepare(self, setup):
-        """The noise of a split; see :meth:`Condition.prepare`."""
+    def prepare(self, setup: SplitSetup) -> NoisePool:
+        """Return the noise of a split; see :meth:`Condition.prepare`."""
         return NoisePool(
             wham_split_folder(self.folder, setup.split),
             setup.sample_rate,
@@ -43,8 +43,8 @@ class InDomain(Condition):
         )
 
 
-def wham_split_folder(wham_folder, split):
-    """Find the folder of WHAM! noise that belongs to a split.
+def wham_split_folder(wham_folder: str | Path, split: str) -> Path:
+    """Return the folder of WHAM! noise for a split.
 
     Arguments
     ---------
@@ -56,12 +56,12 @@ def wham_split_folder(wham_folder, split):
     Returns
     -------
     Path
-        The folder, which exists.
+        An existing folder.
 
     Raises
     ------
     DataError
-        It does not exist.
+        If the folder does not exist.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Mixtures of two clips of different classes."""
+"""The condition ``mixtures``: clips mixed with clips of other classes."""
 
 import json
 import math
@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 
 from lmac_td.data.cache import load_decoded
-from lmac_td.data.conditions.base import Interference, PaperCondition
+from lmac_td.data.conditions.base import Interference, PaperCondition, SplitSetup
 from lmac_td.errors import DataError
 
 
 class Mixtures(PaperCondition):
-    """Mixes clips with another clip of their fold, of another class.
+    """Mixes each clip with a clip of another class from the same fold.
 
     Arguments
     ---------
     snr_db, snr
-        As of :class:`~lmac_td.data.conditions.base.PaperCondition`.
+        See :class:`~lmac_td.data.conditions.base.PaperCondition`.
 
     Example
     -------
@@ -29,26 +29,26 @@ class Mixtures(PaperCondition):
     snr_setting = "mixtures_snr_db"
     published_snr_db = 20 * math.log10(0.8 / 0.2)
 
-    def prepare(self, setup):
-        """The clips of a split; see :meth:`Condition.prepare`."""
+    def prepare(self, setup: SplitSetup) -> "OtherClasses":
+        """Return the clips of a split; see :meth:`Condition.prepare`."""
         return OtherClasses(setup.manifest)
 
 
 class OtherClasses(Interference):
-    """For each clip another clip of its fold, of another class.
+    """Draws for each clip a clip of another class from the same fold.
 
-    If the other clip was padded, its zeros are part of the interference.
+    If the drawn clip was padded, its padding is part of the interference.
 
     Arguments
     ---------
     manifest : str or Path
-        Written by :func:`lmac_td.data.manifests.write_manifests`. Which other folds it
-        holds changes no mixture.
+        Written by :func:`lmac_td.data.manifests.write_manifests`. The clips of one fold
+        do not affect the draws for another.
 
     Raises
     ------
     DataError
-        All clips of a fold are of one class.
+        If all clips of a fold have the same class.
 
     Example
     -------
@@ -68,61 +68,76 @@ class OtherClasses(Interference):
     torch.Size([4])
     """
 
-    def __init__(self, manifest):
-        # Sorted: a draw must not depend on the order of the data set's table.
+    def __init__(self, manifest: str | Path):
         clips = json.loads(Path(manifest).read_text(encoding="utf-8"))
+        # Sorted, so that a draw does not depend on the order of the data set's table.
         self.clips = dict(sorted(clips.items()))
-        classes = {}
-        for clip in clips.values():
-            classes.setdefault(clip["fold"], set()).add(clip["class_index"])
-        for fold, present in classes.items():
+        self.ids_of_fold = {}  # fold -> ids of its clips
+        self.positions = {}  # (fold, class) -> positions of its clips in these ids
+        class_indices = {}
+        for clip_id, clip in self.clips.items():
+            fold = clip["fold"]
+            ids = self.ids_of_fold.setdefault(fold, [])
+            for name in _classes(clip):
+                self.positions.setdefault((fold, name), []).append(len(ids))
+            ids.append(clip_id)
+            class_indices.setdefault(fold, set()).add(clip["class_index"])
+        for fold, present in class_indices.items():
             if len(present) < 2:
                 split = Path(manifest).stem
                 raise DataError(
                     f"all clips of fold {fold} are of one class, but condition "
-                    f"mixtures needs another one: take it out of --{split}_fold_nums, "
-                    "or leave mixtures out of --condition."
+                    f"mixtures needs another one: remove it from --{split}_fold_nums, "
+                    "or remove mixtures from --condition."
                 )
 
-    def partner(self, clip_id, generator=None):
-        """Choose the clip that is mixed with another one.
+    def partner(self, clip_id: str, generator: torch.Generator | None = None) -> str:
+        """Draw the clip that a clip is mixed with.
 
         Arguments
         ---------
         clip_id : str
+            The clip that is mixed.
         generator : torch.Generator, optional
-            Source of randomness; torch's global one when left out.
+            By default torch's global generator.
 
         Returns
         -------
         str
-            The id of a clip of its fold that shares no class with it.
+            The id of a clip of the same fold that shares no class with it.
 
         Raises
         ------
         DataError
-            There is none.
+            If there is no such clip.
         """
-        own = self.clips[clip_id]
-        candidates = [
-            other_id
-            for other_id, other in self.clips.items()
-            if other["fold"] == own["fold"] and not _classes(other) & _classes(own)
-        ]
-        if not candidates:
+        clip = self.clips[clip_id]
+        fold = clip["fold"]
+        ids = self.ids_of_fold[fold]
+        sharing = (self.positions[fold, name] for name in _classes(clip))
+        excluded = sorted(set().union(*sharing))
+        if len(excluded) == len(ids):
             raise DataError(
-                f"every clip of fold {own['fold']} shares a class with {clip_id!r}, "
-                "but condition mixtures needs one that does not: leave mixtures out of "
+                f"every clip of fold {fold} shares a class with {clip_id!r}, but "
+                "condition mixtures needs one that does not: remove mixtures from "
                 "--condition."
             )
-        drawn = torch.randint(len(candidates), (1,), generator=generator)
-        return candidates[int(drawn)]
+        n_candidates = len(ids) - len(excluded)
+        position = int(torch.randint(n_candidates, (1,), generator=generator))
+        # From the position among the candidates to the position in the fold.
+        for place in excluded:
+            if place > position:
+                break
+            position += 1
+        return ids[position]
 
-    def draw(self, clip_id, generator=None):
-        """Read the clip that is mixed with another one, (T,), as it was decoded."""
+    def draw(
+        self, clip_id: str, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Read the clip that a clip is mixed with, (T,), as it was decoded."""
         return load_decoded(self.clips[self.partner(clip_id, generator)]["wav"])
 
 
-def _classes(clip):
-    """The classes of a manifest's clip: all its labels if it has several."""
+def _classes(clip: dict) -> set[str | int]:
+    """Return the classes of a clip of a manifest: its labels if it may have several."""
     return set(clip["labels"]) if "labels" in clip else {clip["class_index"]}

@@ -1,24 +1,24 @@
-"""Speech: utterances in LJSpeech's layout, or any folder of recordings."""
+"""The condition ``speech``: utterances in LJSpeech's layout, or in any folder."""
 
 import math
 from pathlib import Path
 
-from lmac_td.data.conditions.base import PaperCondition
+from lmac_td.data.conditions.base import PaperCondition, SplitSetup
 from lmac_td.data.demo import corpus
 from lmac_td.data.noise import NoisePool
 from lmac_td.errors import DataError, SettingError
 
 
 class Speech(PaperCondition):
-    """Mixes clips with utterances, cut or looped to the length of a clip.
+    """Mixes clips with utterances, which are cut or looped to the length of a clip.
 
     Arguments
     ---------
     folder : str or Path
-        Holds ``wavs/``, as LJSpeech does, or the recordings themselves; not written to.
-        None is refused when the condition is prepared.
+        Holds ``wavs/``, as LJSpeech does, or the recordings themselves. Nothing is
+        written to it. None is allowed here, but refused by :meth:`prepare`.
     snr_db, snr
-        As of :class:`~lmac_td.data.conditions.base.PaperCondition`.
+        See :class:`~lmac_td.data.conditions.base.PaperCondition`.
 
     Example
     -------
@@ -29,19 +29,19 @@ class Speech(PaperCondition):
     snr_setting = "speech_snr_db"
     published_snr_db = 20 * math.log10(0.8 / 0.2)
 
-    def __init__(self, folder, snr_db, snr="paper"):
+    def __init__(self, folder: str | Path | None, snr_db: float, snr: str = "paper"):
         super().__init__(snr_db, snr)
         self.folder = folder
 
-    def prepare(self, setup):
-        """The utterances, the same for every split; see :meth:`Condition.prepare`.
+    def prepare(self, setup: SplitSetup) -> NoisePool:
+        """Return the utterances, which are the same for all splits.
 
         Raises
         ------
         SettingError
-            No folder is given.
+            If no folder is given.
         DataError
-            The folder does not exist, or a recording cannot be used.
+            If the folder does not exist or has no recordings.
         """
         if self.folder is None:
             raise SettingError(
@@ -59,8 +59,8 @@ class Speech(PaperCondition):
         )
 
 
-def speech_folder(ljspeech_folder):
-    """Find the folder that holds the utterances of a data set of speech.
+def speech_folder(ljspeech_folder: str | Path) -> Path:
+    """Return the folder that holds the utterances of a data set of speech.
 
     Arguments
     ---------
@@ -70,12 +70,12 @@ def speech_folder(ljspeech_folder):
     Returns
     -------
     Path
-        The folder, which exists.
+        An existing folder.
 
     Raises
     ------
     DataError
-        It does not exist.
+        If the folder does not exist.
 
     Example
     -------
@@ -91,18 +91,18 @@ def speech_folder(ljspeech_folder):
     if not folder.is_dir():
         raise DataError(
             f"{folder}, the folder of speech, is missing: give one in LJSpeech's "
-            "layout with --ljspeech_folder, or leave speech out of --condition."
+            "layout with --ljspeech_folder, or remove speech from --condition."
         )
     return folder / "wavs" if (folder / "wavs").is_dir() else folder
 
 
-def _check_corpus_has_speech(folder):
+def _check_corpus_has_speech(folder: Path) -> None:
     """Refuse an embedded corpus of an earlier version, which has no speech."""
     root = folder.parent
     is_corpus = folder.name == "LJSpeech-1.1" and (root / corpus.MARKER).exists()
     if is_corpus and not folder.exists():
         raise DataError(
-            f"{root} holds an embedded corpus without speech, of an earlier version: "
-            "remove it and give --generate_corpus True to make it again, or give "
+            f"{root} holds an embedded corpus of an earlier version, without speech: "
+            "delete it and give --generate_corpus True to generate it again, or give "
             "another --ljspeech_folder"
         )

@@ -1,10 +1,10 @@
-"""Gaussian noise with the same power at all frequencies."""
+"""The condition ``white_noise``: Gaussian noise with a flat spectrum."""
 
 import math
 
 import torch
 
-from lmac_td.data.conditions.base import Interference, PaperCondition
+from lmac_td.data.conditions.base import Interference, PaperCondition, SplitSetup
 
 
 class WhiteNoise(PaperCondition):
@@ -13,7 +13,7 @@ class WhiteNoise(PaperCondition):
     Arguments
     ---------
     snr_db, snr
-        As of :class:`~lmac_td.data.conditions.base.PaperCondition`.
+        See :class:`~lmac_td.data.conditions.base.PaperCondition`.
 
     Example
     -------
@@ -24,18 +24,18 @@ class WhiteNoise(PaperCondition):
     snr_setting = "white_noise_snr_db"
     published_snr_db = 20 * math.log10(1 / 0.5)
 
-    def prepare(self, setup):
-        """Noise as long as a clip; see :meth:`Condition.prepare`."""
+    def prepare(self, setup: SplitSetup) -> "GaussianNoise":
+        """Return noise of the length of a clip; see :meth:`Condition.prepare`."""
         return GaussianNoise(setup.n_samples)
 
 
 class GaussianNoise(Interference):
-    """White noise of variance 1.
+    """Draws white noise of variance 1.
 
     Arguments
     ---------
     n_samples : int
-        Length of what is drawn.
+        Length of the noise.
 
     Example
     -------
@@ -44,9 +44,11 @@ class GaussianNoise(Interference):
     (torch.Size([16000]), 1.0)
     """
 
-    def __init__(self, n_samples):
+    def __init__(self, n_samples: int):
         self.n_samples = n_samples
 
-    def draw(self, clip_id, generator=None):
-        """(T,), float32; see :meth:`Interference.draw`."""
+    def draw(
+        self, clip_id: str | None, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Draw noise (T,); see :meth:`Interference.draw`."""
         return torch.randn(self.n_samples, generator=generator)

@@ -1,1 +1,1 @@
-"""The embedded corpus: environment-like sounds that are synthesised."""
+"""The embedded corpus: a small data set of synthetic environmental sounds."""

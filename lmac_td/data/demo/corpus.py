@@ -1,9 +1,9 @@
-"""The embedded corpus: a small data set that anybody can make, with nothing downloaded.
+"""Generate the embedded corpus: a small synthetic data set, without any download.
 
-Ten classes in ESC-50's layout, ambient noise in WHAM!'s and babbling voices in
-LJSpeech's, rendered by :mod:`lmac_td.data.demo.synthesis`; the same seed gives the same
-bytes. ``meta/events.csv`` says when each event begins and ends, which recordings never
-tell.
+It has clips of ten classes in ESC-50's layout (:mod:`lmac_td.data.demo.clips`), ambient
+noise in WHAM!'s (:mod:`~lmac_td.data.demo.noise`) and babble in LJSpeech's
+(:mod:`~lmac_td.data.demo.speech`). The same seed gives the same bytes.
+``meta/events.csv`` holds the start and the end of each event, which no recording gives.
 
     python -m lmac_td.data.demo.corpus data/corpus
 """
@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,46 +21,46 @@ from tqdm import tqdm
 
 from lmac_td.audio import save_audio
 from lmac_td.data.conditions.in_domain import WHAM_SPLIT_FOLDERS
-from lmac_td.data.demo.synthesis import (
-    NOISES,
-    SOUNDS,
-    make_clip,
-    make_noise,
-    make_speech,
-)
+from lmac_td.data.demo.clips import SOUNDS, make_clip
+from lmac_td.data.demo.noise import NOISES, make_noise
+from lmac_td.data.demo.speech import make_speech
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
 from lmac_td.files import temporary_folder_beside
 
 N_FOLDS = 5
 FILES_PER_NOISE_KIND = {"train": 10, "valid": 3, "test": 5}
 N_UTTERANCES = 12
-SPEECH_RATE = 22050  # Hz, as LJSpeech's, whatever the clips' rate
+SPEECH_RATE = 22050  # Hz, the rate of LJSpeech, for any rate of the clips
 TRANSCRIPT = "synthetic babble without words"
 MARKER = "corpus.json"
 
-# Raised when sounds change, so that a corpus made by older code is not taken for new.
+# Increase it when sounds change: a corpus of an older version is then refused.
 _VERSION = 2
 
 
 def generate_corpus(
-    folder, seed=0, clips_per_class_and_fold=8, duration_s=2.0, sample_rate=16000
-):
-    """Make the corpus, or find that it is there already.
+    folder: str | Path,
+    seed: int = 0,
+    clips_per_class_and_fold: int = 8,
+    duration_s: float = 2.0,
+    sample_rate: int = 16000,
+) -> Path:
+    """Generate the corpus, unless the folder holds it already.
 
     Arguments
     ---------
     folder : str or Path
-        Gets ``ESC-50/`` (for ``data_folder``), ``wham_noise/`` (for
-        ``wham_folder``) and ``LJSpeech-1.1/`` (for ``ljspeech_folder``); must be
-        missing, empty, or an earlier result.
+        It must be missing, empty, or hold the same corpus. It gets ``ESC-50/`` (for
+        ``data_folder``), ``wham_noise/`` (for ``wham_folder``) and ``LJSpeech-1.1/``
+        (for ``ljspeech_folder``).
     seed : int
-        Another seed gives other sounds.
+        Seed of all sounds.
     clips_per_class_and_fold : int
         There are 10 classes and 5 folds.
     duration_s : float
-        Length of a clip, seconds; noise files are longer, speech has 2 to 6 s.
+        Length of a clip in seconds. Noise files are longer; speech files have 2 to 6 s.
     sample_rate : int
-        Of clips and noise, Hz; that of speech is LJSpeech's.
+        Of clips and noise, in Hz. Speech has the rate of LJSpeech.
 
     Returns
     -------
@@ -69,9 +70,9 @@ def generate_corpus(
     Raises
     ------
     DataError
-        The folder holds something else, such as a corpus of other parameters.
+        If the folder holds something else, such as a corpus of other parameters.
     SettingError
-        A parameter cannot work.
+        If a parameter is out of its range.
 
     Example
     -------
@@ -134,7 +135,7 @@ def _write_clips(folder, parameters):
     for fold in tqdm(range(1, N_FOLDS + 1), desc="making clips", unit="fold"):
         for target, sound in SOUNDS.items():
             for i in range(parameters["clips_per_class_and_fold"]):
-                # A generator of its own, so that asking for more clips keeps the first.
+                # One generator per clip: more clips leave the first ones unchanged.
                 rng = np.random.default_rng([parameters["seed"], 0, fold, target, i])
                 samples, events = make_clip(sound, rng, n, rate)
                 filename = f"{fold}-{number:06d}-A-{target}.wav"
@@ -159,7 +160,7 @@ def _write_noise(folder, parameters):
                     [parameters["seed"], 1, split_number, kind_number, i]
                 )
                 # As in WHAM!, recordings are longer than clips, and some are stereo.
-                # In steps of 0.1 s: an FFT of a prime length takes many times longer.
+                # Steps of 0.1 s avoid prime lengths, whose FFT is many times slower.
                 length_s = round(parameters["duration_s"] * rng.uniform(1.5, 3), 1)
                 n = round(length_s * rate)
                 channels = [make_noise(kind, rng, n, rate)]
@@ -172,7 +173,7 @@ def _write_speech(folder, seed):
     lines = []
     for i in range(N_UTTERANCES):
         rng = np.random.default_rng([seed, 2, i])
-        n = round(round(rng.uniform(2, 6), 1) * SPEECH_RATE)  # steps as of the noise
+        n = round(round(rng.uniform(2, 6), 1) * SPEECH_RATE)  # steps of 0.1 s, as above
         name = f"SY001-{i + 1:04d}"
         _save(
             folder / "wavs" / f"{name}.wav",
@@ -194,12 +195,12 @@ def _write_table(path, columns, rows):
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
-def main(argv=None):
-    """Make the corpus from the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Generate the corpus from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m lmac_td.data.demo.corpus", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("folder", help="gets ESC-50/, wham_noise/ and LJSpeech-1.1/")
+    parser.add_argument("folder", help="the folder of the corpus")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clips_per_class_and_fold", type=int, default=8)
     parser.add_argument("--duration_s", type=float, default=2.0, help="seconds")

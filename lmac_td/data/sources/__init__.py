@@ -1,5 +1,5 @@
-"""Data sources: where clips, their labels and their folds come from, one file each.
+"""Data sources: lists of clips with their labels and folds, one data set per file.
 
-A recipe names its source (``dataset: !new:...``). ``base`` holds the contract of a
-source, ``tables`` reads the csv files that list clips.
+A recipe names its source (``dataset: !new:...``). ``base`` holds the base class of a
+source; ``tables`` reads the csv files that list clips.
 """

@@ -1,10 +1,11 @@
-"""The contract of a data source: a class that lists clips, their folds and labels.
+"""The base class of a data source, which lists clips with their folds and labels.
 
-A source of your own subclasses :class:`DataSource` and writes :meth:`DataSource.clips`.
+To add a data set, subclass :class:`DataSource` and implement :meth:`DataSource.clips`.
 Everything else (checks, splits, decoding, manifests) is the same for all sources.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,22 +19,21 @@ class Clip:
     Arguments
     ---------
     clip_id : str
-        A name that no other clip of the data set has. It is also the beginning of file
-        names, so it holds no ``/``.
+        A unique name in the data set. File names begin with it, so it has no ``/``.
     path : Path
         The recording.
     fold : int
-        The fold it belongs to. Clips cut from one recording share a fold.
+        The fold of the clip. Clips that were cut from one recording share a fold.
     labels : tuple of str
-        The names of its classes: one, or several if the clip has several tags.
+        The names of its classes: one, or several if clips have tags.
     details : dict
-        More entries of the clip in the manifest, such as the data set's own numbers.
+        Further entries for the manifest, such as the data set's own class number.
     """
 
     clip_id: str
     path: Path
     fold: int
-    labels: tuple
+    labels: tuple[str, ...]
     details: dict = field(default_factory=dict, compare=False)
 
 
@@ -64,23 +64,23 @@ class DataSource:
     (['cat-a', 'dog-a'], ['cat', 'dog'])
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
     @property
-    def listing(self):
-        """The file or folder that lists the clips; errors name it."""
+    def listing(self) -> Path:
+        """The file or folder that lists the clips, for error messages."""
         return self.folder
 
     @property
-    def identity(self):
-        """One line that identifies the data set; saved with what is trained on it."""
+    def identity(self) -> str:
+        """One line that identifies the data set; saved with trained weights."""
         return f"{type(self).__module__}.{type(self).__qualname__}({self.listing})"
 
-    def obtain(self):
-        """Download or make the data set if it is missing; does nothing by default."""
+    def obtain(self) -> None:
+        """Download or generate the data set if it is missing; by default do nothing."""
 
-    def clips(self):
+    def clips(self) -> list[Clip]:
         """List all clips of the data set.
 
         Returns
@@ -90,12 +90,12 @@ class DataSource:
         Raises
         ------
         DataError
-            The data set is not what it should be.
+            If the data set cannot be used.
         """
         raise NotImplementedError
 
-    def class_names(self, clips):
-        """Name the classes in the order of their class index.
+    def class_names(self, clips: list[Clip]) -> list[str]:
+        """Return the class names in the order of their class index.
 
         Arguments
         ---------
@@ -110,8 +110,8 @@ class DataSource:
         return sorted({label for clip in clips for label in clip.labels})
 
 
-def read_source(source):
-    """List the clips of a data source, and check them.
+def read_source(source: DataSource) -> tuple[list[Clip], list[str]]:
+    """List and check the clips and classes of a data source.
 
     Arguments
     ---------
@@ -121,13 +121,13 @@ def read_source(source):
     -------
     clips : list of Clip
     class_names : list of str
-        The class index is the position.
+        By class index.
 
     Raises
     ------
     DataError
-        There are no clips, two have the same id, a clip has no label or one that is no
-        class, or the source itself finds a mistake.
+        If there are no clips, two have the same id, a clip has no label or one that is
+        not a class name, or the source itself finds a mistake.
     """
     clips = source.clips()
     if not clips:
@@ -145,44 +145,47 @@ def read_source(source):
             if label not in known:
                 raise DataError(
                     f"{source.listing} gives {clip.clip_id} the label {label!r}, which "
-                    "is none of the class names of the data source: add it to them."
+                    "is not a class name of the data source: add it to class_names."
                 )
     return clips, class_names
 
 
-def _check_ids(clips, listing):
+def _check_ids(clips: list[Clip], listing: Path) -> None:
+    """Refuse ids that are not unique or cannot be part of a file name."""
     counts = Counter(clip.clip_id for clip in clips)
     duplicates = [clip_id for clip_id, count in counts.items() if count > 1]
     if duplicates:
         raise DataError(
             f"{listing} lists {duplicates[0]} {counts[duplicates[0]]} times "
-            f"({len(duplicates)} such clips): keep one row a clip."
+            f"({len(duplicates)} such clips): keep one row per clip."
         )
     for clip_id in counts:
         if not clip_id or "/" in clip_id or "\\" in clip_id:
             raise DataError(
-                f"{listing} has a clip with the id {clip_id!r}: an id begins file "
-                "names, so it must have a letter and no slash."
+                f"{listing} has a clip with the id {clip_id!r}: file names begin with "
+                "it, so it must not be empty and must not contain a slash."
             )
 
 
-def require_recordings(clips, folders, listing, remedy):
+def require_recordings(
+    clips: list[Clip], folders: Iterable[Path], listing: Path, remedy: str
+) -> None:
     """Refuse clips whose recording is in none of the given folders.
 
     Arguments
     ---------
     clips : list of Clip
     folders : iterable of Path
-        Each is listed once, since a look-up per clip is slow on network disks.
+        Each is listed once, since one look-up per clip is slow on network disks.
     listing : Path
-        The file that lists the clips, named by the error.
+        The file that lists the clips, for the error message.
     remedy : str
-        Ends the error: what the user can do.
+        What the user can do, for the error message.
 
     Raises
     ------
     DataError
-        A recording is missing.
+        If a recording is missing.
     """
     present = {
         path for folder in folders if folder.is_dir() for path in folder.iterdir()

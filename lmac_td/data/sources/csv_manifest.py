@@ -1,7 +1,7 @@
-"""Any data set that a csv file lists: one row a recording.
+"""Any data set that is listed in a csv file with one row per recording.
 
-The first line names the columns ``path``, ``labels`` and ``fold``; there may be
-other columns::
+The first line names the columns ``path``, ``labels`` and ``fold``; other columns are
+ignored::
 
     path,labels,fold
     street/siren_01.wav,siren,1
@@ -23,10 +23,10 @@ COLUMNS = ("path", "labels", "fold")
 
 
 class CsvManifest(DataSource):
-    """Clips of one or several labels each, listed by a csv file.
+    """Clips with one or several labels each, listed in a csv file.
 
-    A clip's id is its path in the table without the ending, with ``-`` for ``/``.
-    Class names are all labels in alphabetical order.
+    The id of a clip is its path in the table, without the extension and with ``-`` for
+    ``/``. Class names are all labels in alphabetical order.
 
     Arguments
     ---------
@@ -38,7 +38,7 @@ class CsvManifest(DataSource):
     Raises
     ------
     SettingError
-        The separator is not a string, or is empty.
+        If the separator is not a string, or is empty.
 
     Example
     -------
@@ -55,7 +55,7 @@ class CsvManifest(DataSource):
     ('street-a', ('siren', 'dog'), ['dog', 'siren'])
     """
 
-    def __init__(self, table, separator=";"):
+    def __init__(self, table: str | Path, separator: str = ";"):
         super().__init__(Path(table).parent)
         self.table = Path(table)
         if not isinstance(separator, str) or not separator:
@@ -66,17 +66,17 @@ class CsvManifest(DataSource):
         self.separator = separator
 
     @property
-    def listing(self):
+    def listing(self) -> Path:
         """The csv file."""
         return self.table
 
-    def clips(self):
-        """The clips in the file's order; see :meth:`DataSource.clips`.
+    def clips(self) -> list[Clip]:
+        """List the clips in the order of the file; see :meth:`DataSource.clips`.
 
         Raises
         ------
         DataError
-            The file or a recording is missing, or a row is wrong.
+            If the file or a recording is missing, or a row is wrong.
         """
         if not self.table.is_file():
             raise DataError(
@@ -92,8 +92,9 @@ class CsvManifest(DataSource):
         )
         return clips
 
-    def _clip(self, line, row):
-        # Not resolved: links may lead to names that mean nothing to the user.
+    def _clip(self, line: int, row: dict[str, str]) -> Clip:
+        """Make the clip of a row."""
+        # Links are not resolved, since the user may not know their targets.
         path = Path(os.path.normpath(self.folder / row["path"].strip()))
         labels = tuple(label.strip() for label in row["labels"].split(self.separator))
         if not all(labels):
@@ -101,21 +102,21 @@ class CsvManifest(DataSource):
                 f"{self.table}, line {line}: labels {row['labels']!r} has an empty "
                 f"label; write names with one {self.separator!r} between them."
             )
-        twice = [label for label, count in Counter(labels).items() if count > 1]
-        if twice:
+        repeated = [label for label, count in Counter(labels).items() if count > 1]
+        if repeated:
             raise DataError(
-                f"{self.table}, line {line}: labels {row['labels']!r} has {twice[0]!r} "
-                "twice; write each label once."
+                f"{self.table}, line {line}: labels {row['labels']!r} has "
+                f"{repeated[0]!r} twice; write each label once."
             )
         return Clip(
-            clip_id=_id_of(row["path"].strip()),
+            clip_id=_path_to_id(row["path"].strip()),
             path=path,
             fold=whole_number(self.table, line, row, "fold"),
             labels=labels,
         )
 
 
-def _id_of(path):
-    """The id of a clip: its path in the table, so it does not depend on the folder."""
+def _path_to_id(path: str) -> str:
+    """Return the id of a clip, from its path in the table."""
     path = Path(os.path.normpath(path)).with_suffix("")
     return "-".join(part for part in path.parts if part not in (path.anchor, ".."))

@@ -1,12 +1,12 @@
-"""ESC-50 and every data set in its layout.
+"""ESC-50 and data sets in its layout.
 
 Layout (Piczak, "ESC: Dataset for Environmental Sound Classification", 2015)::
 
     <folder>/audio/<filename>
     <folder>/meta/esc50.csv     with columns filename, fold, target, category
 
-ESC-10, which is part of ESC-50, and the embedded corpus share it. Folds keep clips cut
-from one recording together, so a split is always a set of whole folds.
+ESC-10, which is part of ESC-50, and the embedded corpus have the same layout. Clips
+that were cut from one recording are in one fold, so a split is a set of whole folds.
 """
 
 from pathlib import Path
@@ -21,21 +21,23 @@ COLUMNS = ("filename", "fold", "target", "category")
 
 
 class ESC50(DataSource):
-    """Clips of one label each, in ESC-50's layout.
+    """Clips with one label each, in ESC-50's layout.
 
-    The class index is the rank of a target among all targets of the table: equal to it
-    for ESC-50, 0 to 9 for ESC-10. A manifest keeps the target as ``esc50_target``.
+    The class index is the rank of a target among all targets of the table: the target
+    itself for ESC-50, 0 to 9 for ESC-10. Manifests hold the target as ``esc50_target``.
 
     Arguments
     ---------
     folder : str or Path
-        Holds ``audio/`` and ``meta/esc50.csv``; not written to unless it is empty.
+        Holds ``audio/`` and ``meta/esc50.csv``. Nothing is written to it unless it is
+        missing or empty.
     download : bool
-        Fetch ESC-50 if the folder is missing or empty.
+        Download ESC-50 if the folder is missing or empty.
     generate_corpus : bool
-        Make the embedded corpus there instead.
+        Generate the embedded corpus if the folder is missing or empty.
     wham_folder : str or Path, optional
-        Where the embedded corpus puts its noise: ``wham_noise`` beside the folder.
+        The folder for the noise of the embedded corpus; must be ``wham_noise`` beside
+        ``folder``.
 
     Example
     -------
@@ -51,26 +53,32 @@ class ESC50(DataSource):
     (50, '1-000000-A-0', ('dog',))
     """
 
-    def __init__(self, folder, download=False, generate_corpus=False, wham_folder=None):
+    def __init__(
+        self,
+        folder: str | Path,
+        download: bool = False,
+        generate_corpus: bool = False,
+        wham_folder: str | Path | None = None,
+    ):
         super().__init__(folder)
         self.download = download
         self.generate_corpus = generate_corpus
         self.wham_folder = wham_folder
 
     @property
-    def listing(self):
+    def listing(self) -> Path:
         """The table of clips."""
         return self.folder / "meta" / "esc50.csv"
 
-    def obtain(self):
-        """Make the embedded corpus, or download ESC-50, if a setting asks for it.
+    def obtain(self) -> None:
+        """Generate the embedded corpus or download ESC-50, if a setting asks for it.
 
         Raises
         ------
         SettingError
-            The corpus cannot be made in these folders.
+            If the corpus cannot be generated in these folders.
         DownloadError
-            The download failed.
+            If the download failed.
         """
         if self.folder.is_dir() and any(self.folder.iterdir()):
             return
@@ -79,21 +87,21 @@ class ESC50(DataSource):
         elif self.download:
             download_esc50(self.folder)
 
-    def _generate(self):
-        """The corpus makes ``ESC-50`` and ``wham_noise`` side by side."""
+    def _generate(self) -> None:
+        """Generate the embedded corpus in the parent folder."""
         root = self.folder.parent
         side_by_side = Path(self.wham_folder or "") == root / "wham_noise"
         if self.folder.name != "ESC-50" or not side_by_side:
             raise SettingError(
-                "generate_corpus makes FOLDER/ESC-50 and FOLDER/wham_noise: set "
-                f"data_folder and wham_folder so, not to {self.folder} and "
-                f"{self.wham_folder}"
+                "generate_corpus creates FOLDER/ESC-50 and FOLDER/wham_noise: set "
+                "data_folder and wham_folder to these two, not to "
+                f"{self.folder} and {self.wham_folder}"
             )
         print(f"Generating the embedded corpus in {root} ...", flush=True)
         corpus.generate_corpus(root)
 
-    def clips(self):
-        """The clips in the table's order; see :meth:`DataSource.clips`."""
+    def clips(self) -> list[Clip]:
+        """List the clips in the order of the table; see :meth:`DataSource.clips`."""
         self._check_layout()
         table, audio_folder = self.listing, self.folder / "audio"
         clips = [
@@ -102,7 +110,7 @@ class ESC50(DataSource):
                 path=audio_folder / row["filename"],
                 fold=whole_number(table, line, row, "fold"),
                 labels=(row["category"],),
-                # Not "target": that is the clean sound of a mixture.
+                # Not "target", which is the clean clip of a mixture.
                 details={"esc50_target": whole_number(table, line, row, "target")},
             )
             for line, row in read_table(table, COLUMNS)
@@ -116,15 +124,17 @@ class ESC50(DataSource):
         )
         return clips
 
-    def class_names(self, clips):
-        """Categories in the order of their targets."""
+    def class_names(self, clips: list[Clip]) -> list[str]:
+        """Return the categories in the order of their targets."""
         return [name for _, name in sorted(self._categories(clips).items())]
 
-    def _categories(self, clips):
+    def _categories(self, clips: list[Clip]) -> dict[int, str]:
+        """Return the category of each target."""
         pairs = ((clip.details["esc50_target"], clip.labels[0]) for clip in clips)
         return names_by_number(self.listing, pairs, ("target", "category"))
 
-    def _check_layout(self):
+    def _check_layout(self) -> None:
+        """Refuse a folder that lacks a part of ESC-50's layout."""
         if not self.folder.is_dir():
             raise DataError(
                 f"data_folder {self.folder} does not exist: give the folder that holds "

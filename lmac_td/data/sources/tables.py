@@ -1,40 +1,41 @@
 """Read the csv tables that list clips, and check their cells."""
 
 import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from lmac_td.errors import DataError
 
 
-def read_table(table, columns):
-    """Read a csv table that has some columns.
+def read_table(table: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read the rows of a csv table, and check its columns.
 
     Arguments
     ---------
     table : Path
     columns : sequence of str
-        Columns that must be there; no cell of them may be empty.
+        Columns that the table must have, without empty cells.
 
     Returns
     -------
     list of (int, dict of str to str)
-        The line of each row, from 2, and its cells by column.
+        The line number of each row, from 2, and its cells by column.
 
     Raises
     ------
     DataError
-        It cannot be read, lacks a column or a cell, or has no rows.
+        If the table cannot be read, lacks a column or a cell, or has no rows.
 
     Example
     -------
     >>> import tempfile
-    >>> from pathlib import Path
     >>> table = Path(tempfile.mkdtemp()) / "clips.csv"
     >>> _ = table.write_text("path,fold\\na.wav,1\\n")
     >>> read_table(table, ("path", "fold"))
     [(2, {'path': 'a.wav', 'fold': '1'})]
     """
     try:
-        # utf-8-sig: spreadsheets may put a byte order mark before the first name.
+        # utf-8-sig skips the byte order mark that some spreadsheets write.
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows, names = list(reader), reader.fieldnames or []
@@ -59,8 +60,8 @@ def read_table(table, columns):
     return numbered
 
 
-def whole_number(table, line, row, column):
-    """Read a cell as a whole number.
+def whole_number(table: Path, line: int, row: dict[str, str], column: str) -> int:
+    """Return a cell as a whole number.
 
     Arguments
     ---------
@@ -76,7 +77,7 @@ def whole_number(table, line, row, column):
     Raises
     ------
     DataError
-        The cell is not a whole number.
+        If the cell is not a whole number.
     """
     try:
         return int(row[column])
@@ -87,16 +88,18 @@ def whole_number(table, line, row, column):
         ) from error
 
 
-def names_by_number(table, pairs, what):
-    """Map the class numbers of a table to class names.
+def names_by_number(
+    table: Path, pairs: Iterable[tuple[int, str]], columns: tuple[str, str]
+) -> dict[int, str]:
+    """Return the class name of each class number in a table.
 
     Arguments
     ---------
     table : Path
     pairs : iterable of (int, str)
-        The number and the name of a class, for each row.
-    what : (str, str)
-        What the table calls the two.
+        The class number and the class name of each row.
+    columns : (str, str)
+        The columns of the numbers and of the names, for error messages.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def names_by_number(table, pairs, what):
     Raises
     ------
     DataError
-        A number has two names.
+        If a number has two names.
 
     Example
     -------
@@ -113,7 +116,7 @@ def names_by_number(table, pairs, what):
     {3: 'dog', 1: 'rain'}
     """
     names = {}
-    number_column, name_column = what
+    number_column, name_column = columns
     for number, name in pairs:
         known = names.setdefault(number, name)
         if known != name:

@@ -1,4 +1,4 @@
-"""UrbanSound8K: 8732 street sounds of ten classes, of at most 4 s, in ten folds.
+"""UrbanSound8K: 8732 urban sounds of at most 4 s, ten classes, ten folds.
 
 Layout (Salamon, Jacoby and Bello, "A Dataset and Taxonomy for Urban Sound Research",
 2014)::
@@ -7,9 +7,9 @@ Layout (Salamon, Jacoby and Bello, "A Dataset and Taxonomy for Urban Sound Resea
     <folder>/metadata/UrbanSound8K.csv   with columns slice_file_name, fsID, start,
                                          end, salience, fold, classID, class
 
-The slices of one recording of Freesound (``fsID``) lie in one fold, so a split is a set
-of whole folds. Clips shorter than ``signal_length_s`` are padded; padding does not
-count in any ratio or metric.
+The clips of one Freesound recording (``fsID``) are in one fold, so a split is a set of
+whole folds. Clips shorter than ``signal_length_s`` are padded; padding does not count
+in any ratio or metric.
 """
 
 from pathlib import Path
@@ -24,15 +24,15 @@ COLUMNS = (
 
 
 class UrbanSound8K(DataSource):
-    """Clips of one label each, in UrbanSound8K's layout.
+    """Clips with one label each, in UrbanSound8K's layout.
 
-    A clip's id is ``fold<fold>-<file name>``. The manifest keeps ``fsID`` and
+    The id of a clip is ``fold<fold>-<file name>``. Manifests hold ``fsID`` and
     ``salience`` (1: foreground, 2: background).
 
     Arguments
     ---------
     folder : str or Path
-        Holds ``audio/`` and ``metadata/UrbanSound8K.csv``; not written to.
+        Holds ``audio/`` and ``metadata/UrbanSound8K.csv``; nothing is written to it.
 
     Example
     -------
@@ -42,17 +42,17 @@ class UrbanSound8K(DataSource):
     """
 
     @property
-    def listing(self):
+    def listing(self) -> Path:
         """The table of clips."""
         return self.folder / "metadata" / "UrbanSound8K.csv"
 
-    def clips(self):
-        """The clips in the table's order; see :meth:`DataSource.clips`.
+    def clips(self) -> list[Clip]:
+        """List the clips in the order of the table; see :meth:`DataSource.clips`.
 
         Raises
         ------
         DataError
-            The table or a recording is missing, or a row is wrong.
+            If the table or a recording is missing, or a row is wrong.
         """
         table, audio_folder = self.listing, self.folder / "audio"
         for needed in (audio_folder, table):
@@ -74,7 +74,10 @@ class UrbanSound8K(DataSource):
         )
         return clips
 
-    def _clip(self, table, line, row, audio_folder):
+    def _clip(
+        self, table: Path, line: int, row: dict[str, str], audio_folder: Path
+    ) -> Clip:
+        """Make the clip of a row."""
         fold = whole_number(table, line, row, "fold")
         return Clip(
             clip_id=f"fold{fold}-{Path(row['slice_file_name']).stem}",
@@ -88,8 +91,8 @@ class UrbanSound8K(DataSource):
             },
         )
 
-    def class_names(self, clips):
-        """Classes in the order of their ``classID``."""
+    def class_names(self, clips: list[Clip]) -> list[str]:
+        """Return the class names in the order of their ``classID``."""
         pairs = ((clip.details["classID"], clip.labels[0]) for clip in clips)
         names = names_by_number(self.listing, pairs, ("classID", "class"))
         return [name for _, name in sorted(names.items())]

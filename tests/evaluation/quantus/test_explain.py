@@ -12,7 +12,7 @@ from lmac_td.evaluation.quantus import (
     explain_func,
     run_quantus,
 )
-from lmac_td.interpreters.attribution import Saliency
+from lmac_td.interpreters.attribution.saliency import Saliency
 from lmac_td.interpreters.baselines import Identity
 from tests.evaluation.quantus.conftest import T
 from tests.evaluation.quantus.interpreters import Gradient

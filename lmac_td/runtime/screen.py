@@ -1,0 +1,34 @@
+"""Select what a training shows on the screen: one line an epoch, and warnings.
+
+``LOG_CONFIG`` is the configuration of Python's logging for SpeechBrain's
+``create_experiment_directory``. All messages go to ``log.txt`` in the output folder.
+"""
+
+import logging
+from pathlib import Path
+
+LOG_CONFIG = Path(__file__).with_name("log_config.yaml")
+
+# The logger of SpeechBrain's FileTrainLogger, which logs one line an epoch.
+EPOCH_LOGGER = "speechbrain.utils.train_logger"
+
+
+class ScreenFilter(logging.Filter):
+    """Passes the lines of epochs, and all warnings and errors.
+
+    Example
+    -------
+    >>> def passes(name, level):
+    ...     record = logging.LogRecord(name, level, "", 0, "text", None, None)
+    ...     return ScreenFilter().filter(record)
+    >>> passes(EPOCH_LOGGER, logging.INFO)
+    True
+    >>> passes("speechbrain.utils.checkpoints", logging.INFO)
+    False
+    >>> passes("speechbrain.utils.checkpoints", logging.WARNING)
+    True
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a message is shown."""
+        return record.levelno >= logging.WARNING or record.name == EPOCH_LOGGER

@@ -1,0 +1,27 @@
+"""Objectives: the losses that interpreters are trained with.
+
+An objective is called with an :class:`~lmac_td.contracts.ExplainedBatch` and the clean
+clips of its mixtures, and returns :class:`Terms`. ``base`` holds this contract,
+``masking`` the loss of LMAC-TD and L-MAC, ``guided`` L-MAC's loss for fine-tuning,
+``l2i`` the loss of L2I.
+"""
+
+from lmac_td.training.objectives.base import Objective, Terms
+from lmac_td.training.objectives.guided import GuidedMaskingLoss
+from lmac_td.training.objectives.l2i import L2ILoss, fidelity_loss
+from lmac_td.training.objectives.masking import (
+    MaskingLoss,
+    target_loss,
+    total_variation,
+)
+
+__all__ = [
+    "GuidedMaskingLoss",
+    "L2ILoss",
+    "MaskingLoss",
+    "Objective",
+    "Terms",
+    "fidelity_loss",
+    "target_loss",
+    "total_variation",
+]
