@@ -28,6 +28,9 @@ TAG_THRESHOLD = 0.5
 SHIFT = torch.tensor([0.0, -1.9, 0.4, 0.0, 0.7])
 
 
+BOTH = "[in_domain, clean]"  # the demo scores one condition alone
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
     """A folder with a tiny AST, the same for tags, and the weights of a tiny CNN."""
@@ -125,7 +128,7 @@ def clip_scores(folder, condition, method):
 @pytest.mark.slow
 def test_cnn14(written, cnn14, workplace):
     run(TRAIN, written("cnn14"))
-    said = run(EVALUATE, "cnn14.yaml", n_samples=1).stdout
+    said = run(EVALUATE, "cnn14.yaml", condition=BOTH, n_samples=1).stdout
     assert said.count("\n| lmac_td_demo_cnn14 ") == 2 * 3 + 2 * 2
     assert "classifier: CNN14" in said
 
@@ -133,7 +136,7 @@ def test_cnn14(written, cnn14, workplace):
 @pytest.mark.slow
 def test_a_network_of_ones_own(written, workplace):
     run(TRAIN, written("modules"))
-    said = run(EVALUATE, "modules.yaml", n_samples=10).stdout
+    said = run(EVALUATE, "modules.yaml", condition=BOTH, n_samples=10).stdout
     assert said.count("\n| lmac_td_demo_modules ") == 2 * 3 + 2 * 2
     assert "classifier: WaveformCnn" in said
     # The weights are those of the file.
@@ -168,7 +171,7 @@ def test_the_readmes_ast(workplace, corpus, monkeypatch):
         "extends: my_ast.yaml\n" + "\n".join(kept) + "\n"
     )
     run(TRAIN, "tiny.yaml")
-    said = run(EVALUATE, "tiny.yaml", n_samples=1).stdout
+    said = run(EVALUATE, "tiny.yaml", condition=BOTH, n_samples=1).stdout
     assert said.count("\n| my_ast ") == 2 * 3 + 2 * 2
     assert "classifier: ASTForAudioClassification" in said
 
@@ -234,7 +237,7 @@ output_folder: results/ecapa
 def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method):
     recipe = written("huggingface", method=method)
     run(TRAIN, recipe)
-    said = run(EVALUATE, recipe, n_samples=5).stdout
+    said = run(EVALUATE, recipe, condition=BOTH, n_samples=5).stdout
     row = f"{method}_huggingface"
     # Once a group: what it is scored on is the sound already.
     assert said.count(f"\n| {row} ") == 2 * 3 + 2 * 2
@@ -256,7 +259,7 @@ def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method
 def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
     recipe = written("tags")
     run(TRAIN, recipe)
-    run(EVALUATE, recipe, n_samples=5)
+    run(EVALUATE, recipe, condition=BOTH, n_samples=5)
     row = "lmac_td_demo_tags"
     folder = workplace / "results" / row / "evaluation"
     check_against_the_pipeline(folder, row, workplace / "ast_tags", tagged=True)
@@ -306,7 +309,7 @@ def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
             "nowhere.pt is not a file",
         ),
         ("modules", {"labels": 7}, "give as many labels as it has classes"),
-        ("modules", {"network": "none"}, "network is a str"),
+        ("modules", {"network": "none"}, "network builds an object: change it in"),
     ],
 )
 def test_a_classifier_that_does_not_fit_is_refused(
