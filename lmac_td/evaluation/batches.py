@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lmac_td.contracts import Classifier, Decision, Sources
-from lmac_td.data.mixing import Mixture
+from lmac_td.data.mixing import MixedBatch
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.targets import TargetChoice
 
@@ -77,7 +77,7 @@ class DecidedBatch:
 
 def decide_batch(
     batch,
-    mixture: Mixture,
+    mixture: MixedBatch,
     spectral_features: SpectralFeatures,
     classifier: Classifier,
     with_sources: bool = True,
