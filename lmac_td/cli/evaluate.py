@@ -52,13 +52,11 @@ def main(argv=None):
     experiment.check_measurable()
 
     methods, epoch = experiment.interpreters(argv)
-    features = experiment.hparams["features"].to(experiment.device)
-    references = reference_interpreters(features)
-    interpreters = methods | (references if experiment.hparams["references"] else {})
+    interpreters = with_references(methods, experiment)
     rows = rows_of(interpreters)
     for row in options.compare:
         find_row(row, rows)  # before anything is loaded or written
-    quantus = quantus_scores(options.quantus, features)
+    quantus = quantus_scores(options.quantus, experiment)
     classifier = load_classifier(experiment, interpreters, quantus)
     data = experiment.prepare("test", conditions=conditions)
     settings = settings_of_table(
@@ -66,35 +64,16 @@ def main(argv=None):
     )
     compared = [find_row(row, rows, settings) for row in options.compare]
 
-    table, method_table = (
-        FaithfulnessTable(settings),
-        experiment.hparams["method_table"],
-    )
+    table = FaithfulnessTable(settings)
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
+        watching = observers_of(experiment, methods, interpreters, data, quantus, new)
         score_conditions(
-            table,
-            experiment,
-            interpreters,
-            classifier,
-            data,
-            conditions,
-            on_batch=observers.all_of(
-                observers.quantus_scorer(quantus, interpreters),
-                observers.sample_keeper(
-                    new / "samples",
-                    methods,
-                    features,
-                    data.class_names,
-                    data.sample_ids("test", experiment.hparams["n_samples"]),
-                ),
-                observers.method_table_filler(method_table, methods),
-            ),
-            on_without_target=observers.without_target_filler(method_table, methods),
+            table, experiment, interpreters, classifier, data, conditions, watching
         )
         # Only now is it known whether gradients of attributions needed dither.
         table.settings["remarks"] = remarks_of(methods)
-        pages = write_pages(new, table, options, data, method_table, quantus)
+        pages = write_pages(new, table, options, experiment, data, quantus)
         # The evaluation of an older model stays until this one is whole.
         replace_folder(new, folder)
     print(pages)
@@ -148,14 +127,22 @@ def folder_of(experiment, conditions):
     return folder
 
 
-def quantus_scores(names, features):
+def with_references(methods, experiment):
+    """The methods, and the reference rows where the recipe asks for them."""
+    features = experiment.hparams["features"].to(experiment.device)
+    if not experiment.hparams["references"]:
+        return methods
+    return methods | reference_interpreters(features)
+
+
+def quantus_scores(names, experiment):
     """Metrics of Quantus, or None where none is named."""
     if not names:
         return None
     # It takes seconds to import, and few ask for it.
     from lmac_td.evaluation.quantus import QuantusScores
 
-    return QuantusScores(names, features)
+    return QuantusScores(names, experiment.hparams["features"])
 
 
 def load_classifier(experiment, interpreters, quantus):
@@ -206,8 +193,28 @@ def remarks_of(methods):
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
+def observers_of(experiment, methods, interpreters, data, quantus, folder):
+    """What is done with every batch besides the table, as arguments of evaluate."""
+    hparams = experiment.hparams
+    method_table = hparams["method_table"]
+    return {
+        "on_batch": observers.all_of(
+            observers.quantus_scorer(quantus, interpreters),
+            observers.sample_keeper(
+                folder / "samples",
+                methods,
+                hparams["features"],
+                data.class_names,
+                data.sample_ids("test", hparams["n_samples"]),
+            ),
+            observers.method_table_filler(method_table, methods),
+        ),
+        "on_without_target": observers.without_target_filler(method_table, methods),
+    }
+
+
 def score_conditions(
-    table, experiment, interpreters, classifier, data, conditions, **observing
+    table, experiment, interpreters, classifier, data, conditions, watching
 ):
     """Score every condition into the table, under one progress bar."""
     hparams, run_opts = experiment.hparams, experiment.run_opts
@@ -233,7 +240,7 @@ def score_conditions(
                 progress=False,
                 precision=run_opts.eval_precision,
                 targets=hparams["targets"],
-                **observing,
+                **watching,
             )
 
 
@@ -243,8 +250,9 @@ def _counted(loader, bar):
         bar.update()
 
 
-def write_pages(folder, table, options, data, method_table, quantus):
+def write_pages(folder, table, options, experiment, data, quantus):
     """Write all tables into a folder; return what is to be printed."""
+    method_table = experiment.hparams["method_table"]
     check_invariants(table)  # before there is a table that anybody could quote
     table.clips_to_csv(folder / "clips.csv")
     write_json(table, folder / "table.json")

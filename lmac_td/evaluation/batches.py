@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lmac_td.contracts import Decision, Sources
-from lmac_td.features import Features
+from lmac_td.contracts import Classifier, Decision, Sources
+from lmac_td.data.mixing import MixedBatch
+from lmac_td.features import Features, SpectralFeatures
+from lmac_td.targets import TargetChoice
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class DecidedBatch:
     def __len__(self):
         return len(self.clip_ids)
 
-    def select(self, rows, decision=None):
+    def select(self, rows: Tensor, decision: Decision | None = None) -> "DecidedBatch":
         """Some entries, in their order; rows (N,) may repeat.
 
         Arguments
@@ -65,7 +67,7 @@ class DecidedBatch:
             else None,
         )
 
-    def split(self, size):
+    def split(self, size: int) -> list["DecidedBatch"]:
         """Batches of at most ``size`` entries."""
         if len(self) <= size:
             return [self]
@@ -73,7 +75,13 @@ class DecidedBatch:
         return [self.select(part) for part in rows.split(size)]
 
 
-def decide_batch(batch, mixture, spectral_features, classifier, with_sources=True):
+def decide_batch(
+    batch,
+    mixture: MixedBatch,
+    spectral_features: SpectralFeatures,
+    classifier: Classifier,
+    with_sources: bool = True,
+) -> DecidedBatch:
     """Analyse a loader's batch and let the classifier decide -> DecidedBatch.
 
     Arguments
@@ -105,7 +113,9 @@ def decide_batch(batch, mixture, spectral_features, classifier, with_sources=Tru
     )
 
 
-def decide(wavs, spectral_features, classifier):
+def decide(
+    wavs: Tensor, spectral_features: SpectralFeatures, classifier: Classifier
+) -> tuple[Features, Decision]:
     """Analyse mixtures and let the frozen classifier decide, without gradients.
 
     Arguments
@@ -124,7 +134,9 @@ def decide(wavs, spectral_features, classifier):
         return features, classifier(inputs)
 
 
-def analyse_sources(target, interference, spectral_features):
+def analyse_sources(
+    target: Tensor, interference: Tensor, spectral_features: SpectralFeatures
+) -> Sources:
     """Analyse what mixtures are made of, without gradients.
 
     Arguments
@@ -142,7 +154,9 @@ def analyse_sources(target, interference, spectral_features):
     return Sources(target, interference, *both.chunk(2))
 
 
-def choose_targets(decided, targets, at_least_one=False):
+def choose_targets(
+    decided: DecidedBatch, targets: TargetChoice, at_least_one: bool = False
+) -> tuple[DecidedBatch, list[str]]:
     """One entry a clip, or one a clip and tag.
 
     Arguments
@@ -167,7 +181,9 @@ def choose_targets(decided, targets, at_least_one=False):
     return entries, without
 
 
-def select_targets(decided, targets, at_least_one=False):
+def select_targets(
+    decided: DecidedBatch, targets: TargetChoice, at_least_one: bool = False
+) -> tuple[DecidedBatch, Tensor | None]:
     """As :func:`choose_targets`, but says which clip each entry is of.
 
     Returns

@@ -1,12 +1,21 @@
 """Explanations cut to equal sizes, where keeping much cannot help."""
 
-import torch
+from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
+from lmac_td.contracts import ExplainedBatch
+from lmac_td.features import SpectralFeatures
 from lmac_td.metrics.confidence import of_class
 from lmac_td.metrics.curves import SIZES, top_bins_at
 
 
-def at_equal_size(explained, spectral_features, sizes=SIZES):
+def at_equal_size(
+    explained: ExplainedBatch,
+    spectral_features: SpectralFeatures,
+    sizes: Sequence[float] = SIZES,
+) -> dict[str, Tensor]:
     """What the target's probability is when explanations are cut to equal sizes.
 
     An explanation is cut to its top bins: those in which most energy of the
@@ -42,7 +51,11 @@ def at_equal_size(explained, spectral_features, sizes=SIZES):
     }
 
 
-def masked_inputs(explained, masks, spectral_features):
+def masked_inputs(
+    explained: ExplainedBatch,
+    masks: Sequence[Tensor],
+    spectral_features: SpectralFeatures,
+) -> list[Tensor]:
     """What the classifier is given when the mixture's STFT is masked.
 
     Arguments

@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from lmac_td.contracts import ExplainedBatch
+from lmac_td.evaluation.batches import DecidedBatch
+from lmac_td.features import SpectralFeatures
+from lmac_td.interpreters.base import Interpreter
 from lmac_td.metrics.signal import kept_gain
 
 
-def explain(decided, interpreter):
+def explain(decided: DecidedBatch, interpreter: Interpreter) -> ExplainedBatch:
     """Explain a decided batch; the logits of the explanation are not computed yet.
 
     Only an interpreter that ``needs_sources``, the oracle, is given the sources.
@@ -31,7 +36,7 @@ def explain(decided, interpreter):
     )
 
 
-def answer(explained):
+def answer(explained: ExplainedBatch) -> ExplainedBatch:
     """Classify what is kept and what is removed, in one pass.
 
     Arguments
@@ -50,7 +55,9 @@ def answer(explained):
     return replace(explained, kept_logits=kept, removed_logits=removed)
 
 
-def with_resynthesised_sound(explained, spectral_features):
+def with_resynthesised_sound(
+    explained: ExplainedBatch, spectral_features: SpectralFeatures
+) -> ExplainedBatch:
     """The same explanation, but the classifier is given the resynthesised sounds.
 
     Arguments
@@ -79,7 +86,7 @@ def with_resynthesised_sound(explained, spectral_features):
     )
 
 
-def stft_mask(explained):
+def stft_mask(explained: ExplainedBatch) -> Tensor:
     """The method's mask on the STFT.
 
     Arguments
@@ -97,6 +104,6 @@ def stft_mask(explained):
     return kept_gain(explained.explanation.magnitude, explained.features.magnitude)
 
 
-def has_stft_mask(explained):
+def has_stft_mask(explained: ExplainedBatch) -> bool:
     """Whether the method masks the STFT itself."""
     return explained.explanation.mask.shape == explained.features.magnitude.shape

@@ -7,14 +7,17 @@ removes; every metric reads that one Explanation. The curves at equal size take 
 classifier pass more, for the interpretation cut to each size.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import torch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
+from torch import Tensor
 from tqdm import tqdm
 
+from lmac_td.contracts import Classifier, ExplainedBatch
 from lmac_td.data.mixing import has_interference, make_mixtures
-from lmac_td.evaluation.batches import choose_targets, decide_batch
+from lmac_td.evaluation.batches import DecidedBatch, choose_targets, decide_batch
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.equal_size import at_equal_size
 from lmac_td.evaluation.explaining import (
@@ -23,25 +26,28 @@ from lmac_td.evaluation.explaining import (
     has_stft_mask,
     with_resynthesised_sound,
 )
+from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.features import SpectralFeatures
+from lmac_td.interpreters.base import Interpreter
 from lmac_td.metrics.confidence import apply_tie_tolerance
 from lmac_td.targets import TargetChoice
 
 
 @torch.no_grad()
 def evaluate(
-    table,
-    condition,
-    interpreters,
-    loader,
-    spectral_features,
-    classifier,
-    device="cpu",
-    on_batch=None,
-    progress=True,
-    precision="fp32",
-    targets=None,
-    on_without_target=None,
-):
+    table: FaithfulnessTable,
+    condition: str,
+    interpreters: Mapping[str, Interpreter],
+    loader: Iterable,
+    spectral_features: SpectralFeatures,
+    classifier: Classifier,
+    device: str = "cpu",
+    on_batch: Callable | None = None,
+    progress: bool = True,
+    precision: str = "fp32",
+    targets: TargetChoice | None = None,
+    on_without_target: Callable | None = None,
+) -> None:
     """Score several methods on the same mixtures.
 
     Arguments
@@ -108,14 +114,14 @@ def evaluate(
 
 
 def score(
-    table,
-    condition,
-    method,
-    decided,
-    explained,
-    equal_size=None,
-    spectral_features=None,
-):
+    table: FaithfulnessTable,
+    condition: str,
+    method: str,
+    decided: DecidedBatch,
+    explained: ExplainedBatch,
+    equal_size: dict[str, Tensor] | None = None,
+    spectral_features: SpectralFeatures | None = None,
+) -> None:
     """Add one method's scores on one batch to the table.
 
     Arguments
@@ -168,7 +174,7 @@ def score(
     )
 
 
-def rows_of(interpreters):
+def rows_of(interpreters: Mapping[str, Interpreter]) -> list[str]:
     """Names of the rows that :func:`evaluate` adds for interpreters, by name."""
     rows = []
     for method, interpreter in interpreters.items():

@@ -1,5 +1,7 @@
 """Figures of a whole table: curves at equal size, and gain against what is kept."""
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.frame import values_of
+from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.files import write_atomically
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.signal import SILENCE_DB
@@ -15,7 +18,7 @@ _LINES = ("-", "--", "-.", ":")
 _MARKERS = "os^vDP*X"
 
 
-def curves_figure(path, table, condition):
+def curves_figure(path: Path, table: FaithfulnessTable, condition: str) -> None:
     """Save the curves of a condition: p of the decided class, kept and removed.
 
     Arguments
@@ -48,7 +51,9 @@ def curves_figure(path, table, condition):
         figure.savefig(file, dpi=90)
 
 
-def gain_figure(path, table, condition, metric="AG"):
+def gain_figure(
+    path: Path, table: FaithfulnessTable, condition: str, metric: str = "AG"
+) -> None:
     """Save a metric with its intervals against the energy that is kept.
 
     What explains little lies at the right (everything kept) or at the bottom. Rows

@@ -194,28 +194,28 @@ def test_gain_never_exceeds_increase_nor_faithfulness_confidence():
     assert (metrics.faithfulness(p_x, p_y) <= p_x.max(dim=1).values).all()
 
 
-def test_settle_ties_takes_the_row_of_the_mixture():
+def test_the_tie_tolerance_takes_the_row_of_the_mixture():
     p_x = torch.tensor([[0.5, 0.3, 0.2]] * 3, dtype=torch.float64)
     p_in = p_x.clone()
     p_in[0] += torch.tensor([9e-7, -9e-7, 0])  # jitter
     p_in[1] += torch.tensor([2e-6, -2e-6, 0])  # a difference in the decided class
     p_in[2] += torch.tensor([0, 2e-6, -2e-6])  # a difference elsewhere
     before = p_in.clone()
-    settled = metrics.settle_ties(p_x, p_in)
+    settled = metrics.apply_tie_tolerance(p_x, p_in)
     assert torch.equal(settled[0], p_x[0])
     assert torch.equal(settled[1:], p_in[1:])
     assert torch.equal(p_in, before)
     assert metrics.average_increase(p_x, settled).tolist() == [0, 100, 0]
-    assert torch.equal(metrics.settle_ties(p_x, p_in, tolerance=0), p_in)
+    assert torch.equal(metrics.apply_tie_tolerance(p_x, p_in, tolerance=0), p_in)
     with pytest.raises(ValueError, match="tolerance"):
-        metrics.settle_ties(p_x, p_in, tolerance=-1)
+        metrics.apply_tie_tolerance(p_x, p_in, tolerance=-1)
 
 
-def test_settle_ties_counts_the_tolerance_itself_as_a_tie():
+def test_the_tie_tolerance_counts_the_tolerance_itself_as_a_tie():
     p_x = torch.tensor([[0.5, 0.5]])
     step = 2**-10  # exact in binary, so the difference is the tolerance
     p_in = p_x + torch.tensor([[step, -step]])
-    assert torch.equal(metrics.settle_ties(p_x, p_in, tolerance=step), p_x)
+    assert torch.equal(metrics.apply_tie_tolerance(p_x, p_in, tolerance=step), p_x)
 
 
 def of_tags(seed, n_clips=40, n_classes=6):
