@@ -1,8 +1,8 @@
 """Tables that Sphinx writes before it reads the pages: settings and metrics.
 
 ``docs/generated/settings.md`` lists what the recipes declare and
-``docs/generated/metrics.md`` what ``lmac_td.metrics`` registers. The pages on recipes and
-metrics include them, so neither can miss a setting or a column.
+``docs/generated/metrics.md`` what ``lmac_td.metrics`` registers. The pages on recipes
+and metrics include them, so neither can miss a setting or a column.
 """
 
 import itertools
