@@ -40,10 +40,10 @@ esc10: install
 		--ljspeech_folder "$(SPEECH)" --condition all
 
 test: install-dev
-	$(RUN) -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal -m "not slow"
 
 test-all: install-dev
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 docs: install-dev
 	$(RUN) -m sphinx -W --keep-going -q docs docs/_build/html

@@ -1,6 +1,7 @@
 """Small models, a tiny corpus, and tiny recipes that every test can afford."""
 
 import contextlib
+import functools
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import speechbrain as sb
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -27,6 +29,7 @@ from lmac_td.nn.decoders import build_mask_unet
 from lmac_td.nn.filterbank import Filterbank
 from lmac_td.nn.sepformer import MaskNet
 from lmac_td.nn.unet import AlignedUNet
+from tests.trainings import SharedTrainings, make_once
 
 # In the background of a shell these are ignored, and commands would inherit that.
 with contextlib.suppress(AttributeError, ValueError):
@@ -55,6 +58,22 @@ class WaitsForTheGpu(TorchDispatchMode):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment_is_described_once():
+    """Each training writes down the installed packages: ask pip for them once."""
+    with pytest.MonkeyPatch.context() as patch:
+        describe = functools.cache(sb.utils.logger.get_environment_description)
+        patch.setattr(sb.utils.logger, "get_environment_description", describe)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """A folder of this session, the same in all of its processes."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")
@@ -111,10 +130,12 @@ def wavs():
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
+def corpus(shared_folder):
     """The embedded corpus, one one-second clip a class and fold."""
-    folder = tmp_path_factory.mktemp("corpus")
-    return generate_corpus(folder, clips_per_class_and_fold=1, duration_s=1.0)
+    make = functools.partial(
+        generate_corpus, clips_per_class_and_fold=1, duration_s=1.0
+    )
+    return make_once(shared_folder / "corpus", make)
 
 
 def conditions_on(
@@ -211,6 +232,34 @@ def real_speech():
 def tiny_recipes(tmp_path, corpus):
     """Recipes for the commands; returns their folder, results go below it."""
     return write_tiny_recipes(tmp_path, corpus)
+
+
+@pytest.fixture(scope="session")
+def trainings(shared_folder, corpus):
+    """Trainings of the tiny recipes, each of them run once in a session."""
+
+    def write(folder):
+        folder.mkdir()
+        write_tiny_recipes(folder, corpus)
+
+    return SharedTrainings(make_once(shared_folder / "trainings", write))
+
+
+@pytest.fixture
+def with_trained(tiny_recipes, trainings):
+    """Call it with names of tiny recipes: they are trained; returns their folder."""
+
+    def copy(*names):
+        trainings.copy(names, tiny_recipes)
+        return tiny_recipes
+
+    return copy
+
+
+@pytest.fixture
+def trained(with_trained):
+    """Tiny recipes whose classifier and LMAC-TD are trained; a copy for one test."""
+    return with_trained("cnn14", "lmac_td")
 
 
 def write_tiny_recipes(folder, corpus):

@@ -179,6 +179,7 @@ def start_until(bench, name):
     return running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_stops_its_commands_and_goes_on(bench, how):
     bench.order(**orders(MASK_1[0], sleep=60))
@@ -286,6 +287,7 @@ def kill(running):
     running.communicate()
 
 
+@pytest.mark.slow
 def test_so_is_one_beside_a_command_that_was_left_behind(bench):
     bench.order(**orders(MASK_1[0], sleep=60))
     kill(start_until(bench, MASK_1[0]))

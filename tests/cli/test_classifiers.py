@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import soundfile
@@ -15,12 +16,10 @@ from tests.classifiers.huggingface.models import (
     network_of,
 )
 from tests.classifiers.test_speechbrain import save_model
-from tests.cli.test_commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
+from tests.commands import CLASSIFIER, EVALUATE, TRAIN, refused, run
 from tests.conftest import ROOT
 from tests.docs.test_readme import path_of
 from tests.networks import WaveformCnn
-
-pytestmark = pytest.mark.slow
 
 LABELS = ["dog", "rain", "waves", "crickets", "birds"]
 TAGS = "multi_label_classification"
@@ -108,23 +107,10 @@ def written(workplace, corpus, monkeypatch):
 
 
 @pytest.fixture
-def cnn14(workplace, written, corpus):
-    """A tiny CNN14, trained by its own command."""
-    (workplace / "train_cnn14.yaml").write_text(
-        lines(
-            f"""
-extends: {ROOT}/hparams/cnn14_demo.yaml
-data_folder: {corpus}/ESC-50
-wham_folder: {corpus}/wham_noise
-signal_length_s: 1
-number_of_epochs: 1
-cnn14_channels: [2, 4, 4, 8, 8]
-emb_dim: 8
-output_folder: results/cnn14
-"""
-        )
-    )
-    run(CLASSIFIER, "train_cnn14.yaml")
+def cnn14(workplace, with_trained):
+    """A tiny CNN14, trained by its own command, in the user's folder."""
+    trained = with_trained("cnn14") / "results" / "cnn14"
+    shutil.copytree(trained, workplace / "results" / "cnn14")
 
 
 def clip_scores(folder, condition, method):
@@ -136,13 +122,15 @@ def clip_scores(folder, condition, method):
         ]
 
 
+@pytest.mark.slow
 def test_cnn14(written, cnn14, workplace):
     run(TRAIN, written("cnn14"))
-    said = run(EVALUATE, "cnn14.yaml").stdout
+    said = run(EVALUATE, "cnn14.yaml", n_samples=1).stdout
     assert said.count("\n| lmac_td_demo_cnn14 ") == 2 * 3 + 2 * 2
     assert "classifier: CNN14" in said
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own(written, workplace):
     run(TRAIN, written("modules"))
     said = run(EVALUATE, "modules.yaml", n_samples=10).stdout
@@ -163,6 +151,7 @@ def test_a_network_of_ones_own(written, workplace):
         assert float(row["p_x"]) == pytest.approx(float(p.max()), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_readmes_ast(workplace, corpus, monkeypatch):
     """The recipe that README shows, on the tiny corpus, by narrow networks."""
     monkeypatch.chdir(workplace)
@@ -179,7 +168,7 @@ def test_the_readmes_ast(workplace, corpus, monkeypatch):
         "extends: my_ast.yaml\n" + "\n".join(kept) + "\n"
     )
     run(TRAIN, "tiny.yaml")
-    said = run(EVALUATE, "tiny.yaml").stdout
+    said = run(EVALUATE, "tiny.yaml", n_samples=1).stdout
     assert said.count("\n| my_ast ") == 2 * 3 + 2 * 2
     assert "classifier: ASTForAudioClassification" in said
 
@@ -212,6 +201,7 @@ def check_against_the_pipeline(folder, method, classifier, tagged):
     assert max(probabilities) - min(probabilities) > 0.1
 
 
+@pytest.mark.slow
 def test_an_encoder_of_speechbrain_is_measured(workplace, corpus, monkeypatch):
     """Its own attributions by Grad-CAM and occlusion, which train nothing."""
     monkeypatch.chdir(workplace)
@@ -239,6 +229,7 @@ output_folder: results/ecapa
     assert "classifier: SpeechBrain's ECAPA_TDNN" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lmac_td_demo", "lmac_demo"])
 def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method):
     recipe = written("huggingface", method=method)
@@ -261,6 +252,7 @@ def test_an_ast_has_the_probabilities_of_its_pipeline(written, workplace, method
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
     recipe = written("tags")
     run(TRAIN, recipe)
@@ -289,7 +281,8 @@ def test_tags_have_an_entry_a_clip_and_tag(written, workplace):
         assert note + ", ".join(without[condition]) in section
 
     # One tag that is asked for is explained in every clip.
-    run(EVALUATE, recipe, target="rain", condition="clean", references=False)
+    chosen = {"target": "rain", "condition": "clean", "references": False}
+    run(EVALUATE, recipe, n_samples=1, **chosen)
     rows = clip_scores(folder.with_name("evaluation_clean"), "clean", row)
     assert [r["decided"] for r in rows] == ["1"] * 10
     assert min(float(r["p_x"]) for r in rows) < TAG_THRESHOLD

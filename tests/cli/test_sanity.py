@@ -6,57 +6,34 @@ import json
 import pytest
 import torch
 
-from lmac_td.cli.roar import main
 from lmac_td.sanity import roar
-from tests.cli.test_commands import CLASSIFIER, TRAIN, refused, run
-from tests.conftest import ROOT, write_tiny_recipes
-from tests.sanity.test_randomisation import ROWS
+from tests.commands import RANDOMISE, ROAR, refused, run
 
-pytestmark = pytest.mark.slow
-
-RANDOMISE = "recipes/ESC50/randomise_classifier.py"
-ROAR = "recipes/ESC50/roar.py"
 FEW = {"roar_levels": "[0.5]", "repeats": 1, "roar_epochs": 1}
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, corpus):
-    """Tiny recipes, the classifier and L-MAC trained."""
-    folder = write_tiny_recipes(tmp_path_factory.mktemp("sanity"), corpus)
-    tiny = (folder / "lmac.yaml").read_text()
-    (folder / "baselines.yaml").write_text(
-        f"extends: {ROOT}/hparams/baselines_demo.yaml\n"
-        + "".join(
-            f"{line}\n"
-            for line in tiny.splitlines()
-            if line.startswith(
-                ("data_folder", "wham_folder", "output_folder", "cache_folder",
-                 "signal_length_s", "cnn14_channels", "emb_dim", "pretrained_")
-            )
-        )
-        + "methods: [saliency, gradcam]\n"
-    )  # fmt: skip
-    run(CLASSIFIER, folder / "cnn14.yaml")
-    run(TRAIN, folder / "lmac.yaml")
+@pytest.fixture
+def trained(with_trained):
+    """Tiny recipes, the classifier and L-MAC trained; of baselines the quick ones."""
+    folder = with_trained("lmac")
+    with open(folder / "baselines.yaml", "a") as file:
+        file.write("methods: [saliency, gradcam]\n")
     return folder
 
 
-def test_randomise_a_trained_interpreter(trained):
-    said = run(RANDOMISE, trained / "lmac.yaml", n_clips=2).stdout
-    folder = trained / "results" / "lmac" / "sanity"
-    assert (folder / "randomisation.md").read_text() in said
-    for method in ("lmac", "random mask", "half gain"):
-        assert f"### {method}\n" in said
-    with open(folder / "randomisation.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * len(ROWS) * 2
-    for name in ("randomisation.png", "randomisation_example.png"):
-        assert (folder / name).stat().st_size > 10_000
-    before = (folder / "randomisation.csv").read_bytes()
-    run(RANDOMISE, trained / "lmac.yaml", n_clips=2, norm_statistics="fresh")
-    assert (folder / "randomisation.csv").read_bytes() != before
+@pytest.mark.slow
+def test_statistics_of_normalisation_may_be_fresh(trained):
+    """What is randomised is measured with statistics of its own, or with new ones."""
+    written = []
+    for statistics in ("measured", "fresh"):
+        settings = {"n_clips": 2, "norm_statistics": statistics}
+        run(RANDOMISE, trained / "lmac.yaml", **settings)
+        path = trained / "results" / "lmac" / "sanity" / "randomisation.csv"
+        written.append(path.read_bytes())
+    assert written[0] != written[1]
 
 
+@pytest.mark.slow
 def test_randomise_what_needs_no_training(trained):
     """Attributions ask the classifier that decided: randomising reaches them."""
     settings = {"n_clips": 2, "sanity_condition": "clean"}
@@ -73,6 +50,7 @@ def test_randomise_what_needs_no_training(trained):
     assert rank["conv_block1"] < 0.9
 
 
+@pytest.mark.slow
 def test_remove_and_retrain_goes_on_where_it_stopped(trained):
     recipe = trained / "lmac.yaml"
     said = run(ROAR, recipe, **FEW).stdout
@@ -106,6 +84,7 @@ def test_remove_and_retrain_goes_on_where_it_stopped(trained):
     assert all(cell in more for cell in alone)
 
 
+@pytest.mark.slow
 def test_remove_and_retrain_what_needs_no_training(trained):
     settings = FEW | {"roar_fill": "mean", "methods": "[gradcam]"}
     said = run(ROAR, trained / "baselines.yaml", **settings).stdout
@@ -119,7 +98,7 @@ def test_remove_and_retrain_what_needs_no_training(trained):
     ]  # fmt: skip
 
 
-def test_every_cell_is_of_its_own_clips(trained, tmp_path, monkeypatch):
+def test_every_cell_is_of_its_own_clips(trained, monkeypatch):
     """What is trained and tested on; with all bins removed it is what fills them."""
     seen = []
 
@@ -136,13 +115,11 @@ def test_every_cell_is_of_its_own_clips(trained, tmp_path, monkeypatch):
 
     def cells(fill):
         seen.clear()
-        argv = [
-            str(trained / "baselines.yaml"), "--methods", "[gradcam]",
-            "--output_folder", str(tmp_path / fill), "--roar_fill", fill,
-            "--roar_levels", "[0.5, 1.0]", "--repeats", "1",
-        ]  # fmt: skip
-        main(argv)
-        path = tmp_path / fill / "sanity" / "roar.json"
+        folder = trained / fill
+        settings = FEW | {"roar_levels": "[0.5, 1.0]", "methods": "[gradcam]"}
+        chosen = {"output_folder": folder, "roar_fill": fill}
+        run(ROAR, trained / "baselines.yaml", **settings, **chosen)
+        path = folder / "sanity" / "roar.json"
         keys = [
             (c["ranking"], c["level"]) for c in json.loads(path.read_text())["cells"]
         ]

@@ -15,36 +15,22 @@ from lmac_td.data.mixing import CLEAN_DB
 from lmac_td.errors import CheckpointError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.dictionary import load_dictionary
-from tests.cli.test_commands import command, refused, run
+from tests.commands import TRAIN, TRAIN_NMF, command, refused, run
 from tests.conftest import ROOT, SAMPLE_RATE
 
-TRAIN_NMF = "recipes/ESC50/train_nmf.py"
 SPECTRA = (SAMPLE_RATE, 1024, 23.2199, 11.6099)
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def recipe(tmp_path, corpus):
+def recipe(tiny_recipes):
     """A dictionary of six components of the tiny corpus; results go below it."""
-    path = tmp_path / "tiny_nmf.yaml"
-    path.write_text(
-        f"""extends: {ROOT}/hparams/nmf_demo.yaml
-data_folder: {corpus / "ESC-50"}
-wham_folder: {corpus / "wham_noise"}
-output_folder: {tmp_path}/results/nmf
-cache_folder: {tmp_path}/cache
-signal_length_s: 1
-n_components: 6
-n_iterations: 5
-"""
-    )
-    return path
+    return tiny_recipes / "nmf.yaml"
 
 
-def test_a_dictionary_is_learned_and_learned_anew(recipe, tmp_path):
-    folder = tmp_path / "results" / "nmf" / "dictionary"
-    said = run(TRAIN_NMF, recipe).stdout
+def test_a_dictionary_is_learned_and_learned_anew(with_trained):
+    trained = with_trained("nmf")
+    recipe, folder = trained / "nmf.yaml", trained / "results" / "nmf" / "dictionary"
+    said = (trained / "printed" / "nmf.txt").read_text()
     assert f"nmf_dictionary: {folder}" in said
     assert "of 6" in said
     first = load_dictionary(folder, *SPECTRA)
@@ -66,9 +52,10 @@ def test_a_dictionary_is_learned_and_learned_anew(recipe, tmp_path):
     assert not list(folder.parent.glob(".*"))
 
 
-def test_interrupted_it_leaves_the_dictionary_as_it_was(recipe, tmp_path):
-    folder = tmp_path / "results" / "nmf" / "dictionary"
-    run(TRAIN_NMF, recipe)
+@pytest.mark.slow
+def test_interrupted_it_leaves_the_dictionary_as_it_was(with_trained):
+    trained = with_trained("nmf")
+    recipe, folder = trained / "nmf.yaml", trained / "results" / "nmf" / "dictionary"
     before = load_dictionary(folder, *SPECTRA)
     learning = subprocess.Popen(
         command(TRAIN_NMF, recipe, n_iterations=10**6),
@@ -112,7 +99,7 @@ def test_more_components_than_frames(recipe, tmp_path):
 def test_a_recipe_and_a_command_that_do_not_belong_together(recipe):
     sentence = refused(TRAIN_NMF, ROOT / "hparams" / "cnn14_demo.yaml")
     assert "hparams/nmf*.yaml to train_nmf.py" in sentence
-    assert "another command" in refused("train_interpreter.py", recipe)
+    assert "another command" in refused(TRAIN, recipe)
 
 
 def test_frames_are_the_log_magnitudes_of_the_clips_without_silence():

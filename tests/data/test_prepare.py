@@ -47,7 +47,8 @@ def test_samples_are_spread_over_the_classes(settings):
     assert data.sample_ids("valid", 0) == set()
 
 
-def test_the_corpus_is_generated_on_request(settings, corpus, tmp_path):
+@pytest.mark.slow
+def test_the_corpus_is_generated_when_asked_for(settings, corpus, tmp_path):
     new = tmp_path / "new"
 
     def source(wham_folder, **asked_for):

@@ -21,7 +21,7 @@ from lmac_td.evaluation.tag_fidelity import tag_fidelity
 from lmac_td.random import seeded_generator
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch, explained_batch
-from tests.cli.test_commands import run
+from tests.commands import EVALUATE, run
 from tests.conftest import SAMPLE_RATE
 from tests.interpreters.test_l2i import build_l2i
 
@@ -419,19 +419,11 @@ def test_a_threshold_that_removes_nothing_is_refused(value):
 
 
 @pytest.mark.slow
-def test_the_evaluation_prints_and_keeps_it_with_the_parts(tiny_recipes):
-    run("recipes/ESC50/train_classifier.py", tiny_recipes / "cnn14.yaml")
-    run("recipes/ESC50/train_nmf.py", tiny_recipes / "nmf.yaml")
-    recipe = tiny_recipes / "l2i.yaml"
-    settings = {
-        "export_components": True,
-        "relevance_threshold": -1,
-        "number_of_epochs": 1,
-    }
-    run("train_interpreter.py", recipe, **settings)
-    settings["condition"] = "[in_domain, clean]"
-    said = run("eval_faithfulness.py", recipe, **settings).stdout
-    folder = tiny_recipes / "results" / "l2i_att" / "evaluation"
+def test_the_evaluation_prints_and_keeps_it_with_the_parts(with_trained):
+    trained = with_trained("l2i")
+    settings = {"export_components": True, "relevance_threshold": -1}
+    said = run(EVALUATE, trained / "l2i.yaml", **settings).stdout
+    folder = trained / "results" / "l2i_att" / "evaluation"
     assert (folder / "table.md").read_text() in said
     assert (folder / "method_table.md").read_text() in said
     numbers = json.loads((folder / "method_table.json").read_text())["conditions"]

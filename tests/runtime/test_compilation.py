@@ -51,6 +51,7 @@ def step(interpreter, classifier, spectral, wavs):
     return [loss.detach(), *torch.autograd.grad(loss, learned, allow_unused=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_a_compiled_step_equals_the_step(
     make_lmac_td, frozen, spectral, wavs, traced, again
