@@ -2,7 +2,7 @@
 
 :class:`ScoreFrame` collects what is measured batch by batch and hands it back as
 :class:`pandas.DataFrame`. Every table of the package is built on it: the common table
-(:mod:`.table`), and those of single methods and libraries.
+(:mod:`lmac_td.evaluation.table`), and those of single methods and libraries.
 
 Columns: ``condition``, ``method``, ``clip_id``, ``decided`` (the class that is
 explained; a clip has a line for each of its tags), ``label`` (the data set's class),

@@ -26,7 +26,7 @@ def test_the_method_is_trained_and_measured(trained, monkeypatch):
     monkeypatch.syspath_prepend(trained)
     run(TRAIN, tiny)
     said = run(EVALUATE, tiny).stdout
-    assert said.count("\n| energy ") == 2 * 3
+    assert said.count("\n| energy ") == 2 * 3 + 2 * 2
 
     # With nothing to learn, it is measured at once, and never trained.
     parameter = "torch.nn.Parameter(torch.tensor(float(threshold)))"
@@ -37,7 +37,7 @@ def test_the_method_is_trained_and_measured(trained, monkeypatch):
     fixed = {"experiment_name": "fixed"}
     assert "nothing to train" in refused(TRAIN, tiny, **fixed)
     said = run(EVALUATE, tiny, **fixed).stdout
-    assert said.count("\n| fixed ") == 2 * 3
+    assert said.count("\n| fixed ") == 2 * 3 + 2 * 2
 
 
 def yaml_without(path, *keys):

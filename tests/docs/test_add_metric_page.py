@@ -30,14 +30,8 @@ def test_the_column_stands_in_the_table(trained, only_here, monkeypatch):
     monkeypatch.syspath_prepend(trained)
     said = run(EVALUATE, trained / "my_metrics.yaml").stdout
     assert "| silent share |" in said
-    with open(
-        trained
-        / "results"
-        / "lmac_td_alpha0.75"
-        / "evaluation_in_domain"
-        / "clips.csv",
-        newline="",
-    ) as file:
+    folder = trained / "results" / "lmac_td_alpha0.75" / "evaluation"
+    with open(folder / "clips.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     shares = {row["method"]: [] for row in rows}
     for row in rows:
