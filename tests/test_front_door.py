@@ -23,10 +23,8 @@ HEAVY = {
     "torch", "speechbrain", "quantus", "captum", "transformers", "pandas",
     "matplotlib.pyplot", "scipy", "sklearn", "skimage", "doit", "pooch",
 }  # fmt: skip
-# What torch and SpeechBrain import anyway does not count for a command.
-HEAVY_FOR_A_COMMAND = {
-    "quantus", "captum", "transformers", "pandas", "matplotlib.pyplot",
-}  # fmt: skip
+# Commands import torch, SpeechBrain and pandas (the scores are in its frames) at once.
+HEAVY_FOR_A_COMMAND = {"quantus", "captum", "transformers", "matplotlib.pyplot"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

@@ -6,9 +6,8 @@ The summary is rewritten after each change, so it can be read at any time.
 
 import contextlib
 import json
+import os
 from pathlib import Path
-
-from lmac_td.files import write_atomically
 
 # Figures by section, in the order of the summary.
 SECTIONS = ("rates", "train", "eval", "bf16_training", "gpu_equals_cpu")
@@ -49,10 +48,15 @@ def write(folder: str | Path, name: str, figures: dict) -> None:
         Plain values.
     """
     folder = Path(folder)
-    with write_atomically(folder / f"{name}.json", "w", encoding="utf-8") as file:
-        json.dump(figures, file, indent=1)
-    with write_atomically(folder / SUMMARY, "w", encoding="utf-8") as file:
-        file.write(summary(folder))
+    _replace(folder / f"{name}.json", json.dumps(figures, indent=1))
+    _replace(folder / SUMMARY, summary(folder))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole, by Python alone: this module runs before packages exist."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def summary(folder: str | Path) -> str:

@@ -144,6 +144,6 @@ methods:
     folder = trained / "bench"
     few = {"condition": "clean", "references": False, "n_samples": 1}
     printed = run(BENCHMARK, path, folder=folder, **few).stdout
-    assert printed.count("starting ") == 1
+    assert printed.count(" finished ") == 1
     assert (folder / "table.md").read_text() in printed
     assert "\n| saliency " in printed

@@ -68,7 +68,7 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"regulariser": "max"}, "--regulariser"),
         ({"geometry": "wide"}, "aligned"),
         ({"nhead": 0}, "--nhead a whole number from 1"),
-        ({"nhead": 3}, "3 heads cannot share 8 channels"),
+        ({"nhead": 3}, "--nhead a divisor of 8"),
         ({"batch_size": 0}, "--batch_size"),
         ({"reg_w_l1": "much"}, "--reg_w_l1 a number from 0"),
         ({"hop_length": 0}, "--hop_length a number above 0"),
