@@ -75,7 +75,8 @@ def _without_comments(node):
         return node
     if tag_of(node):
         copied.yaml_set_ctag(node.tag)
-    if not copied or (isinstance(node, list) and node.fa.flow_style()):
+    flow = getattr(node, "fa", None)  # a typed list of the command line has none
+    if not copied or (isinstance(node, list) and (flow is None or flow.flow_style())):
         copied.fa.set_flow_style()
     return copied
 

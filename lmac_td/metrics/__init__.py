@@ -6,6 +6,9 @@ size. ``registry`` lists them as the columns of the common table. Nothing here k
 interpreters: tensors come in, numbers go out.
 """
 
+import importlib
+import pkgutil
+
 from lmac_td.metrics.conciseness import (
     complexity,
     complexity_bound,
@@ -37,6 +40,10 @@ from lmac_td.metrics.signal import (
     kept_of_source_db,
     si_sdr_db,
 )
+
+# Every file of this folder registers its metrics: a new file needs no other edit.
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
 
 settle_ties = apply_tie_tolerance  # its name in earlier versions
 
