@@ -40,7 +40,7 @@ class Failure:
 
 
 def child_environment(jobs: int) -> dict:
-    """The environment of the commands: each gets its share of the cores."""
+    """Return the environment of the commands; each gets its share of the cores."""
     defaults = {
         "TQDM_MININTERVAL": "30",  # s; a log is no terminal
         "PYTHONUNBUFFERED": "1",  # so that one can follow a log
@@ -70,7 +70,7 @@ class Commands:
         self._stopping = False
 
     def log(self, step: Step) -> Path:
-        """The file that gets all that a step's command prints."""
+        """Return the path of the log of a step."""
         return self.folder / "logs" / f"{step.name}.log"
 
     def run(self, step: Step) -> Failure | None:

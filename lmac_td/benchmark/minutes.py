@@ -47,7 +47,7 @@ class Minutes:
             )
 
     def of(self, step: Step) -> dict:
-        """The entry of a step, or of another command that made the same."""
+        """Return the entry of a step, or of another command that made the same."""
         return self.entries.get(str(step.makes), {})
 
     def start(self, step: Step, process: int) -> float:
@@ -101,7 +101,7 @@ class Minutes:
 
 
 def _started(process):
-    """When a process started (s since 1970); None if it does not run."""
+    """Return when a process started (s since 1970); None if it does not run."""
     try:
         found = psutil.Process(process)
         if found.status() == psutil.STATUS_ZOMBIE:

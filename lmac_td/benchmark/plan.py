@@ -73,12 +73,12 @@ class Step:
         return ROOT / self.makes
 
     def is_made(self) -> bool:
-        """Whether what it makes exists; it may be unfinished."""
+        """Return whether what it makes exists; it may be unfinished."""
         return self.path.exists()
 
 
 def split_options(arguments: list) -> dict:
-    """``--name value`` pairs of a command line; a ``--flag`` has the value None.
+    """Parse ``--name value`` pairs; a ``--flag`` has the value None.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def split_options(arguments: list) -> dict:
 
 
 def plan(listing: Listing, options: dict) -> list:
-    """All commands, in order, from the listing and the command line's settings.
+    """Turn the listing and the command line's settings into commands, in order.
 
     Arguments
     ---------
@@ -151,7 +151,7 @@ class _Planner:
         self.scores_references = False
 
     def step(self, kind, entry, script, needs, seed=None):
-        """The step of an entry."""
+        """Return the step of an entry."""
         recipe, declared = entry["recipe"], _declared(entry)
         if not (ROOT / script).is_file():
             raise SettingError(f"{script} does not exist: name a script from the root")
@@ -191,7 +191,7 @@ class _Planner:
 
 
 def _declared(entry):
-    """The settings of an entry's recipe by name, with their roles and types."""
+    """Return the settings of an entry's recipe by name, with their roles and types."""
     return _declarations(entry["recipe"], tuple(_own_settings(entry).items()))
 
 
@@ -205,7 +205,7 @@ def _own_settings(entry):
 
 
 def _given(entry, seed, options, declared):
-    """The settings and run options of a command: the entry's, then the options."""
+    """Return a command's settings and run options: the entry's, then the user's."""
     own = _own_settings(entry)
     if seed is not None:
         own["seed"] = _text(seed)
@@ -229,7 +229,7 @@ def _makes(entry, kind, values):
 
 
 def _name(entry):
-    """The name of an entry's runs, such as ``lmac_td_small_alpha0.75``."""
+    """Return the name of an entry's runs, such as ``lmac_td_small_alpha0.75``."""
     settings = (entry.get("settings") or {}).items()
     parts = [_text(v) if name in AXES else f"{name}{_text(v)}" for name, v in settings]
     return entry.get("name", "_".join([Path(entry["recipe"]).stem, *parts]))
@@ -246,7 +246,7 @@ def _trained_before(entry, seed, trained):
 
 
 def _without_evaluation(values, declared):
-    """Without the settings that no training reads."""
+    """Return the values without the settings that only an evaluation reads."""
     return {
         name: value
         for name, value in values.items()

@@ -23,7 +23,7 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
     folder : Path
         Gets the files.
     columns : list of Column
-        What to print: one table a condition with these alone; empty for all columns and
+        What to print: one table per condition with these alone; empty for all columns and
         the minutes.
 
     Returns
@@ -49,7 +49,7 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
 
 
 def minutes_to_markdown(steps: list, minutes: Minutes) -> str:
-    """The minutes of all runs, as a table."""
+    """Render the minutes of all runs as a table."""
     rows = {}
     for step in steps:
         known = minutes.of(step)

@@ -103,7 +103,7 @@ def lock_folder(folder: Path):
 
 
 def _tasks(steps, commands):
-    """A task of doit for each step.
+    """Return one doit task per step.
 
     Tasks are named by what they make: a command that makes the same with other settings
     takes the place of the first.
@@ -202,16 +202,16 @@ class _Loader(doit.cmd_base.TaskLoader2):
         }
 
     def load_doit_config(self):
-        """Options of doit."""
+        """Return the options of doit."""
         return self.doit_config
 
     def load_tasks(self, cmd, pos_args):
-        """All tasks."""
+        """Return all tasks."""
         return self.tasks
 
 
 class Reporter(doit.reporter.ZeroReporter):
-    """Prints one line a stage; on a terminal also what runs, below.
+    """Prints one line per stage; on a terminal also what runs, below.
 
     Arguments
     ---------
@@ -221,7 +221,7 @@ class Reporter(doit.reporter.ZeroReporter):
     minutes : Minutes
     """
 
-    desc = "one line a stage"
+    desc = "one line per stage"
 
     def __init__(self, steps: list, commands: Commands, minutes: Minutes):
         super().__init__(sys.stdout, {})
@@ -238,23 +238,23 @@ class Reporter(doit.reporter.ZeroReporter):
         )
 
     def execute_task(self, task):
-        """A command starts (in its own thread): what it makes is unfinished now."""
+        """Mark what a command makes as unfinished; it starts in its own thread."""
         Globals.dep_manager.remove_success(task)
         Globals.dep_manager.backend.dump()
         self.running.append(task.meta["step"].name)
         self._show_running()
 
     def add_success(self, task):
-        """A command finished: keep it in doit's file at once."""
+        """Save the success of a command in doit's file at once."""
         Globals.dep_manager.backend.dump()
         self._end(task, "finished")
 
     def skip_uptodate(self, task):
-        """A command need not run."""
+        """Report a command that need not run."""
         self._end(task, "up to date")
 
     def add_failure(self, task, fail):
-        """A command failed: stop the others; theirs are the failures that follow."""
+        """Stop all commands after the first failure; later failures follow from it."""
         failure = getattr(fail, "failure", None)
         if failure is None:  # of doit itself
             raise RuntimeError(fail.get_msg())
@@ -290,6 +290,6 @@ class Reporter(doit.reporter.ZeroReporter):
 
 
 def _short(path):
-    """A path as one would type it here."""
+    """Return a path relative to the current folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

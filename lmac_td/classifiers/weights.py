@@ -28,7 +28,7 @@ def locate(
         A folder that holds the file, an ``http(s)://`` address below which it stands,
         or a Hugging Face hub id. A folder that exists wins over a hub id.
     savedir : str or Path
-        Where downloads are kept, one folder a source and revision; a local source is
+        Where downloads are kept, one folder per source and revision; a local source is
         read in place.
     revision : str, optional
         A commit, tag or branch of a hub id. Without one the file is that of the main

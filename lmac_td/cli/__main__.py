@@ -17,7 +17,7 @@ VERBS = {
 
 
 def usage() -> str:
-    """All verbs, one a line."""
+    """Return all verbs, one per line."""
     lines = [f"  {verb:<18}{what}" for verb, what in VERBS.items()]
     return "\n".join(
         ["usage: lmac-td VERB [arguments]; lmac-td VERB --help", "", *lines]

@@ -3,9 +3,9 @@
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
         [--columns NAME ...] [--csv FILE] [--published] [--compare ROW ROW]
 
-Reads what ``eval_faithfulness.py`` wrote. One row a run, the reference rows once, and,
+Reads what ``eval_faithfulness.py`` wrote. One row per run, the reference rows once, and,
 where a method has several seeds, their mean and standard deviation; below, the remarks
-on the methods. ``--columns`` prints these alone, one table a condition; ``--csv``
+on the methods. ``--columns`` prints these alone, one table per condition; ``--csv``
 writes all columns with their intervals; ``--published`` adds what the papers report;
 ``--compare`` compares two rows clip by clip instead.
 """

@@ -120,7 +120,7 @@ def read_options(argv):
 
 
 def folder_of(experiment, conditions):
-    """Where the evaluation is kept: one condition alone has a folder of its own."""
+    """Return the evaluation's folder; a single condition has its own."""
     name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
     folder = experiment.output_folder / name
     restore_folder(folder)
@@ -128,7 +128,7 @@ def folder_of(experiment, conditions):
 
 
 def with_references(methods, experiment):
-    """The methods, and the reference rows where the recipe asks for them."""
+    """Return the methods, and the reference rows if the recipe asks for them."""
     features = experiment.hparams["features"].to(experiment.device)
     if not experiment.hparams["references"]:
         return methods
@@ -136,7 +136,7 @@ def with_references(methods, experiment):
 
 
 def quantus_scores(names, experiment):
-    """Metrics of Quantus, or None where none is named."""
+    """Return the scores of Quantus to fill; None if no metric is named."""
     if not names:
         return None
     # It takes seconds to import, and few ask for it.
@@ -146,7 +146,7 @@ def quantus_scores(names, experiment):
 
 
 def load_classifier(experiment, interpreters, quantus):
-    """The classifier, if all that is to be run can explain or measure it."""
+    """Load the classifier; refuse it if a method or metric cannot use it."""
     classifier = experiment.load_classifier()
     for interpreter in interpreters.values():
         interpreter.check(classifier)
@@ -156,7 +156,7 @@ def load_classifier(experiment, interpreters, quantus):
 
 
 def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
-    """How the table's numbers were made."""
+    """Return how the table's numbers were made."""
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
     precision, dither = experiment.run_opts.eval_precision, classifier.dither_db
     return {
@@ -180,7 +180,7 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
 
 
 def mixture_settings_of(experiment):
-    """Names of the settings that tables must agree in; SNRs they name themselves."""
+    """Return the names of the settings that tables must agree in, except SNRs."""
     return sorted(
         name
         for name in experiment.settings
@@ -189,12 +189,12 @@ def mixture_settings_of(experiment):
 
 
 def remarks_of(methods):
-    """What a reader of the table must know of each method."""
+    """Return the remarks about each method that are printed below the table."""
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
 def observers_of(experiment, methods, interpreters, data, quantus, folder):
-    """What is done with every batch besides the table, as arguments of evaluate."""
+    """Return the observers of every batch, as arguments of ``evaluate``."""
     hparams = experiment.hparams
     method_table = hparams["method_table"]
     return {

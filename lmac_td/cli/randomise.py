@@ -113,7 +113,7 @@ def compare_stages(
 def save_similarity_figure(
     path: Path, summary: Summary, stages: Sequence[str], methods: Mapping
 ) -> None:
-    """Save the similarity at every stage, a line a method.
+    """Save the similarity at every stage, a line per method.
 
     Arguments
     ---------
@@ -157,7 +157,7 @@ def save_example_figure(
     title: str,
     hparams: Mapping,
 ) -> None:
-    """Save what is kept of the first clip at every stage, a row a method.
+    """Save what is kept of the first clip at every stage, a row per method.
 
     Arguments
     ---------

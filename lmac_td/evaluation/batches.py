@@ -42,7 +42,7 @@ class DecidedBatch:
         return len(self.clip_ids)
 
     def select(self, rows: Tensor, decision: Decision | None = None) -> "DecidedBatch":
-        """Some entries, in their order; rows (N,) may repeat.
+        """Return some entries, in the given order; rows (N,) may repeat.
 
         Arguments
         ---------
@@ -68,7 +68,7 @@ class DecidedBatch:
         )
 
     def split(self, size: int) -> list["DecidedBatch"]:
-        """Batches of at most ``size`` entries."""
+        """Return batches of at most ``size`` entries."""
         if len(self) <= size:
             return [self]
         rows = torch.arange(len(self), device=self.wavs.device)
@@ -157,7 +157,7 @@ def analyse_sources(
 def choose_targets(
     decided: DecidedBatch, targets: TargetChoice, at_least_one: bool = False
 ) -> tuple[DecidedBatch, list[str]]:
-    """One entry a clip, or one a clip and tag.
+    """Select what is explained: each clip once, or once for each of its tags.
 
     Arguments
     ---------
@@ -184,7 +184,7 @@ def choose_targets(
 def select_targets(
     decided: DecidedBatch, targets: TargetChoice, at_least_one: bool = False
 ) -> tuple[DecidedBatch, Tensor | None]:
-    """As :func:`choose_targets`, but says which clip each entry is of.
+    """Select as :func:`choose_targets` does, and return each entry's clip.
 
     Returns
     -------

@@ -33,7 +33,7 @@ def summarise(
     Arguments
     ---------
     values : array_like
-        (N,) one value a clip.
+        (N,) one value per clip.
     statistic : str
         "mean" or "median".
     confidence : float
@@ -127,7 +127,7 @@ def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
 
 
 def _weighted_means(values, weights):
-    """Means of values (N,) that are ``weights`` (R, N) times in each resample."""
+    """Return means of values (N,) with weights (R, N), one per resample."""
     return weights @ values / weights.sum(axis=1)
 
 

@@ -45,12 +45,12 @@ class Column:
         return bare + self._suffix + words[len(bare) :]
 
     def is_in(self, scores: pd.DataFrame) -> bool:
-        """Whether it was measured for a row."""
+        """Return whether the metric was measured for a row."""
         return self.metric.name in scores
 
 
 def all_columns() -> list[Column]:
-    """Every column that is printed where something has it, in order."""
+    """Return all columns that can be printed, in order."""
     return [
         Column(metric, statistic)
         for metric in registered()
@@ -60,12 +60,12 @@ def all_columns() -> list[Column]:
 
 
 def groups() -> list[str]:
-    """Names of the groups of columns, in order."""
+    """Return names of the groups of columns, in order."""
     return list(dict.fromkeys(column.metric.group for column in all_columns()))
 
 
 def columns_of(rows: Iterable[pd.DataFrame], group: str) -> list[Column]:
-    """The columns of a group that any of the rows has."""
+    """Return the columns of a group that any of the rows has."""
     rows = list(rows)
     return [
         column
@@ -75,5 +75,5 @@ def columns_of(rows: Iterable[pd.DataFrame], group: str) -> list[Column]:
 
 
 def metrics_of(scores: pd.DataFrame) -> list[str]:
-    """Names of the printed metrics that a row has."""
+    """Return names of the printed metrics that a row has."""
     return [m.name for m in registered() if m.printed and m.name in scores]

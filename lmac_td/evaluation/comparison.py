@@ -34,7 +34,7 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     Returns
     -------
     str
-        One section a condition: a line a metric, with the means over the clips that
+        One section per condition: a line per metric, with the means over the clips that
         both have, the mean difference and its interval. Where that excludes 0, the
         last column names the better one, or says that they differ where neither
         higher nor lower is better.
@@ -96,7 +96,7 @@ def _better(metric, low, high, first, second):
 def paired_values(
     table: ScoreFrame, condition: str, first: str, second: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What two methods scored on the same clips.
+    """Return what two methods scored on the same clips.
 
     Arguments
     ---------
@@ -181,11 +181,11 @@ def aligned(scores: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def have_same_clips(scores: pd.DataFrame, others: pd.DataFrame) -> bool:
-    """Whether two rows hold the same clips, whatever classes they explain."""
+    """Return whether two rows hold the same clips, whatever classes they explain."""
     return set(scores["clip_id"]) == set(others["clip_id"])
 
 
 def differences(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """values − others clip by clip, without a warning where both are −inf."""
+    """Return values − others, without a warning where both are −inf."""
     with np.errstate(invalid="ignore"):
         return values - others

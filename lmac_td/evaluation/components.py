@@ -59,7 +59,7 @@ class ComponentTable:
         Theta's logits, and at each threshold the number of components removed, FF and
         the random baseline's FF.
     tags : ScoreFrame
-        For a classifier of tags, a line a clip: whether the classifier decides each
+        For a classifier of tags, a line per clip: whether the classifier decides each
         tag (``decided 0``, ...) and Theta's probability of it (``theta 0``, ...).
     """
 
@@ -267,7 +267,7 @@ class ComponentTable:
         ]
 
     def to_markdown(self) -> str:
-        """Return a section a condition; for tags, one more about them."""
+        """Return a section per condition; for tags, one more about them."""
         return components_to_markdown(self.summary())
 
     def to_json(self, path: str | Path) -> None:
@@ -328,12 +328,12 @@ def rank_of_class(logits: Tensor, c: Tensor) -> Tensor:
 
 
 def _by_class(values):
-    """Columns (B,) of (B, C), as lists, by the number of their class."""
+    """Return columns (B,) of (B, C), as lists, by the number of their class."""
     return enumerate(values.T.tolist())
 
 
 def _statistic(values, statistic, scores):
-    """A statistic, and its interval over clips; null where there is none."""
+    """Return a statistic and its interval over clips; null if there is none."""
     value, low, high = summarise(values, statistic, clips=scores["clip_id"].tolist())
     return {statistic: value, "interval": [_or_none(low), _or_none(high)]}
 

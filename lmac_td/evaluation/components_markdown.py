@@ -8,7 +8,7 @@ from lmac_td.evaluation.tag_fidelity import MIN_CLIPS
 
 
 def components_to_markdown(summary: Mapping[str, Mapping]) -> str:
-    """Return a section a condition; for tags, one more about them.
+    """Return a section per condition; for tags, one more about them.
 
     Arguments
     ---------

@@ -16,7 +16,7 @@ def at_equal_size(
     spectral_features: SpectralFeatures,
     sizes: Sequence[float] = SIZES,
 ) -> dict[str, Tensor]:
-    """What the target's probability is when explanations are cut to equal sizes.
+    """Return the target's probability for explanations cut to equal sizes.
 
     An explanation is cut to its top bins: those in which most energy of the
     interpretation lies, |STFT(i)| = gain . |X|, until they hold a share of the
@@ -56,7 +56,7 @@ def masked_inputs(
     masks: Sequence[Tensor],
     spectral_features: SpectralFeatures,
 ) -> list[Tensor]:
-    """What the classifier is given when the mixture's STFT is masked.
+    """Return what the classifier is given when the mixture's STFT is masked.
 
     Arguments
     ---------

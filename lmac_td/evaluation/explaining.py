@@ -58,7 +58,7 @@ def answer(explained: ExplainedBatch) -> ExplainedBatch:
 def with_resynthesised_sound(
     explained: ExplainedBatch, spectral_features: SpectralFeatures
 ) -> ExplainedBatch:
-    """The same explanation, but the classifier is given the resynthesised sounds.
+    """Explain the same, but give the classifier the resynthesised sounds.
 
     Arguments
     ---------
@@ -87,7 +87,7 @@ def with_resynthesised_sound(
 
 
 def stft_mask(explained: ExplainedBatch) -> Tensor:
-    """The method's mask on the STFT.
+    """Return the method's mask on the STFT.
 
     Arguments
     ---------
@@ -105,5 +105,5 @@ def stft_mask(explained: ExplainedBatch) -> Tensor:
 
 
 def has_stft_mask(explained: ExplainedBatch) -> bool:
-    """Whether the method masks the STFT itself."""
+    """Return whether the method masks the STFT itself."""
     return explained.explanation.mask.shape == explained.features.magnitude.shape

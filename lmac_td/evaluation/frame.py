@@ -1,4 +1,4 @@
-"""Scores of clips in one pandas frame: a line a condition, method, clip and class.
+"""Scores of clips in one pandas frame: a line per condition, method, clip and class.
 
 :class:`ScoreFrame` collects what is measured batch by batch and hands it back as
 :class:`pandas.DataFrame`. Every table of the package is built on it: the common table
@@ -96,7 +96,7 @@ class ScoreFrame:
         self._rows.pop((condition, method), None)
 
     def row(self, condition: str, method: str) -> pd.DataFrame:
-        """The scores of a method under a condition, with the columns that it has.
+        """Return the scores of a method under a condition.
 
         Arguments
         ---------
@@ -131,7 +131,7 @@ class ScoreFrame:
         return list(dict.fromkeys(condition for condition, _ in self._columns))
 
     def methods(self, condition: str) -> dict[str, pd.DataFrame]:
-        """The rows of a condition, by method."""
+        """Return the rows of a condition, by method."""
         return {m: self.row(c, m) for c, m in self._columns if c == condition}
 
     @property
@@ -150,11 +150,11 @@ class ScoreFrame:
         return tuple(row) in self._columns
 
     def __len__(self):
-        """Number of lines, over all rows."""
+        """Return the number of lines, over all rows."""
         return sum(map(len, self._entries.values()))
 
     def clips_to_csv(self, path: str | Path) -> None:
-        """Write every clip's scores, one line a clip, method and condition.
+        """Write every clip's scores, one line per clip, method and condition.
 
         Arguments
         ---------
@@ -218,7 +218,7 @@ class ScoreFrame:
 
 
 def entries_of(columns) -> list[tuple]:
-    """The clip and the explained class of every line; a clip has one for each tag.
+    """Return the clip and the explained class of every line.
 
     Arguments
     ---------
@@ -236,7 +236,7 @@ def n_clips(scores: pd.DataFrame) -> int:
 
 
 def values_of(scores: pd.DataFrame, name: str) -> np.ndarray:
-    """A numeric column as float64 (N,)."""
+    """Return a numeric column as float64 (N,)."""
     return scores[name].to_numpy(np.float64)
 
 
@@ -247,7 +247,7 @@ def _as_list(column):
 
 
 def _as_cells(scores):
-    """Cells of a file: NaN as text, an empty cell where a label is missing."""
+    """Format scores for a file: NaN as text, a missing label as an empty cell."""
     cells = scores.astype(object)
     for name in cells:
         missing = cells[name].isna()
@@ -256,7 +256,7 @@ def _as_cells(scores):
 
 
 def _from_cells(lines):
-    """Columns (lists) of one row of a file; those that are empty are left out."""
+    """Return the columns (lists) of one row of a file, without empty ones."""
     columns = {}
     for name in lines:
         cells = lines[name].tolist()

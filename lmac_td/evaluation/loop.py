@@ -53,7 +53,7 @@ def evaluate(
     Arguments
     ---------
     table : FaithfulnessTable
-        Receives a row a method. A method that gives the classifier masked spectrograms
+        Receives a row per method. A method that gives the classifier masked spectrograms
         has one more, scored on the resynthesised sound ("as audio").
     condition : str
         Name of the mixtures.
@@ -175,7 +175,7 @@ def score(
 
 
 def rows_of(interpreters: Mapping[str, Interpreter]) -> list[str]:
-    """Names of the rows that :func:`evaluate` adds for interpreters, by name."""
+    """Return names of the rows that :func:`evaluate` adds for interpreters, by name."""
     rows = []
     for method, interpreter in interpreters.items():
         rows.append(method)

@@ -42,7 +42,7 @@ def merge_rows(table: ScoreFrame, other: ScoreFrame, tolerance: float = 1e-4) ->
 def difference_of(
     scores: pd.DataFrame, others: pd.DataFrame, tolerance: float
 ) -> str | None:
-    """In which column, and for which clip, two rows differ; None if nowhere."""
+    """Describe the first difference of two rows; None if they are the same."""
     if set(scores) != set(others):
         return f"only one has the columns {sorted(set(scores) ^ set(others))}"
     others_in_order = aligned(scores, others)

@@ -12,7 +12,7 @@ from lmac_td.report.samples import save_samples
 
 
 def all_of(*observers: Callable) -> Callable:
-    """One observer that calls several, in order; those that are None are left out."""
+    """Return one observer that calls several, in order; None is skipped."""
     observers = [observer for observer in observers if observer is not None]
 
     def on_batch(condition, method, decided, explained):
@@ -34,7 +34,7 @@ def sample_keeper(
     Arguments
     ---------
     folder : Path
-        Receives a folder a condition and, of several methods, one a method in it.
+        Receives a folder per condition and, of several methods, one a method in it.
     interpreters : dict of str to Interpreter
         The methods whose samples are saved.
     spectral_features : SpectralFeatures

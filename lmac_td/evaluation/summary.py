@@ -60,7 +60,7 @@ def _metric(table, scores, name):
 
 
 def write_csv(table, path: str | Path) -> None:
-    """Write the means and intervals, one line a condition and method.
+    """Write the means and intervals, one line per condition and method.
 
     Every column of the printed table as three: its name, "low" and "high"; empty
     where a row has no such number.

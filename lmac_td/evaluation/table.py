@@ -137,7 +137,7 @@ class FaithfulnessTable(ScoreFrame):
             noted += [clip_id for clip_id in clip_ids if clip_id not in noted]
 
     def means(self, condition: str, method: str) -> dict[str, float]:
-        """The mean of every printed metric of a row."""
+        """Return the mean of every printed metric of a row."""
         scores = self.row(condition, method)
         return {
             metric: value_of(values_of(scores, metric), "mean")
@@ -145,7 +145,7 @@ class FaithfulnessTable(ScoreFrame):
         }
 
     def summary(self, values, statistic="mean", clips=None):
-        """A statistic and its interval, by this table's bootstrap.
+        """Return a statistic and its interval, by this table's bootstrap.
 
         See :func:`~lmac_td.evaluation.bootstrap.summarise`.
         """
@@ -154,7 +154,7 @@ class FaithfulnessTable(ScoreFrame):
         )
 
     def cell(self, condition: str, method: str, column: Column):
-        """The value of a column for a row and its interval.
+        """Return the value of a column for a row and its interval.
 
         Arguments
         ---------
@@ -257,7 +257,7 @@ def _check_batch(clip_ids, labels, scored):
 
 
 def _on_host(columns):
-    """Columns as lists; those of a GPU come in one transfer."""
+    """Return columns as lists; those on a GPU are copied in one transfer."""
     floating = {k: v for k, v in columns.items() if v.is_floating_point()}
     device = columns["p_x"].device
     stacked = torch.stack([c.to(device, torch.float64) for c in floating.values()])

@@ -146,14 +146,14 @@ def tag_fidelity(
 
 
 def _counts_of(rows):
-    """How often each of N clips is drawn, (R, N), in drawings (R, N)."""
+    """Count how often each of N clips is drawn, (R, N), in drawings (R, N)."""
     n_resamples, n = rows.shape
     flat = (rows + n * np.arange(n_resamples)[:, None]).ravel()
     return np.bincount(flat, minlength=rows.size).reshape(rows.shape)
 
 
 def _of_weights(decided, scores, weights):
-    """The three values (R,) for clips that count ``weights`` (R, N) times."""
+    """Return the three values (R,) for clips with weights (R, N)."""
     pairs = decided.ravel(), scores.ravel(), weights.repeat(decided.shape[1], axis=1)
     own = decided.sum(axis=0) >= MIN_CLIPS
     each = [
@@ -168,7 +168,7 @@ def _of_weights(decided, scores, weights):
 
 
 def _mean_of_defined(columns, n):
-    """Means (n,) over columns (n,) of what is not NaN; NaN where all are."""
+    """Return the means (n,) over columns (n,) of what is not NaN."""
     values = np.stack(columns) if columns else np.full((1, n), math.nan)
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0), np.nan)

@@ -50,7 +50,7 @@ hparams/ that has it, or add it
 def typed_recipe(
     recipe: str | Path, given: Mapping | None = None
 ) -> ruamel.yaml.comments.CommentedMap:
-    """A composed recipe with the given settings; each plain value has its type.
+    """Return a composed recipe with the given settings; plain values get a type.
 
     Arguments
     ---------
@@ -84,7 +84,7 @@ def typed_recipe(
 
 
 def _in(recipe, error):
-    """The same refusal, with the file that it is about."""
+    """Return the same error with the name of the file in its message."""
     sentence = str(error)
     return error if str(recipe) in sentence else SettingError(f"{recipe}: {sentence}")
 
@@ -98,7 +98,7 @@ def _set_typed(tree, setting):
 
 
 def is_plain(node: object) -> bool:
-    """Whether a node holds values alone: nothing to build and nothing to resolve."""
+    """Return whether a node holds only values: no object and no reference."""
     if tag_of(node).startswith("!"):
         return False
     if isinstance(node, (dict, list)):
@@ -107,7 +107,7 @@ def is_plain(node: object) -> bool:
 
 
 def is_built(node: object) -> bool:
-    """Whether a node holds an object to build."""
+    """Return whether a node holds an object to build."""
     tag = tag_of(node)
     if tag.startswith("!") and tag not in (*REFERENCES, PLACEHOLDER, "!tuple"):
         return True
@@ -167,7 +167,7 @@ def load_recipe(recipe: str | Path, given: Mapping | str | None = None) -> Built
 
 
 def plain_settings(recipe: str | Path, given: Mapping | str | None = None) -> Mapping:
-    """What a recipe says, with its references resolved and nothing built.
+    """Return a recipe's plain settings, with references resolved, building nothing.
 
     Arguments
     ---------
@@ -229,7 +229,7 @@ def build_recipe(recipe: str | Path, tree: Mapping) -> BuiltRecipe:
 
 
 def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
-    """A typed tree whose references are resolved, without its declarations.
+    """Return a typed tree whose references are resolved, without its declarations.
 
     Arguments
     ---------

@@ -72,7 +72,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[str, RunOptions, dict[str, str
 
 
 def _belongs_to(name, word, values):
-    """Whether the next word of a line is a value of an option."""
+    """Return whether the next word of a line is a value of an option."""
     if word.startswith("--"):
         return False
     if name in RUN_OPTIONS and is_flag(name):
@@ -91,7 +91,7 @@ def _only_value(name, values):
 
 
 def wants_help(argv: Sequence[str]) -> bool:
-    """Whether a command line asks for help."""
+    """Return whether a command line asks for help."""
     return any(word in HELP for word in argv)
 
 

@@ -6,7 +6,7 @@ from lmac_td.errors import SettingError, require_choice
 
 
 def conditions_of(wanted: str | list, known: Sequence[str]) -> list[str]:
-    """The names that the setting ``condition`` asks for.
+    """Return the names that the setting ``condition`` asks for.
 
     Arguments
     ---------

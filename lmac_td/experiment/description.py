@@ -11,7 +11,7 @@ from lmac_td.experiment.yaml_files import dump_yaml, tag_of
 
 
 def describe_settings(tree: Mapping) -> str:
-    """One line a setting: name, value, role and type.
+    """Describe each setting in one line: name, value, role and type.
 
     Arguments
     ---------
@@ -32,7 +32,7 @@ def describe_settings(tree: Mapping) -> str:
 
 
 def recipe_to_yaml(tree: Mapping) -> str:
-    """A composed recipe as yaml, with role and type of each setting as comments.
+    """Return a composed recipe as yaml, with roles and types as comments.
 
     Arguments
     ---------
@@ -64,7 +64,7 @@ def _with_comment(text, comment, node):
 
 
 def _without_comments(node):
-    """A copy of a node without the comments of its file."""
+    """Return a copy of a node without the comments of its file."""
     if isinstance(node, dict):
         copied = ruamel.yaml.comments.CommentedMap(
             (name, _without_comments(part)) for name, part in node.items()

@@ -9,7 +9,7 @@ WEIGHTS = ("*.ckpt", "*.npy", "*.safetensors", "*.bin", "*.pt", "*.pth")
 
 
 def fingerprint(folder: str | Path) -> str | None:
-    """The fingerprint of what was trained.
+    """Return a hash of the contents of weights.
 
     Arguments
     ---------

@@ -100,7 +100,7 @@ def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
 
 
 def _is_of_this_data_set(trained, dataset):
-    """Whether something with these settings was trained on this data set."""
+    """Return whether the settings are those of a training on this data set."""
     if "dataset" in trained:
         return trained["dataset"] == dataset.identity
     if "data_folder" not in trained:

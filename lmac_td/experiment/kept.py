@@ -33,7 +33,7 @@ def save_settings(folder: str | Path, settings: Mapping, roles: Mapping):
 
 
 def read_settings(folder: str | Path) -> dict:
-    """The settings that were kept in a folder; none where none were.
+    """Read the settings that were kept in a folder; empty if there are none.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_settings(folder: str | Path) -> dict:
 
 
 def read_roles(folder: str | Path) -> dict[str, tuple]:
-    """The roles of the settings that were kept in a folder; none in older ones.
+    """Read the roles of the settings kept in a folder; empty in older folders.
 
     Raises
     ------

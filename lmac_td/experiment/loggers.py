@@ -8,7 +8,7 @@ from lmac_td.errors import SettingError
 
 
 def add_tensorboard(logger: sb.utils.train_logger.TrainLogger, folder: Path):
-    """A logger that logs to TensorBoard as well.
+    """Return a logger that also logs to TensorBoard.
 
     Arguments
     ---------

@@ -111,7 +111,7 @@ class Experiment:
         return self.hparams["prepare"](splits, conditions=conditions, **more)
 
     def has_begun(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
+        """Return whether there is a checkpoint to resume from."""
         return any(Path(self.hparams["save_folder"]).glob("CKPT*"))
 
     def check_resumable(self):
@@ -159,7 +159,7 @@ class Experiment:
         kept.save_settings(folder, self.settings, self.roles)
 
     def load_classifier(self):
-        """The classifier that is explained: trained, frozen and checked.
+        """Load the classifier that is explained: trained, frozen and checked.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class Experiment:
         weights.begin_with(self.hparams, folder)
 
     def interpreters(self, argv: Sequence[str]) -> tuple[dict, int | None]:
-        """What the recipe measures, trained where there is something to train.
+        """Load the interpreters that the recipe measures, with trained weights.
 
         Arguments
         ---------
@@ -214,11 +214,11 @@ class Experiment:
         return weights.trained_interpreters(self.hparams, self.device, argv)
 
     def conditions(self) -> list[str]:
-        """Names of the conditions that ``condition`` asks for."""
+        """Return names of the conditions that ``condition`` asks for."""
         return conditions_of(self.hparams["condition"], self.hparams["conditions"])
 
     def training_conditions(self) -> list[str]:
-        """Names of the conditions that a training may mix its clips in."""
+        """Return names of the conditions that a training may mix its clips in."""
         return training_conditions(self.hparams["conditions"])
 
     def add_tensorboard(self):
@@ -284,7 +284,7 @@ def open_experiment(
 
 
 def _is_plain(value):
-    """Whether json holds it; of a mapping, such as representations, all its values."""
+    """Return whether json can hold a value; a mapping needs all values plain."""
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
     return isinstance(value, (bool, int, float, str, list, type(None)))

@@ -72,7 +72,7 @@ def insert_overlays(layers, read, chosen=None):
 
 
 def _merge_sizes(layers):
-    """The ``sizes`` of all layers: of a size that several list, later values win."""
+    """Merge the ``sizes`` of all layers; later values of a size win."""
     merged = {}
     for layer in layers:
         sizes = layer.get(SIZES) or {}
@@ -101,7 +101,7 @@ def _check_known(sizes, known):
 
 
 def _chosen(axis, layers, chosen):
-    """The name that the command line or a file chooses; None where none does."""
+    """Return the name that the command line or a file chooses, or None."""
     if axis in chosen:
         return chosen[axis]
     naming = [layer[axis] for layer in layers if axis in layer]
@@ -109,7 +109,7 @@ def _chosen(axis, layers, chosen):
 
 
 def _size_layers(name, sizes, read):
-    """Of each file of a size, what it extends first: its values, then the recipe's."""
+    """Return the layers of a size: each file's extended values, then its own."""
     found = []
     for stem, layer in _named_layers("size", name, read, tuple(sizes)):
         found += [layer, sizes.get(stem, {})]
@@ -121,7 +121,7 @@ def _file_layers(axis, name, read, others):
 
 
 def _named_layers(axis, name, read, others):
-    """Layers of an overlay and what it extends, each with the stem of its file."""
+    """Return the layers of an overlay, each with the stem of its file."""
     if name is None or name == AXES[axis]:
         return []
     path = HPARAMS / axis / f"{name}.yaml"
@@ -135,7 +135,7 @@ def _named_layers(axis, name, read, others):
 
 
 def recipe_of(path):
-    """The recipe and the size that a name of an earlier edition stands for.
+    """Return the recipe and the size for the name of a recipe that was renamed.
 
     ``lmac_td_small.yaml`` was a file; it is ``lmac_td.yaml`` with ``size: small``
     today, and ``lmac_td_published.yaml`` is ``published/lmac_td.yaml``.

@@ -85,7 +85,7 @@ def _in_order_of_references(tree):
 
 
 def named_in(node: object) -> set[str]:
-    """The keys that the references of a node name.
+    """Return the keys that the references of a node name.
 
     Example
     -------
@@ -103,12 +103,12 @@ def named_in(node: object) -> set[str]:
 
 
 def referred_to(tree: dict) -> set[str]:
-    """The keys of a composed recipe that other keys refer to."""
+    """Return the keys of a composed recipe that other keys refer to."""
     return {name for key, node in tree.items() for name in named_in(node) - {key}}
 
 
 def _read_overlay(path):
-    """Layers of a file and of what it extends, each with the stem of its file."""
+    """Read the layers of a file, each with the stem of its file."""
     return [(path.stem, tree) for path, tree in _read_layers(path, (), [])]
 
 
@@ -173,7 +173,7 @@ def _is_plain_mapping(value):
 
 
 def compose_text(recipe: str | Path, chosen: Mapping | None = None) -> str:
-    """The merged recipe of :func:`compose`, as yaml text.
+    """Return the merged recipe of :func:`compose`, as yaml text.
 
     Example
     -------

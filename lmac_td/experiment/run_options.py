@@ -41,7 +41,7 @@ RUN_OPTIONS = {name: _setting(name) for name in (*HELP_TEXTS, *MODULE_KEYS)}
 
 
 def is_flag(name: str) -> bool:
-    """Whether a run option stands on the command line without a value."""
+    """Return whether a run option takes no value on the command line."""
     return RUN_OPTIONS[name].type == "bool"
 
 
@@ -94,7 +94,7 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
 
 
 def _device(name):
-    """A device that exists: where none is given, a GPU of CUDA, or the CPU.
+    """Return the given device if it exists; by default a CUDA GPU, or the CPU.
 
     Other accelerators lack the float64 in which the metrics are computed.
     """

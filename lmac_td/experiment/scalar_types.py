@@ -51,7 +51,7 @@ class Bool:
         return word in TRUE
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         return "True or False"
 
 
@@ -85,7 +85,7 @@ class Number:
         return int(value) if self.whole else value
 
     def describe(self, limits: Limits, many: bool = False) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         kind = "whole number" if self.whole else "number"
         bound = f" above {limits.above}" if limits.above is not None else ""
         bound += f" from {limits.min}" if limits.min is not None else ""
@@ -126,7 +126,7 @@ class Text:
         return str(text)
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         if limits.choices:
             return either([str(choice) for choice in limits.choices])
         if self.is_path:
@@ -142,7 +142,7 @@ def _float(value):
 
 
 def _source_of(scalar):
-    """A scalar as it stands in its file: 1e3 is no 1000.0."""
+    """Return a scalar as it is written in its file: 1e3 is not 1000.0."""
     text = io.StringIO()
     ruamel.yaml.YAML().dump(scalar, text)
     return text.getvalue().removesuffix("\n").removesuffix("\n...")
@@ -153,6 +153,6 @@ def _names(path):
 
 
 def either(options: list[str]) -> str:
-    """Options in a sentence: a, b or c."""
+    """Join options in a sentence: a, b or c."""
     *others, last = options
     return f"{', '.join(others)} or {last}" if others else last

@@ -70,7 +70,7 @@ class Setting:
         return all(isinstance(kind, Built) for kind in self.types)
 
     def read(self, value: object) -> object:
-        """The typed value of what was given.
+        """Convert what was given to its typed value.
 
         Arguments
         ---------
@@ -142,7 +142,7 @@ def _is_number(value):
 
 
 def declarations(tree: Mapping) -> dict[str, Setting]:
-    """The settings that a composed recipe declares.
+    """Return the settings that a composed recipe declares.
 
     Arguments
     ---------
@@ -199,7 +199,7 @@ def _declaration(name, line):
 
 
 def names_with_role(tree: Mapping, *roles: str) -> set[str]:
-    """Names of the settings that have any of some roles.
+    """Return the names of the settings that have one of the given roles.
 
     Arguments
     ---------
@@ -229,17 +229,17 @@ def names_with_role(tree: Mapping, *roles: str) -> set[str]:
 
 
 def is_fixed_when_resumed(roles: Iterable[str]) -> bool:
-    """Whether a run with another value of a setting is another training."""
+    """Return whether changing a setting makes it another training."""
     return bool({"training", "pretrained"} & set(roles))
 
 
 def is_fixed_when_measured(roles: Iterable[str]) -> bool:
-    """Whether an evaluation must have the value that a run was trained with."""
+    """Return whether an evaluation must use the value of the training."""
     return is_fixed_when_resumed(roles) and "evaluation" not in roles
 
 
 def changes_explanations(roles: Iterable[str]) -> bool:
-    """Whether a setting changes explanations of the clips that a training is given.
+    """Return whether a setting changes the explanations of training clips.
 
     Mixtures that an evaluation alone makes are not among these clips.
 
@@ -255,7 +255,7 @@ def changes_explanations(roles: Iterable[str]) -> bool:
 
 
 def read_by_evaluations_alone(roles: Iterable[str]) -> bool:
-    """Whether no training reads a setting.
+    """Return whether only evaluations read a setting.
 
     Example
     -------
@@ -268,5 +268,5 @@ def read_by_evaluations_alone(roles: Iterable[str]) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a name, if any is."""
+    """Return the known name that is most similar to a name, or None."""
     return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), None)

@@ -44,7 +44,7 @@ class ListOf:
         return [read_value(self.items, item, limits) for item in value]
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         first = self.items[0]
         if isinstance(first, Number):
             return f"a list of {first.describe(limits, many=True)}, such as [1, 2]"
@@ -63,7 +63,7 @@ class Mapping:
         return value
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         return "a mapping of names to values, such as {name: value}"
 
 
@@ -84,7 +84,7 @@ class Built:
         raise WrongValueError
 
     def fits(self, value: object) -> bool:
-        """Whether a built object is of this type."""
+        """Return whether a built object is of this type."""
         if self.name == "callable":
             return callable(value)
         if self.name == "object":
@@ -92,7 +92,7 @@ class Built:
         return isinstance(value, pydoc.locate(self.name))
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         kind = "an object" if self.name in ("object", "callable") else f"a {self.name}"
         return f"{kind}, built in the recipe (!new:, !apply: or !name:)"
 
@@ -110,7 +110,7 @@ _SIMPLE = {
 
 
 def parse_type(text: str) -> tuple:
-    """The alternatives that the type of a declaration names.
+    """Parse the type of a declaration into its alternatives.
 
     Arguments
     ---------
@@ -149,7 +149,7 @@ def _parse_one(text):
 
 
 def read_value(types: tuple, value: object, limits: Limits) -> object:
-    """The value of the first type that takes it.
+    """Return the value as the first type that accepts it.
 
     Arguments
     ---------
@@ -188,7 +188,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
 
 
 def type_of(value: object) -> str:
-    """The declared type that a plain value would have, to suggest it.
+    """Return the declared type that a plain value would have, to suggest it.
 
     Example
     -------
@@ -204,7 +204,7 @@ def type_of(value: object) -> str:
 
 
 def describe_types(types: tuple, limits: Limits) -> str:
-    """What a message asks for, of all types."""
+    """Return the wording of several types in a message."""
     return either([candidate.describe(limits) for candidate in types])
 
 

@@ -11,7 +11,7 @@ from lmac_td.training.checkpoints import load_best, load_weights
 
 
 def load_classifier(hparams: Mapping, device: str) -> Classifier:
-    """The classifier that is explained: trained, frozen and checked.
+    """Load the classifier that is explained: trained, frozen and checked.
 
     Notes of the check, such as dither that gradients need, are printed.
 
@@ -74,7 +74,7 @@ def begin_with(hparams: Mapping, folder: str):
 def trained_interpreters(
     hparams: Mapping, device: str, argv: Sequence[str]
 ) -> tuple[dict, int | None]:
-    """What the recipe measures, trained where there is something to train.
+    """Load the interpreters that the recipe measures, with trained weights.
 
     Arguments
     ---------

@@ -15,7 +15,7 @@ DEEPEST = 200
 
 
 def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
-    """A yaml file that maps names to values, with its tags.
+    """Read a yaml file that maps names to values, with its tags.
 
     Arguments
     ---------
@@ -62,13 +62,13 @@ def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
 
 
 def _depth(text):
-    """The largest number of brackets that are open at once."""
+    """Return the largest number of brackets that are open at once."""
     step = {"[": 1, "{": 1, "]": -1, "}": -1}
     return max(itertools.accumulate(step.get(c, 0) for c in text), default=0)
 
 
 def _n_nodes(node, known):
-    """The number of values in a node; shared ones count each time."""
+    """Count the values in a node; shared ones count each time."""
     if not isinstance(node, (dict, list)):
         return 1
     if id(node) not in known:
@@ -78,7 +78,7 @@ def _n_nodes(node, known):
 
 
 def dump_yaml(tree: object) -> str:
-    """A tree as yaml text, its tags kept; no value is broken into several lines."""
+    """Convert a tree to yaml text with its tags; values stay on one line."""
     text, yaml = io.StringIO(), ruamel.yaml.YAML()
     yaml.width = 2**16
     yaml.dump(tree, text)
@@ -86,5 +86,5 @@ def dump_yaml(tree: object) -> str:
 
 
 def tag_of(node: object) -> str:
-    """The tag of a node of a tree, such as ``!ref``; empty where there is none."""
+    """Return the tag of a node of a tree, such as ``!ref``; empty if it has none."""
     return (node.tag.value or "") if hasattr(node, "tag") else ""

@@ -105,7 +105,7 @@ class PublishedRow:
     cells: dict
 
     def value(self, metric):
-        """What is printed, as a number; NaN where there is none."""
+        """Return a printed value as a number; NaN if there is none."""
         return float(self.cells[metric] or "nan")
 
     @property
@@ -121,7 +121,7 @@ class PublishedRow:
         return self.domain, name, None
 
     def faults(self):
-        """What cannot be right in it, a sentence each."""
+        """Return what cannot be right in the row, one sentence per fault."""
         found = []
         if self.breaks_bound():
             doubled = self.breaks_bound(factor=2)
@@ -137,7 +137,7 @@ class PublishedRow:
         return found + ([known] if known else [])
 
     def breaks_bound(self, factor=1):
-        """Whether SPS and COMP, times a factor, belong to no map, however rounded."""
+        """Return whether no map has SPS and COMP times a factor, even unrounded."""
         sps, comp = (factor * (self.value(m) + 0.005) for m in ("SPS", "COMP"))
         return comp < complexity_bound(sps, _N_BINS[self.domain])
 
@@ -164,7 +164,7 @@ def _parameter(name, text):
 
 @functools.cache
 def read_published():
-    """All rows of the papers' tables.
+    """Read all rows of the papers' tables.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def read_published():
 
 
 def published_rows(dataset, condition, method, domain="stft"):
-    """What the papers report for a row of ours.
+    """Return what the papers report for a row of ours.
 
     Arguments
     ---------
@@ -265,7 +265,7 @@ def _is_of(row, key):
 
 
 def published_markdown(class_names, rows):
-    """The papers' rows below ours, with what is wrong with them.
+    """Render the papers' rows below ours, with what is wrong with them.
 
     Arguments
     ---------
@@ -278,7 +278,7 @@ def published_markdown(class_names, rows):
     Returns
     -------
     str
-        Markdown, a section a condition.
+        Markdown, a section per condition.
     """
     if len(class_names) != 50:
         return (
@@ -302,7 +302,7 @@ def published_markdown(class_names, rows):
 
 
 def _condition_lines(condition, rows, notes):
-    """Lines of one condition's table, and our rows that no paper has."""
+    """Return the lines of a condition's table, and our rows without a paper."""
     groups, unmatched = {}, []
     for (name, method), scores in rows.items():
         if name == condition:
@@ -328,7 +328,7 @@ def _condition_lines(condition, rows, notes):
 
 
 def _merged(found):
-    """Rows that both papers print, once, with where they stand."""
+    """Merge rows that both papers print, with the tables that hold them."""
     merged = {}
     for row in found:
         # Only L-MAC prints MM, so that is no difference.

@@ -31,11 +31,11 @@ class Run:
     table: FaithfulnessTable
 
     def is_own(self, row: str) -> bool:
-        """Whether a row is of a method that was to be measured; else a reference."""
+        """Return whether a row is a method of the recipe, not a reference row."""
         return row.removesuffix(AS_AUDIO) in self.settings["methods"]
 
     def differences(self, other: "Run") -> list[str]:
-        """In what the mixtures of another run are not those of this one."""
+        """Describe how the mixtures of another run differ from those of this run."""
         found = differing_settings(self.settings, other.settings)
         snrs = {*self.settings["snr_db"], *other.settings["snr_db"]}
         if differing_snrs(self.settings, other.settings, snrs):
@@ -148,7 +148,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
 
 
 def _split(run, of_seeds, rows_of_seeds):
-    """A run's own rows, named by seed where there are several, and its references."""
+    """Split a run's table into its methods, named by seed, and its references."""
     own, others = FaithfulnessTable(), FaithfulnessTable()
     for (condition, row), scores in run.table.rows.items():
         if not run.is_own(row):

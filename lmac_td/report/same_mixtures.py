@@ -20,7 +20,7 @@ BEFORE = (
 
 
 def differing_settings(first: dict, second: dict) -> list[str]:
-    """Names of the settings in which two evaluations must agree and do not.
+    """Return the settings that two evaluations must agree in and do not.
 
     SNRs are not compared, see :func:`differing_snrs`.
 
@@ -59,7 +59,7 @@ def differing_settings(first: dict, second: dict) -> list[str]:
 
 
 def differing_snrs(first: dict, second: dict, conditions) -> list[str]:
-    """The conditions, of some, that two tables mixed at different SNRs."""
+    """Return the given conditions that two tables mixed at different SNRs."""
     return [
         condition
         for condition in conditions
@@ -68,7 +68,7 @@ def differing_snrs(first: dict, second: dict, conditions) -> list[str]:
 
 
 def _with_defaults(recipe):
-    """What recipes meant before they named their data set and target."""
+    """Add the data set and target that older recipes did not name."""
     before = {"target": "auto"}
     if "data_folder" in recipe:
         before["dataset"] = ESC50(str(recipe["data_folder"])).identity

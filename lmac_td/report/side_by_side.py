@@ -14,7 +14,7 @@ from lmac_td.report.runs import Runs
 
 
 def choose_columns(names: Sequence[str]) -> list[Column]:
-    """Columns of the table by name, such as ``AI`` or ``FF median``.
+    """Find columns of the table by name, such as ``AI`` or ``FF median``.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def choose_columns(names: Sequence[str]) -> list[Column]:
 
 
 def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
-    """A section a condition, a table a group, means with their intervals.
+    """Render one section per condition and one table per group, with intervals.
 
     Arguments
     ---------
@@ -39,7 +39,7 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
         Of a method with several seeds every one has a row, and a last one shows their
         mean and standard deviation.
     columns : sequence of Column
-        One table a condition with these alone, instead of its groups.
+        One table per condition with these alone, instead of its groups.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
 
 
 def remarks_to_markdown(remarks: Mapping[str, str]) -> str:
-    """Remarks by method, each once.
+    """Render remarks by method, each remark once.
 
     Example
     -------

@@ -78,7 +78,7 @@ class Cells:
                 )
 
     def has(self, ranking: str, level: float, repeat: int) -> bool:
-        """Whether a cell is finished."""
+        """Return whether a cell is finished."""
         return (ranking, level, repeat) in self._hits
 
     def put(

@@ -157,7 +157,7 @@ def summarise_stages(scores: ScoreFrame) -> Summary:
 
 
 def stages_to_markdown(summary: Summary) -> str:
-    """Return a section a method, with a line a stage.
+    """Return a section per method, with a line per stage.
 
     Arguments
     ---------
@@ -176,7 +176,7 @@ def stages_to_markdown(summary: Summary) -> str:
 
 
 def clips_to_csv(path: str | Path, scores: ScoreFrame) -> None:
-    """Write every clip's scores, one line a method, stage and clip.
+    """Write every clip's scores, one line per method, stage and clip.
 
     Arguments
     ---------

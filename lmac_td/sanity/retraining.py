@@ -62,7 +62,7 @@ class NewClassifier(nn.Module):
         self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, frames, ...) -> logits (B, C)."""
+        """Compute logits (B, C) from (B, frames, ...)."""
         return self.network.classify(inputs)[0]
 
 

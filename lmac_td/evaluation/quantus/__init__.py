@@ -1,4 +1,4 @@
-"""Metrics of Quantus on explanations of sound, one value a clip.
+"""Metrics of Quantus on explanations of sound, one value per clip.
 
 Quantus (Hedström et al., *Quantus: An Explainable AI Toolkit for Responsible
 Evaluation of Neural Network Explanations and Beyond*, JMLR 2023) measures explanations

@@ -95,7 +95,7 @@ def explain_func(
 
 
 def as_maps(attribution: Tensor) -> np.ndarray:
-    """(B, frames, bins) -> float64 array (B, 1, frames, bins), a copy.
+    """Convert (B, frames, bins) to a float64 array (B, 1, frames, bins), a copy.
 
     Quantus adds 1e-7 to every bin; in double precision, as in
     :mod:`lmac_td.metrics`, that changes less.

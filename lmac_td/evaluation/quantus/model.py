@@ -45,11 +45,11 @@ class QuantusModel(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2, frames, bins) -> logits (B, C)."""
+        """Compute logits (B, C) from (B, 2, frames, bins)."""
         return self.decide(x)[1].logits
 
     def decide(self, x: Tensor) -> tuple[Features, Decision]:
-        """(B, 2, frames, bins) -> :class:`Features` and :class:`Decision`."""
+        """Return features and decision for (B, 2, frames, bins)."""
         stft = torch.complex(x[:, 0], x[:, 1])
         magnitude = magnitude_of(stft)
         features, classifier = Features(stft, magnitude), self.classifier

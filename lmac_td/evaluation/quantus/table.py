@@ -98,7 +98,7 @@ class QuantusScores:
         self.scores.append(condition, method, columns | values)
 
     def to_markdown(self) -> str:
-        """Return one section a condition: means, 95 % intervals, what is left out.
+        """Return one section per condition: means, 95 % intervals, what is left out.
 
         The metrics of localisation are left out of a condition in which nothing is
         mixed in.
@@ -140,7 +140,7 @@ class QuantusScores:
         return text + "".join(f"\n{note}.\n" for note in notes)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write every clip's values, one line a clip, method and condition.
+        """Write every clip's values, one line per clip, method and condition.
 
         Arguments
         ---------
