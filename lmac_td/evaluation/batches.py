@@ -19,15 +19,15 @@ class DecidedBatch:
     ----------
     clip_ids : list of str
     labels : Tensor (N,), int64
-        The data set's classes; nothing is measured by them.
+        The data set's classes. No score uses them.
     wavs : Tensor (N, T)
         The mixtures.
     features : Features
     decision : Decision
     sources : Sources or None
-        What the mixtures are made of.
+        The target and the interference of the mixtures.
     n_samples : Tensor (N,), int64, or None
-        Samples of each clip before padding, which does not count in its scores.
+        Samples of each clip before padding. Padding does not count in scores.
     """
 
     clip_ids: list
@@ -48,7 +48,7 @@ class DecidedBatch:
         ---------
         rows : Tensor (N,), int64
         decision : Decision, optional
-            Of the entries that are selected, if it is known already.
+            The decision on the selected entries, if it is known already.
 
         Returns
         -------
@@ -89,11 +89,11 @@ def decide_batch(
     batch : PaddedBatch
         With ``id`` and ``class_index``.
     mixture : MixedBatch
-        Of the batch, see :func:`lmac_td.data.mixing.make_mixtures`.
+        The batch's mixtures, see :func:`lmac_td.data.mixing.make_mixtures`.
     spectral_features : SpectralFeatures
     classifier : Classifier
     with_sources : bool
-        Whether what the mixtures are made of is analysed, too.
+        Whether the target and the interference are analysed, too.
     """
     features, decision = decide(mixture.mixture, spectral_features, classifier)
     sources = None
@@ -137,12 +137,12 @@ def decide(
 def analyse_sources(
     target: Tensor, interference: Tensor, spectral_features: SpectralFeatures
 ) -> Sources:
-    """Analyse what mixtures are made of, without gradients.
+    """Analyse the target and the interference of mixtures, without gradients.
 
     Arguments
     ---------
     target, interference : Tensor (B, T)
-        As they stand in the mixtures.
+        The two signals whose sum is the mixture.
     spectral_features : SpectralFeatures
 
     Returns
@@ -162,7 +162,7 @@ def choose_targets(
     Arguments
     ---------
     decided : DecidedBatch
-        One entry a clip.
+        One entry per clip.
     targets : TargetChoice
     at_least_one : bool
         See :meth:`TargetChoice.choose`.

@@ -1,6 +1,6 @@
 """The columns of the printed table: each metric with each of its statistics.
 
-Which metrics there are, and how they are printed, says :mod:`lmac_td.metrics.registry`.
+:mod:`lmac_td.metrics.registry` lists the metrics and how they are printed.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmac_td.metrics.registry import Metric, registered
 
-# Ends the name of a row that is scored on the resynthesised sound, of a method that
+# The suffix of a row that is scored on the resynthesised sound. The method itself
 # gives the classifier masked spectrograms.
 AS_AUDIO = ", as audio"
 
@@ -34,12 +34,12 @@ class Column:
 
     @property
     def name(self) -> str:
-        """Of the column in a file: no arrow, the statistic if it is no mean."""
+        """The column's name in a file: no arrow; the statistic if it is not the mean."""
         return self.metric.name + self._suffix
 
     @property
     def header(self) -> str:
-        """Of the printed column."""
+        """The printed column's header."""
         words = self.metric.printed_header
         bare = self.metric.header or self.metric.name
         return bare + self._suffix + words[len(bare) :]

@@ -1,7 +1,7 @@
-"""Two methods on the same clips: which is better, and is it more than chance?
+"""Compare two methods on the same clips: which is better, and is it significant?
 
-Clips differ far more than methods do, so the interval is that of the difference clip
-by clip, not the difference of two intervals.
+Clips differ far more than methods do. So the interval is computed from the differences
+clip by clip, not from two separate intervals.
 """
 
 import math
@@ -27,7 +27,7 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     Arguments
     ---------
     table : FaithfulnessTable
-        With both, in one condition or more.
+        A table that holds both methods in at least one condition.
     first, second : str
         Methods.
 
@@ -35,8 +35,8 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     -------
     str
         One section per condition: a line per metric, with the means over the clips that
-        both have, the mean difference and its interval. Where that excludes 0, the
-        last column names the better one, or says that they differ where neither
+        both have, the mean difference and its interval. If it excludes 0, the
+        last column names the better one, or says that they differ if neither
         higher nor lower is better.
 
     Raises
@@ -60,8 +60,8 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     ]
     return "\n".join(sections) + (
         f"\nDifferences are {first} − {second}, clip by clip; the intervals are of "
-        "their means, by bootstrap over clips. Each metric is tested by itself: of "
-        "twenty in which two methods are equal, about one excludes 0 by chance.\n"
+        "their means, by bootstrap over clips. Each metric is tested by itself: if two "
+        "methods are equal in twenty metrics, about one excludes 0 by chance.\n"
     )
 
 

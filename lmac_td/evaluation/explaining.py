@@ -1,4 +1,4 @@
-"""Explain a decided batch, and ask the classifier about the explanation."""
+"""Explain a decided batch, and classify what the explanation keeps and removes."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def answer(explained: ExplainedBatch) -> ExplainedBatch:
     Returns
     -------
     ExplainedBatch
-        With ``kept_logits`` and ``removed_logits``.
+        The batch with ``kept_logits`` and ``removed_logits``.
     """
     explanation = explained.explanation
     kept, removed = explained.classifier.classify(
@@ -68,7 +68,7 @@ def with_resynthesised_sound(
     Returns
     -------
     ExplainedBatch
-        With the classifier's answers.
+        The new batch, with the classifier's logits.
     """
     explanation, classifier = explained.explanation, explained.classifier
     residual = explanation.residual

@@ -1,4 +1,4 @@
-"""The common table as Markdown, for people."""
+"""Render the common table as Markdown."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from lmac_td.metrics.registry import FAITHFULNESS
 def table_to_markdown(table) -> str:
     """Render one section per condition: its groups, means above intervals.
 
-    A group is printed if one of the condition's methods has it, with the methods that
+    A group is printed if at least one method has it. It lists only the methods that
     have it.
 
     Arguments
@@ -77,7 +77,7 @@ def n_zero_maps(scores: pd.DataFrame) -> int:
 def undefined_note(columns: list[Column], rows) -> str:
     """Say for how many clips a metric is defined, if it is undefined for some.
 
-    Maps that are zero everywhere are not meant: they are counted by
+    Maps that are zero everywhere are not included. They are counted by
     :func:`n_zero_maps`.
 
     Arguments
@@ -88,7 +88,7 @@ def undefined_note(columns: list[Column], rows) -> str:
     Returns
     -------
     str
-        One line, or nothing.
+        One line, or an empty string.
     """
     rows = list(rows)
     several = any(n_clips(scores) < len(scores) for scores in rows)

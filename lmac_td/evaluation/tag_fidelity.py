@@ -1,4 +1,4 @@
-"""Agreement of a multi-label output with the tags that a classifier decides.
+"""Measure how well a multi-label output agrees with the classifier's tags.
 
 Parekh et al. ("Listen to Interpret", section 4.1) measure in this way how well Theta
 agrees with the classifier over all clips. The tags that the classifier decides (its
@@ -8,11 +8,11 @@ threshold::
 
     AUPRC = sum_k (R_k - R_{k-1}) P_k        F1 = max_k 2 P_k R_k / (P_k + R_k)
 
-Micro AUPRC and F1 are over the pairs of all tags together. Macro AUPRC is the mean over
-tags; a tag that the classifier decides in one clip alone is left out of it, as in
-section 4.4, and so is one that it never decides. Every score is a threshold, equal
-scores are one, and nothing is interpolated (the published code joins eleven thresholds
-by straight lines, which overestimates the area).
+Micro AUPRC and F1 pool the pairs of all tags. Macro AUPRC is the mean over tags. It
+leaves out a tag that the classifier decides in one clip only, as in section 4.4, and a
+tag that it never decides. Every score is a threshold; equal scores are one threshold.
+The curve is not interpolated (the published code joins eleven thresholds by straight
+lines, which overestimates the area).
 """
 
 import math
@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 MIN_CLIPS = 2
-"""A tag that is decided in fewer clips has no value of its own."""
+"""A tag that is decided in fewer clips has no AUPRC."""
 
 # Bounds the memory of one step of the bootstrap to about 32 MB of float64.
 _BOOTSTRAP_ELEMENTS = 4_000_000
@@ -102,11 +102,11 @@ def tag_fidelity(
     decided : array (N, C), bool
         The tags of N clips.
     scores : array (N, C)
-        What is compared with them.
+        The scores that are compared with them.
     confidence : float
         Share of the resamples inside the interval, in (0, 1).
     n_resamples : int
-        Number of times the clips are drawn, with replacement, each with its tags.
+        Number of resamples. Clips are drawn with replacement, each with its tags.
     seed : int
 
     Returns

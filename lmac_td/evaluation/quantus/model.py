@@ -1,4 +1,4 @@
-"""The classifier as Quantus calls it: a function of the complex STFT."""
+"""Wrap the classifier as Quantus calls it: a function of the complex STFT."""
 
 import numpy as np
 import torch
@@ -65,6 +65,6 @@ class QuantusModel(nn.Module):
 
 
 def as_channels(stft: Tensor) -> np.ndarray:
-    """Complex (B, frames, bins) -> float32 array (B, 2, frames, bins), a copy."""
+    """Convert complex (B, frames, bins) to float32 (B, 2, frames, bins), a copy."""
     channels = torch.stack([stft.real, stft.imag], dim=1)
     return channels.detach().cpu().float().numpy().copy()
