@@ -106,7 +106,7 @@ def plan(listing: Listing, options: dict) -> list:
     ---------
     listing : Listing
     options : dict of str to str
-        Of :func:`split_options`.
+        The result of :func:`split_options`.
 
     Returns
     -------

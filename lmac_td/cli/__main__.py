@@ -10,8 +10,8 @@ VERBS = {
     "benchmark": "train and measure everything that a file lists",
     "train-classifier": "train the classifier to be explained",
     "train-nmf": "learn the dictionary of L2I",
-    "randomise": "randomise the classifier stage by stage: do explanations change?",
-    "roar": "remove what explanations point at, and train again",
+    "randomise": "randomise the classifier stage by stage and compare explanations",
+    "roar": "remove the bins that explanations rank first, and train again",
     "show": "print a recipe with the roles of its settings",
 }
 

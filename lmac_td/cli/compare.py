@@ -7,8 +7,8 @@ The command reads what ``eval_faithfulness.py`` wrote. The table has one row per
 each reference row once. If a method has several seeds, it also has their mean and
 standard deviation. Remarks on the methods follow. ``--columns`` prints only these
 columns, in one table per condition; ``--csv`` writes all columns with their intervals;
-``--published`` adds what the papers report; ``--compare`` compares two rows clip by clip
-instead.
+``--published`` adds what the papers report; ``--compare`` compares two rows clip by
+clip instead.
 """
 
 import argparse
@@ -32,12 +32,17 @@ def main(argv=None):
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
     )
-    parser.add_argument("--csv", metavar="FILE", help="gets all columns of all rows")
     parser.add_argument(
-        "--published", action="store_true", help="the papers' rows below ours"
+        "--csv", metavar="FILE", help="write all columns of all rows to this file"
     )
     parser.add_argument(
-        "--compare", nargs=2, metavar="ROW", help="names of two rows of the table"
+        "--published", action="store_true", help="print the papers' rows below ours"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar="ROW",
+        help="compare two rows of the table, given by name",
     )
     arguments = parser.parse_args(argv)
     columns = choose_columns(arguments.columns)

@@ -34,7 +34,7 @@ class Column:
 
     @property
     def name(self) -> str:
-        """The column's name in a file: no arrow; the statistic if it is not the mean."""
+        """The column's name in a file: no arrow; a statistic that is not the mean."""
         return self.metric.name + self._suffix
 
     @property

@@ -2,8 +2,8 @@
 
 :class:`FaithfulnessTable` measures batches by every metric of
 :mod:`lmac_td.metrics.registry` and keeps the scores clip by clip. :mod:`.rendering`
-prints it, :mod:`.summary` writes it, :mod:`.invariants` asserts what every correct table
-satisfies, :mod:`.comparison` compares two rows, :mod:`.merge` joins tables.
+prints it, :mod:`.summary` writes it, :mod:`.invariants` asserts what every correct
+table satisfies, :mod:`.comparison` compares two rows, :mod:`.merge` joins tables.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ class FaithfulnessTable(ScoreFrame):
     Arguments
     ---------
     settings : dict | None
-        How the numbers were made. They are written with the table: SNR, folds, the fold that chose
-        the checkpoint, mask domain, ...
+        How the numbers were made: SNR, folds, the fold that chose the checkpoint, mask
+        domain, ... They are written with the table.
     confidence : float
         Confidence level of the intervals, in (0, 1).
     n_resamples : int
@@ -114,7 +114,8 @@ class FaithfulnessTable(ScoreFrame):
         Raises
         ------
         ValueError
-            If an argument does not fit the others; the message names it. Nothing is added.
+            If an argument does not fit the others; the message names it. Nothing is
+            added then.
         """
         if n_samples is not None and min(n_samples.tolist()) == len(
             measured["wavs"][0]

@@ -236,7 +236,7 @@ def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
     recipe : str or Path
         The file, for messages.
     tree : mapping
-        Of :func:`typed_recipe`.
+        The result of :func:`typed_recipe`.
 
     Returns
     -------

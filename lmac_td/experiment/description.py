@@ -16,7 +16,7 @@ def describe_settings(tree: Mapping) -> str:
     Arguments
     ---------
     tree : mapping
-        Of :func:`lmac_td.experiment.build.typed_recipe`.
+        The result of :func:`lmac_td.experiment.build.typed_recipe`.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def recipe_to_yaml(tree: Mapping) -> str:
     Arguments
     ---------
     tree : mapping
-        Of :func:`lmac_td.experiment.build.typed_recipe`.
+        The result of :func:`lmac_td.experiment.build.typed_recipe`.
 
     Returns
     -------

@@ -147,7 +147,7 @@ def declarations(tree: Mapping) -> dict[str, Setting]:
     Arguments
     ---------
     tree : mapping
-        Of :func:`lmac_td.experiment.recipe.compose`.
+        The result of :func:`lmac_td.experiment.recipe.compose`.
 
     Returns
     -------

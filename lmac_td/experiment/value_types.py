@@ -154,7 +154,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
     Arguments
     ---------
     types : tuple
-        Of :func:`parse_type`.
+        The result of :func:`parse_type`.
     value : object
         A text, as the command line gives it, or what yaml read.
     limits : Limits

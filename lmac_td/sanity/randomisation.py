@@ -162,7 +162,7 @@ def stages_to_markdown(summary: Summary) -> str:
     Arguments
     ---------
     summary : dict
-        Of :func:`summarise_stages`.
+        The result of :func:`summarise_stages`.
     """
     sections = []
     for method, rows in summary.items():
@@ -181,7 +181,7 @@ def clips_to_csv(path: str | Path, scores: ScoreFrame) -> None:
     Arguments
     ---------
     path : str or Path
-        Folders are made.
+        The file to write; its folders are created.
     scores : ScoreFrame
         Of :class:`Comparison`.
     """

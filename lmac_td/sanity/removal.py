@@ -121,7 +121,7 @@ def fixed_batches(
     data : PreparedData
     split, condition : str
     loader_settings : dict
-        Of SpeechBrain's ``make_dataloader``.
+        Arguments of SpeechBrain's ``make_dataloader``.
 
     Returns
     -------

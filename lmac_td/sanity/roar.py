@@ -38,7 +38,7 @@ def complete_cells(
     classifier : Classifier
         The one that is explained; new ones have its architecture.
     rankings : dict of str to callable
-        Of :func:`~lmac_td.sanity.rankings.ranking_functions`.
+        The result of :func:`~lmac_td.sanity.rankings.ranking_functions`.
     levels : sequence of float
         Shares of the bins that are removed. Nothing is removed in one cell more.
     repeats : iterable of int
@@ -141,7 +141,7 @@ def accuracies_to_markdown(table: pd.DataFrame) -> str:
     Arguments
     ---------
     table : pandas.DataFrame
-        Of :func:`accuracies`.
+        The result of :func:`accuracies`.
     """
     levels = table["removed"].unique()
     head = ["most important first by", *(f"{100 * level:g} %" for level in levels)]
@@ -164,7 +164,7 @@ def accuracy_curves(
     Arguments
     ---------
     table : pandas.DataFrame
-        Of :func:`accuracies`.
+        The result of :func:`accuracies`.
     """
     return {
         ranking: list(
@@ -180,9 +180,9 @@ def accuracies_to_csv(path: str | Path, table: pd.DataFrame) -> None:
     Arguments
     ---------
     path : str or Path
-        Folders are made.
+        The file to write; its folders are created.
     table : pandas.DataFrame
-        Of :func:`accuracies`.
+        The result of :func:`accuracies`.
     """
     with write_atomically(path, "w", encoding="utf-8", newline="") as file:
         table.to_csv(file, index=False, lineterminator="\n")

@@ -52,7 +52,7 @@ def compare_maps(
     Arguments
     ---------
     first, second : tuple
-        Of :func:`comparable_maps`.
+        The result of :func:`comparable_maps`.
 
     Returns
     -------

@@ -34,7 +34,7 @@ def find_metrics(names: Sequence[str]) -> list[str]:
     Arguments
     ---------
     names : sequence of str
-        Class names (``RelevanceRankAccuracy``) or names of ``quantus.AVAILABLE_METRICS``
+        Class names (``RelevanceRankAccuracy``) or as in ``quantus.AVAILABLE_METRICS``
         (``Relevance Rank Accuracy``). Only letters count, in upper or lower case.
 
     Returns
