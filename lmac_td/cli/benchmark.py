@@ -60,12 +60,12 @@ def _parser():
     )
     parser.add_argument("benchmark", help="a file such as recipes/ESC50/esc10.yaml")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="number of commands that run at a time"
+        "--jobs", type=int, default=1, help="commands that run at a time"
     )
     parser.add_argument(
         "--folder",
         default="results/benchmark",
-        help="folder for logs, minutes, table.md and .csv, figures (default: %(default)s)",
+        help="folder of logs, minutes, tables and figures (default: %(default)s)",
     )
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
@@ -76,7 +76,7 @@ def _parser():
         metavar="ROW",
         action="append",
         default=[],
-        help="compare two rows of the table clip by clip; may be given several times",
+        help="compare two rows clip by clip; may be given several times",
     )
     return parser
 

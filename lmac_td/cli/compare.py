@@ -32,9 +32,7 @@ def main(argv=None):
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
     )
-    parser.add_argument(
-        "--csv", metavar="FILE", help="write all columns of all rows to this file"
-    )
+    parser.add_argument("--csv", metavar="FILE", help="write all columns here")
     parser.add_argument(
         "--published", action="store_true", help="print the papers' rows below ours"
     )
@@ -42,7 +40,7 @@ def main(argv=None):
         "--compare",
         nargs=2,
         metavar="ROW",
-        help="compare two rows of the table, given by name",
+        help="names of two rows to compare",
     )
     arguments = parser.parse_args(argv)
     columns = choose_columns(arguments.columns)

@@ -3,9 +3,10 @@
     python recipes/ESC50/randomise_classifier.py hparams/lmac.yaml [--setting value ...]
 
 This is Adebayo et al.'s sanity check, in the stages of L-MAC's figures 3 and 4. The
-classifier is re-initialised from the logits down. At each stage, the clips are explained
-again, for the class that the intact classifier decided, and the explanations are
-compared with the intact ones. Give the settings that the interpreter was trained with.
+classifier is re-initialised from the logits down. At each stage, the clips are
+explained again, for the class that the intact classifier decided, and the explanations
+are compared with the intact ones. Give the settings that the interpreter was trained
+with.
 Further options:
 
     --n_clips 16                    test clips, spread over the classes

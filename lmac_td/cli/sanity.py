@@ -48,7 +48,7 @@ def read_options(
     Raises
     ------
     SettingError
-        If an option has no value, or its value has another type or is outside its limits.
+        If an option has no value, or a value of another type or outside its limits.
 
     Example
     -------

@@ -2,8 +2,8 @@
 
     python recipes/ESC50/train_nmf.py hparams/nmf.yaml [--setting value ...]
 
-The dictionary is learned from the clean training clips. The command prints how well it rebuilds
-them and draws its components. The folder to give as ``nmf_dictionary`` is
+The dictionary is learned from the clean training clips. The command prints how well it
+rebuilds them and draws its components. The folder to give as ``nmf_dictionary`` is
 ``<output_folder>/dictionary``. An interrupted command starts over.
 """
 

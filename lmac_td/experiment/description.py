@@ -1,4 +1,4 @@
-"""Describe a composed recipe to a reader: each setting with its role and type."""
+"""Describe a composed recipe: each setting with its role and type."""
 
 import io
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def recipe_to_yaml(tree: Mapping) -> str:
     Returns
     -------
     str
-        Without the block of declarations, which the comments repeat.
+        The recipe without its declarations, which the comments show.
     """
     declared = declarations(tree)
     parts = []

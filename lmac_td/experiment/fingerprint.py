@@ -14,12 +14,12 @@ def fingerprint(folder: str | Path) -> str | None:
     Arguments
     ---------
     folder : str or Path
-        Of a classifier, a dictionary or an interpreter; or a file of weights.
+        Folder of a classifier, a dictionary or an interpreter; or a file of weights.
 
     Returns
     -------
     str or None
-        None where there is nothing on this disk.
+        The hash; None if the folder does not exist on this disk.
     """
     if Path(folder).is_file():
         files = [Path(folder)]

@@ -1,17 +1,17 @@
-"""Sizes and data layouts: several settings of a recipe, chosen by one name.
+"""Insert sizes and data layouts: several settings, chosen by one name.
 
 The setting ``size`` names a file of ``hparams/size/``, ``data`` one of
 ``hparams/data/``. Such a file sets those of its settings that the recipe has. A recipe
-adds values of its own under ``sizes:``, by the name of the size::
+adds its own values under ``sizes:``, by the name of the size::
 
     sizes:
         small:
             unet_channels: [64, 64, 64, 64]
 
-The values of a size stand above the recipe that lists them, and below a recipe that
-extends that one: whoever writes ``extends: lmac_td.yaml``, ``size: small`` and
-``lr: 0.01`` gets the small LMAC-TD with that learning rate. The first name of each
-axis, ``paper`` and ``esc50``, stands for the values of the recipe itself.
+The values of a size override the recipe that lists them. A recipe that extends that one
+overrides them: ``extends: lmac_td.yaml``, ``size: small`` and ``lr: 0.01`` give the
+small LMAC-TD with that learning rate. The first name of each axis, ``paper`` and
+``esc50``, means the values of the recipe itself.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from lmac_td.experiment.settings import nearest
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 SIZES = "sizes"
-# By axis: the name that stands for the recipe's own values.
+# For each axis, the name that means the recipe's own values.
 AXES = {"data": "esc50", "size": "paper"}
 
 
@@ -40,7 +40,7 @@ def insert_overlays(layers, read, chosen=None):
     Returns
     -------
     list of dict
-        Layers without ``sizes``; the last one states the chosen size and data.
+        Layers without ``sizes``; the last one holds the chosen size and data.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def recipe_of(path):
     Returns
     -------
     Path or None
-        None where the name stands for nothing.
+        None if the name is not an earlier name of a recipe.
     size : str or None
     """
     stem, _, suffix = path.stem.rpartition("_")

@@ -9,12 +9,12 @@ from pathlib import PurePath
 import ruamel.yaml
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-# Of the usual file systems, in bytes.
+# Limits of the usual file systems, in bytes.
 LONGEST_NAME, LONGEST_PATH = 255, 4096
 
 
 class WrongValueError(ValueError):
-    """A value is not of a type, or lies outside its limits."""
+    """A value has another type, or is outside its limits."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Limits:
     Attributes
     ----------
     min, max : float, optional
-        Bounds of numbers, themselves allowed.
+        Inclusive bounds of numbers.
     above : float, optional
-        Lower bound of numbers, itself refused.
+        Exclusive lower bound of numbers.
     choices : tuple of str
-        All texts that are allowed; empty: any.
+        The allowed texts; empty: any text.
     """
 
     min: float | None = None
@@ -57,7 +57,7 @@ class Bool:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number. A whole one is an int, also where a float is declared.
+    """A finite number. A whole number becomes an int, even if a float is declared.
 
     Arguments
     ---------
@@ -95,12 +95,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """A text, kept as it was given.
+    """A text, which is not converted.
 
     Arguments
     ---------
     is_path : bool
-        Refuse what no file system takes as a path.
+        Refuse texts that are not valid paths.
     """
 
     is_path: bool = False
@@ -114,7 +114,7 @@ class Text:
         text = value if isinstance(value, str) else _source_of(value)
         if limits.choices and text not in limits.choices:
             raise WrongValueError
-        # HyperPyYAML reads the one as a tuple and the other as a reference.
+        # HyperPyYAML reads (...) as a tuple and <...> as a reference.
         if not text.strip() or re.fullmatch(r"\(.*\)|.*<[^>]*>.*", text, re.DOTALL):
             raise WrongValueError
         if self.is_path and (

@@ -5,14 +5,14 @@
         data_folder: {role: [training, evaluation, mixture], type: path}
         gradcam_layer: {role: training, type: str, optional: true}
 
-Each role answers one question; a setting has one or several:
+A setting has one or several roles:
 
-- ``training``: it is fixed when a run is resumed, and when it is measured.
-- ``evaluation``: an evaluation may choose it anew; alone, no training reads it.
-- ``mixture``: evaluations that stand in one table agree in it.
-- ``run``: it changes neither what is trained nor a score.
-- ``pretrained``: it names what was trained before. It is fixed as ``training`` is, and
-  the fingerprint of what it names is compared as well.
+- ``training``: the value is fixed when a run is resumed or measured.
+- ``evaluation``: an evaluation may choose another value. With this role only, no
+- ``mixture``: evaluations in one table must agree in it.
+- ``run``: it changes neither training nor scores.
+- ``pretrained``: it names what an earlier command trained. It is fixed as ``training``
+  is, and the fingerprint of what it names is compared, too.
 
 Guards, comparisons, the benchmark and the sanity checks ask for roles by
 :func:`names_with_role`. A plain key without a declaration is refused.
@@ -40,14 +40,14 @@ _LIMITS = {limit.name for limit in dataclasses.fields(Limits)}
 
 @dataclass(frozen=True)
 class Setting:
-    """What a recipe declares of one setting.
+    """The declaration of one setting in a recipe.
 
     Attributes
     ----------
     name : str
     roles : tuple of str
     type : str
-        As it stands in the recipe.
+        The type as written in the recipe.
     limits : Limits
     optional : bool
         Whether it may be null.
@@ -84,7 +84,7 @@ class Setting:
         Raises
         ------
         SettingError
-            If it has another type or lies outside its limits.
+            If it has another type or is outside its limits.
         """
         is_none = value is None or (isinstance(value, str) and value.lower() in NONE)
         if is_none and self.optional:
@@ -95,7 +95,7 @@ class Setting:
             raise SettingError(self._refusal(value)) from error
 
     def check_built(self, value: object):
-        """Refuse what was built or computed, if it is of another type.
+        """Refuse a built or computed value of another type.
 
         Raises
         ------
@@ -167,7 +167,7 @@ def declarations(tree: Mapping) -> dict[str, Setting]:
     block = tree.get(DECLARATIONS, {})
     if not isinstance(block, Mapping):
         raise SettingError(
-            f"settings is {block!r}: it declares settings, one a line, such as "
+            f"settings is {block!r}: it declares settings, one per line, such as "
             "`alpha: {role: training, type: float}`"
         )
     return {str(name): _declaration(str(name), line) for name, line in block.items()}
@@ -206,7 +206,7 @@ def names_with_role(tree: Mapping, *roles: str) -> set[str]:
     tree : mapping
         A composed recipe.
     *roles : str
-        Of :data:`ROLES`.
+        Roles of :data:`ROLES`.
 
     Returns
     -------
@@ -241,7 +241,7 @@ def is_fixed_when_measured(roles: Iterable[str]) -> bool:
 def changes_explanations(roles: Iterable[str]) -> bool:
     """Return whether a setting changes the explanations of training clips.
 
-    Mixtures that an evaluation alone makes are not among these clips.
+    Mixtures that only an evaluation makes are not training clips.
 
     Example
     -------

@@ -1,9 +1,9 @@
-"""Types of settings: how a text or a yaml value becomes the value of a setting.
+"""Types of settings: convert a text or a yaml value to the value of a setting.
 
 A declaration names a type as Python does: ``bool``, ``int``, ``float``, ``str``,
-``path``, ``dict``, ``list[int]``, ``int or str``. Whatever is declared as a text stays
-the text that was given; ``no`` and ``off`` are False where a truth value is declared.
-``object``, or the name of a class, is for what a recipe builds (``!new:``).
+``path``, ``dict``, ``list[int]``, ``int or str``. A value of type ``str`` is never
+converted; ``no`` and ``off`` are False if the type is ``bool``. ``object``, or the name
+of a class, is the type of what a recipe builds (``!new:``).
 """
 
 import pydoc
@@ -24,7 +24,7 @@ from lmac_td.experiment.scalar_types import (
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list; one value alone is a list of one.
+    """A list; a single value becomes a list with one item.
 
     Arguments
     ---------
@@ -80,7 +80,7 @@ class Built:
     name: str
 
     def read(self, value: object, limits: Limits) -> object:
-        """Nothing plain is an object."""
+        """Refuse every plain value: it is not an object."""
         raise WrongValueError
 
     def fits(self, value: object) -> bool:
@@ -115,18 +115,18 @@ def parse_type(text: str) -> tuple:
     Arguments
     ---------
     text : str
-        Such as ``int``, ``list[int]``, ``int or list[int or str]``,
+        A type such as ``int``, ``list[int]``, ``int or list[int or str]``,
         ``torch.nn.Module``.
 
     Returns
     -------
     tuple
-        Of the classes of this module.
+        Instances of the classes of this module.
 
     Raises
     ------
     ValueError
-        If it names no type.
+        If the text is not a type.
 
     Example
     -------
@@ -156,7 +156,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
     types : tuple
         The result of :func:`parse_type`.
     value : object
-        A text, as the command line gives it, or what yaml read.
+        A text of the command line, or what yaml read.
     limits : Limits
 
     Returns
@@ -166,7 +166,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
     Raises
     ------
     WrongValueError
-        If none takes it.
+        If no type accepts it.
 
     Example
     -------

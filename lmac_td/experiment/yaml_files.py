@@ -1,4 +1,4 @@
-"""Read a yaml file, or say in a sentence why it cannot be read."""
+"""Read and write yaml files; an unreadable file gives a clear error."""
 
 import io
 import itertools
@@ -8,9 +8,9 @@ import ruamel.yaml
 
 from lmac_td.errors import SettingError
 
-# With every alias written out; the largest recipe has some hundreds.
+# Counted with all aliases expanded; the largest recipe has some hundreds.
 MOST_NODES = 100_000
-# Open brackets; ruamel.yaml needs minutes for some thousands.
+# Nested brackets; ruamel.yaml needs minutes for some thousands.
 DEEPEST = 200
 
 
@@ -28,8 +28,8 @@ def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
     Raises
     ------
     SettingError
-        If the file is missing, is not valid yaml, is no mapping of names, or grows
-        without measure when its aliases are written out.
+        If the file is missing, is not valid yaml or not a mapping of names, or is too
+        large when its aliases are expanded.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -50,8 +50,8 @@ def read_yaml(path: str | Path) -> ruamel.yaml.comments.CommentedMap:
         raise SettingError(f"{path} cannot be read as yaml: {problem}") from error
     if size > MOST_NODES:
         raise SettingError(
-            f"{path} has more than {MOST_NODES} values once its aliases (*name) are "
-            "written out: use fewer"
+            f"{path} has more than {MOST_NODES} values when its aliases (*name) are "
+            "expanded: use fewer aliases"
         )
     if not isinstance(tree, dict):
         raise SettingError(f"{path} holds no settings: it must map names to values")

@@ -294,7 +294,7 @@ def test_so_is_one_beside_a_command_that_was_left_behind(bench):
     left_behind = int((bench.folder / f"{MASK_1[0]}.pid").read_text())
     bench.order()
     try:
-        with pytest.raises(SettingError, match=f"{left_behind}.*left behind"):
+        with pytest.raises(SettingError, match=f"{left_behind}.*killed still runs"):
             bench.run()
     finally:
         os.kill(left_behind, signal.SIGKILL)

@@ -76,7 +76,7 @@ def test_a_command_line_that_cannot_work(bench, arguments, words):
         ("mask.yaml", "masks.yaml", "masks.yaml does not exist"),
         ("/evaluate.py", "/measure.py", "measure.py does not exist"),
         (", makes: model", "", "it must have makes, recipe, script"),
-        ("seeds: [2]", "evaluate: null", "is not evaluated"),
+        ("seeds: [2]", "evaluate: null", "has no evaluation"),
         ("prepare:", "prepares:", "no other keys than prepare, methods, columns"),
         ("prepare:", "columns: AI\nprepare:", "list the names of columns"),
         ("prepare:", "columns: [AJ]\nprepare:", "no column 'AJ'"),

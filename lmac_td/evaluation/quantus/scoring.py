@@ -2,9 +2,9 @@
 
 Quantus divides by the maximum of the whole batch, writes into the caller's arrays and
 asserts on constant maps. So it is given copies of one clip at a time, and a constant
-map has no value (NaN). It draws random numbers: they are the same for every clip, and the
-global generators are restored. If Quantus returns a curve (PixelFlipping, Selectivity,
-RegionPerturbation, ROAD), the value is its mean.
+map has no value (NaN). It draws random numbers: they are the same for every clip, and
+the global generators are restored. If Quantus returns a curve (PixelFlipping,
+Selectivity, RegionPerturbation, ROAD), the value is its mean.
 """
 
 import contextlib
