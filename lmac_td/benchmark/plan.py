@@ -274,7 +274,7 @@ def _check_options(listing, options, names):
     for name, value in options.items():
         if name in listed:
             raise SettingError(
-                f"--{name} differs between runs of this benchmark: change it in its file"
+                f"--{name} differs between runs of this benchmark: set it in its file"
             )
         if name in names and value is None:
             raise SettingError(f"--{name} has no value: write --{name} VALUE")

@@ -2,8 +2,8 @@
 
 The explanation at every stage, for the class that the intact classifier decided, is
 compared with the intact one. Two reference values show how low similarity can be: the
-mask of another clip, and a random mask. A method whose explanation of a clip is as similar to
-that of any other clip depends little on what the classifier recognises.
+mask of another clip, and a random mask. A method whose explanation of a clip is as
+similar to that of any other clip depends little on what the classifier recognises.
 """
 
 from collections.abc import Mapping, Sequence

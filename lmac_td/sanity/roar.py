@@ -108,7 +108,7 @@ def accuracies(
     -------
     pandas.DataFrame
         One line per ranking and level (``ranking``, ``removed``); the first level of
-        each is 0. ``accuracy`` is the mean over repeats and clips in [0, 1], and its 95 %
+        each is 0. ``accuracy`` is the mean over repeats and clips in [0, 1]. Its 95 %
         bootstrap interval over clips is ``low`` and ``high``.
 
     Example

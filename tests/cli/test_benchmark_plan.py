@@ -40,8 +40,8 @@ def test_a_setting_goes_to_every_command_that_knows_it(bench):
     [
         (["--data_fodler", "x"], "did you mean --data_folder"),
         (["--data_folder"], "--data_folder has no value"),
-        (["--alpha", "0.5"], "--alpha is what runs of this benchmark differ in"),
-        (["--seed", "3"], "--seed is what runs of this benchmark differ in"),
+        (["--alpha", "0.5"], "--alpha differs between runs of this benchmark"),
+        (["--seed", "3"], "--seed differs between runs of this benchmark"),
         (["--jobs", "0"], "--jobs 1 or more"),
         (["stray"], "write --name stray"),
         (["--snr", "paper", "--snr", "published"], "--snr is given twice"),
