@@ -110,7 +110,7 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
     ---------
     module : torch.nn.Module
     path : Path
-        Of the file, of ``torch.save`` or safetensors (by its suffix).
+        The file, of ``torch.save`` or safetensors (by its suffix).
     source : str or Path
         Where the file is from; a damaged download is deleted. What is local, a folder
         or the file itself, is kept.

@@ -57,11 +57,11 @@ class Metric:
     Attributes
     ----------
     name : str
-        Of the column in files.
+        Name of the column in files.
     function : callable
         :class:`ScoreInputs` -> Tensor (B,), one value per entry.
     header : str or None
-        Of the printed column, without the arrow; by default the name.
+        Header of the printed column, without the arrow; by default the name.
     decimals : int
         That are printed.
     better : str or None

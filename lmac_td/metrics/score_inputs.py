@@ -42,7 +42,7 @@ class ScoreInputs:
         Probability of the explained class when the interpretation is cut to each of
         :data:`~lmac_td.metrics.curves.SIZES`, and those bins are kept, or removed.
     threshold : float or None
-        Of a tag; None for one class per clip.
+        Threshold of a tag; None for one class per clip.
     n_samples : Tensor (B,), int64, or None
         Samples of each clip before padding, which does not count; None counts all.
     sample_rate, hop_samples : int or None

@@ -1,4 +1,4 @@
-"""Several runs in one table for people, with intervals and deviations over seeds."""
+"""Render several runs in one table, with intervals and deviations over seeds."""
 
 import difflib
 import statistics
@@ -19,7 +19,7 @@ def choose_columns(names: Sequence[str]) -> list[Column]:
     Raises
     ------
     SettingError
-        If there is none of a name.
+        If a name is unknown.
     """
     by_name = {column.name: column for column in all_columns()}
     for name in names:
@@ -36,10 +36,10 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
     Arguments
     ---------
     runs : Runs
-        Of a method with several seeds every one has a row, and a last one shows their
+        If a method has several seeds, each has a row, and a last row shows their
         mean and standard deviation.
     columns : sequence of Column
-        One table per condition with these alone, instead of its groups.
+        One table per condition with these columns only, instead of groups.
 
     Returns
     -------

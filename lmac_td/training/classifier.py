@@ -130,7 +130,7 @@ def save_test(results: dict, class_names: list[str], folder: Path, title: str) -
     class_names : list of str
     folder : Path
     title : str
-        Of the figures.
+        Title of the figures.
     """
     content = {
         name: {key: result[key] for key in ("accuracy", "confusion")}
