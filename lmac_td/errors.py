@@ -42,7 +42,7 @@ def require_number(name, value, above=0.0, least=None, most=math.inf):
     Arguments
     ---------
     name : str
-        Of the setting.
+        Name of the setting.
     value : object
         What it was given.
     above : float
@@ -79,7 +79,7 @@ def require_choice(name, value, choices):
     Arguments
     ---------
     name : str
-        Of the setting.
+        Name of the setting.
     value : object
         What it was given.
     choices : sequence of str
@@ -133,7 +133,7 @@ REMEDIES = {
     errno.EACCES: "change its permissions, or give another folder",
     errno.EPERM: "change its permissions, or give another folder",
     errno.ENOTDIR: "give a folder that is not below a file",
-    errno.EISDIR: "move the folder that stands in the place of the file",
+    errno.EISDIR: "move the folder that has the file's name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EIO: "check the disk",
 }

@@ -1,10 +1,10 @@
 """Score interpreters: faithfulness, conciseness, ground truth, equal size.
 
-Give it the settings that the interpreter was trained with. ``--condition all`` scores
-every kind of mixture, ``--condition speech`` one alone. Of SpeechBrain's run options,
-``--eval_precision bf16`` computes the interpreters in bfloat16, never the classifier
-that measures; those of training, such as ``--compile``, change nothing. ``--target``
-explains one class instead of the one that was decided.
+Give the settings that the interpreter was trained with. ``--condition all`` scores
+every kind of mixture, ``--condition speech`` only one. ``--eval_precision bf16``
+computes the interpreters in bfloat16, but never the classifier that measures. Run
+options of training, such as ``--compile``, have no effect. ``--target`` explains one
+class instead of the decided one.
 """
 
 import argparse
@@ -37,14 +37,14 @@ from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
 from lmac_td.report.side_by_side import remarks_to_markdown
 
 DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
-# Settings of which a recipe of this command has one: what there is to score.
+# A recipe of this command has one of these settings. It names what is scored.
 NEEDS = ("interpreter", "interpreters")
-# Of the table's settings, those that are not shown again below it.
+# Settings of the table that are not printed again below it.
 SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
 
 
 def main(argv=None):
-    """Score what the recipe describes, beside the reference rows."""
+    """Score what the recipe describes, and the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
     experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
     conditions = experiment.conditions()
@@ -71,10 +71,10 @@ def main(argv=None):
         score_conditions(
             table, experiment, interpreters, classifier, data, conditions, watching
         )
-        # Only now is it known whether gradients of attributions needed dither.
+        # Only after the evaluation is it known whether attributions needed dither.
         table.settings["remarks"] = remarks_of(methods)
         pages = write_pages(new, table, options, experiment, data, quantus)
-        # The evaluation of an older model stays until this one is whole.
+        # The evaluation of an older model is kept until this one is complete.
         replace_folder(new, folder)
     print(pages)
     if compared:
@@ -120,7 +120,7 @@ def read_options(argv):
 
 
 def folder_of(experiment, conditions):
-    """Where the evaluation is kept: one condition alone has a folder of its own."""
+    """Return the evaluation's folder; a single condition has its own."""
     name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
     folder = experiment.output_folder / name
     restore_folder(folder)
@@ -128,7 +128,7 @@ def folder_of(experiment, conditions):
 
 
 def with_references(methods, experiment):
-    """The methods, and the reference rows where the recipe asks for them."""
+    """Return the methods, and the reference rows if the recipe asks for them."""
     features = experiment.hparams["features"].to(experiment.device)
     if not experiment.hparams["references"]:
         return methods
@@ -136,17 +136,17 @@ def with_references(methods, experiment):
 
 
 def quantus_scores(names, experiment):
-    """Metrics of Quantus, or None where none is named."""
+    """Return the scores of Quantus to fill; None if no metric is named."""
     if not names:
         return None
-    # It takes seconds to import, and few ask for it.
+    # Importing Quantus takes seconds, and few evaluations need it.
     from lmac_td.evaluation.quantus import QuantusScores
 
     return QuantusScores(names, experiment.hparams["features"])
 
 
 def load_classifier(experiment, interpreters, quantus):
-    """The classifier, if all that is to be run can explain or measure it."""
+    """Load the classifier; refuse it if a method or metric cannot use it."""
     classifier = experiment.load_classifier()
     for interpreter in interpreters.values():
         interpreter.check(classifier)
@@ -156,7 +156,7 @@ def load_classifier(experiment, interpreters, quantus):
 
 
 def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
-    """How the table's numbers were made."""
+    """Return how the table's numbers were made."""
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
     precision, dither = experiment.run_opts.eval_precision, classifier.dither_db
     return {
@@ -180,7 +180,7 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
 
 
 def mixture_settings_of(experiment):
-    """Names of the settings that tables must agree in; SNRs they name themselves."""
+    """Return the names of the settings that tables must agree in, except SNRs."""
     return sorted(
         name
         for name in experiment.settings
@@ -189,12 +189,12 @@ def mixture_settings_of(experiment):
 
 
 def remarks_of(methods):
-    """What a reader of the table must know of each method."""
+    """Return the remarks about each method that are printed below the table."""
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
 def observers_of(experiment, methods, interpreters, data, quantus, folder):
-    """What is done with every batch besides the table, as arguments of evaluate."""
+    """Return the observers of every batch, as arguments of ``evaluate``."""
     hparams = experiment.hparams
     method_table = hparams["method_table"]
     return {
@@ -253,7 +253,7 @@ def _counted(loader, bar):
 def write_pages(folder, table, options, experiment, data, quantus):
     """Write all tables into a folder; return what is to be printed."""
     method_table = experiment.hparams["method_table"]
-    check_invariants(table)  # before there is a table that anybody could quote
+    check_invariants(table)  # before the table is written
     table.clips_to_csv(folder / "clips.csv")
     write_json(table, folder / "table.json")
     write_csv(table, folder / "table.csv")
@@ -284,7 +284,7 @@ def write_comparison(folder, table, compared):
 
 
 def write_page(path, text):
-    """Write a page, whole or not at all."""
+    """Write a page; if it fails, leave no partial file."""
     with write_atomically(path, "w", encoding="utf-8") as file:
         file.write(text)
 

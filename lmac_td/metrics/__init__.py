@@ -1,4 +1,4 @@
-"""The yardstick: every interpreter is scored by these functions, one value a clip.
+"""The metrics: these functions score every interpreter, one value per clip.
 
 ``confidence`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
 ``localisation`` and ``segments`` the ground truth; ``curves`` compares maps at equal

@@ -1,4 +1,4 @@
-"""Figures: spectrograms, a confusion matrix, an NMF dictionary, lines."""
+"""Draw figures: spectrograms, a confusion matrix, an NMF dictionary, lines."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

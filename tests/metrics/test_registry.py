@@ -120,7 +120,9 @@ def test_what_is_no_metric_is_refused(own_metrics):
             Metric("x", len, **wrong)
     register(Metric("x", lambda scored: scored.p_x))
     inputs = {k: v for k, v in batch().items() if k not in ("clip_ids", "labels")}
-    with pytest.raises(ValueError, match=r"'x' must return one value an entry, \(8,\)"):
+    with pytest.raises(
+        ValueError, match=r"'x' must return one value per entry, \(8,\)"
+    ):
         measure(ScoreInputs(**inputs))
 
 

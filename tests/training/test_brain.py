@@ -281,7 +281,7 @@ def test_trains_and_resumes_with_the_recipes_optimiser(fit, recipes_optimiser):
     assert meta["epoch"] == 2
     assert train["loss"] == pytest.approx(train["loss"])  # not NaN
     steps = {float(state["step"]) for state in brain.optimizer.state.values()}
-    assert steps == {2 * 3}  # ten clips an epoch, four a batch
+    assert steps == {2 * 3}  # ten clips per epoch, four a batch
 
 
 def test_gradients_that_are_not_finite_are_skipped(
