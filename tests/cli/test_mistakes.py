@@ -40,6 +40,17 @@ def test_an_evaluation_that_cannot_work(trained, options, settings, words):
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["identity", "random mask"])
+def test_a_method_with_the_name_of_a_reference_row(tiny_recipes, name):
+    recipe = tiny_recipes / "lmac_td.yaml"
+    text = recipe.read_text().replace("<experiment_name>", "lmac_td")
+    recipe.write_text(text + "pretrained_interpreter: null\n")
+    settings = {"experiment_name": name}
+    sentence = refused(EVALUATE, recipe, **settings)
+    assert "name of a reference row" in sentence
+    assert "--experiment_name" in sentence
+
+
 def test_baselines_that_are_none(trained):
     sentence = refused(EVALUATE, trained / "baselines.yaml", methods="[salience]")
     assert "--methods" in sentence
