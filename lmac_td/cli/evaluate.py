@@ -15,7 +15,7 @@ from pathlib import Path
 from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
-from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.errors import exit_on_user_error
 from lmac_td.evaluation import observers
 from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.evaluation.invariants import check_invariants
@@ -132,14 +132,7 @@ def with_references(methods, experiment):
     features = experiment.hparams["features"].to(experiment.device)
     if not experiment.hparams["references"]:
         return methods
-    references = reference_interpreters(features)
-    for name in methods:
-        if name in references:
-            raise SettingError(
-                f"{name!r} is the name of a reference row: name the method otherwise "
-                "(--experiment_name, or in the recipe), or give --references False"
-            )
-    return methods | references
+    return methods | reference_interpreters(features)
 
 
 def quantus_scores(names, experiment):

@@ -40,15 +40,12 @@ def test_an_evaluation_that_cannot_work(trained, options, settings, words):
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["identity", "random mask"])
-def test_a_method_with_the_name_of_a_reference_row(tiny_recipes, name):
+@pytest.mark.parametrize("script", [TRAIN, EVALUATE])
+def test_a_method_with_the_name_of_a_reference_row(tiny_recipes, script):
     recipe = tiny_recipes / "lmac_td.yaml"
-    text = recipe.read_text().replace("<experiment_name>", "lmac_td")
-    recipe.write_text(text + "pretrained_interpreter: null\n")
-    settings = {"experiment_name": name}
-    sentence = refused(EVALUATE, recipe, **settings)
-    assert "name of a reference row" in sentence
-    assert "--experiment_name" in sentence
+    sentence = refused(script, recipe, experiment_name="random mask")
+    assert "experiment_name names a method 'random mask'" in sentence
+    assert not (tiny_recipes / "results").exists()
 
 
 def test_baselines_that_are_none(trained):
