@@ -7,6 +7,7 @@ end. A crash leaves no incomplete file, and another process never reads one.
 import contextlib
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import sys
@@ -60,6 +61,8 @@ def write_atomically(
 def temporary_folder_beside(path: str | Path) -> Iterator[Path]:
     """Create a temporary folder beside a destination; delete it after the block.
 
+    Of a symbolic link, it stands beside the folder that the link leads to.
+
     The block moves its result to the destination with :func:`os.replace`, which works
     because both are on the same disk. If the block fails, the folders that were created
     above the destination are deleted, too.
@@ -84,7 +87,7 @@ def temporary_folder_beside(path: str | Path) -> Iterator[Path]:
     >>> os.listdir(root.name)
     ['result']
     """
-    path = Path(path).absolute()
+    path = _real(path)
     made = [folder for folder in path.parents if not folder.exists()]
     scratch = _beside(path)
     try:
@@ -106,7 +109,7 @@ def replace_folder(new, destination):
     disk) the destination is the old folder or the new one at every moment, whole.
     Elsewhere there is no folder of that name between two renames. A process that is
     stopped between them leaves both folders beside it, and :func:`restore_folder`
-    restores the new one.
+    restores the new one. Of a symbolic link, the folder that it leads to is replaced.
 
     Arguments
     ---------
@@ -126,7 +129,7 @@ def replace_folder(new, destination):
     >>> (root / "old" / "a.txt").read_text(), os.listdir(root)
     ('new', ['old'])
     """
-    new, destination = Path(new).absolute(), Path(destination).absolute()
+    new, destination = Path(new).absolute(), _real(destination)
     restore_folder(destination)
     if not destination.exists():
         os.rename(new, destination)
@@ -151,11 +154,13 @@ def restore_folder(destination):
     ---------
     destination : str or Path
     """
-    destination = Path(destination).absolute()
+    destination = _real(destination)
     left = [
         path
         for kind in (_COMPLETE, _REPLACED)
-        for path in destination.parent.glob(f".{destination.name}.{kind}.*")
+        for path in destination.parent.glob(
+            f".{glob.escape(destination.name)}.{kind}.*"
+        )
     ]
     if left and not destination.exists():
         os.rename(left.pop(0), destination)
@@ -186,6 +191,12 @@ def _exchange(first, second):
     if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         return False  # not on this file system
     raise OSError(number, os.strerror(number), str(second))
+
+
+def _real(path: str | Path) -> Path:
+    """The folder that a symbolic link leads to, or else the path itself."""
+    path = Path(path).absolute()
+    return path.resolve() if path.is_symlink() else path
 
 
 def _beside(path: Path, *kind: str) -> Path:

@@ -97,6 +97,36 @@ def test_a_folder_takes_the_place_of_another(tmp_path, monkeypatch, exchange):
         assert not new.exists()
 
 
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("exchange", [files._exchange, cannot_exchange])
+def test_a_link_leads_to_the_folder_that_is_replaced(
+    tmp_path, monkeypatch, exchange, exists
+):
+    monkeypatch.setattr(files, "_exchange", exchange)
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "here" / "result"
+    elsewhere.mkdir()
+    link.parent.mkdir()
+    link.symlink_to("../elsewhere/large")
+    if exists:
+        folder_of(elsewhere / "large", "old")
+    with temporary_folder_beside(link) as scratch:
+        assert scratch.parent == elsewhere  # on the same disk
+        replace_folder(folder_of(scratch / link.name, "new"), link)
+    assert link.is_symlink()
+    assert content_of(link) == "new"
+    assert os.listdir(elsewhere) == ["large"]
+    assert os.listdir(link.parent) == ["result"]
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    destination = tmp_path / "evaluation_[a-z]*"
+    folder_of(tmp_path / ".evaluation_x.replaced.123", "of another")
+    folder_of(tmp_path / ".evaluation_[a-z]*.complete.123", "new")
+    restore_folder(destination)
+    assert content_of(destination) == "new"
+    assert len(os.listdir(tmp_path)) == 2
+
+
 def test_names_are_exchanged_in_one_step(tmp_path):
     one, two = folder_of(tmp_path / "a", "one"), folder_of(tmp_path / "b", "two")
     if not files._exchange(one, two):

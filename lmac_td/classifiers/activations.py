@@ -21,8 +21,9 @@ from torch.overrides import TorchFunctionMode
 
 from lmac_td.classifiers.deeplift_rules import register_deeplift_rules
 from lmac_td.contracts import Classifier
-from lmac_td.errors import SettingError, as_setting_error, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
+from lmac_td.validation import as_setting_error, require_choice
 
 
 def _names(text):

@@ -12,7 +12,8 @@ from torch import Tensor
 from lmac_td.classifiers.labels import read_labels
 from lmac_td.classifiers.logits import logits_of_probabilities
 from lmac_td.contracts import ACTIVATIONS, Classifier
-from lmac_td.errors import SettingError, require_choice, require_number
+from lmac_td.errors import SettingError
+from lmac_td.validation import require_choice, require_number
 
 
 class BlackBoxClassifier(Classifier):

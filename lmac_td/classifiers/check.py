@@ -14,13 +14,9 @@ import torch
 from torch import Tensor
 
 from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
-from lmac_td.errors import (
-    CheckpointError,
-    SettingError,
-    UserError,
-    as_setting_error,
-)
+from lmac_td.errors import CheckpointError, SettingError, UserError
 from lmac_td.features import SpectralFeatures
+from lmac_td.validation import as_setting_error
 
 # The largest relative difference between a clip in a batch and the same clip alone.
 TOLERANCE = 1e-3

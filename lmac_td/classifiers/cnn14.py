@@ -20,8 +20,9 @@ from torch import Tensor
 
 from lmac_td.classifiers.weights import load_weights, locate
 from lmac_td.contracts import Classifier, Geometry
-from lmac_td.errors import CheckpointError, SettingError, require_choice
+from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import LogMel, SpectralFeatures
+from lmac_td.validation import require_choice
 
 # The layer of each representation, and the number of poolings by two up to it.
 REPRESENTATIONS = {

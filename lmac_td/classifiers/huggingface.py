@@ -18,15 +18,10 @@ from torch import Tensor, nn
 from lmac_td.classifiers.huggingface_families import front_end, require_family
 from lmac_td.classifiers.huggingface_files import PretrainedFiles
 from lmac_td.contracts import ACTIVATIONS, Classifier, Geometry, LayerOutput
-from lmac_td.errors import (
-    CheckpointError,
-    DataError,
-    SettingError,
-    require_choice,
-    require_number,
-)
+from lmac_td.errors import CheckpointError, DataError, SettingError
 from lmac_td.features import SpectralFeatures, bands_of_bins
 from lmac_td.nn.kaldi import mel_matrix
+from lmac_td.validation import require_choice, require_number
 
 N_REPRESENTATIONS = 4
 # Clips that a transformer takes at once: its attention needs much memory.

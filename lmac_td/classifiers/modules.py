@@ -20,13 +20,9 @@ from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_fram
 from lmac_td.classifiers.probe import Probe
 from lmac_td.classifiers.weights import load_weights
 from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
-from lmac_td.errors import (
-    CheckpointError,
-    SettingError,
-    require_choice,
-    require_number,
-)
+from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import LogMel, SpectralFeatures
+from lmac_td.validation import require_choice, require_number
 
 # What to do if a file of weights belongs to another network.
 REMEDY = "build the network as it was trained"

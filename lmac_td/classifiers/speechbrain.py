@@ -30,7 +30,8 @@ from lmac_td.classifiers.speechbrain_files import (
     sample_rate_of,
 )
 from lmac_td.contracts import Classifier, Geometry, LayerOutput
-from lmac_td.errors import SettingError, require_number
+from lmac_td.errors import SettingError
+from lmac_td.validation import require_number
 
 # The largest number of representations by default.
 DEEPEST = 4

@@ -8,10 +8,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from lmac_td.contracts import Classifier
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.experiment.open import Experiment, open_experiment
 from lmac_td.experiment.settings import DECLARATIONS, declarations
 from lmac_td.interpreters.base import Interpreter
+from lmac_td.validation import require_choice
 
 
 class _Parser(argparse.ArgumentParser):

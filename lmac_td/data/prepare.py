@@ -11,7 +11,8 @@ from lmac_td.data.datasets import make_dataset
 from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.manifests import write_manifests
 from lmac_td.data.sources.base import DataSource, read_source
-from lmac_td.errors import SettingError, require_choice, require_number
+from lmac_td.errors import SettingError
+from lmac_td.validation import require_choice, require_number
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A value on the command line or in a file is checked against the type that its se
 declares. HyperPyYAML gets the typed value.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,10 +75,12 @@ def typed_recipe(
         for name, value in (given or {}).items():
             _check_known(recipe, name, tree, declared)
             tree[name] = declared[name].read(value)
-        _check_declared(recipe, tree, declared)
-        for name in set(declared) & set(tree):
+        for name in [name for name in tree if name in declared]:
             if is_plain(tree[name]):
                 _set_typed(tree, declared[name])
+            if declared[name].is_path:
+                _expand_home(tree, name)
+        _check_declared(recipe, tree, declared)
     except SettingError as error:
         raise _in(recipe, error) from error
     return tree
@@ -95,6 +98,18 @@ def _set_typed(tree, setting):
     typed = setting.read(value)
     if typed != value or not isinstance(value, type(typed)):
         tree[setting.name] = typed
+
+
+def _expand_home(tree, name):
+    """Put the user's home in the place of ``~/``: not every shell does it.
+
+    Before references are resolved, so that the same path is in all that refers to it.
+    """
+    node = tree[name]
+    if isinstance(node, str) and node.startswith("~/"):
+        tree[name] = os.path.expanduser(node)
+    elif tag_of(node) == "!ref" and node.value.startswith("~/"):
+        node.value = os.path.expanduser(node.value)
 
 
 def is_plain(node: object) -> bool:
@@ -260,6 +275,11 @@ def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
         resolved = ruamel.yaml.YAML().load(text)
     except Exception as error:  # HyperPyYAML raises many types
         raise SettingError(f"{recipe} cannot be built: {_problem(error)}") from error
+    for name, node in resolved.items():
+        if tag_of(node) in REFERENCES:
+            raise SettingError(
+                f"{recipe} cannot be built: the reference of {name} leads in a circle"
+            )
     for name in set(declared) & set(resolved):
         if is_plain(resolved[name]) and not is_plain(tree[name]):
             _set_typed(resolved, declared[name])
@@ -267,8 +287,12 @@ def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
 
 
 def _problem(error):
+    if isinstance(error, RecursionError):
+        return "its references (!ref) lead in a circle"
     # Constructors check their own arguments; HyperPyYAML adds its own lines.
-    problem = " ".join(str(error).split())
-    if not isinstance(error, (ValueError, TypeError, ImportError)):
+    is_plain_error = isinstance(error, (ValueError, TypeError, ImportError))
+    lines = ": ".join(map(str, error.args)) if is_plain_error else str(error)
+    problem = " ".join(lines.split())
+    if not is_plain_error:
         problem = f"{type(error).__name__}: {problem}"
     return problem

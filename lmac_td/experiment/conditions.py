@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
+from lmac_td.validation import require_choice
 
 
 def conditions_of(wanted: str | list, known: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import SettingError
 from lmac_td.experiment.kept import read_roles, read_settings
+from lmac_td.interpreters.baselines import REFERENCES
 
 CONTENT = "content of "  # prefix of a fingerprint's name, before the setting
 # Names in settings.json for the identity of a recipe's objects.
@@ -133,6 +134,31 @@ def check_begins_with(folder: str, settings: Mapping, names: Iterable[str]):
                 f"pretrained_interpreter {folder} was trained with {name} "
                 f"{trained[name]!r}, not {now!r}: give --{name} as it was, or another "
                 "pretrained_interpreter"
+            )
+
+
+def check_row_names(hparams: Mapping):
+    """Refuse a method whose row would take the place of a reference row.
+
+    Arguments
+    ---------
+    hparams : mapping
+        A built recipe.
+
+    Raises
+    ------
+    SettingError
+    """
+    names, setting = (), "interpreters"
+    if "interpreters" in hparams:
+        names = hparams["interpreters"]
+    elif "interpreter" in hparams:
+        names, setting = [hparams["experiment_name"]], "experiment_name"
+    for name in names:
+        if name in REFERENCES:
+            raise SettingError(
+                f"{setting} names a method {name!r}, as a reference row of every table "
+                "is named: give it another name"
             )
 
 

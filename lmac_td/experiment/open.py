@@ -274,6 +274,7 @@ def open_experiment(
     experiment = Experiment(recipe, build_recipe(recipe, tree), run_opts, tree)
     hparams = experiment.hparams
     check_named_objects(hparams["dataset"], hparams["conditions"])
+    guards.check_row_names(hparams)
     data_folder = hparams.get("data_folder")
     guards.check_folder("output_folder", hparams["output_folder"], data_folder)
     guards.check_folder("cache_folder", hparams["cache_folder"])

@@ -124,14 +124,13 @@ def _named_layers(axis, name, read, others):
     """Return the layers of an overlay, each with the stem of its file."""
     if name is None or name == AXES[axis]:
         return []
-    path = HPARAMS / axis / f"{name}.yaml"
-    if not path.is_file():
-        if name in others:
-            return [(name, {})]
-        files = (HPARAMS / axis).glob("*.yaml")
-        names = sorted({AXES[axis], *others, *(file.stem for file in files)})
-        raise SettingError(f"{axis} is {name!r}: give --{axis} {' or '.join(names)}")
-    return read(path)
+    files = {file.stem: file for file in (HPARAMS / axis).glob("*.yaml")}
+    if isinstance(name, str) and name in files:
+        return read(files[name])
+    if name in others:
+        return [(name, {})]
+    names = sorted({AXES[axis], *map(str, others), *files})
+    raise SettingError(f"{axis} is {name!r}: give --{axis} {' or '.join(names)}")
 
 
 def recipe_of(path):

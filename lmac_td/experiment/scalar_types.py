@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import ruamel.yaml
+from ruamel.yaml.comments import TaggedScalar
+from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 # Limits of the usual file systems, in bytes.
@@ -107,11 +109,9 @@ class Text:
 
     def read(self, value: object, limits: Limits) -> str:
         """See :func:`lmac_td.experiment.value_types.read_value`."""
-        if value is None or isinstance(value, (list, dict)):
+        if value is None or isinstance(value, (list, dict, bytes)):
             raise WrongValueError
-        if isinstance(value, PurePath):
-            value = str(value)
-        text = value if isinstance(value, str) else _source_of(value)
+        text = _text_of(value)
         if limits.choices and text not in limits.choices:
             raise WrongValueError
         # HyperPyYAML reads (...) as a tuple and <...> as a reference.
@@ -139,6 +139,18 @@ def _float(value):
         return float(value)
     except (ValueError, OverflowError) as error:
         raise WrongValueError from error
+
+
+def _text_of(value):
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, TaggedScalar):
+        if value.tag.value != "tag:yaml.org,2002:str":  # `!!str 5` is a text
+            raise WrongValueError
+        return str(value.value)
+    if isinstance(value, (LiteralScalarString, FoldedScalarString)):
+        return value.rstrip("\n")
+    return value if isinstance(value, str) else _source_of(value)
 
 
 def _source_of(scalar):

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lmac_td.errors import SettingError
-from lmac_td.experiment.scalar_types import Limits, WrongValueError
+from lmac_td.experiment.scalar_types import Limits, Text, WrongValueError
 from lmac_td.experiment.value_types import (
     Built,
     describe_types,
@@ -68,6 +68,11 @@ class Setting:
     def is_object(self) -> bool:
         """Whether only what a recipe builds can be its value."""
         return all(isinstance(kind, Built) for kind in self.types)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its value can be a path."""
+        return any(isinstance(kind, Text) and kind.is_path for kind in self.types)
 
     def read(self, value: object) -> object:
         """Convert what was given to its typed value.
@@ -191,11 +196,30 @@ def _declaration(name, line):
         parse_type(line["type"])
     except ValueError as error:
         raise SettingError(f"the declaration of {name}: {error}") from error
-    limits = {key: line[key] for key in _LIMITS if key in line}
-    if "choices" in limits:
-        limits["choices"] = tuple(str(choice) for choice in limits["choices"])
-    optional = bool(line.get("optional", False))
-    return Setting(name, tuple(roles), str(line["type"]), Limits(**limits), optional)
+    limits = _limits(name, {key: line[key] for key in _LIMITS if key in line})
+    optional = line.get("optional", False)
+    if not isinstance(optional, bool):
+        raise SettingError(
+            f"the declaration of {name} has optional {optional!r}: write True or False"
+        )
+    return Setting(name, tuple(roles), str(line["type"]), limits, optional)
+
+
+def _limits(name, given):
+    for key, limit in given.items():
+        is_choices = key == "choices"
+        if is_choices and not (isinstance(limit, list) and limit):
+            raise SettingError(
+                f"the declaration of {name} has choices {limit!r}: write a list, such "
+                "as [mean, mask]"
+            )
+        is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+        if not is_choices and not is_number:
+            raise SettingError(
+                f"the declaration of {name} has {key} {limit!r}: write a number"
+            )
+    choices = tuple(str(choice) for choice in given.get("choices", ()))
+    return Limits(**{**given, "choices": choices})
 
 
 def names_with_role(tree: Mapping, *roles: str) -> set[str]:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lmac_td.contracts import Classifier, Decision, ExplainedBatch, Explanation
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures, magnitude_of
+from lmac_td.validation import require_choice
 
 # The remark of methods that mask mel bands.
 MEL_MASK_REMARK = (

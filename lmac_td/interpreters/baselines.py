@@ -125,12 +125,16 @@ class Oracle(Interpreter):
         return self.explain_mask(mask, wavs, features, decision)
 
 
+# By the names of their rows.
+REFERENCES = {
+    "identity": Identity,
+    "zeros": Zeros,
+    "random mask": RandomMask,
+    "half gain": HalfGain,
+    "oracle": Oracle,
+}
+
+
 def reference_interpreters(features: SpectralFeatures) -> dict[str, Interpreter]:
     """Build the reference rows of every table, by the names of the rows."""
-    return {
-        "identity": Identity(features),
-        "zeros": Zeros(features),
-        "random mask": RandomMask(features),
-        "half gain": HalfGain(features),
-        "oracle": Oracle(features),
-    }
+    return {name: kind(features) for name, kind in REFERENCES.items()}

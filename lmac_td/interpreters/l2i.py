@@ -25,9 +25,10 @@ from lmac_td.contracts import (
     Explanation,
     require_representations,
 )
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.base import Interpreter, masked
+from lmac_td.validation import require_choice
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lmac_td.contracts import (
     require_mel_bands,
     require_representations,
 )
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.published import (
     PublishedMelMask,
@@ -20,6 +20,7 @@ from lmac_td.nn.published import (
     check_published_widths,
 )
 from lmac_td.nn.unet import AlignedUNet, init_before_relu
+from lmac_td.validation import require_choice
 
 
 def build_unet(

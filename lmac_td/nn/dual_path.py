@@ -11,8 +11,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from lmac_td.errors import require_choice
 from lmac_td.runtime.linear import Linear
+from lmac_td.validation import require_choice
 
 
 class GlobalNorm(nn.Module):

@@ -26,7 +26,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
+from lmac_td.validation import require_choice
 
 
 class Encoder(nn.Module):

@@ -23,9 +23,9 @@ from lmac_td.contracts import (
     Representation,
     require_representations,
 )
-from lmac_td.errors import require_choice
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.unet import AlignedUNet, init_before_relu
+from lmac_td.validation import require_choice
 
 # The paper decodes the last three representations.
 N_REPRESENTATIONS = 3

@@ -14,10 +14,11 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.nn.dual_path import DualPathBlock, build_norm, overlap_add, segment
 from lmac_td.nn.transformer import TransformerBlock
 from lmac_td.runtime.linear import linear
+from lmac_td.validation import require_choice
 
 _MASK_ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 

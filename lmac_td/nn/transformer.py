@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lmac_td.errors import SettingError, require_choice
+from lmac_td.errors import SettingError
 from lmac_td.runtime.linear import Linear, linear
+from lmac_td.validation import require_choice
 
 MAX_POSITIONS = 2500  # the length of SpeechBrain's table, which checkpoints hold
 

@@ -23,7 +23,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lmac_td.errors import SettingError, require_number
+from lmac_td.errors import SettingError
+from lmac_td.validation import require_number
 
 # The least value of W and H. It avoids division by zero, and zeros that never change.
 FLOOR = 1e-16

@@ -40,6 +40,23 @@ def test_an_evaluation_that_cannot_work(trained, options, settings, words):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_file_in_the_place_of_the_evaluation(tiny_recipes):
+    place = tiny_recipes / "results" / "lmac_td_alpha0.75" / "evaluation"
+    place.parent.mkdir(parents=True)
+    place.write_text("notes")
+    sentence = refused(EVALUATE, tiny_recipes / "lmac_td.yaml")
+    assert f"{place} is a file" in sentence
+    assert place.read_text() == "notes"
+
+
+@pytest.mark.parametrize("script", [TRAIN, EVALUATE])
+def test_a_method_with_the_name_of_a_reference_row(tiny_recipes, script):
+    recipe = tiny_recipes / "lmac_td.yaml"
+    sentence = refused(script, recipe, experiment_name="random mask")
+    assert "experiment_name names a method 'random mask'" in sentence
+    assert not (tiny_recipes / "results").exists()
+
+
 def test_baselines_that_are_none(trained):
     sentence = refused(EVALUATE, trained / "baselines.yaml", methods="[salience]")
     assert "--methods" in sentence

@@ -54,6 +54,33 @@ def test_a_text_of_a_file_stays_as_it_stands_there(recipe, text):
 
 
 @pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("!!str 2024", "2024"),
+        ("|\n    two words\n", "two words"),
+        (">\n    two\n    words\n", "two words"),
+    ],
+)
+def test_a_text_may_be_written_in_each_way_of_yaml(recipe, written, text):
+    changed = recipe.read_text().replace("folder: results", f"folder: {written}", 1)
+    recipe.write_text(changed)
+    assert load_recipe(recipe)["seen"]["folder"] == text
+
+
+@pytest.mark.parametrize("written", ["~/runs", "!ref ~/runs"])
+def test_a_tilde_is_the_users_home(recipe, written, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    changed = recipe.read_text().replace("folder: results", f"folder: {written}", 1)
+    recipe.write_text(changed)
+    built = load_recipe(recipe)
+    assert built["output_folder"] == built["seen"]["folder"] == "/home/me/runs"
+    assert built["save_folder"] == "/home/me/runs/s"
+    given = load_recipe(recipe, {"output_folder": "~/other"})
+    assert given["seen"]["folder"] == "/home/me/other"
+    assert load_recipe(recipe, {"output_folder": "a/~/b"})["output_folder"] == "a/~/b"
+
+
+@pytest.mark.parametrize(
     ("given", "value"),
     [
         ({"flag": "no"}, False),
@@ -127,7 +154,13 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_built(recipe, given,
         ("lr: !reff <seed>", "reff"),
         ("seen: !new:no.such.Thing {}", r"no\.such\.Thing"),
         ("seen: !name:collections.Nope {}", r"collections\.Nope"),
-        ("seen: !new:collections.UserDict [1, 2, 3]", "cannot be built"),
+        (
+            "seen: !new:collections.UserDict [1, 2, 3]",
+            r"cannot be built: Invalid argument to class collections.UserDict: .*takes",
+        ),
+        ("output_folder: !!binary aGVsbG8=", "give --output_folder a path"),
+        ("lr: !ref <lr>", "reference of lr leads in a circle"),
+        ("lr: !ref <seed>\nseed: !ref <lr>", "in a circle"),
     ],
 )
 def test_what_a_file_says_wrongly_is_a_sentence(recipe, line, words):

@@ -111,6 +111,12 @@ def test_an_unknown_name_is_refused_with_those_that_exist(recipes, axis):
         compose(recipes / "method.yaml", {axis: "huge"})
 
 
+@pytest.mark.parametrize("name", ["../size/demo", "Demo", "demo.yaml", ""])
+def test_a_name_is_no_path(recipes, name):
+    with pytest.raises(SettingError, match=r"give --size .*demo"):
+        compose(recipes / "method.yaml", {"size": name})
+
+
 @pytest.mark.parametrize("sizes", ["3", "[small]", "{small: 3}"])
 def test_sizes_that_are_no_mapping_are_refused(recipes, sizes):
     (recipes / "bad.yaml").write_text(f"extends: method.yaml\nsizes: {sizes}\n")

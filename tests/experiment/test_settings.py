@@ -121,6 +121,12 @@ def test_a_misspelt_key_of_a_file_is_refused(tmp_path, line, words):
         ("{lr: {role: 3, type: float}}", "role 3"),
         ("{lr: {role: training, type: number}}", "no type 'number'.*float"),
         ("{lr: {role: training, type: float, least: 0}}", "has 'least'"),
+        ("{lr: {role: training, type: float, min: low}}", "has min 'low': write a num"),
+        ("{lr: {role: training, type: float, max: [1]}}", "has max"),
+        ("{lr: {role: training, type: float, above: True}}", "has above True"),
+        ("{lr: {role: training, type: str, choices: mean}}", "choices 'mean'.*a list"),
+        ("{lr: {role: training, type: str, choices: 5}}", "choices 5: write a list"),
+        ("{lr: {role: training, type: str, optional: maybe}}", "optional 'maybe'"),
     ],
 )
 def test_a_declaration_that_says_nothing_is_refused(tmp_path, block, words):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from lmac_td.errors import require_choice, require_number
 from lmac_td.random import seeded_generator
+from lmac_td.validation import require_choice, require_number
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmac_td.contracts import Classifier, ExplainedBatch, Explanation
-from lmac_td.errors import SettingError, require_choice, require_number
+from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.training.objectives.base import Terms
 from lmac_td.training.objectives.masking import MaskingLoss
+from lmac_td.validation import require_choice, require_number
 
 
 class GuidedMaskingLoss(MaskingLoss):

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmac_td.contracts import ExplainedBatch
-from lmac_td.errors import require_choice, require_number
 from lmac_td.training.objectives.base import Objective, Terms
+from lmac_td.validation import require_choice, require_number
 
 
 class L2ILoss(Objective):

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmac_td.contracts import ExplainedBatch, Explanation
-from lmac_td.errors import require_choice, require_number
 from lmac_td.features import Features
 from lmac_td.training.objectives.base import Objective, Terms
+from lmac_td.validation import require_choice, require_number
 
 
 def target_loss(logits: Tensor, target: Tensor, activation: str) -> Tensor:
