@@ -56,6 +56,7 @@ def test_columns_stand_in_this_order_with_these_headers():
     assert [header for header in headers if header in HEADERS] == HEADERS
 
 
+@pytest.mark.slow
 def test_the_order_does_not_depend_on_who_is_imported_first():
     files = ["segments", "curves", "signal", "confidence", "localisation"]
     program = (
