@@ -17,14 +17,16 @@ from tqdm import tqdm
 
 from lmac_td.errors import exit_on_user_error
 from lmac_td.evaluation import observers
+from lmac_td.evaluation.columns import rows_of
 from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.evaluation.invariants import check_invariants
-from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.summary import write_csv, write_json
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.scoring import load_trained
 from lmac_td.files import (
     replace_folder,
     restore_folder,
@@ -48,32 +50,23 @@ def main(argv=None):
     """Score what the recipe describes, and the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
     experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
-    conditions = experiment.conditions()
-    folder = folder_of(experiment, conditions)
-    experiment.check_measurable()
-
-    methods, epoch = experiment.interpreters(argv)
-    interpreters = with_references(methods, experiment)
+    trained = load_trained(experiment, argv)
+    folder = folder_of(experiment, trained.conditions)
+    interpreters = with_references(trained.methods, experiment)
+    quantus = quantus_scores(options.quantus, experiment)
+    check_usable(trained.classifier, interpreters, quantus)
     rows = rows_of(interpreters)
     for row in options.compare:
-        find_row(row, rows)  # before anything is loaded or written
-    quantus = quantus_scores(options.quantus, experiment)
-    classifier = load_classifier(experiment, interpreters, quantus)
-    data = experiment.prepare("test", conditions=conditions)
-    settings = settings_of_table(
-        experiment, classifier, methods, epoch, data, conditions
-    )
+        find_row(row, rows)  # before anything is written
+    data = experiment.prepare("test", conditions=trained.conditions)
+    settings = settings_of_table(experiment, trained, data)
     compared = [find_row(row, rows, settings) for row in options.compare]
 
-    table = FaithfulnessTable(settings)
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
-        watching = observers_of(experiment, methods, interpreters, data, quantus, new)
-        score_conditions(
-            table, experiment, interpreters, classifier, data, conditions, watching
+        table = score_conditions(
+            experiment, trained, interpreters, data, quantus, settings, new
         )
-        # Only after the evaluation is it known whether attributions needed dither.
-        table.settings["remarks"] = remarks_of(methods)
         pages = write_pages(new, table, options, experiment, data, quantus)
         # The evaluation of an older model is kept until this one is complete.
         replace_folder(new, folder)
@@ -147,31 +140,32 @@ def quantus_scores(names, experiment):
     return QuantusScores(names, experiment.hparams["features"])
 
 
-def load_classifier(experiment, interpreters, quantus):
-    """Load the classifier; refuse it if a method or metric cannot use it."""
-    classifier = experiment.load_classifier()
+def check_usable(classifier, interpreters, quantus):
+    """Refuse a classifier that a method or a metric of Quantus cannot use."""
     for interpreter in interpreters.values():
         interpreter.check(classifier)
     if quantus is not None:
         quantus.check(classifier)
-    return classifier
 
 
-def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
+def settings_of_table(experiment, trained, data):
     """Return how the table's numbers were made."""
+    methods, conditions = trained.methods, trained.conditions
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
-    precision, dither = experiment.run_opts.eval_precision, classifier.dither_db
+    precision, dither = experiment.run_opts.eval_precision, trained.classifier.dither_db
     return {
         "test_fold_nums": data.folds["test"],
-        "checkpoint chosen on fold": None if epoch is None else data.folds["valid"],
-        "epoch": epoch,
+        "checkpoint chosen on fold": None
+        if trained.epoch is None
+        else data.folds["valid"],
+        "epoch": trained.epoch,
         "seed": experiment.hparams["seed"],
         "mixing_seed": data.mixing_seed,
         "snr_db": snr_db,
         "conditions": list(conditions),
         "methods": list(methods),
         "classifier_input": {name: m.classifier_input for name, m in methods.items()},
-        "classifier": classifier.name,
+        "classifier": trained.classifier.name,
         **({} if dither is None else {"classifier dither (dB)": dither}),
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
@@ -195,9 +189,51 @@ def remarks_of(methods):
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
-def observers_of(experiment, methods, interpreters, data, quantus, folder):
+def score_conditions(
+    experiment, trained, interpreters, data, quantus, settings, folder
+):
+    """Score every condition under one progress bar; save samples into a folder.
+
+    Returns
+    -------
+    FaithfulnessTable
+    """
+    hparams, run_opts = experiment.hparams, experiment.run_opts
+    table = FaithfulnessTable(settings)
+    watching = observers_of(
+        hparams, trained.methods, interpreters, data, quantus, folder
+    )
+    loaders = {
+        condition: make_dataloader(
+            data.dataset("test", condition), **hparams["eval_loader"]
+        )
+        for condition in trained.conditions
+    }
+    n_batches = sum(map(len, loaders.values()))
+    hidden = run_opts.noprogressbar
+    with tqdm(total=n_batches, disable=hidden, dynamic_ncols=True) as bar:
+        for condition, loader in loaders.items():
+            bar.set_description(condition)
+            evaluate(
+                table,
+                condition,
+                interpreters,
+                _counted(loader, bar),
+                hparams["features"],
+                trained.classifier,
+                device=experiment.device,
+                progress=False,
+                precision=run_opts.eval_precision,
+                targets=hparams["targets"],
+                **watching,
+            )
+    # Only after the evaluation is it known whether attributions needed dither.
+    table.settings["remarks"] = remarks_of(trained.methods)
+    return table
+
+
+def observers_of(hparams, methods, interpreters, data, quantus, folder):
     """Return the observers of every batch, as arguments of ``evaluate``."""
-    hparams = experiment.hparams
     method_table = hparams["method_table"]
     return {
         "on_batch": observers.all_of(
@@ -213,37 +249,6 @@ def observers_of(experiment, methods, interpreters, data, quantus, folder):
         ),
         "on_without_target": observers.without_target_filler(method_table, methods),
     }
-
-
-def score_conditions(
-    table, experiment, interpreters, classifier, data, conditions, watching
-):
-    """Score every condition into the table, under one progress bar."""
-    hparams, run_opts = experiment.hparams, experiment.run_opts
-    loaders = {
-        condition: make_dataloader(
-            data.dataset("test", condition), **hparams["eval_loader"]
-        )
-        for condition in conditions
-    }
-    n_batches = sum(map(len, loaders.values()))
-    hidden = run_opts.noprogressbar
-    with tqdm(total=n_batches, disable=hidden, dynamic_ncols=True) as bar:
-        for condition, loader in loaders.items():
-            bar.set_description(condition)
-            evaluate(
-                table,
-                condition,
-                interpreters,
-                _counted(loader, bar),
-                hparams["features"],
-                classifier,
-                device=experiment.device,
-                progress=False,
-                precision=run_opts.eval_precision,
-                targets=hparams["targets"],
-                **watching,
-            )
 
 
 def _counted(loader, bar):

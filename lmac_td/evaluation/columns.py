@@ -3,7 +3,7 @@
 :mod:`lmac_td.metrics.registry` lists the metrics and how they are printed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -77,3 +77,13 @@ def columns_of(rows: Iterable[pd.DataFrame], group: str) -> list[Column]:
 def metrics_of(scores: pd.DataFrame) -> list[str]:
     """Return names of the printed metrics that a row has."""
     return [m.name for m in registered() if m.printed and m.name in scores]
+
+
+def rows_of(interpreters: Mapping) -> list[str]:
+    """Return names of the rows that an evaluation adds for interpreters, by name."""
+    rows = []
+    for method, interpreter in interpreters.items():
+        rows.append(method)
+        if interpreter.classifier_input != "audio":
+            rows.append(method + AS_AUDIO)
+    return rows

@@ -172,13 +172,3 @@ def score(
         attribution=explanation.attribution,
         **known,
     )
-
-
-def rows_of(interpreters: Mapping[str, Interpreter]) -> list[str]:
-    """Return names of the rows that :func:`evaluate` adds for interpreters, by name."""
-    rows = []
-    for method, interpreter in interpreters.items():
-        rows.append(method)
-        if interpreter.classifier_input != "audio":
-            rows.append(method + AS_AUDIO)
-    return rows

@@ -11,11 +11,11 @@ from speechbrain.dataio.dataloader import make_dataloader
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import prepare
 from lmac_td.evaluation import loop
-from lmac_td.evaluation.columns import metrics_of
+from lmac_td.evaluation.columns import metrics_of, rows_of
 from lmac_td.evaluation.equal_size import at_equal_size
 from lmac_td.evaluation.explaining import explain, stft_mask
 from lmac_td.evaluation.invariants import check_invariants
-from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.loop import score as score_batch
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
