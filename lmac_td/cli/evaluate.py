@@ -50,16 +50,17 @@ def main(argv=None):
     """Score what the recipe describes, and the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
     experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
+    conditions = experiment.conditions()
+    folder = folder_of(experiment, conditions)
     trained = load_trained(experiment, argv)
-    folder = folder_of(experiment, trained.conditions)
     interpreters = with_references(trained.methods, experiment)
     quantus = quantus_scores(options.quantus, experiment)
     check_usable(trained.classifier, interpreters, quantus)
     rows = rows_of(interpreters)
     for row in options.compare:
         find_row(row, rows)  # before anything is written
-    data = experiment.prepare("test", conditions=trained.conditions)
-    settings = settings_of_table(experiment, trained, data)
+    data = experiment.prepare("test", conditions=conditions)
+    settings = settings_of_table(experiment, trained, data, conditions)
     compared = [find_row(row, rows, settings) for row in options.compare]
 
     with temporary_folder_beside(folder) as scratch:
@@ -148,9 +149,9 @@ def check_usable(classifier, interpreters, quantus):
         quantus.check(classifier)
 
 
-def settings_of_table(experiment, trained, data):
+def settings_of_table(experiment, trained, data, conditions):
     """Return how the table's numbers were made."""
-    methods, conditions = trained.methods, trained.conditions
+    methods = trained.methods
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
     precision, dither = experiment.run_opts.eval_precision, trained.classifier.dither_db
     return {
@@ -207,7 +208,7 @@ def score_conditions(
         condition: make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
         )
-        for condition in trained.conditions
+        for condition in settings["conditions"]
     }
     n_batches = sum(map(len, loaders.values()))
     hidden = run_opts.noprogressbar

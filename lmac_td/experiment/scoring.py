@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmac_td.contracts import Classifier
-from lmac_td.experiment.conditions import conditions_of
 from lmac_td.experiment.open import Experiment
 from lmac_td.experiment.weights import load_classifier, trained_interpreters
 from lmac_td.interpreters.base import Interpreter
@@ -16,8 +15,6 @@ class Trained:
 
     Attributes
     ----------
-    conditions : list of str
-        Names of the conditions to score.
     methods : dict of str to Interpreter
         By row name.
     epoch : int or None
@@ -25,7 +22,6 @@ class Trained:
     classifier : Classifier
     """
 
-    conditions: list[str]
     methods: dict[str, Interpreter]
     epoch: int | None
     classifier: Classifier
@@ -53,9 +49,8 @@ def load_trained(experiment: Experiment, argv: Sequence[str]) -> Trained:
         If weights are missing or belong to another model.
     """
     hparams = experiment.hparams
-    conditions = conditions_of(hparams["condition"], hparams["conditions"])
     experiment.check_measurable()
     methods, epoch = trained_interpreters(hparams, experiment.device, argv)
     experiment.check_unseen()
     classifier = load_classifier(hparams, experiment.device)
-    return Trained(conditions, methods, epoch, classifier)
+    return Trained(methods, epoch, classifier)
