@@ -23,6 +23,7 @@ from lmac_td.evaluation.loop import evaluate, rows_of
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.summary import write_csv, write_json
 from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.experiment.conditions import evaluation_name
 from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
 from lmac_td.files import (
@@ -122,8 +123,7 @@ def read_options(argv):
 
 def folder_of(experiment, conditions):
     """Where the evaluation is kept: one condition alone has a folder of its own."""
-    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
-    folder = experiment.output_folder / name
+    folder = experiment.output_folder / evaluation_name(conditions)
     check_folder("output_folder", folder)
     restore_folder(folder)
     return folder
