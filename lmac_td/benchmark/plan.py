@@ -14,7 +14,7 @@ from pathlib import Path
 from lmac_td.benchmark.listing import Listing
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
-from lmac_td.experiment.conditions import conditions_of
+from lmac_td.experiment.conditions import conditions_of, evaluation_name
 from lmac_td.experiment.overlays import AXES
 from lmac_td.experiment.run_options import RUN_OPTIONS, read_run_options
 from lmac_td.experiment.settings import (
@@ -222,10 +222,12 @@ def _makes(entry, kind, values):
         return folder / entry["makes"]
     if kind == "train":
         return Path(values["save_folder"])
-    condition = values.get("condition", "all")
-    one = condition[0] if isinstance(condition, list) else condition
-    alone = one != "all" and condition in (one, [one])
-    return folder / (f"evaluation_{one}" if alone else "evaluation") / "table.json"
+    return folder / evaluation_name(_conditions(values)) / "table.json"
+
+
+def _conditions(values):
+    known = list(values.get("conditions", {}))
+    return conditions_of(values.get("condition", "all"), known)
 
 
 def _name(entry):
@@ -309,9 +311,7 @@ def _check_apart(steps):
 
 def _check_conditions(recipe, values):
     """Refuse conditions without data now, not after the first training."""
-    conditions = conditions_of(
-        values.get("condition", "all"), list(values.get("conditions", {}))
-    )
+    conditions = _conditions(values)
     folder = values.get("ljspeech_folder")
     needed = "speech" in conditions and not values.get("generate_corpus")
     if needed and folder and not (ROOT / folder).is_dir():

@@ -16,7 +16,10 @@ from lmac_td.errors import CheckpointError
 
 
 def locate(
-    filename: str, source: str | Path, savedir: str | Path, revision: str | None = None
+    filename: str,
+    source: str | Path | None,
+    savedir: str | Path,
+    revision: str | None = None,
 ) -> Path:
     """Find one file of a trained classifier, downloading it if needed.
 
@@ -41,8 +44,13 @@ def locate(
     Raises
     ------
     CheckpointError
-        If the file is missing or cannot be fetched.
+        If the file is missing or cannot be fetched, or no source is given.
     """
+    if source is None:
+        raise CheckpointError(
+            "pretrained_classifier is null: give --pretrained_classifier the folder, "
+            f"the address or the hub id that holds {filename}"
+        )
     source = str(source)
     if Path(source).is_dir():
         path = Path(source) / filename

@@ -24,6 +24,7 @@ from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.summary import write_csv, write_json
 from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.experiment.conditions import evaluation_name
 from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.scoring import load_trained
@@ -116,8 +117,7 @@ def read_options(argv):
 
 def folder_of(experiment, conditions):
     """Return the evaluation's folder; a single condition has its own."""
-    name = "evaluation" if len(conditions) > 1 else f"evaluation_{conditions[0]}"
-    folder = experiment.output_folder / name
+    folder = experiment.output_folder / evaluation_name(conditions)
     check_folder("output_folder", folder)
     restore_folder(folder)
     return folder

@@ -39,3 +39,14 @@ def conditions_of(wanted: str | list, known: Sequence[str]) -> list[str]:
             f"of {', '.join(known)}, each at most once"
         )
     return list(wanted)
+
+
+def evaluation_name(conditions: Sequence[str]) -> str:
+    """The folder of an evaluation: one condition alone has a folder of its own.
+
+    Example
+    -------
+    >>> evaluation_name(["speech"]), evaluation_name(["speech", "clean"])
+    ('evaluation_speech', 'evaluation')
+    """
+    return f"evaluation_{conditions[0]}" if len(conditions) == 1 else "evaluation"

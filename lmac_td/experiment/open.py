@@ -277,7 +277,8 @@ def open_experiment(
     guards.check_row_names(hparams)
     data_folder = hparams.get("data_folder")
     guards.check_folder("output_folder", hparams["output_folder"], data_folder)
-    guards.check_folder("cache_folder", hparams["cache_folder"])
+    for name in {"cache_folder", "save_folder"} & set(hparams):
+        guards.check_folder(name, hparams[name])
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(hparams):
             hparams[name] = adapt_to_cpu(hparams[name], hparams["num_workers"])

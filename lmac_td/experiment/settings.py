@@ -208,7 +208,7 @@ def _declaration(name, line):
 def _limits(name, given):
     for key, limit in given.items():
         is_choices = key == "choices"
-        if is_choices and not (isinstance(limit, list) and limit):
+        if is_choices and not (isinstance(limit, (list, tuple)) and limit):
             raise SettingError(
                 f"the declaration of {name} has choices {limit!r}: write a list, such "
                 "as [mean, mask]"

@@ -135,6 +135,31 @@ def test_the_benchmarks_of_the_repository_can_be_planned(name):
         assert all((ROOT / part).is_file() for part in step.arguments[:2])
 
 
+@pytest.mark.parametrize(
+    ("condition", "folder"),
+    [
+        ("all", "evaluation"),
+        ("clean", "evaluation_clean"),
+        ("[clean]", "evaluation_clean"),
+        ("[clean, speech]", "evaluation"),
+    ],
+)
+def test_one_condition_alone_has_a_folder_of_its_own(bench, condition, folder):
+    steps = bench.plan("--condition", condition)
+    made = {step.makes.parent.name for step in steps if step.kind == "evaluate"}
+    assert made == {folder}
+
+
+def test_of_a_recipe_with_one_condition_all_is_that_one(bench):
+    for name in ("mask", "tune"):
+        recipe = bench.folder / f"{name}.yaml"
+        lines = recipe.read_text().splitlines(keepends=True)
+        others = ("    in_domain: !new", "    speech: !new")
+        recipe.write_text("".join(x for x in lines if not x.startswith(others)))
+    made = {step.makes.parent.name for step in bench.plan() if step.kind == "evaluate"}
+    assert made == {"evaluation_clean"}
+
+
 def test_a_run_is_named_by_its_recipe_its_size_and_its_settings():
     _, steps = planned("ESC50/esc10")
     trainings = [step.name for step in steps if step.kind == "train"]

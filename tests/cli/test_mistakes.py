@@ -94,6 +94,7 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"precision": "fp16", "device": "cpu"}, "give bf16"),
         ({"eval_precision": "fp16", "device": "cpu"}, "give bf16"),
         ({"pretrained_classifier": "nowhere/at/all"}, "pretrained_classifier"),
+        ({"pretrained_classifier": "null"}, "pretrained_classifier is null"),
     ],
 )
 def test_a_setting_that_cannot_work(tiny_recipes, settings, words):
@@ -106,6 +107,8 @@ def test_a_setting_that_cannot_work(tiny_recipes, settings, words):
     ("settings", "words"),
     [
         ({"data_folder": "/nowhere"}, "--data_folder"),
+        ({"data_folder": "null"}, "has no folder: give --data_folder"),
+        ({"wham_folder": "null"}, "needs recordings of noise"),
         ({"wham_folder": "/nowhere"}, "wham_folder"),
         ({"test_fold_nums": "[7]"}, "fold 7"),
         ({"out_n_neurons": 50}, "--out_n_neurons 10"),

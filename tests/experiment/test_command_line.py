@@ -138,7 +138,7 @@ def test_a_value_of_another_type_is_refused_before_anything_is_built(
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["output_folder", "cache_folder"])
+@pytest.mark.parametrize("name", ["output_folder", "cache_folder", "save_folder"])
 def test_a_file_in_the_place_of_a_folder_is_refused(opened, tmp_path, name):
     (tmp_path / "file").write_text("")
     for folder in ("file", "file/below"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lmac_td.data.conditions.base import Condition, SplitSetup
 from lmac_td.data.noise import NoisePool
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, SettingError
 
 WHAM_SPLIT_FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
 
@@ -28,7 +28,7 @@ class InDomain(Condition):
     for_training = True
     snr_setting = "wham_snr_db"
 
-    def __init__(self, folder: str | Path, snr_db: float):
+    def __init__(self, folder: str | Path | None, snr_db: float):
         super().__init__(snr_db)
         self.folder = folder
 
@@ -43,12 +43,12 @@ class InDomain(Condition):
         )
 
 
-def wham_split_folder(wham_folder: str | Path, split: str) -> Path:
+def wham_split_folder(wham_folder: str | Path | None, split: str) -> Path:
     """Return the folder of WHAM! noise for a split.
 
     Arguments
     ---------
-    wham_folder : str or Path
+    wham_folder : str or Path or None
         Holds ``tr/``, ``cv/`` and ``tt/``.
     split : str
         ``"train"``, ``"valid"`` or ``"test"``.
@@ -60,6 +60,8 @@ def wham_split_folder(wham_folder: str | Path, split: str) -> Path:
 
     Raises
     ------
+    SettingError
+        If no folder is given.
     DataError
         If the folder does not exist.
 
@@ -71,6 +73,11 @@ def wham_split_folder(wham_folder: str | Path, split: str) -> Path:
     >>> wham_split_folder(root.name, "test").name
     'tt'
     """
+    if wham_folder is None:
+        raise SettingError(
+            "condition in_domain needs recordings of noise: give the folder that holds "
+            "WHAM!'s tr, cv and tt with --wham_folder"
+        )
     folder = Path(wham_folder) / WHAM_SPLIT_FOLDERS[split]
     if not folder.is_dir():
         raise DataError(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, SettingError
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class DataSource:
     """
 
     def __init__(self, folder: str | Path):
+        if folder is None:
+            raise SettingError(
+                f"the data set ({type(self).__name__}) has no folder: give "
+                "--data_folder, or name one in the recipe"
+            )
         self.folder = Path(folder)
 
     @property
