@@ -1,7 +1,7 @@
 """One tiny run of each command: what it prints and writes.
 
-Trainings are those that the session shares; ``test_commands.py`` tests the rest, and
-``test_train_nmf.py`` the dictionary of L2I.
+Trainings are those that the session shares; ``test_commands.py`` tests the rest,
+``test_train_nmf.py`` the dictionary of L2I, and ``test_benchmark.py`` the benchmark.
 """
 
 import csv
@@ -13,7 +13,6 @@ import pytest
 import soundfile
 
 from tests.commands import (
-    BENCHMARK,
     CLASSIFIER,
     COMPARE,
     EVALUATE,
@@ -128,22 +127,3 @@ def test_bins_are_removed_and_a_classifier_is_retrained(with_trained):
         ("loudest first", 0.5, 0),
     ]  # fmt: skip
     assert {len(cell["hits"]) for cell in cells} == {10}
-
-
-def test_a_benchmark_runs_a_real_command(with_trained):
-    """An evaluation alone; ``test_benchmark.py`` trains in one, too."""
-    trained = with_trained("cnn14")
-    path = trained / "benchmark.yaml"
-    path.write_text(f"""
-prepare: []
-methods:
-  - recipe: {trained}/baselines.yaml
-    train: null
-    settings: {{methods: [saliency]}}
-""")
-    folder = trained / "bench"
-    few = {"condition": "clean", "references": False, "n_samples": 1}
-    printed = run(BENCHMARK, path, folder=folder, **few).stdout
-    assert printed.count(" finished ") == 1
-    assert (folder / "table.md").read_text() in printed
-    assert "\n| saliency " in printed
