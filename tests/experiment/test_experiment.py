@@ -239,6 +239,13 @@ def test_conditions_have_names(opened, conditions):
         check_named_objects(dataset, conditions)
 
 
+@pytest.mark.parametrize("name", [5, True, "all", "a/b", ""])
+def test_a_name_of_a_condition_can_be_given_and_names_a_folder(opened, name):
+    hparams = opened().hparams
+    with pytest.raises(SettingError, match=r"a condition is named .*: write a text"):
+        check_named_objects(hparams["dataset"], {name: hparams["conditions"]["clean"]})
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "a.safetensors", "network.pth"])
 def test_weights_that_were_trained_again_are_noticed(tmp_path, name):
     assert fingerprint(tmp_path) is None
