@@ -43,7 +43,7 @@ REMEDIES = {
     errno.EACCES: "change its permissions, or give another folder",
     errno.EPERM: "change its permissions, or give another folder",
     errno.ENOTDIR: "give a folder that is not below a file",
-    errno.EISDIR: "move the folder that stands in the place of the file",
+    errno.EISDIR: "move the folder that has the file's name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EIO: "check the disk",
 }

@@ -200,5 +200,5 @@ def _real(path: str | Path) -> Path:
 
 
 def _beside(path: Path, *kind: str) -> Path:
-    """Return a new hidden name beside a path."""
+    """Return a new hidden name in the folder of a path."""
     return path.with_name(".".join(("", path.name, *kind, uuid.uuid4().hex[:12])))

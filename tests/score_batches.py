@@ -70,7 +70,7 @@ def answers(n_clips=8, seed=6):
 
 
 def part(arguments, start, stop):
-    """Some entries of a batch; what is given once a batch stays."""
+    """Some entries of a batch; what is given once per batch stays."""
     return {
         name: value[start:stop] if isinstance(value, (list, torch.Tensor)) else value
         for name, value in arguments.items()

@@ -37,6 +37,7 @@ def test_another_clip_purpose_or_seed_gives_another_draw():
     assert len(draws) == len(keys)
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same():
     code = (
         "import torch; from lmac_td.random import seeded_generator; "

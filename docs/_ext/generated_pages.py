@@ -18,7 +18,7 @@ from lmac_td.metrics.registry import registered
 
 ROOT = Path(__file__).parents[2]
 HPARAMS = ROOT / "hparams"
-# In the order in which a reader meets them.
+# In the order of the page.
 FILES = (
     "base/data",
     "base/classifier",
@@ -42,7 +42,7 @@ LINE = re.compile(r"^(\w+):[ \t]*(.*?)(?:[ \t]+#[ \t]*(.*))?$")
 
 
 def table(header, rows):
-    """A Markdown table; vertical bars in cells are escaped.
+    """Return a Markdown table; vertical bars in cells are escaped.
 
     Example
     -------
@@ -57,13 +57,13 @@ def table(header, rows):
 
 
 def read_lines(path):
-    """Values and comments of the keys at the top of a yaml file.
+    """Return values and comments of the keys at the top of a yaml file.
 
     Returns
     -------
     dict of str to (str, str, str)
-        The value as it stands there, the comment behind it, and the comment above it,
-        which may stand for several keys.
+        The value as written, the comment after it, and the comment above it,
+        which may describe several keys.
     str
         The first paragraph of the comment at the head of the file.
     """
@@ -87,7 +87,7 @@ def code(text):
 
 
 def type_of(setting):
-    """Type and limits of a setting, in a few words."""
+    """Describe the type and limits of a setting in a few words."""
     limits, kind = setting.limits, setting.type
     bounds = [
         f"{word} {bound}"
@@ -108,7 +108,7 @@ def type_of(setting):
 
 
 def settings_rows(name):
-    """A row for every setting that a file declares, and what is built from them."""
+    """Return one row per setting that a file declares, and what is built from them."""
     path = HPARAMS / f"{name}.yaml"
     tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
     lines, _ = read_lines(path)
@@ -134,7 +134,7 @@ def settings_rows(name):
 
 
 def values_by(axis, recipe, names, leave_out=()):
-    """A table of the settings in which the overlays of an axis differ."""
+    """Return a table of the settings in which the overlays of an axis differ."""
     trees = [compose(HPARAMS / f"{recipe}.yaml", {axis: name}) for name in names]
     rows = []
     for key in trees[0]:
@@ -145,13 +145,13 @@ def values_by(axis, recipe, names, leave_out=()):
 
 
 def names_of(axis, default):
-    """The overlays of an axis, the recipe's own values first."""
+    """Return the overlays of an axis, the recipe's own values first."""
     others = sorted(path.stem for path in (HPARAMS / axis).glob("*.yaml"))
     return [default, *others]
 
 
 def data_settings():
-    """The settings that overlays of data set."""
+    """Return the settings that the data overlays set."""
     found = {"size", "data"}
     for path in (HPARAMS / "data").glob("*.yaml"):
         found |= set(ruamel.yaml.YAML().load(path.read_text(encoding="utf-8")))
@@ -159,7 +159,7 @@ def data_settings():
 
 
 def plain(value):
-    """A value as a recipe writes it; None for what is built."""
+    """Return a value as a recipe writes it; None for what is built."""
     tag = getattr(getattr(value, "tag", None), "value", None)
     if tag is not None:
         return f"{tag} {value.value}" if tag == "!ref" else None
@@ -169,7 +169,7 @@ def plain(value):
 
 
 def settings_page():
-    """Markdown of every setting, a section a file."""
+    """Return all settings as Markdown, one section per file."""
     parts = []
     for name in FILES:
         rows, built = settings_rows(name)

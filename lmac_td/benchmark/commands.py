@@ -1,4 +1,4 @@
-"""Run one command with a log of its own, and stop all that run."""
+"""Run commands, each with its own log, and stop them."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.plan import ROOT, Step
 
 PATIENCE_S = 20  # between asking a command to stop and killing it
-NOTE_PERIOD_S = 60  # the minutes so far are kept this often
+NOTE_PERIOD_S = 60  # between two records of the minutes so far
 LINES_SHOWN = 15  # of the log of a command that failed
 
 
@@ -29,9 +29,9 @@ class Failure:
     message : str
         For the user: the last lines of the log, the command, where the log is.
     exit_code : int
-        What this program shall exit with: 2 for a user's mistake, otherwise 1.
+        The exit code of this program: 2 for a user's error, otherwise 1.
     interrupted : bool
-        Whether it was stopped from here.
+        Whether this program stopped it.
     """
 
     message: str
@@ -40,10 +40,10 @@ class Failure:
 
 
 def child_environment(jobs: int) -> dict:
-    """The environment of the commands: each gets its share of the cores."""
+    """Return the environment of the commands; each gets its share of the cores."""
     defaults = {
         "TQDM_MININTERVAL": "30",  # s; a log is no terminal
-        "PYTHONUNBUFFERED": "1",  # so that one can follow a log
+        "PYTHONUNBUFFERED": "1",  # logs are written at once
     }
     if jobs > 1:
         defaults["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
@@ -56,25 +56,25 @@ class Commands:
     Arguments
     ---------
     folder : Path
-        Gets ``logs/``.
+        Receives ``logs/``.
     minutes : Minutes
     jobs : int
-        How many run at a time: each gets its share of the cores.
+        Commands that run at a time; each gets its share of the cores.
     """
 
     def __init__(self, folder: Path, minutes: Minutes, jobs: int = 1):
         self.folder, self.minutes = folder, minutes
         self.environment = child_environment(jobs)
-        self._running = {}  # Popen of each step's name
+        self._running = {}  # Popen by step name
         self._change = threading.Condition()
         self._stopping = False
 
     def log(self, step: Step) -> Path:
-        """The file that gets all that a step's command prints."""
+        """Return the path of the log of a step."""
         return self.folder / "logs" / f"{step.name}.log"
 
     def run(self, step: Step) -> Failure | None:
-        """Run a step's command to its end; return why it failed, or None."""
+        """Run a step's command until it ends; return why it failed, or None."""
         with self._change:
             if self._stopping:
                 return Failure(f"{step.name} was not started", interrupted=True)
@@ -115,7 +115,7 @@ class Commands:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C reaches this program alone, which stops each command once.
+                # Only this program gets Ctrl-C; it stops each command once.
                 start_new_session=True,
             )
 
@@ -131,9 +131,10 @@ class Commands:
         return Failure("\n".join(lines), 2 if code == 2 else 1, self._stopping)
 
     def stop(self):
-        """Stop what runs as Ctrl-C would; kill it if it takes long, or if asked twice.
+        """Stop running commands as Ctrl-C would, then kill what still runs.
 
-        Nothing can be started afterwards.
+        Commands are killed after ``PATIENCE_S`` or at the second Ctrl-C. No command can
+        start afterwards.
         """
         with self._change:
             self._stopping = True
@@ -147,7 +148,7 @@ class Commands:
 
 
 def _kill(process):
-    """Kill a process and those that it started."""
+    """Kill a process and its children."""
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process)
         for child in [*parent.children(recursive=True), parent]:

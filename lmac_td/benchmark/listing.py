@@ -17,14 +17,14 @@ ENTRY_KEYS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """What a benchmark's file says.
+    """The content of a benchmark's file.
 
     Attributes
     ----------
     prepare, methods : list of dict
         The entries; their keys are those of ``ENTRY_KEYS``.
     columns : list of str
-        Names of the columns of the final table; empty for all columns.
+        Columns of the final table by name; empty for all columns.
     closing : str
         A text to print below the final table.
     """
@@ -111,7 +111,7 @@ def _check_entry(path, section, keys, entry):
         )
     if "evaluate" in entry and not entry["evaluate"]:
         raise SettingError(
-            f"{path}: {entry['recipe']} is not evaluated: name a script, leave "
+            f"{path}: {entry['recipe']} has no evaluation: name a script, leave "
             "`evaluate` out, or list it in `prepare`"
         )
     if "seeds" in entry and not (isinstance(entry["seeds"], list) and entry["seeds"]):

@@ -1,8 +1,8 @@
-"""What each command took, over all of its attempts, in a file.
+"""Record the minutes of each command, over all attempts, in a file.
 
-doit forgets a command that failed or was stopped; its minutes are kept here. An entry
-belongs to what a command makes, so that a command that makes the same with other
-settings takes its place.
+doit forgets a command that failed or was stopped, but its minutes are recorded here. An
+entry belongs to the output of a command. A command that makes the same output with
+other settings replaces it.
 """
 
 import json
@@ -43,18 +43,18 @@ class Minutes:
             self.entries = None
         if not isinstance(self.entries, dict):
             raise DataError(
-                f"{path} cannot be read: delete it; minutes are then counted anew"
+                f"{path} cannot be read: delete it; minutes are then counted from 0"
             )
 
     def of(self, step: Step) -> dict:
-        """The entry of a step, or of another command that made the same."""
+        """Return the entry of a step, or of another command that made the same."""
         return self.entries.get(str(step.makes), {})
 
     def start(self, step: Step, process: int) -> float:
-        """Note that a step runs; return the minutes of its earlier attempts.
+        """Record that a step runs; return the minutes of its earlier attempts.
 
-        A training that exists goes on, and so does what was cut short; an evaluation
-        that was finished begins again, and so do its minutes.
+        An existing training resumes, and so does an interrupted command. A finished
+        evaluation starts again, with 0 minutes.
         """
         known, made = self.of(step), step.is_made()
         cut_short = known.get("command") == step.command and known["state"] in CUT_SHORT
@@ -68,7 +68,7 @@ class Minutes:
             minutes=before,
             process=process,
             process_started=_started(process),
-            # Trained, at least in part, before it was run from here.
+            # It was trained, at least in part, without the benchmark.
             unmeasured=trains and made and known.get("unmeasured", True),
         )
         return before
@@ -81,7 +81,7 @@ class Minutes:
                 json.dump(self.entries, file, indent=1)
 
     def require_nothing_runs(self):
-        """Refuse to go on beside a command that an earlier benchmark left behind.
+        """Refuse to run while a command of an earlier benchmark still runs.
 
         Raises
         ------
@@ -94,14 +94,14 @@ class Minutes:
             started = _started(process)
             if started is not None and started == known.get("process_started"):
                 raise SettingError(
-                    f"`{known['command']}` (process {process}), which a benchmark that "
-                    "was killed left behind, still runs: wait for it or stop it, or "
+                    f"`{known['command']}` (process {process}) of a benchmark that was "
+                    "killed still runs: wait for it or stop it, or "
                     "give another --folder"
                 )
 
 
 def _started(process):
-    """When a process started (s since 1970); None if it does not run."""
+    """Return when a process started (s since 1970); None if it does not run."""
     try:
         found = psutil.Process(process)
         if found.status() == psutil.STATUS_ZOMBIE:

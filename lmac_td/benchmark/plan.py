@@ -1,6 +1,6 @@
 """Turn a benchmark's file and the command line's settings into commands.
 
-Everything that can be checked is checked here, before the first training.
+All checks run here, before the first training.
 """
 
 import difflib
@@ -34,19 +34,19 @@ class Step:
     Attributes
     ----------
     run : str
-        The name of what is trained or measured; training and evaluation share it.
+        The name of the run; training and evaluation share it.
     kind : str
         ``"prepare"``, ``"train"`` or ``"evaluate"``.
     arguments : tuple of str
         The script, the recipe and the settings.
     makes : Path
-        A file or folder that exists when the command was successful, from the root.
+        A file or folder, from the root, that exists after the command was successful.
     needs : list of Step
-        Steps to be finished before.
+        Steps that must be finished before.
     settings : dict
-        The recipe's plain settings: what is finished was run with the same.
+        The recipe's plain settings. If they change, the step runs again.
     mixture : dict
-        Of them, those in which the evaluations of one table agree.
+        The settings in which the evaluations of one table must agree.
     """
 
     run: str
@@ -59,7 +59,7 @@ class Step:
 
     @property
     def command(self) -> str:
-        """What one would type."""
+        """The command line, as a user would type it."""
         return f"python {shlex.join(self.arguments)}"
 
     @property
@@ -73,17 +73,17 @@ class Step:
         return ROOT / self.makes
 
     def is_made(self) -> bool:
-        """Whether what it makes exists; it may be unfinished."""
+        """Return whether what it makes exists; it may be unfinished."""
         return self.path.exists()
 
 
 def split_options(arguments: list) -> dict:
-    """``--name value`` pairs of a command line; a ``--flag`` has the value None.
+    """Parse ``--name value`` pairs; a ``--flag`` has the value None.
 
     Raises
     ------
     SettingError
-        If a word is neither a name nor a value, or a name is given twice.
+        If an argument is neither a name nor a value, or a name is given twice.
     """
     options = {}
     rest = list(arguments)
@@ -100,13 +100,13 @@ def split_options(arguments: list) -> dict:
 
 
 def plan(listing: Listing, options: dict) -> list:
-    """All commands, in order, from the listing and the command line's settings.
+    """Turn the listing and the command line's settings into commands, in order.
 
     Arguments
     ---------
     listing : Listing
     options : dict of str to str
-        Of :func:`split_options`.
+        The result of :func:`split_options`.
 
     Returns
     -------
@@ -144,20 +144,20 @@ def plan(listing: Listing, options: dict) -> list:
 
 
 class _Planner:
-    """Makes steps; remembers whether an evaluation scores the reference rows."""
+    """Creates steps; records whether an evaluation scores the reference rows."""
 
     def __init__(self, options):
         self.options = options
         self.scores_references = False
 
     def step(self, kind, entry, script, needs, seed=None):
-        """The step of an entry."""
+        """Return the step of an entry."""
         recipe, declared = entry["recipe"], _declared(entry)
         if not (ROOT / script).is_file():
             raise SettingError(f"{script} does not exist: name a script from the root")
         options = dict(self.options)
         if kind == "evaluate" and "references" in declared:
-            # They are the same beside every method: one evaluation scores them.
+            # They are the same for every method, so one evaluation scores them.
             if self.scores_references:
                 options.setdefault("references", "False")
             self.scores_references = True
@@ -191,7 +191,7 @@ class _Planner:
 
 
 def _declared(entry):
-    """The settings of an entry's recipe by name, with their roles and types."""
+    """Return the settings of an entry's recipe by name, with their roles and types."""
     return _declarations(entry["recipe"], tuple(_own_settings(entry).items()))
 
 
@@ -205,7 +205,7 @@ def _own_settings(entry):
 
 
 def _given(entry, seed, options, declared):
-    """The settings and run options of a command: the entry's, then the options."""
+    """Return a command's settings and run options: the entry's, then the user's."""
     own = _own_settings(entry)
     if seed is not None:
         own["seed"] = _text(seed)
@@ -231,7 +231,7 @@ def _conditions(values):
 
 
 def _name(entry):
-    """The name of an entry's runs, such as ``lmac_td_small_alpha0.75``."""
+    """Return the name of an entry's runs, such as ``lmac_td_small_alpha0.75``."""
     settings = (entry.get("settings") or {}).items()
     parts = [_text(v) if name in AXES else f"{name}{_text(v)}" for name, v in settings]
     return entry.get("name", "_".join([Path(entry["recipe"]).stem, *parts]))
@@ -242,13 +242,13 @@ def _trained_before(entry, seed, trained):
         return trained[entry["after"], seed]
     names = ", ".join(dict.fromkeys(name for name, _ in trained)) or "none"
     raise SettingError(
-        f"{_name(entry)} is to come after {entry['after']!r} of the same seed, but "
+        f"{_name(entry)} must come after {entry['after']!r} of the same seed, but "
         f"what is trained before it is {names}"
     )
 
 
 def _without_evaluation(values, declared):
-    """Without the settings that no training reads."""
+    """Return the values without the settings that only an evaluation reads."""
     return {
         name: value
         for name, value in values.items()
@@ -257,7 +257,7 @@ def _without_evaluation(values, declared):
 
 
 def _plain(values):
-    """Numbers, texts and lists of them, as json gives them back."""
+    """Return plain values as json would read them."""
     plain = {k: v for k, v in values.items() if isinstance(v, (int, float, str, list))}
     return json.loads(json.dumps(plain, default=str))
 
@@ -276,7 +276,7 @@ def _check_options(listing, options, names):
     for name, value in options.items():
         if name in listed:
             raise SettingError(
-                f"--{name} is what runs of this benchmark differ in: change it there"
+                f"--{name} differs between runs of this benchmark: set it in its file"
             )
         if name in names and value is None:
             raise SettingError(f"--{name} has no value: write --{name} VALUE")
@@ -296,21 +296,21 @@ def _check_folders(recipe, kind, values):
 
 
 def _check_apart(steps):
-    """Refuse commands that would write over each other."""
+    """Refuse commands that would overwrite each other's output."""
     makers, names = {}, {}
     for step in steps:
         other = makers.setdefault(step.makes, step)
         if other is not step:
             raise SettingError(
                 f"`{other.command}` and `{step.command}` would both write "
-                f"{step.makes}: leave one out, or give one another experiment_name"
+                f"{step.makes}: leave one out, or change one's experiment_name"
             )
         if names.setdefault(step.name, step) is not step:
-            raise SettingError(f"two runs are named {step.run}: give one another name")
+            raise SettingError(f"two runs are named {step.run}: rename one of them")
 
 
 def _check_conditions(recipe, values):
-    """Refuse before the first training what an evaluation would refuse after it."""
+    """Refuse conditions without data now, not after the first training."""
     conditions = _conditions(values)
     folder = values.get("ljspeech_folder")
     needed = "speech" in conditions and not values.get("generate_corpus")
@@ -322,7 +322,7 @@ def _check_conditions(recipe, values):
 
 
 def _check_mixtures(evaluations):
-    """Refuse evaluations that could not stand in one table."""
+    """Refuse evaluations that cannot be in one table."""
     first = None
     for step in evaluations:
         first = first or step

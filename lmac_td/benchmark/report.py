@@ -17,19 +17,19 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
     Arguments
     ---------
     steps : list of Step
-        All are finished.
+        All steps, finished.
     minutes : Minutes
-        Of every step.
+        The minutes of every step.
     folder : Path
-        Gets the files.
+        The files are written here.
     columns : list of Column
-        What to print: one table a condition with these alone; empty for all columns and
-        the minutes.
+        What to print: one table per condition with these columns only; if empty, all
+        columns and the minutes.
 
     Returns
     -------
     Runs or None
-        All evaluations in one table; None where nothing was evaluated.
+        All evaluations in one table; None if nothing was evaluated.
     """
     tables = [step.path for step in steps if step.kind == "evaluate"]
     runs = read_runs(tables) if tables else None
@@ -49,7 +49,7 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
 
 
 def minutes_to_markdown(steps: list, minutes: Minutes) -> str:
-    """The minutes of all runs, as a table."""
+    """Render the minutes of all runs as a table."""
     rows = {}
     for step in steps:
         known = minutes.of(step)

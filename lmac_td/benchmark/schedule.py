@@ -1,10 +1,10 @@
-"""Run the commands that are not up to date: a task of doit each.
+"""Run the commands that are not up to date, each as a task of doit.
 
-doit (https://pydoit.org) decides what is up to date, in which order the rest runs and
-how many at a time. A command is up to date if it finished with the same settings, what
-it makes exists, and none of the commands that it needs ran after it. doit keeps this in
-``doit.json``. Folders of earlier versions, which hold a ``state.json``, are not read:
-their commands run again, and a training that is finished ends at once.
+doit (https://pydoit.org) decides which commands are up to date, and runs the others in
+order, one or several at a time. A command is up to date if it finished with the same
+settings, its output exists, and none of the commands that it needs ran after it. doit
+records this in ``doit.json``. Folders of earlier versions, which hold a ``state.json``,
+are not read: their commands run again, and a finished training ends at once.
 """
 
 import contextlib
@@ -47,23 +47,23 @@ def run_all(steps: list, folder: Path, jobs: int = 1) -> Minutes:
     Arguments
     ---------
     steps : list of Step
-        Each after those that it needs.
+        The steps; each comes after those that it needs.
     folder : Path
-        For logs, minutes and doit's database; locked meanwhile.
+        Folder of logs, minutes and doit's database; it is locked during the run.
     jobs : int
         How many commands at a time.
 
     Returns
     -------
     Minutes
-        What each took.
+        The minutes of each command.
 
     Raises
     ------
     CommandFailedError
-        If one fails; those that run beside it are stopped.
+        If a command fails; the others are stopped.
     SettingError
-        If another benchmark, or a command that one left behind, uses the folder.
+        If another benchmark, or a command of a killed one, uses the folder.
     DataError
         If the folder's files are damaged.
     """
@@ -85,7 +85,7 @@ def run_all(steps: list, folder: Path, jobs: int = 1) -> Minutes:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path):
-    """Refuse a folder where another benchmark is at work.
+    """Lock a folder; refuse it if another benchmark runs in it.
 
     Raises
     ------
@@ -103,10 +103,10 @@ def lock_folder(folder: Path):
 
 
 def _tasks(steps, commands):
-    """A task of doit for each step.
+    """Return one doit task per step.
 
-    Tasks are named by what they make: a command that makes the same with other settings
-    takes the place of the first.
+    Tasks are named by their output: a command that makes the same output with other
+    settings replaces the first.
     """
     names = {id(step): urllib.parse.quote(str(step.makes)) for step in steps}
     return [
@@ -130,7 +130,7 @@ def _tasks(steps, commands):
 class Command(doit.action.BaseAction):
     """The action of a task: a step's command.
 
-    Its result differs in every run, so that what needs it is out of date afterwards.
+    Its result differs in every run, so that tasks that need it run again afterwards.
     """
 
     def __init__(self, step: Step, commands: Commands):
@@ -139,7 +139,7 @@ class Command(doit.action.BaseAction):
         self.values = {}
 
     def execute(self, out=None, err=None):
-        """Run it; return doit's failure, or None."""
+        """Run the command; return doit's failure, or None."""
         failure = self.commands.run(self.step)
         if failure:
             failed = doit.exceptions.TaskFailed(failure.message)
@@ -150,9 +150,9 @@ class Command(doit.action.BaseAction):
 
 
 class Database(doit.dependency.JsonDB):
-    """doit's database in a json file that is whole at any time.
+    """doit's database in a json file that is never partly written.
 
-    Commands start in threads of their own, and what starts is noted: hence the lock.
+    Every command starts in its own thread and writes here, so there is a lock.
     """
 
     def __init__(self, name, codec, *, module_name=None):
@@ -171,12 +171,12 @@ class Database(doit.dependency.JsonDB):
         return entries
 
     def set(self, task_id, dependency, value):
-        """Keep a value of a task."""
+        """Store a value of a task."""
         with self.lock:
             super().set(task_id, dependency, value)
 
     def remove(self, task_id):
-        """Forget a task."""
+        """Remove a task."""
         with self.lock:
             super().remove(task_id)
 
@@ -196,32 +196,32 @@ class _Loader(doit.cmd_base.TaskLoader2):
             "dep_file": str(folder / "doit.json"),
             "backend": "whole",
             "reporter": reporter,
-            # Threads also for one at a time: this one is free for Ctrl-C.
+            # Always use threads, so that the main thread can handle Ctrl-C.
             "num_process": jobs,
             "par_type": "thread",
         }
 
     def load_doit_config(self):
-        """Options of doit."""
+        """Return the options of doit."""
         return self.doit_config
 
     def load_tasks(self, cmd, pos_args):
-        """All tasks."""
+        """Return all tasks."""
         return self.tasks
 
 
 class Reporter(doit.reporter.ZeroReporter):
-    """Prints one line a stage; on a terminal also what runs, below.
+    """Prints one line per stage; a terminal also shows the running commands below.
 
     Arguments
     ---------
     steps : list of Step
     commands : Commands
-        Stopped when one of them fails.
+        All are stopped when one fails.
     minutes : Minutes
     """
 
-    desc = "one line a stage"
+    desc = "one line per stage"
 
     def __init__(self, steps: list, commands: Commands, minutes: Minutes):
         super().__init__(sys.stdout, {})
@@ -238,25 +238,25 @@ class Reporter(doit.reporter.ZeroReporter):
         )
 
     def execute_task(self, task):
-        """A command starts (in its own thread): what it makes is unfinished now."""
+        """Mark what a command makes as unfinished; it starts in its own thread."""
         Globals.dep_manager.remove_success(task)
         Globals.dep_manager.backend.dump()
         self.running.append(task.meta["step"].name)
         self._show_running()
 
     def add_success(self, task):
-        """A command finished: keep it in doit's file at once."""
+        """Save the success of a command in doit's file at once."""
         Globals.dep_manager.backend.dump()
         self._end(task, "finished")
 
     def skip_uptodate(self, task):
-        """A command need not run."""
+        """Report a command that need not run."""
         self._end(task, "up to date")
 
     def add_failure(self, task, fail):
-        """A command failed: stop the others; theirs are the failures that follow."""
+        """Stop all commands after the first failure; later failures follow from it."""
         failure = getattr(fail, "failure", None)
-        if failure is None:  # of doit itself
+        if failure is None:  # a failure of doit itself
             raise RuntimeError(fail.get_msg())
         if not failure.interrupted and self.failure is None:
             self.failure = failure
@@ -285,11 +285,11 @@ class Reporter(doit.reporter.ZeroReporter):
         self.bar.set_description_str(names and f"; running: {names}")
 
     def close(self):
-        """Remove what is shown below the lines."""
+        """Remove the display below the lines."""
         self.bar.close()
 
 
 def _short(path):
-    """A path as one would type it here."""
+    """Return a path relative to the current folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

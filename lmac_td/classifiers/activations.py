@@ -258,12 +258,12 @@ class _Probe(TorchFunctionMode):
 
 
 def _is_activation(name, args, kwargs):
-    """Whether an activation is applied to a tensor that depends on the input."""
+    """Return whether an activation is applied to a tensor that depends on the input."""
     return name in ACTIVATION_FUNCTIONS and _dependent((args, kwargs)) > 0
 
 
 def _is_non_linear(name, args, kwargs):
-    """Whether a call is not linear in the tensors that depend on the input."""
+    """Return whether a call is not linear in the tensors that depend on the input."""
     if name in PRODUCTS:
         return _dependent((args, kwargs)) > 1
     if name in QUOTIENTS:

@@ -134,7 +134,7 @@ def _problem(calls, n_clips):
 
 
 def _offer(name: str, usable: Sequence[str]) -> str:
-    """Name the modules that can be used, those with a similar name first."""
+    """List the modules that can be used, those with a similar name first."""
     if not usable:
         return (
             "none of its modules can be named: in forward, pass the tensor that you "

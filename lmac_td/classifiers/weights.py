@@ -31,7 +31,7 @@ def locate(
         A folder that holds the file, an ``http(s)://`` address below which it stands,
         or a Hugging Face hub id. A folder that exists wins over a hub id.
     savedir : str or Path
-        Where downloads are kept, one folder a source and revision; a local source is
+        Where downloads are kept, one folder per source and revision; a local source is
         read in place.
     revision : str, optional
         A commit, tag or branch of a hub id. Without one the file is that of the main
@@ -118,7 +118,7 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
     ---------
     module : torch.nn.Module
     path : Path
-        Of the file, of ``torch.save`` or safetensors (by its suffix).
+        The file, of ``torch.save`` or safetensors (by its suffix).
     source : str or Path
         Where the file is from; a damaged download is deleted. What is local, a folder
         or the file itself, is kept.

@@ -10,14 +10,14 @@ VERBS = {
     "benchmark": "train and measure everything that a file lists",
     "train-classifier": "train the classifier to be explained",
     "train-nmf": "learn the dictionary of L2I",
-    "randomise": "randomise the classifier stage by stage: do explanations change?",
-    "roar": "remove what explanations point at, and train again",
+    "randomise": "randomise the classifier stage by stage and compare explanations",
+    "roar": "remove the bins that explanations rank first, and train again",
     "show": "print a recipe with the roles of its settings",
 }
 
 
 def usage() -> str:
-    """All verbs, one a line."""
+    """Return all verbs, one per line."""
     lines = [f"  {verb:<18}{what}" for verb, what in VERBS.items()]
     return "\n".join(
         ["usage: lmac-td VERB [arguments]; lmac-td VERB --help", "", *lines]

@@ -5,13 +5,14 @@
         --condition all [--jobs 2] [--columns NAME ...] [--compare ROW ROW]
         [--setting value ...]
 
-Runs the commands that one would type, each with a log of its own, and ends with the
-table of ``compare_runs.py`` (Markdown and CSV), figures, and the minutes of each.
-Interrupted, the same command goes on where it was; what is finished is not run again.
-Settings go to every command whose recipe has them (``condition`` and the like to the
-evaluations alone; one evaluation scores the reference rows, see ``references``),
-SpeechBrain's run options to all. The file may name the ``columns`` of the printed table
-and a text to print last, ``closing``. Paths are read from the repository's root.
+The benchmark runs the single commands, each with its own log. At the end it writes the
+table of ``compare_runs.py`` (Markdown and CSV), figures, and the minutes of each
+command. After an interruption, the same command resumes; finished runs are not
+repeated. A setting is passed to every command whose recipe has it. Settings of
+evaluations, such as ``condition``, are passed to evaluations only. One evaluation
+scores the reference rows, see ``references``. SpeechBrain's run options are passed to
+all commands. The file may name the ``columns`` of the printed table, and a text to
+print last (``closing``). Paths are relative to the repository's root.
 """
 
 import argparse
@@ -58,11 +59,13 @@ def _parser():
         allow_abbrev=False,
     )
     parser.add_argument("benchmark", help="a file such as recipes/ESC50/esc10.yaml")
-    parser.add_argument("--jobs", type=int, default=1, help="commands at a time")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="commands that run at a time"
+    )
     parser.add_argument(
         "--folder",
         default="results/benchmark",
-        help="for logs, minutes, table.md and .csv, figures (default: %(default)s)",
+        help="folder of logs, minutes, tables and figures (default: %(default)s)",
     )
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
@@ -73,7 +76,7 @@ def _parser():
         metavar="ROW",
         action="append",
         default=[],
-        help="two rows of the table, clip by clip; may be given several times",
+        help="compare two rows clip by clip; may be given several times",
     )
     return parser
 
@@ -83,12 +86,12 @@ def _interrupt(number, frame):
 
 
 def command():
-    """Run the command line; exit code 2 for a user's mistake."""
+    """Run the command line; the exit code is 2 for a user's error."""
     # In the background of a shell, Ctrl-C is ignored, and commands would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):  # a closed terminal must leave no command behind
         with contextlib.suppress(AttributeError):
             if signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
                 signal.signal(getattr(signal, name), _interrupt)
-    with exit_on_user_error("Interrupted: the same command goes on where it was."):
+    with exit_on_user_error("Interrupted: the same command resumes."):
         sys.exit(main())

@@ -3,11 +3,12 @@
     python recipes/ESC50/compare_runs.py results/lmac_td_small_*/*/evaluation
         [--columns NAME ...] [--csv FILE] [--published] [--compare ROW ROW]
 
-Reads what ``eval_faithfulness.py`` wrote. One row a run, the reference rows once, and,
-where a method has several seeds, their mean and standard deviation; below, the remarks
-on the methods. ``--columns`` prints these alone, one table a condition; ``--csv``
-writes all columns with their intervals; ``--published`` adds what the papers report;
-``--compare`` compares two rows clip by clip instead.
+The command reads what ``eval_faithfulness.py`` wrote. The table has one row per run and
+each reference row once. If a method has several seeds, it also has their mean and
+standard deviation. Remarks on the methods follow. ``--columns`` prints only these
+columns, in one table per condition; ``--csv`` writes all columns with their intervals;
+``--published`` adds what the papers report; ``--compare`` compares two rows clip by
+clip instead.
 """
 
 import argparse
@@ -31,12 +32,15 @@ def main(argv=None):
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
     )
-    parser.add_argument("--csv", metavar="FILE", help="gets all columns of all rows")
+    parser.add_argument("--csv", metavar="FILE", help="write all columns here")
     parser.add_argument(
-        "--published", action="store_true", help="the papers' rows below ours"
+        "--published", action="store_true", help="print the papers' rows below ours"
     )
     parser.add_argument(
-        "--compare", nargs=2, metavar="ROW", help="names of two rows of the table"
+        "--compare",
+        nargs=2,
+        metavar="ROW",
+        help="names of two rows to compare",
     )
     arguments = parser.parse_args(argv)
     columns = choose_columns(arguments.columns)

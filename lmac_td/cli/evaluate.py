@@ -1,10 +1,10 @@
 """Score interpreters: faithfulness, conciseness, ground truth, equal size.
 
-Give it the settings that the interpreter was trained with. ``--condition all`` scores
-every kind of mixture, ``--condition speech`` one alone. Of SpeechBrain's run options,
-``--eval_precision bf16`` computes the interpreters in bfloat16, never the classifier
-that measures; those of training, such as ``--compile``, change nothing. ``--target``
-explains one class instead of the one that was decided.
+Give the settings that the interpreter was trained with. ``--condition all`` scores
+every kind of mixture, ``--condition speech`` only one. ``--eval_precision bf16``
+computes the interpreters in bfloat16, but never the classifier that measures. Run
+options of training, such as ``--compile``, have no effect. ``--target`` explains one
+class instead of the decided one.
 """
 
 import argparse
@@ -17,15 +17,17 @@ from tqdm import tqdm
 
 from lmac_td.errors import exit_on_user_error
 from lmac_td.evaluation import observers
+from lmac_td.evaluation.columns import rows_of
 from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.evaluation.invariants import check_invariants
-from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.summary import write_csv, write_json
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.conditions import evaluation_name
 from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.scoring import load_trained
 from lmac_td.files import (
     replace_folder,
     restore_folder,
@@ -39,44 +41,36 @@ from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
 from lmac_td.report.side_by_side import remarks_to_markdown
 
 DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
-# Settings of which a recipe of this command has one: what there is to score.
+# A recipe of this command has one of these settings. It names what is scored.
 NEEDS = ("interpreter", "interpreters")
-# Of the table's settings, those that are not shown again below it.
+# Settings of the table that are not printed again below it.
 SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
 
 
 def main(argv=None):
-    """Score what the recipe describes, beside the reference rows."""
+    """Score what the recipe describes, and the reference rows."""
     options, argv, usage = read_options(sys.argv[1:] if argv is None else argv)
     experiment = open_experiment(argv, usage, NEEDS, os.path.relpath(DEFAULT_RECIPE))
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
-    experiment.check_measurable()
-
-    methods, epoch = experiment.interpreters(argv)
-    interpreters = with_references(methods, experiment)
+    trained = load_trained(experiment, argv)
+    interpreters = with_references(trained.methods, experiment)
+    quantus = quantus_scores(options.quantus, experiment)
+    check_usable(trained.classifier, interpreters, quantus)
     rows = rows_of(interpreters)
     for row in options.compare:
-        find_row(row, rows)  # before anything is loaded or written
-    quantus = quantus_scores(options.quantus, experiment)
-    classifier = load_classifier(experiment, interpreters, quantus)
+        find_row(row, rows)  # before anything is written
     data = experiment.prepare("test", conditions=conditions)
-    settings = settings_of_table(
-        experiment, classifier, methods, epoch, data, conditions
-    )
+    settings = settings_of_table(experiment, trained, data, conditions)
     compared = [find_row(row, rows, settings) for row in options.compare]
 
-    table = FaithfulnessTable(settings)
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
-        watching = observers_of(experiment, methods, interpreters, data, quantus, new)
-        score_conditions(
-            table, experiment, interpreters, classifier, data, conditions, watching
+        table = score_conditions(
+            experiment, trained, interpreters, data, quantus, settings, new
         )
-        # Only now is it known whether gradients of attributions needed dither.
-        table.settings["remarks"] = remarks_of(methods)
         pages = write_pages(new, table, options, experiment, data, quantus)
-        # The evaluation of an older model stays until this one is whole.
+        # The evaluation of an older model is kept until this one is complete.
         replace_folder(new, folder)
     print(pages)
     if compared:
@@ -122,7 +116,7 @@ def read_options(argv):
 
 
 def folder_of(experiment, conditions):
-    """Where the evaluation is kept: one condition alone has a folder of its own."""
+    """Return the evaluation's folder; a single condition has its own."""
     folder = experiment.output_folder / evaluation_name(conditions)
     check_folder("output_folder", folder)
     restore_folder(folder)
@@ -130,7 +124,7 @@ def folder_of(experiment, conditions):
 
 
 def with_references(methods, experiment):
-    """The methods, and the reference rows where the recipe asks for them."""
+    """Return the methods, and the reference rows if the recipe asks for them."""
     features = experiment.hparams["features"].to(experiment.device)
     if not experiment.hparams["references"]:
         return methods
@@ -138,40 +132,41 @@ def with_references(methods, experiment):
 
 
 def quantus_scores(names, experiment):
-    """Metrics of Quantus, or None where none is named."""
+    """Return the scores of Quantus to fill; None if no metric is named."""
     if not names:
         return None
-    # It takes seconds to import, and few ask for it.
+    # Importing Quantus takes seconds, and few evaluations need it.
     from lmac_td.evaluation.quantus import QuantusScores
 
     return QuantusScores(names, experiment.hparams["features"])
 
 
-def load_classifier(experiment, interpreters, quantus):
-    """The classifier, if all that is to be run can explain or measure it."""
-    classifier = experiment.load_classifier()
+def check_usable(classifier, interpreters, quantus):
+    """Refuse a classifier that a method or a metric of Quantus cannot use."""
     for interpreter in interpreters.values():
         interpreter.check(classifier)
     if quantus is not None:
         quantus.check(classifier)
-    return classifier
 
 
-def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
-    """How the table's numbers were made."""
+def settings_of_table(experiment, trained, data, conditions):
+    """Return how the table's numbers were made."""
+    methods = trained.methods
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
-    precision, dither = experiment.run_opts.eval_precision, classifier.dither_db
+    precision, dither = experiment.run_opts.eval_precision, trained.classifier.dither_db
     return {
         "test_fold_nums": data.folds["test"],
-        "checkpoint chosen on fold": None if epoch is None else data.folds["valid"],
-        "epoch": epoch,
+        "checkpoint chosen on fold": None
+        if trained.epoch is None
+        else data.folds["valid"],
+        "epoch": trained.epoch,
         "seed": experiment.hparams["seed"],
         "mixing_seed": data.mixing_seed,
         "snr_db": snr_db,
         "conditions": list(conditions),
         "methods": list(methods),
         "classifier_input": {name: m.classifier_input for name, m in methods.items()},
-        "classifier": classifier.name,
+        "classifier": trained.classifier.name,
         **({} if dither is None else {"classifier dither (dB)": dither}),
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
@@ -182,7 +177,7 @@ def settings_of_table(experiment, classifier, methods, epoch, data, conditions):
 
 
 def mixture_settings_of(experiment):
-    """Names of the settings that tables must agree in; SNRs they name themselves."""
+    """Return the names of the settings that tables must agree in, except SNRs."""
     return sorted(
         name
         for name in experiment.settings
@@ -191,13 +186,55 @@ def mixture_settings_of(experiment):
 
 
 def remarks_of(methods):
-    """What a reader of the table must know of each method."""
+    """Return the remarks about each method that are printed below the table."""
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
-def observers_of(experiment, methods, interpreters, data, quantus, folder):
-    """What is done with every batch besides the table, as arguments of evaluate."""
-    hparams = experiment.hparams
+def score_conditions(
+    experiment, trained, interpreters, data, quantus, settings, folder
+):
+    """Score every condition under one progress bar; save samples into a folder.
+
+    Returns
+    -------
+    FaithfulnessTable
+    """
+    hparams, run_opts = experiment.hparams, experiment.run_opts
+    table = FaithfulnessTable(settings)
+    watching = observers_of(
+        hparams, trained.methods, interpreters, data, quantus, folder
+    )
+    loaders = {
+        condition: make_dataloader(
+            data.dataset("test", condition), **hparams["eval_loader"]
+        )
+        for condition in settings["conditions"]
+    }
+    n_batches = sum(map(len, loaders.values()))
+    hidden = run_opts.noprogressbar
+    with tqdm(total=n_batches, disable=hidden, dynamic_ncols=True) as bar:
+        for condition, loader in loaders.items():
+            bar.set_description(condition)
+            evaluate(
+                table,
+                condition,
+                interpreters,
+                _counted(loader, bar),
+                hparams["features"],
+                trained.classifier,
+                device=experiment.device,
+                progress=False,
+                precision=run_opts.eval_precision,
+                targets=hparams["targets"],
+                **watching,
+            )
+    # Only after the evaluation is it known whether attributions needed dither.
+    table.settings["remarks"] = remarks_of(trained.methods)
+    return table
+
+
+def observers_of(hparams, methods, interpreters, data, quantus, folder):
+    """Return the observers of every batch, as arguments of ``evaluate``."""
     method_table = hparams["method_table"]
     return {
         "on_batch": observers.all_of(
@@ -215,37 +252,6 @@ def observers_of(experiment, methods, interpreters, data, quantus, folder):
     }
 
 
-def score_conditions(
-    table, experiment, interpreters, classifier, data, conditions, watching
-):
-    """Score every condition into the table, under one progress bar."""
-    hparams, run_opts = experiment.hparams, experiment.run_opts
-    loaders = {
-        condition: make_dataloader(
-            data.dataset("test", condition), **hparams["eval_loader"]
-        )
-        for condition in conditions
-    }
-    n_batches = sum(map(len, loaders.values()))
-    hidden = run_opts.noprogressbar
-    with tqdm(total=n_batches, disable=hidden, dynamic_ncols=True) as bar:
-        for condition, loader in loaders.items():
-            bar.set_description(condition)
-            evaluate(
-                table,
-                condition,
-                interpreters,
-                _counted(loader, bar),
-                hparams["features"],
-                classifier,
-                device=experiment.device,
-                progress=False,
-                precision=run_opts.eval_precision,
-                targets=hparams["targets"],
-                **watching,
-            )
-
-
 def _counted(loader, bar):
     for batch in loader:
         yield batch
@@ -255,7 +261,7 @@ def _counted(loader, bar):
 def write_pages(folder, table, options, experiment, data, quantus):
     """Write all tables into a folder; return what is to be printed."""
     method_table = experiment.hparams["method_table"]
-    check_invariants(table)  # before there is a table that anybody could quote
+    check_invariants(table)  # before the table is written
     table.clips_to_csv(folder / "clips.csv")
     write_json(table, folder / "table.json")
     write_csv(table, folder / "table.csv")
@@ -286,7 +292,7 @@ def write_comparison(folder, table, compared):
 
 
 def write_page(path, text):
-    """Write a page, whole or not at all."""
+    """Write a page; if it fails, leave no partial file."""
     with write_atomically(path, "w", encoding="utf-8") as file:
         file.write(text)
 

@@ -2,18 +2,20 @@
 
     python recipes/ESC50/randomise_classifier.py hparams/lmac.yaml [--setting value ...]
 
-Adebayo et al.'s sanity check, in the stages of L-MAC's figures 3 and 4: the classifier
-is re-initialised from the logits down, and the explanations of the same clips, for the
-class that the intact classifier decided, are compared with the intact ones. Give the
-settings that the interpreter was trained with. Besides:
+This is Adebayo et al.'s sanity check, in the stages of L-MAC's figures 3 and 4. The
+classifier is re-initialised from the logits down. At each stage, the clips are
+explained again, for the class that the intact classifier decided, and the explanations
+are compared with the intact ones. Give the settings that the interpreter was trained
+with.
+Further options:
 
     --n_clips 16                    test clips, spread over the classes
-    --sanity_condition in_domain    what they are mixed with: a condition of training
-    --randomisation_seed 0          of the random weights
-    --norm_statistics measured      of randomised batch normalisations: measured (on
+    --sanity_condition in_domain    the training condition that mixes them
+    --randomisation_seed 0          seed of the random weights
+    --norm_statistics measured      statistics of randomised batch norms: measured (on
                                     these clips) | fresh (mean 0, variance 1)
 
-Writes randomisation.md, randomisation.csv (every clip), and two figures,
+It writes randomisation.md, randomisation.csv (every clip), and two figures,
 randomisation.png and randomisation_example.png, to <output_folder>/sanity.
 """
 
@@ -69,7 +71,7 @@ def sample_batches(
     n_clips : int
     condition : str
     loader_settings : mapping
-        Of SpeechBrain's ``make_dataloader``.
+        Arguments of SpeechBrain's ``make_dataloader``.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def compare_stages(
     ---------
     comparison : Comparison
     seed : int
-        Of the random weights.
+        Seed of the random weights.
     norm_statistics : str
         ``measured`` or ``fresh``.
     progress : bool
@@ -113,16 +115,16 @@ def compare_stages(
 def save_similarity_figure(
     path: Path, summary: Summary, stages: Sequence[str], methods: Mapping
 ) -> None:
-    """Save the similarity at every stage, a line a method.
+    """Save the similarity at every stage, a line per method.
 
     Arguments
     ---------
     path : Path
     summary : dict
-        Of :func:`lmac_td.sanity.randomisation.summarise_stages`.
+        The result of :func:`lmac_td.sanity.randomisation.summarise_stages`.
     stages : sequence of str
     methods : mapping of str to Interpreter
-        Others are controls.
+        The recipe's methods; other rows are controls.
     """
     panels = {
         measure: {
@@ -157,7 +159,7 @@ def save_example_figure(
     title: str,
     hparams: Mapping,
 ) -> None:
-    """Save what is kept of the first clip at every stage, a row a method.
+    """Save what is kept of the first clip at every stage, a row per method.
 
     Arguments
     ---------
@@ -167,7 +169,7 @@ def save_example_figure(
     methods : mapping of str to Interpreter
     title : str
     hparams : mapping
-        For ``sample_rate`` and ``signal_length_s``.
+        Must have ``sample_rate`` and ``signal_length_s``.
     """
     whole = comparison.intact[0].features.magnitude[0].cpu().numpy()
     rows = {
@@ -196,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = experiment.prepare("test", conditions=[condition])
     batches = sample_batches(data, options.n_clips, condition, hparams["eval_loader"])
 
-    # Neither runs the classifier: their lines stay at 1.
+    # Controls do not run the classifier: their lines stay at 1.
     controls = {"random mask": RandomMask(features), "half gain": HalfGain(features)}
     comparison = Comparison(
         methods | controls, batches, features, classifier, experiment.device

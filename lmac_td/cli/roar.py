@@ -2,22 +2,23 @@
 
     python recipes/ESC50/roar.py hparams/lmac.yaml [--setting value ...]
 
-Hooker et al.'s sanity check (L-MAC's figure 4): the most important bins are removed
-from every clip of training, validation and test, a new classifier is trained on what
-remains, and its accuracy on the test clips is compared with that where random bins are
-removed. Give the settings that the interpreter was trained with. Besides:
+This is Hooker et al.'s sanity check (L-MAC's figure 4). The most important bins are
+removed from every clip of training, validation and test, and a new classifier is
+trained on the rest. Its accuracy on the test clips is compared with the accuracy when
+random bins are removed. Give the settings that the interpreter was trained with.
+Further options:
 
     --roar_levels "[0.1, 0.3, 0.5, 0.7, 0.9]"    shares of all bins
-    --repeats 3                     trainings of each
-    --roar_epochs 10                of each training, as are
+    --repeats 3                     trainings per level and ranking
+    --roar_epochs 10                epochs, learning rate and batch size of a training
     --roar_lr 0.001  --roar_batch_size 8
     --roar_fill zero                what replaces the removed bins: zero | mean
-    --sanity_condition in_domain    what clips are mixed with: a condition of training
+    --sanity_condition in_domain    the training condition that mixes clips
 
-On the embedded corpus a training takes a minute or less on one core: for a first look
-give --roar_levels "[0.1, 0.5, 0.9]" --repeats 1. Writes roar.md, roar.csv, roar.png
-and, after each training, roar.json to <output_folder>/sanity: what is finished there is
-not computed again, and more levels and repeats can be added.
+On the embedded corpus a training takes a minute or less on one core. For a first test
+give --roar_levels "[0.1, 0.5, 0.9]" --repeats 1. The command writes roar.md, roar.csv,
+roar.png and, after each training, roar.json to <output_folder>/sanity. Finished
+trainings are not repeated; more levels and repeats can be added.
 """
 
 import argparse
@@ -65,7 +66,7 @@ TYPES = {
     "roar_fill": {"type": "str", "choices": FILLS},
     "sanity_condition": {"type": "str"},
 }
-# More of these may be added to finished cells.
+# Values of these settings can be added to finished cells.
 EXTENDABLE = ("roar_levels", "repeats")
 
 
@@ -118,9 +119,9 @@ def write_results(folder: Path, table: pd.DataFrame, title: str) -> str:
     ---------
     folder : Path
     table : pandas.DataFrame
-        Of :func:`lmac_td.sanity.roar.accuracies`.
+        The result of :func:`lmac_td.sanity.roar.accuracies`.
     title : str
-        Of the figure.
+        Title of the figure.
     """
     text = accuracies_to_markdown(table)
     with write_atomically(folder / "roar.md", "w", encoding="utf-8") as file:

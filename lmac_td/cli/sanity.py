@@ -1,7 +1,7 @@
-"""What the commands of the sanity checks share: typed options, and what is explained.
+"""Read options and load the explained classifier, for both sanity commands.
 
-An option is declared as a recipe declares a setting
-(:mod:`lmac_td.experiment.settings`), and read in the same way.
+An option is declared and read as a recipe's setting is
+(:mod:`lmac_td.experiment.settings`).
 """
 
 import argparse
@@ -38,7 +38,7 @@ def read_options(
     defaults : mapping of str to object
         Values by name; given as ``--name value``.
     types : mapping of str to mapping
-        The type and the limits of each, as in the ``settings`` of a recipe.
+        Type and limits of each option, as in the ``settings`` of a recipe.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def read_options(
     Raises
     ------
     SettingError
-        If an option has no value, or one of another type or outside its limits.
+        If an option has no value, or a value of another type or outside its limits.
 
     Example
     -------
@@ -79,21 +79,21 @@ def open_explained(
     usage : str
         What ``--help`` prints.
     sanity_condition : str
-        The condition that clips are explained in: one of training.
+        The condition in which clips are explained; it must be one of training.
 
     Returns
     -------
     Experiment
         Its ``features``, interpreters and classifier are on its device.
     dict of str to Interpreter
-        By the names of their rows.
+        The interpreters by the names of their rows.
     Classifier
 
     Raises
     ------
     SettingError
         If the recipe is for another command, or was trained with other settings, the
-        condition is none of training, or a method cannot explain the classifier.
+        condition is not one of training, or a method cannot explain the classifier.
     CheckpointError
         If nothing was trained.
     """

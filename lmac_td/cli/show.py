@@ -1,15 +1,15 @@
-"""Print a recipe as it is once composed, with the role and type of each setting.
+"""Print a composed recipe, with the role and type of each setting.
 
     python recipes/show.py hparams/lmac_td.yaml [--size small] [--setting value ...]
 
-Merges the recipe with what it extends, its size and its data, and the settings that are
-given. Nothing is built and nothing is written. Roles:
+The recipe is merged with the files that it extends, its size, its data and the settings
+that are given. No object is built and no file is written. Roles:
 
     training    fixed when a run is resumed or measured
-    evaluation  an evaluation may choose it anew
-    mixture     evaluations that stand in one table agree in it
-    run         changes neither what is trained nor a score
-    pretrained  names what was trained before
+    evaluation  an evaluation may choose another value
+    mixture     evaluations in one table must agree in it
+    run         changes neither training nor scores
+    pretrained  names what an earlier command trained
 """
 
 import sys

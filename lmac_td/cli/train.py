@@ -2,9 +2,9 @@
 
     python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
 
-Given again after an interruption, the command resumes from the last finished epoch. Of
-SpeechBrain's run options, ``--precision bf16`` trains with the networks in bfloat16
-(signals, loss and metrics stay in float32), and ``--compile`` compiles the networks.
+After an interruption, the same command resumes from the last finished epoch.
+``--precision bf16`` computes the networks in bfloat16 (signals, loss and metrics stay
+in float32). ``--compile`` compiles the networks.
 """
 
 import shlex
@@ -30,7 +30,7 @@ def main(argv=None):
     experiment.check_resumable()
     classifier = experiment.load_classifier()
     interpreter.check(classifier)
-    # Refuses what cannot be compiled before anything is written.
+    # This refuses what cannot be compiled, before anything is written.
     networks_to_compile(interpreter, classifier, experiment.run_opts)
     experiment.load_interpreter()
     data = experiment.prepare("train", "valid")

@@ -4,8 +4,8 @@
 
 The command prints the accuracy on each test fold, with noise and without, and writes a
 figure of the confusions. The folder to give as ``pretrained_classifier`` is
-``<output_folder>/classifier``. Given again after an interruption, the command resumes
-from the last finished epoch.
+``<output_folder>/classifier``. After an interruption, the same command resumes from the
+last finished epoch.
 """
 
 import shlex

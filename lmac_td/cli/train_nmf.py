@@ -2,9 +2,9 @@
 
     python recipes/ESC50/train_nmf.py hparams/nmf.yaml [--setting value ...]
 
-The clean training clips are used. The command prints how well the dictionary rebuilds
-them and draws its components. The folder to give as ``nmf_dictionary`` is
-``<output_folder>/dictionary``. Given again, the command starts over.
+The dictionary is learned from the clean training clips. The command prints how well it
+rebuilds them and draws its components. The folder to give as ``nmf_dictionary`` is
+``<output_folder>/dictionary``. An interrupted command starts over.
 """
 
 import sys
@@ -30,7 +30,7 @@ from lmac_td.training.sparse_nmf import (
 
 @torch.no_grad()
 def collect_frames(features, loader, device):
-    """log(1 + |STFT|) of a loader's clips, silent frames left out.
+    """Collect log(1 + |STFT|) of a loader's clips, without silent frames.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def collect_frames(features, loader, device):
 
 
 def learn(frames, hparams):
-    """Sparse NMF with a progress bar; see :mod:`lmac_td.training.sparse_nmf`."""
+    """Run sparse NMF with a progress bar; see :mod:`lmac_td.training.sparse_nmf`."""
     n_iterations = hparams["n_iterations"]
     with tqdm(total=n_iterations, desc="learning", dynamic_ncols=True) as bar:
 
@@ -91,11 +91,11 @@ def main(argv=None):
             file, dictionary, hparams["sample_rate"], hparams["experiment_name"]
         )
     print(
-        f"Frames: {frames.shape[1]}, and {n_silent} silent ones left out\n"
+        f"Frames: {frames.shape[1]}, without {n_silent} silent ones\n"
         f"Objective, mean of the frames: {objective[0]:.4f} after the first iteration, "
         f"{objective[-1]:.4f} after the last of {len(objective)}\n"
         f"Relative reconstruction error: {reconstruction_error(frames, w, h):.3f}\n"
-        f"Components in a frame above 1 % of its largest: "
+        f"Components above 1 % of the frame's largest: "
         f"{components_per_frame(h):.1f} of {len(h)}\n"
         f"nmf_dictionary: {folder}"
     )

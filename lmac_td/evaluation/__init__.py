@@ -1,1 +1,1 @@
-"""From clips to a table of scores."""
+"""Score explanations of clips and collect the scores in a table."""

@@ -19,15 +19,15 @@ class DecidedBatch:
     ----------
     clip_ids : list of str
     labels : Tensor (N,), int64
-        The data set's classes; nothing is measured by them.
+        The data set's classes. No score uses them.
     wavs : Tensor (N, T)
         The mixtures.
     features : Features
     decision : Decision
     sources : Sources or None
-        What the mixtures are made of.
+        The target and the interference of the mixtures.
     n_samples : Tensor (N,), int64, or None
-        Samples of each clip before padding, which does not count in its scores.
+        Samples of each clip before padding. Padding does not count in scores.
     """
 
     clip_ids: list
@@ -42,13 +42,13 @@ class DecidedBatch:
         return len(self.clip_ids)
 
     def select(self, rows: Tensor, decision: Decision | None = None) -> "DecidedBatch":
-        """Some entries, in their order; rows (N,) may repeat.
+        """Return some entries, in the given order; rows (N,) may repeat.
 
         Arguments
         ---------
         rows : Tensor (N,), int64
         decision : Decision, optional
-            Of the entries that are selected, if it is known already.
+            The decision on the selected entries, if it is known already.
 
         Returns
         -------
@@ -68,7 +68,7 @@ class DecidedBatch:
         )
 
     def split(self, size: int) -> list["DecidedBatch"]:
-        """Batches of at most ``size`` entries."""
+        """Return batches of at most ``size`` entries."""
         if len(self) <= size:
             return [self]
         rows = torch.arange(len(self), device=self.wavs.device)
@@ -89,11 +89,11 @@ def decide_batch(
     batch : PaddedBatch
         With ``id`` and ``class_index``.
     mixture : MixedBatch
-        Of the batch, see :func:`lmac_td.data.mixing.make_mixtures`.
+        The batch's mixtures, see :func:`lmac_td.data.mixing.make_mixtures`.
     spectral_features : SpectralFeatures
     classifier : Classifier
     with_sources : bool
-        Whether what the mixtures are made of is analysed, too.
+        Whether the target and the interference are analysed, too.
     """
     features, decision = decide(mixture.mixture, spectral_features, classifier)
     sources = None
@@ -137,12 +137,12 @@ def decide(
 def analyse_sources(
     target: Tensor, interference: Tensor, spectral_features: SpectralFeatures
 ) -> Sources:
-    """Analyse what mixtures are made of, without gradients.
+    """Analyse the target and the interference of mixtures, without gradients.
 
     Arguments
     ---------
     target, interference : Tensor (B, T)
-        As they stand in the mixtures.
+        The two signals whose sum is the mixture.
     spectral_features : SpectralFeatures
 
     Returns
@@ -157,12 +157,12 @@ def analyse_sources(
 def choose_targets(
     decided: DecidedBatch, targets: TargetChoice, at_least_one: bool = False
 ) -> tuple[DecidedBatch, list[str]]:
-    """One entry a clip, or one a clip and tag.
+    """Select what is explained: each clip once, or once for each of its tags.
 
     Arguments
     ---------
     decided : DecidedBatch
-        One entry a clip.
+        One entry per clip.
     targets : TargetChoice
     at_least_one : bool
         See :meth:`TargetChoice.choose`.
@@ -184,7 +184,7 @@ def choose_targets(
 def select_targets(
     decided: DecidedBatch, targets: TargetChoice, at_least_one: bool = False
 ) -> tuple[DecidedBatch, Tensor | None]:
-    """As :func:`choose_targets`, but says which clip each entry is of.
+    """Select as :func:`choose_targets` does, and return each entry's clip.
 
     Returns
     -------

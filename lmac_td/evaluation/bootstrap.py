@@ -1,7 +1,7 @@
-"""A statistic over clips and its interval by bootstrap.
+"""Compute a statistic over clips and its bootstrap interval.
 
-A mean is over clips, never a mean of batch means. Clips are drawn, each with all of its
-tags.
+A mean is taken over clips, never over batch means. The bootstrap draws clips, each with
+all of its tags.
 """
 
 import functools
@@ -28,12 +28,12 @@ def summarise(
     """Return a statistic over clips and its percentile bootstrap interval.
 
     NaN (undefined for this clip) is left out. If a value is infinite, the statistic
-    is what arithmetic makes of it and there is no interval.
+    is computed with it, and there is no interval.
 
     Arguments
     ---------
     values : array_like
-        (N,) one value a clip.
+        (N,) one value per clip.
     statistic : str
         "mean" or "median".
     confidence : float
@@ -43,7 +43,7 @@ def summarise(
     seed : int
         The same seed draws the same clips for every method.
     clips : sequence of str | None
-        (N,) the clip of each value, where a clip may have several (one a tag): clips
+        (N,) the clip of each value, if a clip may have several (one per tag): clips
         are drawn, each with all of its values.
 
     Returns
@@ -55,7 +55,7 @@ def summarise(
     Raises
     ------
     ValueError
-        If the values are not one-dimensional or the statistic has no such name.
+        If the values are not one-dimensional or the statistic is unknown.
 
     Example
     -------
@@ -103,7 +103,7 @@ def _interval(data, statistic, confidence, n_resamples, seed):
 
 @functools.lru_cache(maxsize=8192)
 def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
-    """Interval of values, several of which may be of one clip: clips are drawn."""
+    """Return the interval of values when a clip may have several: draw clips."""
     values, clip_of = np.frombuffer(data), np.frombuffer(places, dtype=np.int64)
     n_drawn = clip_of.max() + 1
     if n_drawn < 2:
@@ -127,12 +127,12 @@ def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
 
 
 def _weighted_means(values, weights):
-    """Means of values (N,) that are ``weights`` (R, N) times in each resample."""
+    """Return means of values (N,) with weights (R, N), one per resample."""
     return weights @ values / weights.sum(axis=1)
 
 
 def _weighted_medians(values, weights):
-    """Medians, likewise, of values in ascending order."""
+    """Return weighted medians in the same way, of values in ascending order."""
     last = weights.cumsum(axis=1)  # place after the last copy of each value
     n = last[:, -1:]
     lower, upper = (

@@ -1,16 +1,16 @@
 """The columns of the printed table: each metric with each of its statistics.
 
-Which metrics there are, and how they are printed, says :mod:`lmac_td.metrics.registry`.
+:mod:`lmac_td.metrics.registry` lists the metrics and how they are printed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from lmac_td.metrics.registry import Metric, registered
 
-# Ends the name of a row that is scored on the resynthesised sound, of a method that
+# The suffix of a row that is scored on the resynthesised sound. The method itself
 # gives the classifier masked spectrograms.
 AS_AUDIO = ", as audio"
 
@@ -34,23 +34,23 @@ class Column:
 
     @property
     def name(self) -> str:
-        """Of the column in a file: no arrow, the statistic if it is no mean."""
+        """The column's name in a file: no arrow; a statistic that is not the mean."""
         return self.metric.name + self._suffix
 
     @property
     def header(self) -> str:
-        """Of the printed column."""
+        """The printed column's header."""
         words = self.metric.printed_header
         bare = self.metric.header or self.metric.name
         return bare + self._suffix + words[len(bare) :]
 
     def is_in(self, scores: pd.DataFrame) -> bool:
-        """Whether it was measured for a row."""
+        """Return whether the metric was measured for a row."""
         return self.metric.name in scores
 
 
 def all_columns() -> list[Column]:
-    """Every column that is printed where something has it, in order."""
+    """Return all columns that can be printed, in order."""
     return [
         Column(metric, statistic)
         for metric in registered()
@@ -60,12 +60,12 @@ def all_columns() -> list[Column]:
 
 
 def groups() -> list[str]:
-    """Names of the groups of columns, in order."""
+    """Return names of the groups of columns, in order."""
     return list(dict.fromkeys(column.metric.group for column in all_columns()))
 
 
 def columns_of(rows: Iterable[pd.DataFrame], group: str) -> list[Column]:
-    """The columns of a group that any of the rows has."""
+    """Return the columns of a group that any of the rows has."""
     rows = list(rows)
     return [
         column
@@ -75,5 +75,15 @@ def columns_of(rows: Iterable[pd.DataFrame], group: str) -> list[Column]:
 
 
 def metrics_of(scores: pd.DataFrame) -> list[str]:
-    """Names of the printed metrics that a row has."""
+    """Return names of the printed metrics that a row has."""
     return [m.name for m in registered() if m.printed and m.name in scores]
+
+
+def rows_of(interpreters: Mapping) -> list[str]:
+    """Return names of the rows that an evaluation adds for interpreters, by name."""
+    rows = []
+    for method, interpreter in interpreters.items():
+        rows.append(method)
+        if interpreter.classifier_input != "audio":
+            rows.append(method + AS_AUDIO)
+    return rows

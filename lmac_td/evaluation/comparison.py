@@ -1,7 +1,7 @@
-"""Two methods on the same clips: which is better, and is it more than chance?
+"""Compare two methods on the same clips: which is better, and is it significant?
 
-Clips differ far more than methods do, so the interval is that of the difference clip
-by clip, not the difference of two intervals.
+Clips differ far more than methods do. So the interval is computed from the differences
+clip by clip, not from two separate intervals.
 """
 
 import math
@@ -27,16 +27,16 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     Arguments
     ---------
     table : FaithfulnessTable
-        With both, in one condition or more.
+        A table that holds both methods in at least one condition.
     first, second : str
         Methods.
 
     Returns
     -------
     str
-        One section a condition: a line a metric, with the means over the clips that
-        both have, the mean difference and its interval. Where that excludes 0, the
-        last column names the better one, or says that they differ where neither
+        One section per condition: a line per metric, with the means over the clips that
+        both have, the mean difference and its interval. If it excludes 0, the
+        last column names the better one, or says that they differ if neither
         higher nor lower is better.
 
     Raises
@@ -60,8 +60,8 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
     ]
     return "\n".join(sections) + (
         f"\nDifferences are {first} − {second}, clip by clip; the intervals are of "
-        "their means, by bootstrap over clips. Each metric is tested by itself: of "
-        "twenty in which two methods are equal, about one excludes 0 by chance.\n"
+        "their means, by bootstrap over clips. Each metric is tested by itself: if two "
+        "methods are equal in twenty metrics, about one excludes 0 by chance.\n"
     )
 
 
@@ -96,7 +96,7 @@ def _better(metric, low, high, first, second):
 def paired_values(
     table: ScoreFrame, condition: str, first: str, second: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What two methods scored on the same clips.
+    """Return what two methods scored on the same clips.
 
     Arguments
     ---------
@@ -181,11 +181,11 @@ def aligned(scores: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def have_same_clips(scores: pd.DataFrame, others: pd.DataFrame) -> bool:
-    """Whether two rows hold the same clips, whatever classes they explain."""
+    """Return whether two rows hold the same clips, whatever classes they explain."""
     return set(scores["clip_id"]) == set(others["clip_id"])
 
 
 def differences(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """values − others clip by clip, without a warning where both are −inf."""
+    """Return values − others, without a warning where both are −inf."""
     with np.errstate(invalid="ignore"):
         return values - others

@@ -2,7 +2,7 @@
 
 Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity* is how well Theta agrees
 with the classifier: top-k is the share of clips whose decided class is among Theta's k
-likeliest. For a classifier of tags there are, in addition, macro and micro AUPRC and
+most probable. A classifier of tags also has macro and micro AUPRC and
 the maximal micro F1 over all clips, see :mod:`lmac_td.evaluation.tag_fidelity`.
 *Faithfulness* removes the selected components from the sound::
 
@@ -45,21 +45,21 @@ class ComponentTable:
     thresholds : sequence of float
         tau, each in [-1, 1).
     seed : int
-        Of the random baseline.
+        Seed of the random baseline.
 
     Raises
     ------
     SettingError
-        If a threshold is none of these.
+        If a threshold is outside that interval.
 
     Attributes
     ----------
     scores : ScoreFrame
-        By condition, of the method ``L2I``: the rank of the explained class among
+        The rows of the method ``L2I``: the rank of the explained class among
         Theta's logits, and at each threshold the number of components removed, FF and
         the random baseline's FF.
     tags : ScoreFrame
-        For a classifier of tags, a line a clip: whether the classifier decides each
+        For a classifier of tags, a line per clip: whether the classifier decides each
         tag (``decided 0``, ...) and Theta's probability of it (``theta 0``, ...).
     """
 
@@ -89,7 +89,7 @@ class ComponentTable:
         condition : str
         decided : DecidedBatch
         explained : ExplainedBatch
-            With an :class:`~lmac_td.interpreters.l2i.L2IExplanation`.
+            It holds an :class:`~lmac_td.interpreters.l2i.L2IExplanation`.
         interpreter : L2I
             The one that explained the batch.
         """
@@ -123,14 +123,14 @@ class ComponentTable:
     ) -> None:
         """Add clips in which no tag reaches its threshold to the fidelity.
 
-        They have no explanation, but Theta may find a tag in them: Psi and Theta are
-        run, and nothing else.
+        They have no explanation, but Theta may find a tag in them. So only Psi and
+        Theta run.
 
         Arguments
         ---------
         condition : str
         decided : DecidedBatch
-            One entry a clip.
+            One entry per clip.
         interpreter : L2I
         """
         activations = interpreter.psi(
@@ -169,14 +169,14 @@ class ComponentTable:
     ) -> Tensor:
         """Return a permutation of the K components for each clip, by its id alone.
 
-        The baseline removes those whose place is below n, so that a lower threshold
-        removes more of the same.
+        The baseline removes the first n of this order, so that a lower threshold
+        removes a superset.
 
         Arguments
         ---------
         condition : str
         clip_ids : sequence of str
-            Of B clips.
+            The ids of B clips.
         like : Tensor (B, K)
 
         Returns
@@ -228,7 +228,7 @@ class ComponentTable:
         }
 
     def _tags_of(self, condition):
-        # In an order that does not depend on the batches: intervals draw by place.
+        # This order does not depend on the batches; the bootstrap draws by position.
         tags = self.tags.row(condition, METHOD).sort_values("clip_id")
         classes = range(len(self._labels))
         decided, theta = (
@@ -252,7 +252,7 @@ class ComponentTable:
         }
 
     def _classes_of(self, condition):
-        """Removal by class, of those that are explained in enough clips."""
+        """Return the removal by class, for classes explained in enough clips."""
         if (condition, METHOD) not in self.scores:
             return []
         scores = self.scores.row(condition, METHOD)
@@ -267,7 +267,7 @@ class ComponentTable:
         ]
 
     def to_markdown(self) -> str:
-        """Return a section a condition; for tags, one more about them."""
+        """Return one section per condition, and one more if there are tags."""
         return components_to_markdown(self.summary())
 
     def to_json(self, path: str | Path) -> None:
@@ -276,7 +276,7 @@ class ComponentTable:
         Arguments
         ---------
         path : str or Path
-            Folders are made.
+            The file to write. Its folders are created.
         """
         content = {
             "seed": self.seed,
@@ -315,7 +315,7 @@ def removal_logits(
 
 
 def rank_of_class(logits: Tensor, c: Tensor) -> Tensor:
-    """Return how many classes come before c (B,) in logits (B, C); of ties, the first.
+    """Return the rank of c (B,) in logits (B, C), from 0; ties go to lower indices.
 
     Example
     -------
@@ -328,12 +328,12 @@ def rank_of_class(logits: Tensor, c: Tensor) -> Tensor:
 
 
 def _by_class(values):
-    """Columns (B,) of (B, C), as lists, by the number of their class."""
+    """Return columns (B,) of (B, C), as lists, by the number of their class."""
     return enumerate(values.T.tolist())
 
 
 def _statistic(values, statistic, scores):
-    """A statistic, and its interval over clips; null where there is none."""
+    """Return a statistic and its interval over clips; null if there is none."""
     value, low, high = summarise(values, statistic, clips=scores["clip_id"].tolist())
     return {statistic: value, "interval": [_or_none(low), _or_none(high)]}
 

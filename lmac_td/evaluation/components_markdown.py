@@ -1,4 +1,4 @@
-"""Tables of fidelity and removal of components, as Markdown."""
+"""Render the tables of fidelity and removal of components as Markdown."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from lmac_td.evaluation.tag_fidelity import MIN_CLIPS
 
 
 def components_to_markdown(summary: Mapping[str, Mapping]) -> str:
-    """Return a section a condition; for tags, one more about them.
+    """Return one section per condition, and one more if there are tags.
 
     Arguments
     ---------
     summary : mapping of str to mapping
-        Of :meth:`lmac_td.evaluation.components.ComponentTable.summary`.
+        The result of :meth:`lmac_td.evaluation.components.ComponentTable.summary`.
     """
     sections = []
     for condition, numbers in summary.items():

@@ -1,4 +1,4 @@
-"""Explanations cut to equal sizes, where keeping much cannot help."""
+"""Cut explanations to equal sizes, so that keeping more gives no advantage."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,13 @@ def at_equal_size(
     spectral_features: SpectralFeatures,
     sizes: Sequence[float] = SIZES,
 ) -> dict[str, Tensor]:
-    """What the target's probability is when explanations are cut to equal sizes.
+    """Return the target's probability for explanations cut to equal sizes.
 
     An explanation is cut to its top bins: those in which most energy of the
     interpretation lies, |STFT(i)| = gain . |X|, until they hold a share of the
     mixture's energy. These are then kept, or removed, whole. The classifier is given
-    the masked spectrogram, or its sound, for every method. (By the gain alone,
-    quiet bins would come first where a mask keeps silence: thousands of them for next
-    to no energy.)
+    the masked spectrogram, or its sound, for every method. (Ordered by the gain alone,
+    thousands of quiet bins would come first if a mask keeps silence.)
 
     Arguments
     ---------
@@ -56,7 +55,7 @@ def masked_inputs(
     masks: Sequence[Tensor],
     spectral_features: SpectralFeatures,
 ) -> list[Tensor]:
-    """What the classifier is given when the mixture's STFT is masked.
+    """Return what the classifier is given when the mixture's STFT is masked.
 
     Arguments
     ---------
@@ -67,8 +66,8 @@ def masked_inputs(
     Returns
     -------
     list of Tensor (B, ...)
-        Of the masked magnitude where the classifier takes spectrograms, else of the
-        sound of the masked STFT.
+        Computed from the masked magnitude if the classifier takes spectrograms, else
+        from the sound of the masked STFT.
     """
     features, classifier = explained.features, explained.classifier
     if classifier.takes_spectrograms:

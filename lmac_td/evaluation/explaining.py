@@ -1,4 +1,4 @@
-"""Explain a decided batch, and ask the classifier about the explanation."""
+"""Explain a decided batch, and classify what the explanation keeps and removes."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def answer(explained: ExplainedBatch) -> ExplainedBatch:
     Returns
     -------
     ExplainedBatch
-        With ``kept_logits`` and ``removed_logits``.
+        The batch with ``kept_logits`` and ``removed_logits``.
     """
     explanation = explained.explanation
     kept, removed = explained.classifier.classify(
@@ -58,7 +58,7 @@ def answer(explained: ExplainedBatch) -> ExplainedBatch:
 def with_resynthesised_sound(
     explained: ExplainedBatch, spectral_features: SpectralFeatures
 ) -> ExplainedBatch:
-    """The same explanation, but the classifier is given the resynthesised sounds.
+    """Explain the same, but give the classifier the resynthesised sounds.
 
     Arguments
     ---------
@@ -68,7 +68,7 @@ def with_resynthesised_sound(
     Returns
     -------
     ExplainedBatch
-        With the classifier's answers.
+        The new batch, with the classifier's logits.
     """
     explanation, classifier = explained.explanation, explained.classifier
     residual = explanation.residual
@@ -87,7 +87,7 @@ def with_resynthesised_sound(
 
 
 def stft_mask(explained: ExplainedBatch) -> Tensor:
-    """The method's mask on the STFT.
+    """Return the method's mask on the STFT.
 
     Arguments
     ---------
@@ -105,5 +105,5 @@ def stft_mask(explained: ExplainedBatch) -> Tensor:
 
 
 def has_stft_mask(explained: ExplainedBatch) -> bool:
-    """Whether the method masks the STFT itself."""
+    """Return whether the method masks the STFT itself."""
     return explained.explanation.mask.shape == explained.features.magnitude.shape

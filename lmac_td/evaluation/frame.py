@@ -1,14 +1,15 @@
-"""Scores of clips in one pandas frame: a line a condition, method, clip and class.
+"""Scores of clips in one pandas frame: a line per condition, method, clip and class.
 
-:class:`ScoreFrame` collects what is measured batch by batch and hands it back as
+:class:`ScoreFrame` collects what is measured batch by batch and returns it as
 :class:`pandas.DataFrame`. Every table of the package is built on it: the common table
 (:mod:`lmac_td.evaluation.table`), and those of single methods and libraries.
 
 Columns: ``condition``, ``method``, ``clip_id``, ``decided`` (the class that is
 explained; a clip has a line for each of its tags), ``label`` (the data set's class),
-then one column a metric. A row, that is a method under a condition, has the columns
+then one column per metric. A row, that is a method under a condition, has the columns
 that were measured for it; a metric that was measured but has no value for a clip is
-NaN there. Files keep the two apart: an empty cell, and ``nan``.
+NaN there. In files, a metric that was not measured is an empty cell, and NaN is
+``nan``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from lmac_td.errors import DataError
 from lmac_td.files import write_atomically
 
 ROW = ["condition", "method"]
-# Cells of these may be empty: a clip without a label.
+# These cells may be empty, for a clip without a label.
 _NULLABLE = ("label",)
 
 
@@ -41,29 +42,29 @@ class ScoreFrame:
     """
 
     def __init__(self):
-        # By row: its columns as lists, which grow in place, and its entries.
+        # For each row: its columns as lists, which grow in place, and its entries.
         self._columns = {}
         self._entries = {}
-        self._rows = {}  # frames of the rows, made when they are asked for
+        self._rows = {}  # frames of the rows, made at the first access
 
     def append(
         self, condition: str, method: str, columns: Mapping[str, Iterable]
     ) -> None:
-        """Add the scores of one batch to a row; a new row is begun.
+        """Add the scores of one batch to a row, which is created if it is new.
 
         Arguments
         ---------
         condition, method : str
             The row.
         columns : dict of str to sequence (B,)
-            Lists, arrays or tensors by name, with the names of the row's batches
-            before. ``clip_id`` is one of them; ``decided`` and ``label`` may be.
+            Lists, arrays or tensors by name, with the same names as the row's earlier
+            batches. ``clip_id`` is required; ``decided`` and ``label`` are optional.
 
         Raises
         ------
         ValueError
             If lengths or names differ, or a clip is there already for the same class
-            (scored twice, it would count twice). Nothing is then added.
+            (it would count twice). Then nothing is added.
         """
         columns = {name: _as_list(column) for name, column in columns.items()}
         lengths = {name: len(column) for name, column in columns.items()}
@@ -85,7 +86,7 @@ class ScoreFrame:
         self._rows.pop((condition, method), None)
 
     def put(self, condition: str, method: str, scores: pd.DataFrame) -> None:
-        """Set a row to a frame such as :meth:`row` returns; a copy is taken."""
+        """Set a row to a copy of a frame such as :meth:`row` returns."""
         columns = {name: scores[name].tolist() for name in scores}
         for name in set(_NULLABLE) & columns.keys():
             columns[name] = [None if pd.isna(v) else v for v in columns[name]]
@@ -96,7 +97,7 @@ class ScoreFrame:
         self._rows.pop((condition, method), None)
 
     def row(self, condition: str, method: str) -> pd.DataFrame:
-        """The scores of a method under a condition, with the columns that it has.
+        """Return the scores of a method under a condition.
 
         Arguments
         ---------
@@ -105,7 +106,7 @@ class ScoreFrame:
         Returns
         -------
         pandas.DataFrame (N, n_columns)
-            In the order in which they were added; not to be changed (see :meth:`put`).
+            In the order of addition. Do not change it (use :meth:`put`).
 
         Raises
         ------
@@ -122,16 +123,16 @@ class ScoreFrame:
 
     @property
     def rows(self) -> dict[tuple[str, str], pd.DataFrame]:
-        """All rows by (condition, method), in the order in which they were begun."""
+        """All rows by (condition, method), in the order of creation."""
         return {key: self.row(*key) for key in self._columns}
 
     @property
     def conditions(self) -> list[str]:
-        """Names of the conditions, in the order in which they were begun."""
+        """Names of the conditions, in the order of creation."""
         return list(dict.fromkeys(condition for condition, _ in self._columns))
 
     def methods(self, condition: str) -> dict[str, pd.DataFrame]:
-        """The rows of a condition, by method."""
+        """Return the rows of a condition, by method."""
         return {m: self.row(c, m) for c, m in self._columns if c == condition}
 
     @property
@@ -150,16 +151,16 @@ class ScoreFrame:
         return tuple(row) in self._columns
 
     def __len__(self):
-        """Number of lines, over all rows."""
+        """Return the number of lines, over all rows."""
         return sum(map(len, self._entries.values()))
 
     def clips_to_csv(self, path: str | Path) -> None:
-        """Write every clip's scores, one line a clip, method and condition.
+        """Write every clip's scores, one line per clip, method and condition.
 
         Arguments
         ---------
         path : str or Path
-            Where to write; folders are made. :meth:`read_clips` reads it.
+            Where to write; folders are created. :meth:`read_clips` reads it.
         """
         rows = [
             _as_cells(scores).assign(condition=condition, method=method)
@@ -177,12 +178,12 @@ class ScoreFrame:
         Arguments
         ---------
         path : str or Path
-            A clips.csv. Columns that it lacks are left out; so are those that no line
+            A clips.csv. Missing columns are left out, and so are columns that no line
             of a row fills.
         required : sequence of str
             Columns that every row must have.
         **arguments
-            Of the class.
+            Arguments of the class.
 
         Returns
         -------
@@ -191,7 +192,7 @@ class ScoreFrame:
         Raises
         ------
         DataError
-            If there is no such file, or it holds something else.
+            If the file does not exist, or is not a clips.csv.
         """
         scores = cls(**arguments)
         try:
@@ -202,7 +203,7 @@ class ScoreFrame:
                 raise ValueError("a line has too few cells")
             if cells.empty:
                 raise ValueError("it holds no clip")
-            # In the order of the file.
+            # Rows keep the order of the file.
             for row, lines in cells.groupby(ROW, sort=False):
                 columns = _from_cells(lines.drop(columns=ROW))
                 missing = {"clip_id", *required} - columns.keys()
@@ -211,19 +212,19 @@ class ScoreFrame:
                 scores.append(*row, columns)
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(
-                f"{path} is no clips.csv of eval_faithfulness.py ({error}): name the "
-                "one in an evaluation folder."
+                f"{path} is not a clips.csv of eval_faithfulness.py ({error}): give "
+                "the one in an evaluation folder."
             ) from error
         return scores
 
 
 def entries_of(columns) -> list[tuple]:
-    """The clip and the explained class of every line; a clip has one for each tag.
+    """Return the clip and the explained class of every line.
 
     Arguments
     ---------
     columns : mapping of str to sequence, or pandas.DataFrame
-        With ``clip_id``; without ``decided`` the class is None.
+        It has ``clip_id``; without ``decided`` the class is None.
     """
     clips = list(columns["clip_id"])
     decided = list(columns["decided"]) if "decided" in columns else [None] * len(clips)
@@ -236,7 +237,7 @@ def n_clips(scores: pd.DataFrame) -> int:
 
 
 def values_of(scores: pd.DataFrame, name: str) -> np.ndarray:
-    """A numeric column as float64 (N,)."""
+    """Return a numeric column as float64 (N,)."""
     return scores[name].to_numpy(np.float64)
 
 
@@ -247,7 +248,7 @@ def _as_list(column):
 
 
 def _as_cells(scores):
-    """Cells of a file: NaN as text, an empty cell where a label is missing."""
+    """Format scores for a file: NaN as text, a missing label as an empty cell."""
     cells = scores.astype(object)
     for name in cells:
         missing = cells[name].isna()
@@ -256,7 +257,7 @@ def _as_cells(scores):
 
 
 def _from_cells(lines):
-    """Columns (lists) of one row of a file; those that are empty are left out."""
+    """Return the columns (lists) of one row of a file, without empty ones."""
     columns = {}
     for name in lines:
         cells = lines[name].tolist()

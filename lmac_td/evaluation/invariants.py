@@ -1,6 +1,6 @@
-"""What no correct table can break; several published tables break it.
+"""Check what holds for every correct table; several published tables break it.
 
-A table that breaks one is refused, and the row is named.
+A table that breaks an invariant is refused, and the error names the row.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from lmac_td.evaluation.frame import ScoreFrame, values_of
 from lmac_td.metrics.conciseness import complexity_bound
 from lmac_td.metrics.registry import NEVER, ZERO_MAP, registered
 
-# Scores are float32, so exact inequalities between them hold to this much.
+# Scores are float32, so inequalities between them hold up to this tolerance.
 _ROUNDING = 1e-5
 
 
@@ -33,7 +33,7 @@ def check_invariants(table: ScoreFrame) -> None:
     Raises
     ------
     InvariantError
-        Names the row and the numbers.
+        If an invariant is broken; the message names the row and the numbers.
     """
     for (condition, method), scores in table.rows.items():
         row = f"row {method!r} of {condition!r}"

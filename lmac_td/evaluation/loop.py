@@ -1,4 +1,4 @@
-"""From clips to a table: mixtures -> decision -> explanation -> scores.
+"""Score clips: mixtures -> decision -> explanation -> scores.
 
 The Brain's validation and ``eval_faithfulness.py`` run this same code. A batch costs
 one STFT and one classifier pass for the mixtures, shared by all methods, then for
@@ -53,28 +53,28 @@ def evaluate(
     Arguments
     ---------
     table : FaithfulnessTable
-        Receives a row a method. A method that gives the classifier masked spectrograms
-        has one more, scored on the resynthesised sound ("as audio").
+        Receives one row per method. A method that masks the classifier's spectrograms
+        gets a second row, scored on the resynthesised sound ("as audio").
     condition : str
         Name of the mixtures.
     interpreters : dict of str to Interpreter
-        By the name they carry in the table.
+        The methods by their names in the table.
     loader : DataLoader
-        Of a dataset of :func:`lmac_td.data.datasets.make_dataset`.
+        Loads a dataset of :func:`lmac_td.data.datasets.make_dataset`.
     spectral_features : SpectralFeatures
     classifier : Classifier
     device : str
     on_batch : callable, optional
-        Observer, called with (condition, method, decided, explained) after each, see
-        :mod:`.observers`.
+        Observer, called with (condition, method, decided, explained) after each batch;
+        see :mod:`.observers`.
     progress : bool
         Show a progress bar.
     precision : str
-        ``fp32``, ``bf16`` or ``fp16``: what the interpreters are computed in. The
-        classifier measures in float32 all the same: half precision has two or three
-        digits, and AI asks which of two answers is the larger.
+        ``fp32``, ``bf16`` or ``fp16``, the precision of the interpreters. The
+        classifier always computes in float32: half precision has two or three
+        digits, and AI compares two probabilities.
     targets : TargetChoice, optional
-        What is explained of each clip; ``auto`` by default.
+        Which class of each clip is explained; ``auto`` by default.
     on_without_target : callable, optional
         Called with (condition, decided) for the clips of a batch in which no tag
         reaches its threshold, which are not explained.
@@ -101,7 +101,7 @@ def evaluate(
                     explained = explain(part, interpreter)
                 explained = answer(explained)
                 if not has_interference(batch):
-                    # Everything is target: there is nothing to separate it from.
+                    # The whole clip is the target, so nothing can be separated.
                     explained = replace(explained, sources=None)
                 equal_size = at_equal_size(explained, spectral_features)
                 more = equal_size, spectral_features
@@ -131,11 +131,11 @@ def score(
         The row.
     decided : DecidedBatch
     explained : ExplainedBatch
-        With the classifier's answers; with ``sources``, it is scored against them, too.
+        With the classifier's logits. If it has ``sources``, they are scored, too.
     equal_size : dict, optional
-        Of :func:`~lmac_td.evaluation.equal_size.at_equal_size`.
+        The result of :func:`~lmac_td.evaluation.equal_size.at_equal_size`.
     spectral_features : SpectralFeatures, optional
-        Its frames' positions in time, for the metrics that need them.
+        Gives the frames' positions in time to the metrics that need them.
     """
     classifier = explained.classifier
     p_x = explained.decision.probabilities
@@ -172,13 +172,3 @@ def score(
         attribution=explanation.attribution,
         **known,
     )
-
-
-def rows_of(interpreters: Mapping[str, Interpreter]) -> list[str]:
-    """Names of the rows that :func:`evaluate` adds for interpreters, by name."""
-    rows = []
-    for method, interpreter in interpreters.items():
-        rows.append(method)
-        if interpreter.classifier_input != "audio":
-            rows.append(method + AS_AUDIO)
-    return rows

@@ -1,4 +1,4 @@
-"""Tables of numbers that read in a terminal as they do in a browser."""
+"""Format tables of numbers as Markdown that is also readable in a terminal."""
 
 import math
 
@@ -16,7 +16,7 @@ def interval(low, high, decimals, sign=""):
 
 
 def markdown_table(head, rows):
-    """Return a Markdown table whose pipes stand below each other in a terminal."""
+    """Return a Markdown table whose pipes are aligned in a terminal."""
     lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

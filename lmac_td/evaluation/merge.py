@@ -16,13 +16,13 @@ def merge_rows(table: ScoreFrame, other: ScoreFrame, tolerance: float = 1e-4) ->
     table, other : ScoreFrame
         ``table`` receives the rows of ``other``.
     tolerance : float
-        Of a row that both have, how far two scores of a clip may differ, absolute or
-        relative. Another device or batch size rounds the last digits otherwise.
+        How far two scores of a clip may differ in a row that both have, absolute or
+        relative. Another device or batch size rounds the last digits differently.
 
     Raises
     ------
     SettingError
-        Names a row that both have and that differs, and where; nothing is then copied.
+        If a row that both have differs; the message says where. Nothing is copied.
     """
     shared = table.rows.keys() & other.rows.keys()
     for condition, method in (row for row in other.rows if row in shared):
@@ -42,7 +42,7 @@ def merge_rows(table: ScoreFrame, other: ScoreFrame, tolerance: float = 1e-4) ->
 def difference_of(
     scores: pd.DataFrame, others: pd.DataFrame, tolerance: float
 ) -> str | None:
-    """In which column, and for which clip, two rows differ; None if nowhere."""
+    """Describe the first difference of two rows; None if they are the same."""
     if set(scores) != set(others):
         return f"only one has the columns {sorted(set(scores) ^ set(others))}"
     others_in_order = aligned(scores, others)

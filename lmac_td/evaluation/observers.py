@@ -1,7 +1,7 @@
-"""What is done with every explained batch besides the common table.
+"""Observers of explained batches: what is done with them besides the common table.
 
 :func:`lmac_td.evaluation.loop.evaluate` calls an observer with (condition, method,
-decided, explained). One keeps samples, one collects a method-specific table, one runs
+decided, explained). One saves samples, one fills a method-specific table, one runs
 metrics of Quantus.
 """
 
@@ -12,7 +12,7 @@ from lmac_td.report.samples import save_samples
 
 
 def all_of(*observers: Callable) -> Callable:
-    """One observer that calls several, in order; those that are None are left out."""
+    """Return one observer that calls several, in order; None is skipped."""
     observers = [observer for observer in observers if observer is not None]
 
     def on_batch(condition, method, decided, explained):
@@ -29,17 +29,17 @@ def sample_keeper(
     class_names: list,
     clip_ids: Collection[str],
 ) -> Callable:
-    """Save samples of some methods, see :func:`lmac_td.report.samples.save_samples`.
+    """Return an observer that saves samples of some methods with ``save_samples``.
 
     Arguments
     ---------
     folder : Path
-        Receives a folder a condition and, of several methods, one a method in it.
+        Receives one folder per condition; with several methods, each has a subfolder.
     interpreters : dict of str to Interpreter
         The methods whose samples are saved.
     spectral_features : SpectralFeatures
     class_names : list of str
-        Of the data set.
+        Class names of the data set.
     clip_ids : collection of str
         The clips that are saved.
     """
@@ -60,14 +60,14 @@ def sample_keeper(
 
 
 def method_table_filler(method_table, interpreters: dict) -> Callable | None:
-    """Collect a method-specific table, such as L2I's; None if there is none.
+    """Return an observer that fills a method-specific table; None without a table.
 
     Arguments
     ---------
     method_table : object or None
         Its ``add(condition, decided, explained, interpreter)`` is called.
     interpreters : dict of str to Interpreter
-        The methods that it is of.
+        The methods that the table is about.
     """
     if method_table is None:
         return None
@@ -80,15 +80,15 @@ def method_table_filler(method_table, interpreters: dict) -> Callable | None:
 
 
 def without_target_filler(method_table, interpreters: dict) -> Callable | None:
-    """Show a method-specific table the clips without a target; None if it has no use.
+    """Return an observer that adds clips without a target to a method's table.
 
     Arguments
     ---------
     method_table : object or None
-        Its ``add_without_target(condition, decided, interpreter)`` is called, where it
-        has one.
+        Its ``add_without_target(condition, decided, interpreter)`` is called, if it
+        has one; otherwise the result is None.
     interpreters : dict of str to Interpreter
-        The methods that it is of.
+        The methods that the table is about.
     """
     if not hasattr(method_table, "add_without_target"):
         return None
@@ -101,7 +101,7 @@ def without_target_filler(method_table, interpreters: dict) -> Callable | None:
 
 
 def quantus_scorer(quantus, interpreters: dict) -> Callable | None:
-    """Run metrics of Quantus on every batch; None if none were asked for.
+    """Return an observer that runs metrics of Quantus; None without ``quantus``.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""The common table as Markdown, for people."""
+"""Render the common table as Markdown."""
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,9 @@ from lmac_td.metrics.registry import FAITHFULNESS
 
 
 def table_to_markdown(table) -> str:
-    """One section a condition: its groups, the means above the intervals.
+    """Render one section per condition: its groups, means above intervals.
 
-    A group is printed if one of the condition's methods has it, with the methods that
+    A group is printed if at least one method has it. It lists only the methods that
     have it.
 
     Arguments
@@ -41,7 +41,7 @@ def table_to_markdown(table) -> str:
 
 
 def _group(table, condition, group, columns, rows):
-    """The table of the means of a group, its note, and the table of the intervals."""
+    """Render the means of a group, a note, and the intervals."""
     head = ["method", *(column.header for column in columns)]
     counts = _counts(rows.values()) if group == FAITHFULNESS else {}
     means, intervals = [], []
@@ -62,7 +62,7 @@ def _group(table, condition, group, columns, rows):
 
 
 def _counts(rows):
-    """What is counted of every row, by the header of its column."""
+    """Return the counts of every row, by the header of their column."""
     counts = {"clips": n_clips, "tags": len, "zero maps": n_zero_maps}
     if all(n_clips(scores) == len(scores) for scores in rows):
         del counts["tags"]
@@ -75,9 +75,9 @@ def n_zero_maps(scores: pd.DataFrame) -> int:
 
 
 def undefined_note(columns: list[Column], rows) -> str:
-    """Over how many clips a metric is, where it is undefined for some.
+    """Say for how many clips a metric is defined, if it is undefined for some.
 
-    Maps that are zero everywhere are not meant: they are counted by
+    Maps that are zero everywhere are not included. They are counted by
     :func:`n_zero_maps`.
 
     Arguments
@@ -88,7 +88,7 @@ def undefined_note(columns: list[Column], rows) -> str:
     Returns
     -------
     str
-        One line, or nothing.
+        One line, or an empty string.
     """
     rows = list(rows)
     several = any(n_clips(scores) < len(scores) for scores in rows)

@@ -1,4 +1,4 @@
-"""The common table as files for programs: ``table.json`` and ``table.csv``."""
+"""Write the common table for programs: ``table.json`` and ``table.csv``."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def write_json(table, path: str | Path) -> None:
     ---------
     table : FaithfulnessTable
     path : str | Path
-        Where to write; folders are made.
+        Where to write; folders are created.
     """
     content = {
         "settings": table.settings,
@@ -60,16 +60,16 @@ def _metric(table, scores, name):
 
 
 def write_csv(table, path: str | Path) -> None:
-    """Write the means and intervals, one line a condition and method.
+    """Write the means and intervals, one line per condition and method.
 
-    Every column of the printed table as three: its name, "low" and "high"; empty
-    where a row has no such number.
+    Every column of the printed table becomes three: its name, "low" and "high". They
+    are empty if a row has no such number.
 
     Arguments
     ---------
     table : FaithfulnessTable
     path : str | Path
-        Where to write; folders are made.
+        Where to write; folders are created.
     """
     rows = table.rows
     columns = [c for group in groups() for c in columns_of(rows.values(), group)]
@@ -91,7 +91,7 @@ def write_csv(table, path: str | Path) -> None:
 
 
 def _strict(content):
-    """Make content that strict JSON can hold: non-finite null, other objects text."""
+    """Convert content to strict JSON: non-finite numbers to null, objects to text."""
     if isinstance(content, dict):
         return {str(key): _strict(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

@@ -1,9 +1,9 @@
-"""The table that people quote: every method, every condition, with its intervals.
+"""The common table: scores of every method and condition, with intervals.
 
 :class:`FaithfulnessTable` measures batches by every metric of
 :mod:`lmac_td.metrics.registry` and keeps the scores clip by clip. :mod:`.rendering`
-prints it, :mod:`.summary` writes it, :mod:`.invariants` asserts what no correct table
-can break, :mod:`.comparison` compares two rows, :mod:`.merge` joins tables.
+prints it, :mod:`.summary` writes it, :mod:`.invariants` asserts what every correct
+table satisfies, :mod:`.comparison` compares two rows, :mod:`.merge` joins tables.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from lmac_td.evaluation.merge import merge_rows
 from lmac_td.metrics.registry import measure
 from lmac_td.metrics.score_inputs import ScoreInputs
 
-# Every clips.csv has had these from the first version on. Columns that came later are
+# Every clips.csv has these since the first version. Columns that came later are
 # not here: results without them stay readable.
 ALWAYS_WRITTEN = (
     "decided", "p_x", "p_in", "p_out", "AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP",
@@ -33,19 +33,19 @@ class FaithfulnessTable(ScoreFrame):
     Arguments
     ---------
     settings : dict | None
-        How the numbers were made, written beside them: SNR, folds, the fold that chose
-        the checkpoint, mask domain, ...
+        How the numbers were made: SNR, folds, the fold that chose the checkpoint, mask
+        domain, ... They are written with the table.
     confidence : float
-        Of the intervals, in (0, 1).
+        Confidence level of the intervals, in (0, 1).
     n_resamples : int
-        Of the bootstrap.
+        Resamples of the bootstrap.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Attributes
     ----------
     without_target : dict of str to list of str
-        By condition, ids of the clips in which no tag reaches its threshold.
+        Ids of the clips in which no tag reaches its threshold, by condition.
 
     Example
     -------
@@ -100,21 +100,22 @@ class FaithfulnessTable(ScoreFrame):
         Arguments
         ---------
         condition, method : str
-            The row; a row that is not there yet is begun.
+            The row; it is created if it is new.
         clip_ids : list of str
-            (B,) names; a row has each clip and class once.
+            (B,) names; a row holds each clip and class once.
         labels : Tensor | None
-            (B,) true classes, kept beside the scores and never used by them.
+            (B,) true classes. They are stored with the scores and do not affect them.
         n_samples : Tensor | None
-            (B,) samples of each clip before padding: what lies after them does not
-            count. None counts all.
+            (B,) samples of each clip before padding. Later samples do not
+            count. None counts all samples.
         **measured
             The other fields of :class:`~lmac_td.metrics.score_inputs.ScoreInputs`.
 
         Raises
         ------
         ValueError
-            Names the argument that does not fit the others; nothing is then added.
+            If an argument does not fit the others; the message names it. Nothing is
+            added then.
         """
         if n_samples is not None and min(n_samples.tolist()) == len(
             measured["wavs"][0]
@@ -131,13 +132,13 @@ class FaithfulnessTable(ScoreFrame):
         self.append(condition, method, columns)
 
     def add_without_target(self, condition: str, clip_ids: Sequence[str]) -> None:
-        """Note clips in which no tag reaches its threshold, and which have no score."""
+        """Record clips without a score, because no tag reaches its threshold."""
         if clip_ids:
             noted = self.without_target.setdefault(condition, [])
             noted += [clip_id for clip_id in clip_ids if clip_id not in noted]
 
     def means(self, condition: str, method: str) -> dict[str, float]:
-        """The mean of every printed metric of a row."""
+        """Return the mean of every printed metric of a row."""
         scores = self.row(condition, method)
         return {
             metric: value_of(values_of(scores, metric), "mean")
@@ -145,7 +146,7 @@ class FaithfulnessTable(ScoreFrame):
         }
 
     def summary(self, values, statistic="mean", clips=None):
-        """A statistic and its interval, by this table's bootstrap.
+        """Return a statistic and its interval, by this table's bootstrap.
 
         See :func:`~lmac_td.evaluation.bootstrap.summarise`.
         """
@@ -154,7 +155,7 @@ class FaithfulnessTable(ScoreFrame):
         )
 
     def cell(self, condition: str, method: str, column: Column):
-        """The value of a column for a row and its interval.
+        """Return the value of a column for a row and its interval.
 
         Arguments
         ---------
@@ -164,7 +165,7 @@ class FaithfulnessTable(ScoreFrame):
         Returns
         -------
         value, low, high : float
-            NaN where the row has none.
+            NaN if the row has none.
         """
         scores = self.row(condition, method)
         if not column.is_in(scores):
@@ -178,7 +179,7 @@ class FaithfulnessTable(ScoreFrame):
         Arguments
         ---------
         condition : str
-            Where both were scored.
+            A condition in which both were scored.
         first, second : str
             Methods that were scored on the same clips.
 
@@ -218,7 +219,7 @@ class FaithfulnessTable(ScoreFrame):
         path : str | Path
             A clips.csv.
         settings : dict | None
-            How its numbers were made; the file does not say.
+            How its numbers were made; the file does not hold this.
         required : sequence of str
             Columns that every row must have; later ones may be missing.
         **bootstrap
@@ -227,12 +228,12 @@ class FaithfulnessTable(ScoreFrame):
         Returns
         -------
         FaithfulnessTable
-            With the same scores, to the last bit.
+            A table with the same scores, to the last bit.
 
         Raises
         ------
         DataError
-            If there is no such file, or it holds something else.
+            If the file does not exist, or is not a clips.csv.
         """
         return super().read_clips(path, required, settings=settings, **bootstrap)
 
@@ -257,7 +258,7 @@ def _check_batch(clip_ids, labels, scored):
 
 
 def _on_host(columns):
-    """Columns as lists; those of a GPU come in one transfer."""
+    """Return columns as lists; those on a GPU are copied in one transfer."""
     floating = {k: v for k, v in columns.items() if v.is_floating_point()}
     device = columns["p_x"].device
     stacked = torch.stack([c.to(device, torch.float64) for c in floating.values()])

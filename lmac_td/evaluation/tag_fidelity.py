@@ -1,4 +1,4 @@
-"""Agreement of a multi-label output with the tags that a classifier decides.
+"""Measure how well a multi-label output agrees with the classifier's tags.
 
 Parekh et al. ("Listen to Interpret", section 4.1) measure in this way how well Theta
 agrees with the classifier over all clips. The tags that the classifier decides (its
@@ -8,11 +8,11 @@ threshold::
 
     AUPRC = sum_k (R_k - R_{k-1}) P_k        F1 = max_k 2 P_k R_k / (P_k + R_k)
 
-Micro AUPRC and F1 are over the pairs of all tags together. Macro AUPRC is the mean over
-tags; a tag that the classifier decides in one clip alone is left out of it, as in
-section 4.4, and so is one that it never decides. Every score is a threshold, equal
-scores are one, and nothing is interpolated (the published code joins eleven thresholds
-by straight lines, which overestimates the area).
+Micro AUPRC and F1 pool the pairs of all tags. Macro AUPRC is the mean over tags. It
+leaves out a tag that the classifier decides in one clip only, as in section 4.4, and a
+tag that it never decides. Every score is a threshold; equal scores are one threshold.
+The curve is not interpolated (the published code joins eleven thresholds by straight
+lines, which overestimates the area).
 """
 
 import math
@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 MIN_CLIPS = 2
-"""A tag that is decided in fewer clips has no value of its own."""
+"""A tag that is decided in fewer clips has no AUPRC."""
 
 # Bounds the memory of one step of the bootstrap to about 32 MB of float64.
 _BOOTSTRAP_ELEMENTS = 4_000_000
@@ -102,11 +102,11 @@ def tag_fidelity(
     decided : array (N, C), bool
         The tags of N clips.
     scores : array (N, C)
-        What is compared with them.
+        The scores that are compared with them.
     confidence : float
         Share of the resamples inside the interval, in (0, 1).
     n_resamples : int
-        Number of times the clips are drawn, with replacement, each with its tags.
+        Number of resamples. Clips are drawn with replacement, each with its tags.
     seed : int
 
     Returns
@@ -146,14 +146,14 @@ def tag_fidelity(
 
 
 def _counts_of(rows):
-    """How often each of N clips is drawn, (R, N), in drawings (R, N)."""
+    """Count how often each of N clips is drawn, (R, N), in drawings (R, N)."""
     n_resamples, n = rows.shape
     flat = (rows + n * np.arange(n_resamples)[:, None]).ravel()
     return np.bincount(flat, minlength=rows.size).reshape(rows.shape)
 
 
 def _of_weights(decided, scores, weights):
-    """The three values (R,) for clips that count ``weights`` (R, N) times."""
+    """Return the three values (R,) for clips with weights (R, N)."""
     pairs = decided.ravel(), scores.ravel(), weights.repeat(decided.shape[1], axis=1)
     own = decided.sum(axis=0) >= MIN_CLIPS
     each = [
@@ -168,7 +168,7 @@ def _of_weights(decided, scores, weights):
 
 
 def _mean_of_defined(columns, n):
-    """Means (n,) over columns (n,) of what is not NaN; NaN where all are."""
+    """Return the means (n,) over columns (n,) of what is not NaN."""
     values = np.stack(columns) if columns else np.full((1, n), math.nan)
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0), np.nan)

@@ -1,7 +1,7 @@
 """Build what a recipe describes: values are typed, references resolved, objects made.
 
-A value that is given, on the command line or in a file, is checked against the type
-that its setting declares, and what HyperPyYAML gets is the typed value.
+A value on the command line or in a file is checked against the type that its setting
+declares. HyperPyYAML gets the typed value.
 """
 
 import os
@@ -21,13 +21,13 @@ PLACEHOLDER = "!PLACEHOLDER"
 
 
 class BuiltRecipe(dict):
-    """What a recipe builds, by key; a key that it lacks is a sentence.
+    """What a recipe builds, by key; a missing key raises a SettingError.
 
     Arguments
     ---------
     values : dict
     recipe : str or Path
-        For the message.
+        Named in the message.
 
     Example
     -------
@@ -51,7 +51,7 @@ hparams/ that has it, or add it
 def typed_recipe(
     recipe: str | Path, given: Mapping | None = None
 ) -> ruamel.yaml.comments.CommentedMap:
-    """A composed recipe with the given settings; each plain value has its type.
+    """Return a composed recipe with the given settings; plain values get a type.
 
     Arguments
     ---------
@@ -87,7 +87,7 @@ def typed_recipe(
 
 
 def _in(recipe, error):
-    """The same refusal, with the file that it is about."""
+    """Return the same error with the name of the file in its message."""
     sentence = str(error)
     return error if str(recipe) in sentence else SettingError(f"{recipe}: {sentence}")
 
@@ -113,7 +113,7 @@ def _expand_home(tree, name):
 
 
 def is_plain(node: object) -> bool:
-    """Whether a node holds values alone: nothing to build and nothing to resolve."""
+    """Return whether a node holds only values: no object and no reference."""
     if tag_of(node).startswith("!"):
         return False
     if isinstance(node, (dict, list)):
@@ -122,7 +122,7 @@ def is_plain(node: object) -> bool:
 
 
 def is_built(node: object) -> bool:
-    """Whether a node holds an object to build."""
+    """Return whether a node holds an object to build."""
     tag = tag_of(node)
     if tag.startswith("!") and tag not in (*REFERENCES, PLACEHOLDER, "!tuple"):
         return True
@@ -141,7 +141,7 @@ def _check_known(recipe, name, tree, declared):
 
 
 def _check_declared(recipe, tree, declared):
-    """Refuse a key that is misspelt, or a setting of a user's own without a type."""
+    """Refuse a misspelt key, or a user's setting without a type."""
     used = None
     for name, node in tree.items():
         if name in declared or name == DECLARATIONS or name.startswith("__"):
@@ -161,7 +161,7 @@ def _check_declared(recipe, tree, declared):
 
 
 def load_recipe(recipe: str | Path, given: Mapping | str | None = None) -> BuiltRecipe:
-    """Build everything a recipe describes.
+    """Build all objects that a recipe describes.
 
     Arguments
     ---------
@@ -176,13 +176,13 @@ def load_recipe(recipe: str | Path, given: Mapping | str | None = None) -> Built
     Raises
     ------
     SettingError
-        If a setting is unknown (the nearest name is offered) or its value cannot work.
+        If a setting is unknown (the nearest name is offered) or its value is not valid.
     """
     return build_recipe(recipe, typed_recipe(recipe, _by_name(given)))
 
 
 def plain_settings(recipe: str | Path, given: Mapping | str | None = None) -> Mapping:
-    """What a recipe says, with its references resolved and nothing built.
+    """Return a recipe's plain settings, with references resolved, building nothing.
 
     Arguments
     ---------
@@ -193,12 +193,12 @@ def plain_settings(recipe: str | Path, given: Mapping | str | None = None) -> Ma
     Returns
     -------
     mapping
-        What builds an object keeps its tag.
+        The settings. A value that builds an object keeps its tag.
 
     Raises
     ------
     SettingError
-        As :func:`load_recipe`.
+        In the same cases as :func:`load_recipe`.
     """
     return resolved_tree(recipe, typed_recipe(recipe, _by_name(given)))
 
@@ -225,7 +225,7 @@ def build_recipe(recipe: str | Path, tree: Mapping) -> BuiltRecipe:
     Raises
     ------
     SettingError
-        As :func:`load_recipe`.
+        In the same cases as :func:`load_recipe`.
     """
     declared = declarations(tree)
     try:
@@ -238,25 +238,25 @@ def build_recipe(recipe: str | Path, tree: Mapping) -> BuiltRecipe:
         raise _in(recipe, error) from error
     except UserError:
         raise
-    except Exception as error:  # whatever the classes that it names raise
+    except Exception as error:  # any error of the classes that it names
         raise SettingError(f"{recipe} cannot be built: {_problem(error)}") from error
     return BuiltRecipe(built, recipe)
 
 
 def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
-    """A typed tree whose references are resolved, without its declarations.
+    """Return a typed tree whose references are resolved, without its declarations.
 
     Arguments
     ---------
     recipe : str or Path
         The file, for messages.
     tree : mapping
-        Of :func:`typed_recipe`.
+        The result of :func:`typed_recipe`.
 
     Returns
     -------
     mapping
-        Nothing is built. What references lead to has its type, too.
+        No object is built. Values that references lead to are typed, too.
 
     Raises
     ------
@@ -273,7 +273,7 @@ def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:
     try:
         text = resolve_references(dump_yaml(ruamel.yaml.comments.CommentedMap(plain)))
         resolved = ruamel.yaml.YAML().load(text)
-    except Exception as error:  # HyperPyYAML raises what it happens to meet
+    except Exception as error:  # HyperPyYAML raises many types
         raise SettingError(f"{recipe} cannot be built: {_problem(error)}") from error
     for name, node in resolved.items():
         if tag_of(node) in REFERENCES:

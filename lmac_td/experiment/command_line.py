@@ -22,26 +22,26 @@ HELP = ("--help", "-h")
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[str, RunOptions, dict[str, str]]:
-    """Take a command line apart.
+    """Parse a command line.
 
     Arguments
     ---------
     argv : sequence of str
-        Without the program's name.
+        The arguments without the program's name.
 
     Returns
     -------
     recipe : str
     run_opts : speechbrain.utils.run_opts.RunOptions
-        Those of SpeechBrain's Brain (``--device``, ``--precision``, ...).
+        Options of SpeechBrain's Brain (``--device``, ``--precision``, ...).
     given : dict of str to str
-        The remaining settings: the texts, as they were given.
+        The remaining settings, as text.
 
     Raises
     ------
     SettingError
-        If no recipe comes first, an argument has no name or no value, or a run option
-        cannot work.
+        If the first argument is not a recipe, an argument has no name or value, or a
+        run option is not valid.
 
     Example
     -------
@@ -72,7 +72,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[str, RunOptions, dict[str, str
 
 
 def _belongs_to(name, word, values):
-    """Whether the next word of a line is a value of an option."""
+    """Return whether the next word of a line is a value of an option."""
     if word.startswith("--"):
         return False
     if name in RUN_OPTIONS and is_flag(name):
@@ -91,7 +91,7 @@ def _only_value(name, values):
 
 
 def wants_help(argv: Sequence[str]) -> bool:
-    """Whether a command line asks for help."""
+    """Return whether a command line asks for help."""
     return any(word in HELP for word in argv)
 
 
@@ -101,11 +101,11 @@ def print_help(argv: Sequence[str], usage: str, default_recipe: str | Path):
     Arguments
     ---------
     argv : sequence of str
-        A recipe, if one is named, comes first; the settings after it count.
+        An optional recipe, then settings that change the listed values.
     usage : str
         What the command does.
     default_recipe : str or Path
-        The recipe whose settings are listed where none is named.
+        The recipe whose settings are listed if none is named.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The conditions that an evaluation asks for."""
+"""Read which conditions an evaluation scores."""
 
 from collections.abc import Sequence
 
@@ -7,24 +7,24 @@ from lmac_td.validation import require_choice
 
 
 def conditions_of(wanted: str | list, known: Sequence[str]) -> list[str]:
-    """The names that the setting ``condition`` asks for.
+    """Return the names that the setting ``condition`` asks for.
 
     Arguments
     ---------
     wanted : str or list of str
         ``all``, one name, or several.
     known : sequence of str
-        All that the recipe names.
+        The conditions that the recipe names.
 
     Returns
     -------
     list of str
-        In the order given.
+        The names, in the given order.
 
     Raises
     ------
     SettingError
-        If one is unknown or named twice, or none is.
+        If a name is unknown or given twice, or none is given.
     """
     if wanted == "all":
         return list(known)

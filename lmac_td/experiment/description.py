@@ -1,4 +1,4 @@
-"""Describe a composed recipe to a reader: each setting with its role and type."""
+"""Describe a composed recipe: each setting with its role and type."""
 
 import io
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from lmac_td.experiment.yaml_files import dump_yaml, tag_of
 
 
 def describe_settings(tree: Mapping) -> str:
-    """One line a setting: name, value, role and type.
+    """Describe each setting in one line: name, value, role and type.
 
     Arguments
     ---------
     tree : mapping
-        Of :func:`lmac_td.experiment.build.typed_recipe`.
+        The result of :func:`lmac_td.experiment.build.typed_recipe`.
 
     Returns
     -------
@@ -32,17 +32,17 @@ def describe_settings(tree: Mapping) -> str:
 
 
 def recipe_to_yaml(tree: Mapping) -> str:
-    """A composed recipe as yaml, with role and type of each setting as comments.
+    """Return a composed recipe as yaml, with roles and types as comments.
 
     Arguments
     ---------
     tree : mapping
-        Of :func:`lmac_td.experiment.build.typed_recipe`.
+        The result of :func:`lmac_td.experiment.build.typed_recipe`.
 
     Returns
     -------
     str
-        Without the block of declarations, which the comments repeat.
+        The recipe without its declarations, which the comments show.
     """
     declared = declarations(tree)
     parts = []
@@ -64,7 +64,7 @@ def _with_comment(text, comment, node):
 
 
 def _without_comments(node):
-    """A copy of a node without the comments of its file."""
+    """Return a copy of a node without the comments of its file."""
     if isinstance(node, dict):
         copied = ruamel.yaml.comments.CommentedMap(
             (name, _without_comments(part)) for name, part in node.items()
@@ -75,7 +75,8 @@ def _without_comments(node):
         return node
     if tag_of(node):
         copied.yaml_set_ctag(node.tag)
-    if not copied or (isinstance(node, list) and node.fa.flow_style()):
+    flow = getattr(node, "fa", None)  # a typed list of the command line has none
+    if not copied or (isinstance(node, list) and (flow is None or flow.flow_style())):
         copied.fa.set_flow_style()
     return copied
 

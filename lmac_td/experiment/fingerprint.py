@@ -9,17 +9,17 @@ WEIGHTS = ("*.ckpt", "*.npy", "*.safetensors", "*.bin", "*.pt", "*.pth")
 
 
 def fingerprint(folder: str | Path) -> str | None:
-    """The fingerprint of what was trained.
+    """Return a hash of the contents of weights.
 
     Arguments
     ---------
     folder : str or Path
-        Of a classifier, a dictionary or an interpreter; or a file of weights.
+        Folder of a classifier, a dictionary or an interpreter; or a file of weights.
 
     Returns
     -------
     str or None
-        None where there is nothing on this disk.
+        The hash; None if the folder does not exist on this disk.
     """
     if Path(folder).is_file():
         files = [Path(folder)]

@@ -1,4 +1,4 @@
-"""Guards: a run is never resumed, measured or begun with what does not belong to it."""
+"""Guards: refuse to resume, measure or start a run with settings that do not fit."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from lmac_td.errors import SettingError
 from lmac_td.experiment.kept import read_roles, read_settings
 from lmac_td.interpreters.baselines import REFERENCES
 
-CONTENT = "content of "  # the fingerprint of what a setting names
-# Names under which objects of a recipe say what they are.
+CONTENT = "content of "  # prefix of a fingerprint's name, before the setting
+# Names in settings.json for the identity of a recipe's objects.
 TRAINING_MIXTURES = "training mixtures"
 OBJECTS = ("dataset", TRAINING_MIXTURES, "classifier")
 
@@ -19,15 +19,15 @@ OBJECTS = ("dataset", TRAINING_MIXTURES, "classifier")
 def check_trained_as(
     folder: Path, settings: Mapping, roles: Mapping, is_fixed: Callable
 ):
-    """Compare with the settings that a folder was trained with.
+    """Refuse settings that differ from those that a folder was trained with.
 
     Arguments
     ---------
     folder : Path
     settings : mapping
-        Those of today.
+        The current settings.
     roles : mapping of str to sequence of str
-        By name of the setting.
+        The roles of each setting.
     is_fixed : callable
         Whether settings of some roles must agree, see
         :func:`lmac_td.experiment.settings.is_fixed_when_resumed`.
@@ -35,7 +35,7 @@ def check_trained_as(
     Raises
     ------
     SettingError
-        If a fixed one differs.
+        If a fixed setting differs.
     """
     settings = json.loads(json.dumps(settings))  # as a file holds them: keys are texts
     roles = {**read_roles(folder), **roles}
@@ -52,7 +52,7 @@ def check_trained_as(
 
 def _trained_again(folder, name):
     return (
-        f"{name} was trained again after {folder} was: train this one again, too "
+        f"{name} was trained again after {folder}: train {folder} again, too "
         "(delete it, or give another --output_folder)"
     )
 
@@ -71,7 +71,7 @@ def _differs(folder, name, trained, now, is_known):
 
 
 def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
-    """Refuse what was trained on clips that are not to be seen.
+    """Refuse a model that was trained on validation or test clips.
 
     Arguments
     ---------
@@ -83,8 +83,8 @@ def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
     Raises
     ------
     SettingError
-        If the classifier, or another thing that the recipe starts from, was trained on
-        a fold of this data set that is for validation or test.
+        If the classifier, or another model that the recipe starts from, was trained on
+        a validation or test fold of this data set.
     """
     for source in sorted(pretrained):
         folder = hparams.get(source)
@@ -101,24 +101,24 @@ def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
 
 
 def _is_of_this_data_set(trained, dataset):
-    """Whether something with these settings was trained on this data set."""
+    """Return whether the settings are those of a training on this data set."""
     if "dataset" in trained:
         return trained["dataset"] == dataset.identity
     if "data_folder" not in trained:
         return False
-    # Before data sources were named, there was the layout of ESC-50 alone.
+    # Older settings name no data source: then it was always ESC-50's layout.
     return ESC50(trained["data_folder"]).identity == dataset.identity
 
 
 def check_begins_with(folder: str, settings: Mapping, names: Iterable[str]):
-    """Refuse to start from a run that was trained for something else.
+    """Refuse to start from a run whose settings do not fit.
 
     Arguments
     ---------
     folder : str
-        Of the run, ``pretrained_interpreter``.
+        Folder of the run, ``pretrained_interpreter``.
     settings : mapping
-        Those of today.
+        The current settings.
     names : iterable of str
         The settings in which both must agree.
 
@@ -168,11 +168,11 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
     Arguments
     ---------
     name : str
-        Of the setting.
+        Name of the setting.
     folder : str
-        It need not exist.
+        The folder; it need not exist.
     data_folder : str, optional
-        The data set, in which nothing is to be written.
+        The data set's folder. Nothing may be written into it.
 
     Raises
     ------

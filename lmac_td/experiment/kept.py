@@ -1,6 +1,6 @@
-"""The settings that are kept beside what was trained: ``settings.json``.
+"""Save and read the settings of a trained run: ``settings.json``.
 
-Folders of the first edition hold no roles, and some settings under earlier names.
+Folders of the first version hold no roles, and some settings under earlier names.
 """
 
 import json
@@ -12,20 +12,20 @@ from lmac_td.files import write_atomically
 
 SETTINGS = "settings.json"
 ROLES = "roles"
-# Settings that had another name in the first edition.
+# Settings that had another name in the first version.
 RENAMED = {"heard": "classifier_input"}
 
 
 def save_settings(folder: str | Path, settings: Mapping, roles: Mapping):
-    """Keep plain settings and their roles in a folder.
+    """Save plain settings and their roles in a folder.
 
     Arguments
     ---------
     folder : str or Path
     settings : mapping
-        Values that json holds.
+        Values that json can hold.
     roles : mapping of str to sequence of str
-        By name of the setting.
+        The roles of each setting.
     """
     content = {**settings, ROLES: {name: list(of) for name, of in roles.items()}}
     with write_atomically(Path(folder) / SETTINGS, "w", encoding="utf-8") as file:
@@ -33,7 +33,7 @@ def save_settings(folder: str | Path, settings: Mapping, roles: Mapping):
 
 
 def read_settings(folder: str | Path) -> dict:
-    """The settings that were kept in a folder; none where none were.
+    """Read the settings that were kept in a folder; empty if there are none.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_settings(folder: str | Path) -> dict:
 
 
 def read_roles(folder: str | Path) -> dict[str, tuple]:
-    """The roles of the settings that were kept in a folder; none in older ones.
+    """Read the roles of the settings kept in a folder; empty in older folders.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _damaged(path):
 
 
 def renamed(settings: Mapping) -> dict:
-    """Kept settings, by the names that they have now.
+    """Return saved settings under their current names.
 
     Example
     -------

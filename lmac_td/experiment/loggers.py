@@ -1,4 +1,4 @@
-"""Where a training logs: its text file, and TensorBoard where it is asked for."""
+"""Log a training to TensorBoard in addition to its text file."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from lmac_td.errors import SettingError
 
 
 def add_tensorboard(logger: sb.utils.train_logger.TrainLogger, folder: Path):
-    """A logger that logs to TensorBoard as well.
+    """Return a logger that also logs to TensorBoard.
 
     Arguments
     ---------
     logger : speechbrain.utils.train_logger.TrainLogger
     folder : Path
-        For TensorBoard's files.
+        Folder of TensorBoard's files.
 
     Returns
     -------

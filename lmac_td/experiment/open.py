@@ -32,18 +32,18 @@ from lmac_td.runtime.screen import LOG_CONFIG
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe, built.
+    """A recipe with everything that it builds.
 
     Attributes
     ----------
     recipe : str
         Path of the yaml.
     hparams : dict
-        All it describes, built.
+        All objects and values of the recipe.
     run_opts : RunOptions
         SpeechBrain's run options.
     tree : mapping
-        The composed recipe with the settings of the command line, nothing built.
+        The composed recipe with the settings of the command line, before building.
     """
 
     recipe: str
@@ -58,12 +58,12 @@ class Experiment:
 
     @property
     def output_folder(self) -> Path:
-        """Where everything that the experiment makes is kept."""
+        """The folder of all results of the experiment."""
         return Path(self.hparams["output_folder"])
 
     @property
     def settings(self) -> dict:
-        """The recipe's plain values, and what the objects that it names are."""
+        """The recipe's plain values, and the identity of its objects."""
         hparams = self.hparams
         plain = {name: value for name, value in hparams.items() if _is_plain(value)}
         plain["dataset"] = hparams["dataset"].identity
@@ -100,7 +100,7 @@ class Experiment:
         ---------
         *splits : str
         conditions : sequence of str, optional
-            Those that the command mixes clips in; that of training when left out.
+            Conditions to prepare; by default that of training.
         **more
             Further arguments.
 
@@ -111,11 +111,11 @@ class Experiment:
         return self.hparams["prepare"](splits, conditions=conditions, **more)
 
     def has_begun(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
+        """Return whether there is a checkpoint to resume from."""
         return any(Path(self.hparams["save_folder"]).glob("CKPT*"))
 
     def check_resumable(self):
-        """Refuse an output folder whose checkpoints are of other settings.
+        """Refuse an output folder whose checkpoints were made with other settings.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Experiment:
         kept.save_settings(folder, self.settings, self.roles)
 
     def load_classifier(self):
-        """The classifier that is explained: trained, frozen and checked.
+        """Load the classifier that is explained: trained, frozen and checked.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class Experiment:
         Raises
         ------
         SettingError
-            As :meth:`check_unseen`, or if it cannot be explained.
+            In the cases of :meth:`check_unseen`, or if it cannot be explained.
         CheckpointError
             If its weights are missing or belong to another model.
         """
@@ -177,7 +177,7 @@ class Experiment:
         return weights.load_classifier(self.hparams, self.device)
 
     def load_interpreter(self):
-        """Start from the weights of ``pretrained_interpreter``, where it names a run.
+        """Load the weights of ``pretrained_interpreter``, if it names a run.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Experiment:
         folder = self.hparams["pretrained_interpreter"]
         if folder is None or self.has_begun():
             return
-        # What the interpreter itself is given, and the classifier that it explains.
+        # Settings of the interpreter's inputs, and of the classifier that it explains.
         training = names_with_role(self.tree, "training")
         agree = named_in(self.tree["interpreter"]) & training
         pretrained = names_with_role(self.tree, "pretrained")
@@ -198,7 +198,7 @@ class Experiment:
         weights.begin_with(self.hparams, folder)
 
     def interpreters(self, argv: Sequence[str]) -> tuple[dict, int | None]:
-        """What the recipe measures, trained where there is something to train.
+        """Load the interpreters that the recipe measures, with trained weights.
 
         Arguments
         ---------
@@ -214,15 +214,15 @@ class Experiment:
         return weights.trained_interpreters(self.hparams, self.device, argv)
 
     def conditions(self) -> list[str]:
-        """Names of the conditions that ``condition`` asks for."""
+        """Return names of the conditions that ``condition`` asks for."""
         return conditions_of(self.hparams["condition"], self.hparams["conditions"])
 
     def training_conditions(self) -> list[str]:
-        """Names of the conditions that a training may mix its clips in."""
+        """Return names of the conditions that a training may mix its clips in."""
         return training_conditions(self.hparams["conditions"])
 
     def add_tensorboard(self):
-        """Log to TensorBoard as well, where ``use_tensorboard`` asks for it."""
+        """Log to TensorBoard as well, if ``use_tensorboard`` is True."""
         if self.hparams["use_tensorboard"]:
             self.hparams["train_logger"] = add_tensorboard(
                 self.hparams["train_logger"], self.output_folder / "tensorboard"
@@ -244,10 +244,10 @@ def open_experiment(
     usage : str
         What ``--help`` prints first.
     needs : str or sequence of str
-        A setting that the recipes of this command have and others do not, or several,
+        A setting that only the recipes of this command have, or several,
         of which one is enough.
     default_recipe : str or Path
-        The recipe whose settings ``--help`` lists where none is named.
+        The recipe whose settings ``--help`` lists if none is named.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def open_experiment(
     Raises
     ------
     SettingError
-        If a setting is unknown or cannot work, or the recipe is for another command.
+        If a setting is unknown or not valid, or the recipe is for another command.
     """
     if wants_help(argv):
         print_help(argv, usage, default_recipe)
@@ -286,7 +286,7 @@ def open_experiment(
 
 
 def _is_plain(value):
-    """Whether json holds it; of a mapping, such as representations, all its values."""
+    """Return whether json can hold a value; a mapping needs all values plain."""
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
     return isinstance(value, (bool, int, float, str, list, type(None)))

@@ -1,17 +1,17 @@
-"""Sizes and data layouts: several settings of a recipe, chosen by one name.
+"""Insert sizes and data layouts: several settings, chosen by one name.
 
 The setting ``size`` names a file of ``hparams/size/``, ``data`` one of
 ``hparams/data/``. Such a file sets those of its settings that the recipe has. A recipe
-adds values of its own under ``sizes:``, by the name of the size::
+adds its own values under ``sizes:``, by the name of the size::
 
     sizes:
         small:
             unet_channels: [64, 64, 64, 64]
 
-The values of a size stand above the recipe that lists them, and below a recipe that
-extends that one: whoever writes ``extends: lmac_td.yaml``, ``size: small`` and
-``lr: 0.01`` gets the small LMAC-TD with that learning rate. The first name of each
-axis, ``paper`` and ``esc50``, stands for the values of the recipe itself.
+The values of a size override the recipe that lists them. A recipe that extends that one
+overrides them: ``extends: lmac_td.yaml``, ``size: small`` and ``lr: 0.01`` give the
+small LMAC-TD with that learning rate. The first name of each axis, ``paper`` and
+``esc50``, means the values of the recipe itself.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from lmac_td.experiment.settings import nearest
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
 SIZES = "sizes"
-# By axis: the name that stands for the recipe's own values.
+# For each axis, the name that means the recipe's own values.
 AXES = {"data": "esc50", "size": "paper"}
 
 
@@ -40,7 +40,7 @@ def insert_overlays(layers, read, chosen=None):
     Returns
     -------
     list of dict
-        Layers without ``sizes``; the last one states the chosen size and data.
+        Layers without ``sizes``; the last one holds the chosen size and data.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def insert_overlays(layers, read, chosen=None):
 
 
 def _merge_sizes(layers):
-    """The ``sizes`` of all layers: of a size that several list, later values win."""
+    """Merge the ``sizes`` of all layers; later values of a size win."""
     merged = {}
     for layer in layers:
         sizes = layer.get(SIZES) or {}
@@ -101,7 +101,7 @@ def _check_known(sizes, known):
 
 
 def _chosen(axis, layers, chosen):
-    """The name that the command line or a file chooses; None where none does."""
+    """Return the name that the command line or a file chooses, or None."""
     if axis in chosen:
         return chosen[axis]
     naming = [layer[axis] for layer in layers if axis in layer]
@@ -109,7 +109,7 @@ def _chosen(axis, layers, chosen):
 
 
 def _size_layers(name, sizes, read):
-    """Of each file of a size, what it extends first: its values, then the recipe's."""
+    """Return the layers of a size: each file's extended values, then its own."""
     found = []
     for stem, layer in _named_layers("size", name, read, tuple(sizes)):
         found += [layer, sizes.get(stem, {})]
@@ -121,7 +121,7 @@ def _file_layers(axis, name, read, others):
 
 
 def _named_layers(axis, name, read, others):
-    """Layers of an overlay and what it extends, each with the stem of its file."""
+    """Return the layers of an overlay, each with the stem of its file."""
     if name is None or name == AXES[axis]:
         return []
     files = {file.stem: file for file in (HPARAMS / axis).glob("*.yaml")}
@@ -134,7 +134,7 @@ def _named_layers(axis, name, read, others):
 
 
 def recipe_of(path):
-    """The recipe and the size that a name of an earlier edition stands for.
+    """Return the recipe and the size for the name of a recipe that was renamed.
 
     ``lmac_td_small.yaml`` was a file; it is ``lmac_td.yaml`` with ``size: small``
     today, and ``lmac_td_published.yaml`` is ``published/lmac_td.yaml``.
@@ -147,7 +147,7 @@ def recipe_of(path):
     Returns
     -------
     Path or None
-        None where the name stands for nothing.
+        None if the name is not an earlier name of a recipe.
     size : str or None
     """
     stem, _, suffix = path.stem.rpartition("_")

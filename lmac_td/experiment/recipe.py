@@ -1,11 +1,11 @@
 """Compose a recipe: yaml, plus one line that lets a recipe extend others.
 
-``extends: base.yaml`` at the top of a recipe means: everything that file says, unless
-said otherwise here; of a list of files, the later ones win. A mapping of names, such as
-``conditions`` or ``settings``, is merged name by name. Files are merged before
-references are resolved: a recipe states only what makes it different, every ``!ref``
-reaches all of it, and every setting can be given on the command line (``--alpha 0.5``).
-HyperPyYAML's own ``!include:`` nests what it reads, out of the command line's reach.
+``extends: base.yaml`` takes over all keys of that file; the recipe's own values win. In
+a list of files, later files win. A mapping of names, such as ``conditions`` or
+``settings``, is merged name by name. Files are merged before references are resolved.
+So a recipe holds only what differs, a ``!ref`` can name any key, and every setting can
+be given on the command line (``--alpha 0.5``). HyperPyYAML's own ``!include:`` nests
+what it reads, so the command line could not change it.
 """
 
 import os
@@ -21,7 +21,7 @@ from lmac_td.experiment.yaml_files import dump_yaml, read_yaml, tag_of
 
 EXTENDS = "extends"
 REFERENCES = ("!ref", "!copy")
-MOST_FILES = 100  # that one recipe is made of; the largest of hparams has ten
+MOST_FILES = 100  # files of one recipe; the largest recipe of hparams has ten
 
 
 def compose(
@@ -34,14 +34,14 @@ def compose(
     recipe : str or Path
         A yaml file; ``extends`` is read relative to its folder.
     chosen : mapping, optional
-        Settings of the command line, of which ``size`` and ``data`` choose overlays,
+        Settings of the command line; ``size`` and ``data`` choose overlays,
         see :mod:`lmac_td.experiment.overlays`.
 
     Returns
     -------
     ruamel.yaml.comments.CommentedMap
-        Keys of the extended file first, in its order, but a key that refers to
-        another stands before those that refer to it. Under ``settings``, the
+        Keys of the extended file come first, in its order, except that a key that is a
+        reference comes before the keys that refer to it. ``settings`` holds the
         declarations of :mod:`lmac_td.experiment.settings`.
 
     Raises
@@ -61,10 +61,10 @@ def _in_order_of_references(tree):
 
     HyperPyYAML resolves a recipe from top to bottom. For `a: !ref <b>` it takes the
     value that b has at that moment; if b is a reference further down, it has none yet.
-    Moving a reference changes nothing else: it builds no object of its own.
+    Moving a reference changes nothing else, because it builds no object.
     """
     names = list(tree)
-    for _ in tree:  # a circle, which HyperPyYAML refuses, would not end
+    for _ in tree:  # bounded, because a circle of references would not end
         move = next(
             (
                 (place, name)
@@ -85,7 +85,7 @@ def _in_order_of_references(tree):
 
 
 def named_in(node: object) -> set[str]:
-    """The keys that the references of a node name.
+    """Return the keys that the references of a node name.
 
     Example
     -------
@@ -103,12 +103,12 @@ def named_in(node: object) -> set[str]:
 
 
 def referred_to(tree: dict) -> set[str]:
-    """The keys of a composed recipe that other keys refer to."""
+    """Return the keys of a composed recipe that other keys refer to."""
     return {name for key, node in tree.items() for name in named_in(node) - {key}}
 
 
 def _read_overlay(path):
-    """Layers of a file and of what it extends, each with the stem of its file."""
+    """Read the layers of a file, each with the stem of its file."""
     return [(path.stem, tree) for path, tree in _read_layers(path, (), [])]
 
 
@@ -121,7 +121,7 @@ def _read_layers(path, below, found):
     below : tuple of Path
         Files that extend this one.
     found : list
-        Gets the layers.
+        Receives the layers.
     """
     if path.resolve() in below:
         raise SettingError(f"{path} extends itself: fix its `{EXTENDS}` line")
@@ -130,7 +130,7 @@ def _read_layers(path, below, found):
             f"{path} makes more than {MOST_FILES} files that extend one another: "
             f"shorten the `{EXTENDS}` lines"
         )
-    if not os.path.exists(path):  # Path.exists raises where a name is too long
+    if not os.path.exists(path):  # Path.exists raises if a name is too long
         file, size = recipe_of(path)
         if file is not None:
             _read_layers(file, below, found)
@@ -144,7 +144,7 @@ def _read_layers(path, below, found):
 
 
 def _bases(path, tree):
-    """Take the files that a recipe extends out of it."""
+    """Remove the files that a recipe extends from its tree, and return them."""
     if EXTENDS not in tree:
         return []
     bases = tree.pop(EXTENDS)
@@ -158,7 +158,7 @@ def _bases(path, tree):
 
 
 def _merge(merged, tree):
-    """Take over the keys of a file; of plain mappings, such as conditions, theirs."""
+    """Take over the keys of a file; merge plain mappings, such as conditions."""
     for name, value in tree.items():
         if _is_plain_mapping(value) and _is_plain_mapping(merged.get(name)):
             both = merged[name].copy()
@@ -168,12 +168,12 @@ def _merge(merged, tree):
 
 
 def _is_plain_mapping(value):
-    # Not one that builds an object: half of its arguments would be another's.
+    # A mapping that builds an object is replaced: merging would mix its arguments.
     return isinstance(value, dict) and not tag_of(value)
 
 
 def compose_text(recipe: str | Path, chosen: Mapping | None = None) -> str:
-    """The merged recipe of :func:`compose`, as yaml text.
+    """Return the merged recipe of :func:`compose`, as yaml text.
 
     Example
     -------

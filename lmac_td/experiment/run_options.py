@@ -1,4 +1,4 @@
-"""SpeechBrain's run options, checked as settings are, and the device of a run."""
+"""Check SpeechBrain's run options as settings are checked; choose the device."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from lmac_td.experiment.scalar_types import Limits
 from lmac_td.experiment.settings import Setting
 
 MODULE_KEYS = ("compile_module_keys", "jit_module_keys")
-# Of the values that SpeechBrain takes, those that it can work with.
+# SpeechBrain accepts more values than it can use: these work.
 _LEAST = {
     "debug_batches": 1, "debug_epochs": 1, "nonfinite_patience": 0,
     "ckpt_interval_minutes": 0, "ckpt_interval_steps": 0, "grad_accumulation_factor": 1,
@@ -41,12 +41,12 @@ RUN_OPTIONS = {name: _setting(name) for name in (*HELP_TEXTS, *MODULE_KEYS)}
 
 
 def is_flag(name: str) -> bool:
-    """Whether a run option stands on the command line without a value."""
+    """Return whether a run option takes no value on the command line."""
     return RUN_OPTIONS[name].type == "bool"
 
 
 def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
-    """SpeechBrain's run options with the types that it expects.
+    """Read SpeechBrain's run options with the types that it expects.
 
     Arguments
     ---------
@@ -58,7 +58,7 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
     Returns
     -------
     speechbrain.utils.run_opts.RunOptions
-        With a device that exists.
+        Options whose device exists.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
 
 
 def _device(name):
-    """A device that exists: where none is given, a GPU of CUDA, or the CPU.
+    """Return the given device if it exists; by default a CUDA GPU, or the CPU.
 
     Other accelerators lack the float64 in which the metrics are computed.
     """
@@ -109,7 +109,7 @@ def _device(name):
         raise SettingError(f"device is {name!r}: give --device cpu, cuda or cuda:0")
     if device.type == "cuda" and not cuda:
         raise SettingError(
-            f"device is {name}, but no CUDA GPU is at hand: give --device cpu"
+            f"device is {name}, but there is no CUDA GPU: give --device cpu"
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(

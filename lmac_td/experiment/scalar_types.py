@@ -11,12 +11,12 @@ from ruamel.yaml.comments import TaggedScalar
 from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-# Of the usual file systems, in bytes.
+# Limits of the usual file systems, in bytes.
 LONGEST_NAME, LONGEST_PATH = 255, 4096
 
 
 class WrongValueError(ValueError):
-    """A value is not of a type, or lies outside its limits."""
+    """A value has another type, or is outside its limits."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Limits:
     Attributes
     ----------
     min, max : float, optional
-        Bounds of numbers, themselves allowed.
+        Inclusive bounds of numbers.
     above : float, optional
-        Lower bound of numbers, itself refused.
+        Exclusive lower bound of numbers.
     choices : tuple of str
-        All texts that are allowed; empty: any.
+        The allowed texts; empty: any text.
     """
 
     min: float | None = None
@@ -53,13 +53,13 @@ class Bool:
         return word in TRUE
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         return "True or False"
 
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number. A whole one is an int, also where a float is declared.
+    """A finite number. A whole number becomes an int, even if a float is declared.
 
     Arguments
     ---------
@@ -87,7 +87,7 @@ class Number:
         return int(value) if self.whole else value
 
     def describe(self, limits: Limits, many: bool = False) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         kind = "whole number" if self.whole else "number"
         bound = f" above {limits.above}" if limits.above is not None else ""
         bound += f" from {limits.min}" if limits.min is not None else ""
@@ -97,12 +97,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """A text, kept as it was given.
+    """A text, which is not converted.
 
     Arguments
     ---------
     is_path : bool
-        Refuse what no file system takes as a path.
+        Refuse texts that are not valid paths.
     """
 
     is_path: bool = False
@@ -114,7 +114,7 @@ class Text:
         text = _text_of(value)
         if limits.choices and text not in limits.choices:
             raise WrongValueError
-        # HyperPyYAML reads the one as a tuple and the other as a reference.
+        # HyperPyYAML reads (...) as a tuple and <...> as a reference.
         if not text.strip() or re.fullmatch(r"\(.*\)|.*<[^>]*>.*", text, re.DOTALL):
             raise WrongValueError
         if self.is_path and (
@@ -126,7 +126,7 @@ class Text:
         return str(text)
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         if limits.choices:
             return either([str(choice) for choice in limits.choices])
         if self.is_path:
@@ -154,7 +154,7 @@ def _text_of(value):
 
 
 def _source_of(scalar):
-    """A scalar as it stands in its file: 1e3 is no 1000.0."""
+    """Return a scalar as it is written in its file: 1e3 is not 1000.0."""
     text = io.StringIO()
     ruamel.yaml.YAML().dump(scalar, text)
     return text.getvalue().removesuffix("\n").removesuffix("\n...")
@@ -165,6 +165,6 @@ def _names(path):
 
 
 def either(options: list[str]) -> str:
-    """Options in a sentence: a, b or c."""
+    """Join options in a sentence: a, b or c."""
     *others, last = options
     return f"{', '.join(others)} or {last}" if others else last

@@ -5,14 +5,14 @@
         data_folder: {role: [training, evaluation, mixture], type: path}
         gradcam_layer: {role: training, type: str, optional: true}
 
-Each role answers one question; a setting has one or several:
+A setting has one or several roles:
 
-- ``training``: it is fixed when a run is resumed, and when it is measured.
-- ``evaluation``: an evaluation may choose it anew; alone, no training reads it.
-- ``mixture``: evaluations that stand in one table agree in it.
-- ``run``: it changes neither what is trained nor a score.
-- ``pretrained``: it names what was trained before. It is fixed as ``training`` is, and
-  the fingerprint of what it names is compared as well.
+- ``training``: the value is fixed when a run is resumed or measured.
+- ``evaluation``: an evaluation may choose another value. With this role only, no
+- ``mixture``: evaluations in one table must agree in it.
+- ``run``: it changes neither training nor scores.
+- ``pretrained``: it names what an earlier command trained. It is fixed as ``training``
+  is, and the fingerprint of what it names is compared, too.
 
 Guards, comparisons, the benchmark and the sanity checks ask for roles by
 :func:`names_with_role`. A plain key without a declaration is refused.
@@ -40,14 +40,14 @@ _LIMITS = {limit.name for limit in dataclasses.fields(Limits)}
 
 @dataclass(frozen=True)
 class Setting:
-    """What a recipe declares of one setting.
+    """The declaration of one setting in a recipe.
 
     Attributes
     ----------
     name : str
     roles : tuple of str
     type : str
-        As it stands in the recipe.
+        The type as written in the recipe.
     limits : Limits
     optional : bool
         Whether it may be null.
@@ -75,7 +75,7 @@ class Setting:
         return any(isinstance(kind, Text) and kind.is_path for kind in self.types)
 
     def read(self, value: object) -> object:
-        """The typed value of what was given.
+        """Convert what was given to its typed value.
 
         Arguments
         ---------
@@ -89,7 +89,7 @@ class Setting:
         Raises
         ------
         SettingError
-            If it has another type or lies outside its limits.
+            If it has another type or is outside its limits.
         """
         is_none = value is None or (isinstance(value, str) and value.lower() in NONE)
         if is_none and self.optional:
@@ -100,7 +100,7 @@ class Setting:
             raise SettingError(self._refusal(value)) from error
 
     def check_built(self, value: object):
-        """Refuse what was built or computed, if it is of another type.
+        """Refuse a built or computed value of another type.
 
         Raises
         ------
@@ -147,12 +147,12 @@ def _is_number(value):
 
 
 def declarations(tree: Mapping) -> dict[str, Setting]:
-    """The settings that a composed recipe declares.
+    """Return the settings that a composed recipe declares.
 
     Arguments
     ---------
     tree : mapping
-        Of :func:`lmac_td.experiment.recipe.compose`.
+        The result of :func:`lmac_td.experiment.recipe.compose`.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def declarations(tree: Mapping) -> dict[str, Setting]:
     block = tree.get(DECLARATIONS, {})
     if not isinstance(block, Mapping):
         raise SettingError(
-            f"settings is {block!r}: it declares settings, one a line, such as "
+            f"settings is {block!r}: it declares settings, one per line, such as "
             "`alpha: {role: training, type: float}`"
         )
     return {str(name): _declaration(str(name), line) for name, line in block.items()}
@@ -208,7 +208,7 @@ def _declaration(name, line):
 def _limits(name, given):
     for key, limit in given.items():
         is_choices = key == "choices"
-        if is_choices and not (isinstance(limit, list) and limit):
+        if is_choices and not (isinstance(limit, (list, tuple)) and limit):
             raise SettingError(
                 f"the declaration of {name} has choices {limit!r}: write a list, such "
                 "as [mean, mask]"
@@ -223,14 +223,14 @@ def _limits(name, given):
 
 
 def names_with_role(tree: Mapping, *roles: str) -> set[str]:
-    """Names of the settings that have any of some roles.
+    """Return the names of the settings that have one of the given roles.
 
     Arguments
     ---------
     tree : mapping
         A composed recipe.
     *roles : str
-        Of :data:`ROLES`.
+        Roles of :data:`ROLES`.
 
     Returns
     -------
@@ -253,19 +253,19 @@ def names_with_role(tree: Mapping, *roles: str) -> set[str]:
 
 
 def is_fixed_when_resumed(roles: Iterable[str]) -> bool:
-    """Whether a run with another value of a setting is another training."""
+    """Return whether changing a setting makes it another training."""
     return bool({"training", "pretrained"} & set(roles))
 
 
 def is_fixed_when_measured(roles: Iterable[str]) -> bool:
-    """Whether an evaluation must have the value that a run was trained with."""
+    """Return whether an evaluation must use the value of the training."""
     return is_fixed_when_resumed(roles) and "evaluation" not in roles
 
 
 def changes_explanations(roles: Iterable[str]) -> bool:
-    """Whether a setting changes explanations of the clips that a training is given.
+    """Return whether a setting changes the explanations of training clips.
 
-    Mixtures that an evaluation alone makes are not among these clips.
+    Mixtures that only an evaluation makes are not training clips.
 
     Example
     -------
@@ -279,7 +279,7 @@ def changes_explanations(roles: Iterable[str]) -> bool:
 
 
 def read_by_evaluations_alone(roles: Iterable[str]) -> bool:
-    """Whether no training reads a setting.
+    """Return whether only evaluations read a setting.
 
     Example
     -------
@@ -292,5 +292,5 @@ def read_by_evaluations_alone(roles: Iterable[str]) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a name, if any is."""
+    """Return the known name that is most similar to a name, or None."""
     return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), None)

@@ -1,9 +1,9 @@
-"""Types of settings: how a text or a yaml value becomes the value of a setting.
+"""Types of settings: convert a text or a yaml value to the value of a setting.
 
 A declaration names a type as Python does: ``bool``, ``int``, ``float``, ``str``,
-``path``, ``dict``, ``list[int]``, ``int or str``. Whatever is declared as a text stays
-the text that was given; ``no`` and ``off`` are False where a truth value is declared.
-``object``, or the name of a class, is for what a recipe builds (``!new:``).
+``path``, ``dict``, ``list[int]``, ``int or str``. A value of type ``str`` is never
+converted; ``no`` and ``off`` are False if the type is ``bool``. ``object``, or the name
+of a class, is the type of what a recipe builds (``!new:``).
 """
 
 import pydoc
@@ -24,7 +24,7 @@ from lmac_td.experiment.scalar_types import (
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list; one value alone is a list of one.
+    """A list; a single value becomes a list with one item.
 
     Arguments
     ---------
@@ -44,7 +44,7 @@ class ListOf:
         return [read_value(self.items, item, limits) for item in value]
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         first = self.items[0]
         if isinstance(first, Number):
             return f"a list of {first.describe(limits, many=True)}, such as [1, 2]"
@@ -63,7 +63,7 @@ class Mapping:
         return value
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         return "a mapping of names to values, such as {name: value}"
 
 
@@ -80,11 +80,11 @@ class Built:
     name: str
 
     def read(self, value: object, limits: Limits) -> object:
-        """Nothing plain is an object."""
+        """Refuse every plain value: it is not an object."""
         raise WrongValueError
 
     def fits(self, value: object) -> bool:
-        """Whether a built object is of this type."""
+        """Return whether a built object is of this type."""
         if self.name == "callable":
             return callable(value)
         if self.name == "object":
@@ -92,7 +92,7 @@ class Built:
         return isinstance(value, pydoc.locate(self.name))
 
     def describe(self, limits: Limits) -> str:
-        """What a message asks for."""
+        """Return the wording of this type in a message."""
         kind = "an object" if self.name in ("object", "callable") else f"a {self.name}"
         return f"{kind}, built in the recipe (!new:, !apply: or !name:)"
 
@@ -110,23 +110,23 @@ _SIMPLE = {
 
 
 def parse_type(text: str) -> tuple:
-    """The alternatives that the type of a declaration names.
+    """Parse the type of a declaration into its alternatives.
 
     Arguments
     ---------
     text : str
-        Such as ``int``, ``list[int]``, ``int or list[int or str]``,
+        A type such as ``int``, ``list[int]``, ``int or list[int or str]``,
         ``torch.nn.Module``.
 
     Returns
     -------
     tuple
-        Of the classes of this module.
+        Instances of the classes of this module.
 
     Raises
     ------
     ValueError
-        If it names no type.
+        If the text is not a type.
 
     Example
     -------
@@ -149,14 +149,14 @@ def _parse_one(text):
 
 
 def read_value(types: tuple, value: object, limits: Limits) -> object:
-    """The value of the first type that takes it.
+    """Return the value as the first type that accepts it.
 
     Arguments
     ---------
     types : tuple
-        Of :func:`parse_type`.
+        The result of :func:`parse_type`.
     value : object
-        A text, as the command line gives it, or what yaml read.
+        A text of the command line, or what yaml read.
     limits : Limits
 
     Returns
@@ -166,7 +166,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
     Raises
     ------
     WrongValueError
-        If none takes it.
+        If no type accepts it.
 
     Example
     -------
@@ -188,7 +188,7 @@ def read_value(types: tuple, value: object, limits: Limits) -> object:
 
 
 def type_of(value: object) -> str:
-    """The declared type that a plain value would have, to suggest it.
+    """Return the declared type that a plain value would have, to suggest it.
 
     Example
     -------
@@ -204,7 +204,7 @@ def type_of(value: object) -> str:
 
 
 def describe_types(types: tuple, limits: Limits) -> str:
-    """What a message asks for, of all types."""
+    """Return the wording of several types in a message."""
     return either([candidate.describe(limits) for candidate in types])
 
 

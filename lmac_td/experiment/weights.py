@@ -1,4 +1,4 @@
-"""Load what a recipe names: the classifier and the interpreters, with their weights."""
+"""Load the classifier and the interpreters that a recipe names, with weights."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from lmac_td.training.checkpoints import load_best, load_weights
 
 
 def load_classifier(hparams: Mapping, device: str) -> Classifier:
-    """The classifier that is explained: trained, frozen and checked.
+    """Load the classifier that is explained: trained, frozen and checked.
 
     Notes of the check, such as dither that gradients need, are printed.
 
@@ -24,7 +24,7 @@ def load_classifier(hparams: Mapping, device: str) -> Classifier:
     Returns
     -------
     Classifier
-        On the device.
+        The classifier, on the device.
 
     Raises
     ------
@@ -36,9 +36,9 @@ def load_classifier(hparams: Mapping, device: str) -> Classifier:
     classifier = hparams["classifier"]
     if not isinstance(classifier, Classifier):
         raise SettingError(
-            f"classifier is a {type(classifier).__name__}, no Classifier: name a "
+            f"classifier is a {type(classifier).__name__}, not a Classifier: name a "
             "class of lmac_td.classifiers, as !new:lmac_td.classifiers.modules."
-            "ModuleClassifier around a network of your own"
+            "ModuleClassifier with your own network"
         )
     classifier.load(
         hparams["pretrained_classifier"], Path(hparams["cache_folder"]) / "pretrained"
@@ -74,7 +74,7 @@ def begin_with(hparams: Mapping, folder: str):
 def trained_interpreters(
     hparams: Mapping, device: str, argv: Sequence[str]
 ) -> tuple[dict, int | None]:
-    """What the recipe measures, trained where there is something to train.
+    """Load the interpreters that the recipe measures, with trained weights.
 
     Arguments
     ---------
@@ -87,9 +87,9 @@ def trained_interpreters(
     Returns
     -------
     dict of str to Interpreter
-        By the names of their rows, on the device.
+        The interpreters by the names of their rows, on the device.
     int or None
-        The epoch of the checkpoint; None where there was nothing to train.
+        The epoch of the checkpoint; None if the methods need no training.
 
     Raises
     ------

@@ -1,10 +1,13 @@
-"""The yardstick: every interpreter is scored by these functions, one value a clip.
+"""The metrics: these functions score every interpreter, one value per clip.
 
 ``confidence`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
 ``localisation`` and ``segments`` the ground truth; ``curves`` compares maps at equal
 size. ``registry`` lists them as the columns of the common table. Nothing here knows of
 interpreters: tensors come in, numbers go out.
 """
+
+import importlib
+import pkgutil
 
 from lmac_td.metrics.conciseness import (
     complexity,
@@ -37,6 +40,10 @@ from lmac_td.metrics.signal import (
     kept_of_source_db,
     si_sdr_db,
 )
+
+# Every file of this folder registers its metrics: a new file needs no other edit.
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
 
 settle_ties = apply_tie_tolerance  # its name in earlier versions
 

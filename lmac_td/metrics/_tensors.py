@@ -86,7 +86,7 @@ def without_padding(n_valid, *tensors):
     Raises
     ------
     ValueError
-        There is not one number a clip, from 1 to T.
+        There is not one number per clip, from 1 to T.
 
     Example
     -------
@@ -116,7 +116,7 @@ def beyond(n_valid, tensor):
     Raises
     ------
     ValueError
-        There is not one number a clip, from 1 to T.
+        There is not one number per clip, from 1 to T.
     """
     n_clips, length = tensor.shape[:2]
     if n_valid.shape != (n_clips,):

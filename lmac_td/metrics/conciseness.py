@@ -18,7 +18,7 @@ from lmac_td.metrics.registry import SOMETIMES, ZERO_MAP, Metric, register
 
 
 def sparseness(attribution):
-    """Sparseness (SPS): the Gini index of |a|, higher is better.
+    """Compute sparseness (SPS): the Gini index of |a|; higher is better.
 
     With |a| sorted ascending and i = 1 … n, Σ (2i − n − 1) |a_i| / (n Σ |a_i|).
 
@@ -122,7 +122,7 @@ def mask_mean(mask):
 
 
 def _n_bins(maps):
-    """Files keep the size of the map, which bounds COMP, beside it."""
+    """Return the size of the map, which bounds COMP; it is kept in files."""
     return torch.full(maps.shape[:1], maps.shape[1:].numel())
 
 

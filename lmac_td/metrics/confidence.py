@@ -1,9 +1,9 @@
 """Does the classifier find in the explanation what it found in the clip?
 
-AI, AD, AG, FF and Fid-In of L-MAC (Paissan et al., ICML 2024, section 3.1), each as
-its equation is printed there, one value a clip each; the mean over clips is the number
-in the papers. c is the class that is explained: by default the one that the classifier
-decided on the mixture, never the label.
+AI, AD, AG, FF and Fid-In of L-MAC (Paissan et al., ICML 2024, section 3.1) follow the
+printed equations and return one value per clip. The papers report the mean over clips.
+c is the class that is explained: by default the one that the classifier decided on the
+mixture, never the label.
 
 All take (B, C) probabilities, one softmax (sigmoids if multi-label): ``p_x`` of the
 mixture, ``p_in`` of what is kept, ``p_out`` of what is removed.
@@ -169,7 +169,7 @@ def average_gain(p_x, p_in, target=None):
 
 
 def faithfulness(p_x, p_out, target=None):
-    """Faithfulness on Spectra (FF): p_x,c − p_out,c, higher is better.
+    """Compute Faithfulness on Spectra (FF): p_x,c − p_out,c; higher is better.
 
     The mean is L-MAC's number, the median is what the L2I paper reports.
 
@@ -211,7 +211,7 @@ def input_fidelity(p_x, p_in, target=None, threshold=None):
     target : torch.Tensor | None
         (B,) classes c; by default argmax p_x.
     threshold : float | None
-        For tags, in (0, 1); None for one class a clip.
+        For tags, in (0, 1); None for one class per clip.
 
     Returns
     -------
@@ -237,7 +237,7 @@ def input_fidelity(p_x, p_in, target=None, threshold=None):
 
 
 def average_drop_published(p_x, p_in, target=None):
-    """AD as the published code computes it, only to compare with the papers.
+    """Compute AD as the published code does, only to compare with the papers.
 
     That code applies a softmax to p_x and p_in, which are probabilities already. Its
     AD can never pass 100 · (1 − 1/e) = 63.2 %; with 50 classes a fall from .99 to .5
@@ -305,7 +305,7 @@ def apply_tie_tolerance(p_x, p_in, tolerance=1e-6):
 
 
 def _probability(name, of):
-    """Files keep the probability of the explained class beside the scores."""
+    """Return the probability of the explained class, which is kept in files."""
     return Metric(
         name,
         lambda scored: of_class(getattr(scored, of), scored.explained),

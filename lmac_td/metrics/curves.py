@@ -141,7 +141,7 @@ def area_under(p, sizes=SIZES):
 
 
 def _answers(field, scored):
-    """The probabilities (B, n_sizes) of one field, checked."""
+    """Return the probabilities (B, n_sizes) of one field, checked."""
     p, shape = getattr(scored, field), (len(scored), len(SIZES))
     if p.shape != shape:
         raise ValueError(

@@ -152,7 +152,7 @@ def _active_of(energy, range_db=30, n_frames=None):
 
 
 def temporal_iou(attribution, active, n_frames=None):
-    """Does the interpretation sound when the target sounds?
+    """Compute how well the interpretation sounds when the target sounds.
 
     |E ∩ A| / |E ∪ A| with A the active frames and E as many frames: those in which
     the interpretation has most energy Σ_f |STFT(i)|², the first ones on ties. Because
@@ -213,7 +213,7 @@ def _check_frames(name, frames, a):
 
 
 def frame_energies(scored):
-    """Energies of the interpretation and of the target in each frame.
+    """Return the energies of interpretation and target in each frame.
 
     Arguments
     ---------

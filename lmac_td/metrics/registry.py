@@ -3,7 +3,7 @@
 Every file of this package registers its metrics below the functions that compute them;
 a new one needs nothing else: files, printed tables, comparisons and invariants read the
 registry. A metric's function takes one :class:`ScoreInputs`, all that one batch of
-explanations offers, and returns one value an entry (B,).
+explanations offers, and returns one value per entry (B,).
 
 **Add a metric.** Put it into a file of your own, say ``my_metrics.py``::
 
@@ -57,11 +57,11 @@ class Metric:
     Attributes
     ----------
     name : str
-        Of the column in files.
+        Name of the column in files.
     function : callable
-        :class:`ScoreInputs` -> Tensor (B,), one value an entry.
+        :class:`ScoreInputs` -> Tensor (B,), one value per entry.
     header : str or None
-        Of the printed column, without the arrow; by default the name.
+        Header of the printed column, without the arrow; by default the name.
     decimals : int
         That are printed.
     better : str or None
@@ -145,7 +145,7 @@ def register(*metrics: Metric, after: str | None = None) -> None:
 
 
 def registered() -> list[Metric]:
-    """All metrics in the order of the table.
+    """Return all metrics in the order of the table.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def registered() -> list[Metric]:
 
 
 def find(name: str) -> Metric:
-    """The metric of a name.
+    """Return the metric with a name.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def find(name: str) -> Metric:
 
 
 def measure(scored: ScoreInputs) -> dict[str, Tensor]:
-    """Every metric that a batch offers enough for.
+    """Compute every metric whose needs the batch meets.
 
     Arguments
     ---------
@@ -196,7 +196,7 @@ def measure(scored: ScoreInputs) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        If a metric does not return one value an entry, or refuses what it is given.
+        If a metric does not return one value per entry, or refuses what it is given.
 
     Example
     -------
@@ -223,7 +223,7 @@ def _measured(scored) -> Iterator[tuple[str, Tensor]]:
             values = metric.function(scored)
             if values.shape != (len(scored),):
                 raise ValueError(
-                    f"metric {metric.name!r} must return one value an entry, "
+                    f"metric {metric.name!r} must return one value per entry, "
                     f"({len(scored)},), not {tuple(values.shape)}."
                 )
             yield metric.name, values

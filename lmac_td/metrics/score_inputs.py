@@ -42,7 +42,7 @@ class ScoreInputs:
         Probability of the explained class when the interpretation is cut to each of
         :data:`~lmac_td.metrics.curves.SIZES`, and those bins are kept, or removed.
     threshold : float or None
-        Of a tag; None for one class a clip.
+        Threshold of a tag; None for one class per clip.
     n_samples : Tensor (B,), int64, or None
         Samples of each clip before padding, which does not count; None counts all.
     sample_rate, hop_samples : int or None
@@ -98,11 +98,11 @@ class ScoreInputs:
         return len(self.p_x)
 
     def offers(self, need: str) -> bool:
-        """Whether the batch has what a metric needs, by a name of ``Metric.needs``."""
+        """Return whether the batch has what ``need`` (see ``Metric.needs``) names."""
         return all(getattr(self, name) is not None for name in NEEDS[need])
 
     def once(self, function: Callable[["ScoreInputs"], Any]) -> Any:
-        """``function(self)``, computed once a batch: for what several metrics share."""
+        """Cache ``function(self)`` per batch, for what several metrics share."""
         if function not in self._computed:
             self._computed[function] = function(self)
         return self._computed[function]

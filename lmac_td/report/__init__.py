@@ -1,1 +1,1 @@
-"""What people look at and listen to."""
+"""Tables, figures and sounds for people."""

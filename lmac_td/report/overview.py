@@ -1,4 +1,4 @@
-"""Figures of a whole table: curves at equal size, and gain against what is kept."""
+"""Draw figures of a table: curves at equal size, and gain against kept energy."""
 
 from pathlib import Path
 
@@ -56,9 +56,9 @@ def gain_figure(
 ) -> None:
     """Save a metric with its intervals against the energy that is kept.
 
-    What explains little lies at the right (everything kept) or at the bottom. Rows
-    that are scored on the resynthesised sound are left out, and so are those that keep
-    nothing.
+    Rows that explain little are at the right (everything kept) or at the bottom. Rows
+    that are scored on the resynthesised sound are left out, and so are rows that keep
+    no energy.
 
     Arguments
     ---------
@@ -66,7 +66,7 @@ def gain_figure(
     table : FaithfulnessTable
     condition : str
     metric : str
-        Of the table.
+        A metric of the table.
     """
     figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""What the papers report, beside what was measured here, and what is wrong with it.
+"""Print what the papers report below our results, and what is wrong with it.
 
 ``published_results.csv`` holds the tables of L-MAC (Paissan et al., ICML 2024) and of
 LMAC-TD (Mancini et al.) as they are printed. Several of their rows hold numbers
@@ -19,9 +19,9 @@ from lmac_td.metrics.conciseness import complexity_bound
 from lmac_td.metrics.registry import find
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "SPS", "COMP", "MM")
-# All but AD, which a second softmax has bent as well.
+# All columns but AD, which a second softmax also changes.
 _DOUBLED = ("AI", "AG", "FF", "Fid-In", "SPS", "COMP")
-# Of five seconds: 431 frames of 513 bins or 80 mel bands.
+# Sizes of a clip of 5 s: 431 frames of 513 bins or 80 mel bands.
 _N_BINS = {"stft": 431 * 513, "mel": 431 * 80}
 _CONDITIONS = {
     "in_domain": "in-domain (WHAM!)",
@@ -62,10 +62,10 @@ _COLLAPSED = (
     "the plain gradient"
 )
 _NO_FIDELITY = (
-    "Fid-In 0.00 cannot stand beside this AI: no decision would survive, not even "
+    "Fid-In 0.00 contradicts this AI: no decision would survive, not even "
     "where the confidence in it rises"
 )
-# (paper, table, domain, method): what no rule finds.
+# (paper, table, domain, method): faults that no rule finds.
 _KNOWN = {
     ("L-MAC", "2", "stft", "GradCAM"): _NO_FIDELITY,
     ("LMAC-TD", "II", "stft", "GradCAM"): _NO_FIDELITY,
@@ -74,11 +74,11 @@ _KNOWN = {
 _PREFACE = """\
 Means that L-MAC (Paissan et al., 2024) and LMAC-TD (Mancini et al.) report for the same
 data set, condition and method, below ours. Their classifiers and checkpoints are
-others. Every AD of theirs went through a second softmax, which bends it towards 0: ours
-here is `AD (published)`. Their SPS and COMP were taken of the mask for L-MAC and of
-log1p|STFT(i)| for LMAC-TD: ours here are those of the mask where a method has one on
-the STFT. Where it masks mel bands ours are not theirs, and left out: they are of the
-sound, on the many more bins of the STFT. Their texts mix at 5 dB
+different. Their AD uses a second softmax, which moves it towards 0, so ours here is
+`AD (published)`. Their SPS and COMP are computed on the mask for L-MAC and on
+log1p|STFT(i)| for LMAC-TD. Ours here are those of the mask, if a method masks the STFT.
+If it masks mel bands, ours are left out: they are computed on the sound, on the many
+more bins of the STFT. Their texts mix at 5 dB
 (mixtures), 3 dB (white noise) and 3 dB (speech); the published code mixes at 12.04,
 6.02 and 12.04 dB, as `--snr published` does.
 """
@@ -91,9 +91,9 @@ class PublishedRow:
     Attributes
     ----------
     paper, table, dataset, condition, domain, method : str
-        As the paper names them; domain is ``stft`` or ``mel``.
+        Names as in the paper; domain is ``stft`` or ``mel``.
     cells : dict of str to str
-        What is printed, by metric; "" where nothing is, or no number.
+        Printed values by metric; "" if the cell is empty or not a number.
     """
 
     paper: str
@@ -105,7 +105,7 @@ class PublishedRow:
     cells: dict
 
     def value(self, metric):
-        """What is printed, as a number; NaN where there is none."""
+        """Return a printed value as a number; NaN if there is none."""
         return float(self.cells[metric] or "nan")
 
     @property
@@ -121,7 +121,7 @@ class PublishedRow:
         return self.domain, name, None
 
     def faults(self):
-        """What cannot be right in it, a sentence each."""
+        """Return what cannot be right in the row, one sentence per fault."""
         found = []
         if self.breaks_bound():
             doubled = self.breaks_bound(factor=2)
@@ -137,7 +137,7 @@ class PublishedRow:
         return found + ([known] if known else [])
 
     def breaks_bound(self, factor=1):
-        """Whether SPS and COMP, times a factor, belong to no map, however rounded."""
+        """Return whether no map has SPS and COMP times a factor, even unrounded."""
         sps, comp = (factor * (self.value(m) + 0.005) for m in ("SPS", "COMP"))
         return comp < complexity_bound(sps, _N_BINS[self.domain])
 
@@ -164,7 +164,7 @@ def _parameter(name, text):
 
 @functools.cache
 def read_published():
-    """All rows of the papers' tables.
+    """Read all rows of the papers' tables.
 
     Returns
     -------
@@ -192,12 +192,12 @@ def read_published():
 
 
 def published_rows(dataset, condition, method, domain="stft"):
-    """What the papers report for a row of ours.
+    """Return what the papers report for a row of ours.
 
     Arguments
     ---------
     dataset : str
-        As the papers name it: ``ESC-50`` or ``UrbanSound8K``.
+        Name as in the papers: ``ESC-50`` or ``UrbanSound8K``.
     condition : str
         ``in_domain``, ``mixtures``, ``white_noise`` or ``speech``; others have no rows.
     method : str
@@ -207,7 +207,7 @@ def published_rows(dataset, condition, method, domain="stft"):
         scored on the resynthesised sound has none: the papers give the classifier
         masked spectrograms.
     domain : str
-        ``stft`` or ``mel``, where the name of the row does not say it.
+        ``stft`` or ``mel``, if the name of the row does not contain it.
 
     Returns
     -------
@@ -265,20 +265,20 @@ def _is_of(row, key):
 
 
 def published_markdown(class_names, rows):
-    """The papers' rows below ours, with what is wrong with them.
+    """Render the papers' rows below ours, with what is wrong with them.
 
     Arguments
     ---------
     class_names : sequence of str
-        Of the classes that were evaluated: fifty are ESC-50's, and the papers report
+        The evaluated classes. Fifty are ESC-50's; the papers report
         nothing for fewer of them.
     rows : dict of (str, str) to pandas.DataFrame
-        Of a :class:`~lmac_td.evaluation.table.FaithfulnessTable`.
+        Rows of a :class:`~lmac_td.evaluation.table.FaithfulnessTable`.
 
     Returns
     -------
     str
-        Markdown, a section a condition.
+        Markdown, a section per condition.
     """
     if len(class_names) != 50:
         return (
@@ -302,7 +302,7 @@ def published_markdown(class_names, rows):
 
 
 def _condition_lines(condition, rows, notes):
-    """Lines of one condition's table, and our rows that no paper has."""
+    """Return the lines of a condition's table, and our rows without a paper."""
     groups, unmatched = {}, []
     for (name, method), scores in rows.items():
         if name == condition:
@@ -328,10 +328,10 @@ def _condition_lines(condition, rows, notes):
 
 
 def _merged(found):
-    """Rows that both papers print, once, with where they stand."""
+    """Merge rows that both papers print, with the tables that hold them."""
     merged = {}
     for row in found:
-        # Only L-MAC prints MM, so that is no difference.
+        # Only L-MAC prints MM, so it is not compared.
         numbers = tuple(row.value(metric) for metric in METRICS[:-1])
         merged.setdefault((row.key, str(numbers)), []).append(row)
     return [
@@ -349,7 +349,7 @@ def _own_cells(scores, domain):
     cells = []
     for metric in METRICS:
         name, value = names.get(metric, metric), float("nan")
-        # Of a mel mask only its stand-in on the STFT is measured, a map of more bins.
+        # For a mel mask, only the map on the STFT is measured, which has more bins.
         if name in scores and not (domain == "mel" and metric in ("SPS", "COMP")):
             value = value_of(values_of(scores, name), "mean")
         cells.append(number(value, find(name).decimals))

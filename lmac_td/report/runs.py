@@ -1,4 +1,4 @@
-"""Evaluations on disk, read back, and several of them in one table."""
+"""Read evaluations from disk, and combine several in one table."""
 
 import json
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ class Run:
     Attributes
     ----------
     path : Path
-        Of its table.json.
+        Path of its table.json.
     settings : dict
-        That the table was made with.
+        The settings of the table.
     table : FaithfulnessTable
     """
 
@@ -31,11 +31,11 @@ class Run:
     table: FaithfulnessTable
 
     def is_own(self, row: str) -> bool:
-        """Whether a row is of a method that was to be measured; else a reference."""
+        """Return whether a row is a method of the recipe, not a reference row."""
         return row.removesuffix(AS_AUDIO) in self.settings["methods"]
 
     def differences(self, other: "Run") -> list[str]:
-        """In what the mixtures of another run are not those of this one."""
+        """Describe how the mixtures of another run differ from those of this run."""
         found = differing_settings(self.settings, other.settings)
         snrs = {*self.settings["snr_db"], *other.settings["snr_db"]}
         if differing_snrs(self.settings, other.settings, snrs):
@@ -64,7 +64,7 @@ def read_run(path: str | Path) -> Run:
     Raises
     ------
     DataError
-        If it is none, or not whole.
+        If it is not an evaluation, or incomplete.
     """
     path = Path(path)
     path = path / "table.json" if path.is_dir() else path
@@ -76,7 +76,7 @@ def read_run(path: str | Path) -> Run:
         _ = settings["remarks"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(
-            f"{path} is no table.json of eval_faithfulness.py: name such files, or "
+            f"{path} is not a table.json of eval_faithfulness.py: name such files, or "
             "the folders that they are in"
         ) from error
     return run
@@ -89,11 +89,11 @@ class Runs:
     Attributes
     ----------
     table : FaithfulnessTable
-        Methods before the reference rows of all of them.
+        All methods, then the reference rows.
     seeds : dict of str to list of str
-        The rows of a method that has several seeds.
+        The rows of each method that has several seeds.
     remarks : dict of str to str
-        By method.
+        Remarks by method.
     """
 
     table: FaithfulnessTable
@@ -107,7 +107,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
     Arguments
     ---------
     paths : sequence of str or Path
-        As :func:`read_run` takes them.
+        Paths for :func:`read_run`.
 
     Returns
     -------
@@ -116,8 +116,8 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
     Raises
     ------
     DataError
-        If one is no evaluation, or not of the mixtures of the first, or two differ in
-        a row that both have.
+        If one is not an evaluation, or has other mixtures than the first, or two differ
+        in a row that both have.
     """
     runs = [read_run(path) for path in paths]
     for run in runs:
@@ -148,7 +148,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
 
 
 def _split(run, of_seeds, rows_of_seeds):
-    """A run's own rows, named by seed where there are several, and its references."""
+    """Split a run's table into its methods, named by seed, and its references."""
     own, others = FaithfulnessTable(), FaithfulnessTable()
     for (condition, row), scores in run.table.rows.items():
         if not run.is_own(row):
@@ -167,31 +167,31 @@ def _split(run, of_seeds, rows_of_seeds):
 def find_row(
     row: str, rows: Sequence[str], settings: dict | None = None
 ) -> tuple[str, dict[str, pd.DataFrame]]:
-    """Find a row that is to be compared, before there is a table.
+    """Find a row for a comparison, before the table exists.
 
     Arguments
     ---------
     row : str
-        The name of a row, or the folder of an evaluation, whose first method is meant,
+        The name of a row, or the folder of an evaluation (its first method is used),
         or ``FOLDER:ROW``.
     rows : list of str
         Names of the rows that the table will have.
     settings : dict, optional
-        Of the table; without it, its mixtures are not compared.
+        Settings of the table; without them, mixtures are not compared.
 
     Returns
     -------
     str
-        The name that the row is to have in the table.
+        The name of the row in the table.
     dict of str to pandas.DataFrame
         Its scores by condition; empty if it is one of ``rows``.
 
     Raises
     ------
     SettingError
-        If it is neither one of the rows nor on disk, or of other mixtures.
+        If it is neither one of the rows nor on disk, or has other mixtures.
     DataError
-        If the folder holds no whole evaluation.
+        If the folder holds no complete evaluation.
     """
     if row in rows:
         return row, {}

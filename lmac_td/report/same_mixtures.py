@@ -1,17 +1,16 @@
-"""Were two evaluations made from the same mixtures and decisions?
+"""Check whether two evaluations were made from the same mixtures and decisions.
 
-Only then may their rows stand in one table. An evaluation writes the names of the
-settings that others must agree in (those with the role *mixture*) into its table.json,
-beside the values of all.
+Only then may their rows be in one table. An evaluation writes all its settings into its
+table.json, and the names of those that others must agree in (the role *mixture*).
 """
 
 from lmac_td.data.sources.esc50 import ESC50
 
-# Of a table's settings: the names, in its recipe, of those that others must agree in.
+# The key in a table's settings that lists the settings that others must agree in.
 MIXTURE_SETTINGS = "mixture settings"
-# These stand in the table itself, whatever the recipe says.
+# These settings are in the table itself, independent of the recipe.
 _OF_TABLE = ("test_fold_nums", "mixing_seed")
-# Of tables that were made before these names were written.
+# The settings of tables that were made before these names were written.
 BEFORE = (
     "data_folder", "wham_folder", "ljspeech_folder", "sample_rate", "signal_length_s",
     "n_fft", "win_length", "hop_length", "n_mels", "pretrained_classifier",
@@ -20,7 +19,7 @@ BEFORE = (
 
 
 def differing_settings(first: dict, second: dict) -> list[str]:
-    """Names of the settings in which two evaluations must agree and do not.
+    """Return the settings that two evaluations must agree in and do not.
 
     SNRs are not compared, see :func:`differing_snrs`.
 
@@ -36,7 +35,7 @@ def differing_settings(first: dict, second: dict) -> list[str]:
     Raises
     ------
     KeyError
-        If they are no settings of a table.
+        If they are not the settings of a table.
 
     Example
     -------
@@ -48,7 +47,7 @@ def differing_settings(first: dict, second: dict) -> list[str]:
     listed = [settings.get(MIXTURE_SETTINGS, BEFORE) for settings in (first, second)]
     recipes = [_with_defaults(settings["recipe"]) for settings in (first, second)]
     for name in dict.fromkeys([*listed[0], *listed[1]]):
-        # A version that did not know the setting could not differ in it.
+        # A version without the setting could not differ in it.
         known = all(
             name in names or name in recipe
             for names, recipe in zip(listed, recipes, strict=True)
@@ -59,7 +58,7 @@ def differing_settings(first: dict, second: dict) -> list[str]:
 
 
 def differing_snrs(first: dict, second: dict, conditions) -> list[str]:
-    """The conditions, of some, that two tables mixed at different SNRs."""
+    """Return the given conditions that two tables mixed at different SNRs."""
     return [
         condition
         for condition in conditions
@@ -68,7 +67,7 @@ def differing_snrs(first: dict, second: dict, conditions) -> list[str]:
 
 
 def _with_defaults(recipe):
-    """What recipes meant before they named their data set and target."""
+    """Add the data set and target that older recipes did not name."""
     before = {"target": "auto"}
     if "data_folder" in recipe:
         before["dataset"] = ESC50(str(recipe["data_folder"])).identity

@@ -1,4 +1,4 @@
-"""Several runs in one table for people, with intervals and deviations over seeds."""
+"""Render several runs in one table, with intervals and deviations over seeds."""
 
 import difflib
 import statistics
@@ -14,12 +14,12 @@ from lmac_td.report.runs import Runs
 
 
 def choose_columns(names: Sequence[str]) -> list[Column]:
-    """Columns of the table by name, such as ``AI`` or ``FF median``.
+    """Find columns of the table by name, such as ``AI`` or ``FF median``.
 
     Raises
     ------
     SettingError
-        If there is none of a name.
+        If a name is unknown.
     """
     by_name = {column.name: column for column in all_columns()}
     for name in names:
@@ -31,15 +31,15 @@ def choose_columns(names: Sequence[str]) -> list[Column]:
 
 
 def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
-    """A section a condition, a table a group, means with their intervals.
+    """Render one section per condition and one table per group, with intervals.
 
     Arguments
     ---------
     runs : Runs
-        Of a method with several seeds every one has a row, and a last one shows their
+        If a method has several seeds, each has a row, and a last row shows their
         mean and standard deviation.
     columns : sequence of Column
-        One table a condition with these alone, instead of its groups.
+        One table per condition with these columns only, instead of groups.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
 
 
 def remarks_to_markdown(remarks: Mapping[str, str]) -> str:
-    """Remarks by method, each once.
+    """Render remarks by method, each remark once.
 
     Example
     -------

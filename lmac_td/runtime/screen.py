@@ -1,4 +1,4 @@
-"""Select what a training shows on the screen: one line an epoch, and warnings.
+"""Select what a training shows on the screen: one line per epoch, and warnings.
 
 ``LOG_CONFIG`` is the configuration of Python's logging for SpeechBrain's
 ``create_experiment_directory``. All messages go to ``log.txt`` in the output folder.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 LOG_CONFIG = Path(__file__).with_name("log_config.yaml")
 
-# The logger of SpeechBrain's FileTrainLogger, which logs one line an epoch.
+# The logger of SpeechBrain's FileTrainLogger, which logs one line per epoch.
 EPOCH_LOGGER = "speechbrain.utils.train_logger"
 
 

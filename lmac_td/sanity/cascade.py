@@ -1,4 +1,4 @@
-"""Cascading randomisation: re-initialise a classifier from the logits down.
+"""Re-initialise a classifier from the logits down (cascading randomisation).
 
 Adebayo et al., "Sanity checks for saliency maps" (https://arxiv.org/abs/1810.03292),
 section 3.1: the layers are re-initialised from the last to the first, each stage on top
@@ -7,13 +7,12 @@ blocks. An explanation that stays the same does not explain what the classifier 
 learned.
 
 A layer is initialised as the model's own constructor initialises it. For batch
-normalisation this is not enough: its new running statistics (mean 0, variance 1) belong
-to no signal, and many layers that do not normalise let a signal fade to almost nothing
-in evaluation. Every decoder is then given silence, and its explanation changes with the
-level of its input, not with the content. ``measured`` statistics are therefore the
-default: those of the clips that are explained, as an untrained classifier computes them
-in training. ``fresh`` leaves them at 0 and 1, as Adebayo et al. and Quantus do by
-resetting every layer.
+normalisation this is not enough: its new running statistics (mean 0, variance 1) fit
+no signal, and after many layers that do not normalise, a signal is almost zero
+in evaluation. Then every decoder is given silence, and its explanation changes with the
+level of its input, not with the content. Therefore ``measured`` statistics are the
+default: they are measured on the explained clips, as an untrained classifier measures
+them in training. ``fresh`` leaves them at 0 and 1, as Adebayo et al. and Quantus do.
 """
 
 import contextlib
@@ -35,8 +34,8 @@ def reinitialise(module: nn.Module) -> None:
     Arguments
     ---------
     module : nn.Module
-        Parameters of a layer that cannot be reset (it has neither ``reset_parameters``
-        nor ``initialise``), such as the position embeddings of a transformer, are
+        The module. If a layer cannot be reset (it has neither ``reset_parameters`` nor
+        ``initialise``, such as a transformer's position embeddings), its parameters are
         shuffled: they keep their distribution and lose what was learned.
 
     Example
@@ -100,7 +99,7 @@ def cascade(
     ---------
     classifier : Classifier
     seed : int
-        Of the weights. The global generators do not change.
+        Seed of the weights. The global generators do not change.
     inputs : sequence of Tensor (B, ...), optional
         The classifier's inputs for the clips on which the statistics of the randomised
         batch normalisations are measured, again at each stage; without them, the
@@ -152,7 +151,7 @@ def measure_statistics(
     Arguments
     ---------
     norms : sequence of nn.BatchNorm2d
-        Of the classifier; the others do not change.
+        Layers of the classifier; other layers do not change.
     classifier : Classifier
     inputs : sequence of Tensor (B, ...)
     """

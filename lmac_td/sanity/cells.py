@@ -1,8 +1,8 @@
-"""RemOve And Retrain: results of single trainings, in a file for resuming.
+"""Store results of single trainings of RemOve And Retrain, for resuming.
 
 A cell is a ranking of bins, a level of removal and a repeat of the training. It holds
-which test clips the new classifier recognised. Finished cells are kept in a file, and a
-later run computes the others.
+which test clips the new classifier recognised. Finished cells are saved in a file. A
+later run computes only the others.
 """
 
 import json
@@ -24,9 +24,9 @@ class Cells:
     Arguments
     ---------
     path : str or Path
-        Where they are kept.
+        The file of the cells.
     settings : dict
-        What all cells must have in common; plain values. A setting that an older file
+        Plain values that all cells must share. A setting that an older file
         lacks is not compared.
     not_compared : collection of str
         Settings that an older file may hold, and that no longer matter.
@@ -34,7 +34,7 @@ class Cells:
     Raises
     ------
     DataError
-        If the file is there, and holds something else.
+        If the file exists, but does not hold cells.
     SettingError
         If its cells were made with other settings.
 
@@ -78,18 +78,18 @@ class Cells:
                 )
 
     def has(self, ranking: str, level: float, repeat: int) -> bool:
-        """Whether a cell is finished."""
+        """Return whether a cell is finished."""
         return (ranking, level, repeat) in self._hits
 
     def put(
         self, ranking: str, level: float, repeat: int, hits: Sequence[bool]
     ) -> None:
-        """Add a cell, and write all of them.
+        """Add a cell, and write the file.
 
         Arguments
         ---------
         ranking : str
-            Of bins.
+            Name of the ranking of bins.
         level : float
             Share of the bins that were removed.
         repeat : int
@@ -118,10 +118,10 @@ class Cells:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """All cells, one line a ranking, level, repeat and test clip.
+        """All cells, one line per ranking, level, repeat and test clip.
 
         Its columns are ``ranking``, ``removed`` (the level), ``repeat``, ``clip`` (the
-        clip's place) and ``recognised`` (0 or 1).
+        clip's index) and ``recognised`` (0 or 1).
         """
         return pd.DataFrame(
             [
@@ -142,7 +142,7 @@ def _validated(content):
     found = {}
     for cell in content["cells"]:
         if not isinstance(cell, dict):
-            raise ValueError("a cell is no mapping")
+            raise ValueError("a cell is not a mapping")
         ranking, level, repeat, hits = (
             cell.get(name) for name in ("ranking", "level", "repeat", "hits")
         )
@@ -153,7 +153,7 @@ def _validated(content):
         if type(repeat) is not int or repeat < 0:
             raise ValueError(f"a cell has the repeat {repeat!r}")
         if not isinstance(hits, list) or not hits or not set(map(str, hits)) <= _HITS:
-            raise ValueError("the hits of a cell are no list of 0 and 1")
+            raise ValueError("the hits of a cell are not a list of 0 and 1")
         if (ranking, level, repeat) in found:
             raise ValueError(f"it holds {ranking} at {level} twice")
         found[ranking, level, repeat] = hits

@@ -1,9 +1,9 @@
 """Explain the same clips with a classifier that is randomised stage by stage.
 
 The explanation at every stage, for the class that the intact classifier decided, is
-compared with the intact one. Two marks show how low similarity can be: the mask of
-another clip, and a random mask. A method whose explanation of a clip is as similar to
-that of any other clip depends little on what the classifier finds in it.
+compared with the intact one. Two reference values show how low similarity can be: the
+mask of another clip, and a random mask. A method whose explanation of a clip is as
+similar to that of any other clip depends little on what the classifier recognises.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,18 +40,18 @@ class Comparison:
     ---------
     interpreters : dict of str to Interpreter
     batches : sequence of PaddedBatch
-        As :func:`~lmac_td.data.mixing.make_mixtures` takes them; two clips or more.
+        Batches for :func:`~lmac_td.data.mixing.make_mixtures`; two clips or more.
     features : SpectralFeatures
     classifier : Classifier
-        Intact.
+        The intact classifier.
     device : str
 
     Attributes
     ----------
     scores : ScoreFrame
-        By stage, as its condition (``INTACT``, one of the classifier's,
-        ``ANOTHER_CLIP`` or ``RANDOM_MASK``), and method: the similarities of
-        ``MEASURES`` and ``p of the class``.
+        The similarities of ``MEASURES`` and ``p of the class``, by method and stage.
+        The condition of a row is its stage: ``INTACT``, one of the classifier's,
+        ``ANOTHER_CLIP`` or ``RANDOM_MASK``.
     sounds : dict of str to dict of str to Tensor (frames, bins)
         |STFT(i)| of the first clip, by method and by stage.
     """
@@ -85,16 +85,16 @@ class Comparison:
 
     @property
     def inputs(self) -> list[Tensor]:
-        """What the classifier is given, (B, ...) a batch."""
+        """The classifier's inputs, (B, ...) per batch."""
         return [decided.decision.inputs for decided in self.intact]
 
     def add(self, stage: str) -> None:
-        """Explain the clips with the classifier as it now is, and compare.
+        """Explain the clips with the classifier in its current state, and compare.
 
         Arguments
         ---------
         stage : str
-            What was randomised last, or ``INTACT``.
+            The stage that was randomised last, or ``INTACT``.
         """
         maps = self._maps
         if stage != INTACT:
@@ -104,7 +104,7 @@ class Comparison:
 
     @torch.no_grad()
     def _explain(self, stage, interpreters):
-        """Maps of all clips by method, each as of :func:`comparable_maps`."""
+        """Return the maps of all clips by method, from :func:`comparable_maps`."""
         parts = {name: [] for name in interpreters}
         p = []
         for intact in self.intact:
@@ -138,13 +138,13 @@ def summarise_stages(scores: ScoreFrame) -> Summary:
     Arguments
     ---------
     scores : ScoreFrame
-        Of :class:`Comparison`, after all stages.
+        Scores of a :class:`Comparison`, after all stages.
 
     Returns
     -------
     dict of str to dict of str to dict of str to (float, float, float)
-        By method, by stage in the order in which they were added, the two marks last,
-        by measure.
+        By method, stage and measure. Stages keep their order; the two reference values
+        are last.
     """
     summary = {}
     for stage in sorted(scores.conditions, key=MARKS.__contains__):  # stable
@@ -157,12 +157,12 @@ def summarise_stages(scores: ScoreFrame) -> Summary:
 
 
 def stages_to_markdown(summary: Summary) -> str:
-    """Return a section a method, with a line a stage.
+    """Return a section per method, with a line per stage.
 
     Arguments
     ---------
     summary : dict
-        Of :func:`summarise_stages`.
+        The result of :func:`summarise_stages`.
     """
     sections = []
     for method, rows in summary.items():
@@ -176,14 +176,14 @@ def stages_to_markdown(summary: Summary) -> str:
 
 
 def clips_to_csv(path: str | Path, scores: ScoreFrame) -> None:
-    """Write every clip's scores, one line a method, stage and clip.
+    """Write every clip's scores, one line per method, stage and clip.
 
     Arguments
     ---------
     path : str or Path
-        Folders are made.
+        The file to write; its folders are created.
     scores : ScoreFrame
-        Of :class:`Comparison`.
+        Scores of a :class:`Comparison`.
     """
     lines = scores.frame.rename(columns={"condition": "stage"})
     with write_atomically(path, "w", encoding="utf-8", newline="") as file:

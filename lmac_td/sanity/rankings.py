@@ -1,4 +1,4 @@
-"""RemOve And Retrain: the orders in which bins are removed, and two controls.
+"""Rank bins for RemOve And Retrain: by methods, and by two controls.
 
 A ranking is a callable: :class:`~lmac_td.evaluation.batches.DecidedBatch` -> importance
 (B, frames, bins), as :meth:`lmac_td.sanity.removal.Removal.clips` takes it.
@@ -27,14 +27,14 @@ def ranking_functions(
     Arguments
     ---------
     interpreters : dict of str to Interpreter
-        Each ranks by its mask, see :func:`lmac_td.evaluation.explaining.stft_mask`.
+        They rank by their masks, see :func:`lmac_td.evaluation.explaining.stft_mask`.
     seed : int
-        Of the random ranking.
+        Seed of the random ranking.
 
     Returns
     -------
     dict of str to callable
-        By name; the last two are ``RANDOM`` and ``LOUDEST``.
+        Rankings by name; the last two are ``RANDOM`` and ``LOUDEST``.
     """
 
     def by_mask(interpreter):
@@ -58,7 +58,7 @@ def random_importance(magnitude: Tensor, clip_ids: Sequence[str], seed: int) -> 
     Arguments
     ---------
     magnitude : Tensor (B, frames, bins)
-        For its shape.
+        Only its shape is used.
     clip_ids : sequence of str
     seed : int
 

@@ -1,7 +1,8 @@
-"""RemOve And Retrain: remove the bins that matter most from the clips of all splits.
+"""Remove the most important bins from the clips of all splits.
 
-Hooker et al. (https://arxiv.org/abs/1806.10758), section 3: in every clip of training,
-validation and test the t most important inputs are replaced by an uninformative value.
+RemOve And Retrain (Hooker et al., https://arxiv.org/abs/1806.10758, section 3) replaces
+the t most important inputs of every clip of training, validation and test by an
+uninformative value.
 Here the inputs are bins of the STFT magnitude (L-MAC, section 3.4), a share of their
 *number*, and the classifier is given the spectrogram that remains.
 
@@ -50,7 +51,7 @@ def most_important_bins(
     Returns
     -------
     tuple of Tensor (B, frames, bins), bool
-        One a level: the least number of bins that is at least that share.
+        One mask per level: the smallest number of bins that is at least that share.
 
     Example
     -------
@@ -77,7 +78,7 @@ def remaining_inputs(
     fill : Tensor (bins,)
         The magnitude of each frequency that replaces a removed one.
     classifier : Classifier
-        That takes spectrograms.
+        It takes spectrograms.
 
     Returns
     -------
@@ -121,16 +122,16 @@ def fixed_batches(
     data : PreparedData
     split, condition : str
     loader_settings : dict
-        Of SpeechBrain's ``make_dataloader``.
+        Arguments of SpeechBrain's ``make_dataloader``.
 
     Returns
     -------
     DataLoader
-        Of PaddedBatch.
+        Yields PaddedBatch.
     """
     dataset = data.dataset(split, condition)
     indices = [(index, data.mixing_seed) for index in range(len(dataset))]
-    # Its own generator, so that it does not change a training that runs in between.
+    # A separate generator, so that a training in between is not affected.
     own = {"sampler": indices, "generator": torch.Generator()}
     return make_dataloader(dataset, **loader_settings | own)
 
@@ -141,12 +142,12 @@ class Removal:
     Arguments
     ---------
     batches_of : callable
-        Name of a split -> its batches, the same at every call.
+        Returns the batches of a split, given its name; the same at every call.
     spectral_features : SpectralFeatures
     classifier : Classifier
         The one that is explained.
     fill : str
-        Of ``FILLS``.
+        One of ``FILLS``.
     device : str
 
     Raises
@@ -194,7 +195,7 @@ class Removal:
         Returns
         -------
         dict of float to dict of str to Clips
-            By level, by split.
+            Clips by level and split.
         """
         left = {level: {} for level in levels}
         for split in SPLITS:
@@ -208,7 +209,7 @@ class Removal:
         return left
 
     def _inputs(self, batch, rank, levels):
-        """Return what remains of a batch, (B, ...) a level."""
+        """Return what remains of a batch, (B, ...) per level."""
         mixture = make_mixtures(batch, self.device)
         decided = decide_batch(
             batch, mixture, self.spectral_features, self.classifier, False

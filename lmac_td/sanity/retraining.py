@@ -1,10 +1,9 @@
-"""RemOve And Retrain: train a new classifier on what remains of the clips.
+"""Train a new classifier on what remains of the clips (RemOve And Retrain).
 
-It has the architecture of the classifier that was explained and new weights, and is
-trained as ``train_classifier.py`` trains it: Adam, a learning rate that falls linearly,
-clips rolled by a random time, the epoch of the lowest validation loss. The clips are
-spectrograms in memory, as the classifier takes them: what is removed from each is
-fixed.
+It has the architecture of the explained classifier and new weights. It is trained as
+``train_classifier.py`` trains: Adam, a learning rate that falls linearly, clips rolled
+by a random time, the epoch of the lowest validation loss. The clips are spectrograms in
+memory, because the removed bins of each clip are fixed.
 """
 
 import copy
@@ -62,7 +61,7 @@ class NewClassifier(nn.Module):
         self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, frames, ...) -> logits (B, C)."""
+        """Compute logits (B, C) from (B, frames, ...)."""
         return self.network.classify(inputs)[0]
 
 
@@ -74,7 +73,7 @@ def require_classes(classifier: Classifier, class_names: Sequence[str]) -> None:
     classifier : Classifier
         Its architecture is trained again.
     class_names : sequence of str
-        Of the data set, which it is trained on.
+        Classes of the data set, on which it is trained.
 
     Raises
     ------
@@ -104,18 +103,18 @@ def retrain(
     frozen : Classifier
         It gives the architecture.
     train, valid : Clips
-        On the device of ``frozen``.
+        Clips on the device of ``frozen``.
     seed : int
-        Of weights, order and dropout; the global generators do not change.
+        Seed of weights, order and dropout; the global generators do not change.
     epochs : int
     lr : float
-        In the first epoch; in the last it is a hundredth of that.
+        Learning rate of the first epoch; in the last it is a hundredth of that.
     batch_size : int
 
     Returns
     -------
     NewClassifier
-        In evaluation mode, with the weights of the lowest loss on ``valid``.
+        A classifier in evaluation mode; its weights have the lowest loss on ``valid``.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""RemOve And Retrain: train the cells that are missing, and summarise all of them."""
+"""Train the missing cells of RemOve And Retrain, and summarise all cells."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,19 +28,19 @@ def complete_cells(
     progress: bool = True,
     **training,
 ) -> None:
-    """Train the cells that are not finished; each is written when it is.
+    """Train the cells that are not finished; save each when it is finished.
 
     Arguments
     ---------
     cells : Cells
-        Receives them. A cell does not depend on which others are computed beside it.
+        Receives the cells. A cell does not depend on which others are computed.
     removal : Removal
     classifier : Classifier
         The one that is explained; new ones have its architecture.
     rankings : dict of str to callable
-        Of :func:`~lmac_td.sanity.rankings.ranking_functions`.
+        The result of :func:`~lmac_td.sanity.rankings.ranking_functions`.
     levels : sequence of float
-        Shares of the bins that are removed. Nothing is removed in one cell more.
+        Shares of the bins that are removed. One further cell removes nothing.
     repeats : iterable of int
         Seeds of the trainings.
     progress : bool
@@ -66,7 +66,7 @@ def complete_cells(
         for ranking, own in missing.items():
             if not own:
                 continue
-            # Where nothing is removed, the order does not matter.
+            # If nothing is removed, the order does not matter.
             rank = rankings.get(ranking, rankings[LOUDEST])
             clips = removal.clips(rank, list(own))
             for level, seeds in own.items():
@@ -79,7 +79,7 @@ def complete_cells(
 
 
 def _missing(cells, ranking, levels, repeats):
-    """Return the repeats that are not finished, by level, where there are some."""
+    """Return the unfinished repeats, by level; finished levels are left out."""
     missing = {
         level: [r for r in repeats if not cells.has(ranking, level, r)]
         for level in levels
@@ -107,9 +107,9 @@ def accuracies(
     Returns
     -------
     pandas.DataFrame
-        One line a ranking and level (``ranking``, ``removed``), the first level of each
-        0: ``accuracy``, the mean over repeats and clips in [0, 1], and its 95 %
-        bootstrap interval over clips, ``low`` and ``high``.
+        One line per ranking and level (``ranking``, ``removed``); the first level of
+        each is 0. ``accuracy`` is the mean over repeats and clips in [0, 1]. Its 95 %
+        bootstrap interval over clips is ``low`` and ``high``.
 
     Example
     -------
@@ -136,12 +136,12 @@ def accuracies(
 
 
 def accuracies_to_markdown(table: pd.DataFrame) -> str:
-    """Return a table of accuracies (%) with intervals, a row a ranking.
+    """Return a table of accuracies (%) with intervals, one row per ranking.
 
     Arguments
     ---------
     table : pandas.DataFrame
-        Of :func:`accuracies`.
+        The result of :func:`accuracies`.
     """
     levels = table["removed"].unique()
     head = ["most important first by", *(f"{100 * level:g} %" for level in levels)]
@@ -164,7 +164,7 @@ def accuracy_curves(
     Arguments
     ---------
     table : pandas.DataFrame
-        Of :func:`accuracies`.
+        The result of :func:`accuracies`.
     """
     return {
         ranking: list(
@@ -175,14 +175,14 @@ def accuracy_curves(
 
 
 def accuracies_to_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write accuracies and intervals, one line a ranking and level.
+    """Write accuracies and intervals, one line per ranking and level.
 
     Arguments
     ---------
     path : str or Path
-        Folders are made.
+        The file to write; its folders are created.
     table : pandas.DataFrame
-        Of :func:`accuracies`.
+        The result of :func:`accuracies`.
     """
     with write_atomically(path, "w", encoding="utf-8", newline="") as file:
         table.to_csv(file, index=False, lineterminator="\n")

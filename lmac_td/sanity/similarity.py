@@ -1,7 +1,7 @@
-"""Similarity of two maps of one clip: structural similarity and rank correlation.
+"""Compute the structural similarity and rank correlation of two maps of a clip.
 
 These are two measures of Adebayo et al. (section 3.1); L-MAC's figure 4 shows the
-first. SSIM compares windows of the maps; it is near 1 wherever both maps are near 0,
+first. SSIM compares windows of the maps. It is near 1 where both maps are near 0,
 so that it rates sparse maps as similar. The rank correlation compares only the order of
 the bins and does not have this bias.
 """
@@ -26,7 +26,7 @@ MEASURES = (
 
 
 def comparable_maps(batch: ExplainedBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what :func:`compare_maps` compares of an explained batch.
+    """Return the maps of an explained batch, for :func:`compare_maps`.
 
     Arguments
     ---------
@@ -52,12 +52,12 @@ def compare_maps(
     Arguments
     ---------
     first, second : tuple
-        Of :func:`comparable_maps`.
+        The result of :func:`comparable_maps`.
 
     Returns
     -------
     dict of str to Tensor (B,)
-        By the names of ``MEASURES``.
+        Similarities by the names of ``MEASURES``.
     """
     mask, attribution, loudest = first
     other_mask, other_attribution, _ = second
@@ -85,7 +85,7 @@ def structural_similarity(
     Returns
     -------
     Tensor (B,)
-        float64, at most 1, and 1 for equal maps.
+        Values in float64, at most 1; equal maps give 1.
 
     Example
     -------
@@ -116,8 +116,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     Returns
     -------
     Tensor (B,)
-        float64, in [-1, 1]. A constant map has no order: 1 where both are constant,
-        0 where one is.
+        Values in float64, in [-1, 1]. A constant map has no order: 1 if both are
+        constant, 0 if only one is.
 
     Example
     -------

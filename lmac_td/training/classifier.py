@@ -126,11 +126,11 @@ def save_test(results: dict, class_names: list[str], folder: Path, title: str) -
     Arguments
     ---------
     results : dict of str to dict
-        Of :func:`test`, by condition.
+        The result of :func:`test`, by condition.
     class_names : list of str
     folder : Path
     title : str
-        Of the figures.
+        Title of the figures.
     """
     content = {
         name: {key: result[key] for key in ("accuracy", "confusion")}

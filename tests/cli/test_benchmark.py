@@ -187,7 +187,7 @@ def test_interrupted_it_stops_its_commands_and_goes_on(bench, how):
     running.send_signal(how)
     printed, _ = running.communicate(timeout=30)
     assert running.returncode == 130, printed
-    assert "the same command goes on" in printed
+    assert "the same command resumes" in printed
     assert "Traceback" not in printed
     assert_gone(bench, MASK_1[0])
     assert bench.state("mask0.75/1/save") == "interrupted"
@@ -294,7 +294,7 @@ def test_so_is_one_beside_a_command_that_was_left_behind(bench):
     left_behind = int((bench.folder / f"{MASK_1[0]}.pid").read_text())
     bench.order()
     try:
-        with pytest.raises(SettingError, match=f"{left_behind}.*left behind"):
+        with pytest.raises(SettingError, match=f"{left_behind}.*killed still runs"):
             bench.run()
     finally:
         os.kill(left_behind, signal.SIGKILL)

@@ -73,7 +73,7 @@ def test_a_classifier_and_an_interpreter_are_trained_and_measured(trained):
     printed = run(EVALUATE, trained / "lmac_td.yaml").stdout
     check_the_evaluation(printed, folder / "evaluation")
 
-    # With a second table, all rows stand in one.
+    # With a second table, all rows are in one.
     chosen = {"methods": "[saliency]", "condition": "[in_domain, clean]"}
     few = {"n_samples": 1, "references": False}
     run(EVALUATE, trained / "baselines.yaml", **chosen, **few)

@@ -23,7 +23,7 @@ from tests.commands import (
     ("options", "settings", "words"),
     [
         (["--compare", "lmac", "identity"], {}, "no row of this table"),
-        (["--compare", "tests", "identity"], {}, "is no table.json"),
+        (["--compare", "tests", "identity"], {}, "is not a table.json"),
         (["--quantus", "Sparsness"], {}, "Sparseness"),
         ([], {"condition": "loud"}, "white_noise"),
         ([], {"condition": "[speech, speech]"}, "speech"),

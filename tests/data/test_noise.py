@@ -114,6 +114,7 @@ def test_fixed_is_a_pure_function(folder):
         assert not torch.equal(reference, other)
 
 
+@pytest.mark.slow
 def test_fixed_is_the_same_in_another_process(folder):
     code = (
         "import sys; from lmac_td.data.noise import NoisePool;"

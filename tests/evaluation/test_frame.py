@@ -58,9 +58,9 @@ def test_what_is_no_clips_csv_is_named(tmp_path, damage):
     path = tmp_path / "clips.csv"
     filled().clips_to_csv(path)
     path.write_text(damage(path.read_text()))
-    with pytest.raises(DataError, match=r"clips\.csv is no clips\.csv of eval_faith"):
+    with pytest.raises(DataError, match=r"clips\.csv is not a clips\.csv of eval_"):
         FaithfulnessTable.read_clips(path)
-    with pytest.raises(DataError, match=r"missing\.csv is no clips\.csv"):
+    with pytest.raises(DataError, match=r"missing\.csv is not a clips\.csv"):
         FaithfulnessTable.read_clips(tmp_path / "missing.csv")
 
 

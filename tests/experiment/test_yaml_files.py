@@ -4,6 +4,7 @@ import pytest
 
 from lmac_td.errors import SettingError
 from lmac_td.experiment.recipe import MOST_FILES, compose
+from lmac_td.experiment.yaml_files import dump_yaml, read_yaml, tag_of
 
 
 def refused(path, text, words):
@@ -74,3 +75,21 @@ def test_a_long_row_of_files_is_refused(tmp_path):
         (tmp_path / f"{i}.yaml").write_text(f"extends: {i - 1}.yaml\n")
     with pytest.raises(SettingError, match=f"more than {MOST_FILES} files"):
         compose(tmp_path / "299.yaml")
+
+
+def test_a_file_that_is_read_again_is_the_callers_own(tmp_path):
+    """Also what stands deep in it; and a file that has changed is read anew."""
+    path = tmp_path / "mine.yaml"
+    text = "# what it is\na: &a {b: [1, 2]}\nc: *a\nd: !ref <a>\ne: !new:dict {}\n"
+    path.write_text(text)
+    first, second = read_yaml(path), read_yaml(path)
+    assert dump_yaml(first) == dump_yaml(second)
+    assert "# what it is" in dump_yaml(first)
+    assert first["c"] is first["a"]
+    assert (tag_of(second["d"]), tag_of(second["e"])) == ("!ref", "!new:dict")
+    first["a"]["b"].append(3)
+    del first["d"]
+    assert second["a"]["b"] == [1, 2]
+    assert dump_yaml(read_yaml(path)) == dump_yaml(second)
+    path.write_text(text.replace("1, 2", "7, 8"))
+    assert read_yaml(path)["a"]["b"] == [7, 8]

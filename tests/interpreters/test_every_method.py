@@ -16,9 +16,10 @@ from lmac_td.contracts import Explanation
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import choose_targets, decide_batch
+from lmac_td.evaluation.columns import rows_of
 from lmac_td.evaluation.explaining import explain
 from lmac_td.evaluation.invariants import check_invariants
-from lmac_td.evaluation.loop import evaluate, rows_of
+from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.attribution import METHODS, build_attributions

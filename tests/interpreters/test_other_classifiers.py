@@ -7,9 +7,10 @@ import torch
 
 from lmac_td.classifiers.modules import ModuleClassifier
 from lmac_td.errors import SettingError
+from lmac_td.evaluation.columns import rows_of
 from lmac_td.evaluation.equal_size import at_equal_size
 from lmac_td.evaluation.invariants import check_invariants
-from lmac_td.evaluation.loop import rows_of, score
+from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import LogMel
 from lmac_td.interpreters.attribution import build_attributions

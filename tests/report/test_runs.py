@@ -191,7 +191,7 @@ def test_a_row_that_cannot_be_compared_is_refused(runs, tmp_path):
         find_row("lmacc", ["lmac"])
     with pytest.raises(SettingError, match="has no row 'another', but lmac, identity"):
         find_row(f"{runs[0]}:another", ["lmac"])
-    with pytest.raises(DataError, match=r"is no table\.json"):
+    with pytest.raises(DataError, match=r"is not a table\.json"):
         find_row(str(tmp_path), ["lmac"])
     for ours in (
         settings | {"conditions": ["speech"]},

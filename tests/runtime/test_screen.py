@@ -1,4 +1,4 @@
-"""The screen of a training shows one line an epoch and warnings; a file has it all."""
+"""The screen of a training shows one line per epoch and warnings; a file has it all."""
 
 import subprocess
 import sys

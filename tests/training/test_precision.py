@@ -87,6 +87,8 @@ def test_only_networks_are_computed_in_bf16(make, name, spectral, frozen, wavs):
 def test_metrics_are_computed_in_float32(data_settings, spectral, frozen, make):
     """Interpreters and attributions are computed in bf16, the classifier is not."""
     data = prepare(["test"], conditions=["in_domain"], **data_settings)
+    dataset = data.dataset("test", "in_domain")
+    dataset.data_ids = dataset.data_ids[:3]
     attributions = build_attributions(["saliency", "gradcam"], features=spectral)
     # L2I masks by thresholds, and may well select other patterns.
     methods = {name: make(name)[0].eval() for name in ("lmac_td", "lmac", "lmac_mel")}
@@ -108,7 +110,7 @@ def test_metrics_are_computed_in_float32(data_settings, spectral, frozen, make):
             tables[-1],
             "in_domain",
             {**methods, **attributions, "l2i": make("l2i")[0].eval()},
-            make_dataloader(data.dataset("test", "in_domain"), batch_size=8),
+            make_dataloader(dataset, batch_size=3),
             spectral,
             frozen,
             on_batch=keep,

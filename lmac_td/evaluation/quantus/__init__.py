@@ -1,13 +1,13 @@
-"""Metrics of Quantus on explanations of sound, one value a clip.
+"""Metrics of Quantus on explanations of sound, one value per clip.
 
 Quantus (Hedström et al., *Quantus: An Explainable AI Toolkit for Responsible
 Evaluation of Neural Network Explanations and Beyond*, JMLR 2023) measures explanations
-of images. Here its image is the complex STFT, as two real channels::
+of images. Here the image is the complex STFT, as two real channels::
 
     x = (Re X, Im X)  --QuantusModel-->  |X| -> classifier -> logits
                       --explain_func-->  ISTFT(X) -> interpreter -> log(1 + |STFT(i)|)
 
-so that a sound that Quantus changes can be explained again, with its phase. The
+So a sound that Quantus changes can be explained again, with its phase. The
 modules, in the order in which they are used:
 
 - ``catalogue``: the metrics of Quantus by name, their category and direction.

@@ -23,18 +23,18 @@ _ALIASES = {"ModelParameterRandomisation": "MPRT"} | {
     for name, metric in category.items()
 }
 
-# As Quantus declares them, except one, which returns how far the probability drops.
+# Directions are Quantus' own, except for one, which returns the drop of probability.
 _DIRECTIONS = {"RegionPerturbation": ScoreDirection.HIGHER}
 _ARROWS = {ScoreDirection.HIGHER: " ↑", ScoreDirection.LOWER: " ↓"}
 
 
 def find_metrics(names: Sequence[str]) -> list[str]:
-    """Return names of metrics as Quantus' classes have them.
+    """Return the class names of metrics of Quantus.
 
     Arguments
     ---------
     names : sequence of str
-        Of classes (``RelevanceRankAccuracy``) or as in ``quantus.AVAILABLE_METRICS``
+        Class names (``RelevanceRankAccuracy``) or as in ``quantus.AVAILABLE_METRICS``
         (``Relevance Rank Accuracy``). Only letters count, in upper or lower case.
 
     Returns
@@ -80,7 +80,7 @@ def _unknown(name, known):
     offered = [metric for metric in offered if metric not in REFUSED]
     *others, last = offered or sorted(set(METRICS) - set(REFUSED))
     offered = f"{', '.join(others)} or {last}" if others else last
-    return f"quantus: {name!r} is no metric of Quantus: give --quantus {offered}"
+    return f"quantus: {name!r} is not a metric of Quantus: give --quantus {offered}"
 
 
 def measures_localisation(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""An interpreter as an ``explain_func``, the function that Quantus explains with."""
+"""Wrap an interpreter as an ``explain_func``, which Quantus calls to explain."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ def explain_func(
     n_samples: int | None = None,
     sources: Sources | None = None,
 ) -> Callable[..., np.ndarray]:
-    """Return an interpreter as what Quantus calls an ``explain_func``.
+    """Return an ``explain_func`` of Quantus that calls an interpreter.
 
     It explains the decision of the model that Quantus passes, for the class that
     Quantus passes. A decision holds its classifier, for interpreters that run it again
@@ -34,7 +34,7 @@ def explain_func(
     n_samples : int, optional
         Length T of the clips; by default the samples between first and last frame.
     sources : Sources, optional
-        Of the same clips that Quantus will pass; only the oracle is given them.
+        Sources of the clips that Quantus will pass; only the oracle is given them.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def explain_func(
 
 
 def as_maps(attribution: Tensor) -> np.ndarray:
-    """(B, frames, bins) -> float64 array (B, 1, frames, bins), a copy.
+    """Convert (B, frames, bins) to a float64 array (B, 1, frames, bins), a copy.
 
     Quantus adds 1e-7 to every bin; in double precision, as in
     :mod:`lmac_td.metrics`, that changes less.

@@ -1,4 +1,4 @@
-"""The classifier as Quantus calls it: a function of the complex STFT."""
+"""Wrap the classifier as Quantus calls it: a function of the complex STFT."""
 
 import numpy as np
 import torch
@@ -45,11 +45,11 @@ class QuantusModel(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2, frames, bins) -> logits (B, C)."""
+        """Compute logits (B, C) from (B, 2, frames, bins)."""
         return self.decide(x)[1].logits
 
     def decide(self, x: Tensor) -> tuple[Features, Decision]:
-        """(B, 2, frames, bins) -> :class:`Features` and :class:`Decision`."""
+        """Return features and decision for (B, 2, frames, bins)."""
         stft = torch.complex(x[:, 0], x[:, 1])
         magnitude = magnitude_of(stft)
         features, classifier = Features(stft, magnitude), self.classifier
@@ -65,6 +65,6 @@ class QuantusModel(nn.Module):
 
 
 def as_channels(stft: Tensor) -> np.ndarray:
-    """Complex (B, frames, bins) -> float32 array (B, 2, frames, bins), a copy."""
+    """Convert complex (B, frames, bins) to float32 (B, 2, frames, bins), a copy."""
     channels = torch.stack([stft.real, stft.imag], dim=1)
     return channels.detach().cpu().float().numpy().copy()

@@ -1,4 +1,4 @@
-"""How Quantus removes bins of an STFT, or adds noise to it.
+"""Remove bins of an STFT, or add noise to it, in the functions given to Quantus.
 
 Quantus' "black" is the most negative number of the input, which is loud in an STFT, and
 its noise has the level of an image. Here a bin is removed by :func:`silence`, both
@@ -19,7 +19,7 @@ def silence(arr: np.ndarray, indices: np.ndarray, **_) -> np.ndarray:
     arr : array (B, 2n)
         Real parts of n bins, then imaginary parts.
     indices : array (B, k)
-        Numbers to remove; the other part of each bin is removed with it.
+        Positions to remove; the other part of each bin is removed with it.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def impute(arr: np.ndarray, indices: np.ndarray, **kwargs) -> np.ndarray:
     indices : array (k,)
         As in :func:`silence`.
     **kwargs
-        Of ``quantus.noisy_linear_imputation``.
+        Arguments of ``quantus.noisy_linear_imputation``.
 
     Returns
     -------

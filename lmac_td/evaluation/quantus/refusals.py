@@ -51,7 +51,7 @@ def check_metrics(names: Sequence[str], classifier: Classifier) -> None:
     Arguments
     ---------
     names : sequence of str
-        Of :func:`~lmac_td.evaluation.quantus.find_metrics`.
+        Names from :func:`~lmac_td.evaluation.quantus.find_metrics`.
     classifier : Classifier
 
     Raises

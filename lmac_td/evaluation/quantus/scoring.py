@@ -1,10 +1,10 @@
 """Run metrics of Quantus on one explained batch, clip by clip.
 
 Quantus divides by the maximum of the whole batch, writes into the caller's arrays and
-asserts on constant maps: it is given one clip at a time, as copies, and a constant map
-has no value (NaN). It draws at random: the draw is the same for every clip, and the
-global generators are restored. What Quantus returns as a curve (PixelFlipping,
-Selectivity, RegionPerturbation, ROAD) is given as its mean.
+asserts on constant maps. So it is given copies of one clip at a time, and a constant
+map has no value (NaN). It draws random numbers: they are the same for every clip, and
+the global generators are restored. If Quantus returns a curve (PixelFlipping,
+Selectivity, RegionPerturbation, ROAD), the value is its mean.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def run_quantus(
         See :func:`~lmac_td.evaluation.quantus.find_metrics`.
     spectral_features : SpectralFeatures
     batch : ExplainedBatch
-        Of B clips; nothing in it is changed.
+        A batch of B clips; it is not changed.
     interpreter : Interpreter
         The one that explained the batch.
     sources : Sources, optional
@@ -63,9 +63,9 @@ def run_quantus(
     Returns
     -------
     dict of str to list of float
-        (B,) values by the class's name. NaN where a metric has none: for a constant
-        map; for localisation where nothing is mixed in, or one source holds all bins;
-        for the oracle explaining again where its sources are not known.
+        (B,) values by class name. NaN if a metric has no value: for a constant
+        map; for localisation if nothing is mixed in, or one source holds all bins;
+        for the oracle if it explains again and its sources are not known.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def ideal_masks(
     ---------
     sources : Sources or None
     shape : sequence of int
-        Of the maps, (B, 1, frames, bins).
+        Shape of the maps, (B, 1, frames, bins).
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""The arguments that each metric of Quantus is given.
+"""Define the arguments of each metric of Quantus.
 
-They are Quantus' defaults, except that removal is by
+They are Quantus' defaults, except that bins are removed by
 :mod:`lmac_td.evaluation.quantus.perturbations`, and that metrics which would take
-hours take coarser steps.
+hours use larger steps.
 """
 
 import math
@@ -22,7 +22,7 @@ class Grid:
     Attributes
     ----------
     frames, bins : int
-        Of the STFT.
+        Size of the STFT.
     n_classes : int
     """
 

@@ -1,4 +1,4 @@
-"""Scores of Quantus for every method under every condition, as Markdown and as CSV."""
+"""Collect scores of Quantus by condition and method; write Markdown and CSV."""
 
 import math
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ class QuantusScores:
     Arguments
     ---------
     names : sequence of str
-        See :func:`~lmac_td.evaluation.quantus.find_metrics`; checked at once.
+        See :func:`~lmac_td.evaluation.quantus.find_metrics`; checked immediately.
     spectral_features : SpectralFeatures
 
     Attributes
     ----------
     names : list of str
-        Of the metrics, as Quantus' classes have them.
+        Class names of the metrics in Quantus.
     scores : ScoreFrame
-        A line a clip, with its metrics, whether its map is constant, and whether its
+        One line per clip: its metrics, whether its map is constant, and whether its
         sources are known.
 
     Raises
@@ -76,7 +76,7 @@ class QuantusScores:
         condition, method : str
             The row.
         batch_ids : sequence of str
-            Of the B clips.
+            Ids of the B clips.
         batch : ExplainedBatch
         interpreter : Interpreter
             The one that explained the batch.
@@ -98,10 +98,10 @@ class QuantusScores:
         self.scores.append(condition, method, columns | values)
 
     def to_markdown(self) -> str:
-        """Return one section a condition: means, 95 % intervals, what is left out.
+        """Return one section per condition: means, 95 % intervals, and a note.
 
-        The metrics of localisation are left out of a condition in which nothing is
-        mixed in.
+        If nothing is mixed in under a condition, the metrics of localisation are left
+        out. The note says so.
         """
         return "\n".join(
             self._section(condition, self.scores.methods(condition))
@@ -140,12 +140,12 @@ class QuantusScores:
         return text + "".join(f"\n{note}.\n" for note in notes)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write every clip's values, one line a clip, method and condition.
+        """Write every clip's values, one line per clip, method and condition.
 
         Arguments
         ---------
         path : str or Path
-            Where to write; folders are made.
+            Where to write; folders are created.
         """
         self.scores.clips_to_csv(path)
 

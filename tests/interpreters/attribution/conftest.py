@@ -14,7 +14,7 @@ from tests.interpreters.attribution.helpers import (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def classifier(spectral):
     """A narrow CNN14, trained for a few seconds to recognise tones. With random weights
     its representations would be close to 0, and its logits would not be smooth."""
@@ -35,7 +35,7 @@ def classifier(spectral):
     return classifier.freeze()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def decided(classifier, spectral):
     """Three clips, their features, and the classifier's decision."""
     wavs = bursts(3)
