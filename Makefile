@@ -26,7 +26,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: install
-	@$(BENCHMARK) recipes/demo/demo.yaml --jobs 2 --folder results/demo/benchmark
+	@$(BENCHMARK) recipes/demo/three_methods.yaml --jobs 2 --folder results/demo/benchmark
 
 demo-quick: install
 	@$(BENCHMARK) recipes/demo/quick.yaml --jobs 2 --folder results/demo/quick

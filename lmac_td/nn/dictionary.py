@@ -137,8 +137,8 @@ def _read_array(path: Path) -> np.ndarray:
             array = np.lib.format.read_array(file, allow_pickle=False)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
-            f"{path} does not exist: learn it with {_COMMAND} (or nmf_small.yaml, "
-            "nmf_demo.yaml), and give its folder as nmf_dictionary"
+            f"{path} does not exist: learn it with {_COMMAND} and the same "
+            "--size, and give its folder as nmf_dictionary"
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(
