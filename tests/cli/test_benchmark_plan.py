@@ -130,7 +130,8 @@ def planned(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/three_methods", "demo/quick"]
+    "name",
+    ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/three_methods", "demo/quick"],
 )
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
     listing, steps = planned(name)
