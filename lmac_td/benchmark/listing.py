@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ruamel.yaml
+from ruamel.yaml.error import YAMLError
 
 from lmac_td.errors import SettingError
 
@@ -13,6 +14,7 @@ ENTRY_KEYS = {
         "recipe", "settings", "seeds", "name", "after", "train", "evaluate",
     },
 }  # fmt: skip
+TEXTS = {"script", "recipe", "makes", "name", "after", "train", "evaluate"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def read_listing(path: str | Path) -> Listing:
 def _read_yaml(path):
     try:
         tree = ruamel.yaml.YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ruamel.yaml.error.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, YAMLError) as error:
         problem = " ".join(str(error).split())
         raise SettingError(
             f"{path} cannot be read: {problem}; name a file such as "
@@ -114,7 +116,20 @@ def _check_entry(path, section, keys, entry):
             f"{path}: {entry['recipe']} has no evaluation: name a script, leave "
             "`evaluate` out, or list it in `prepare`"
         )
-    if "seeds" in entry and not (isinstance(entry["seeds"], list) and entry["seeds"]):
+    for key in TEXTS & set(entry):
+        if not isinstance(entry[key], str) and not (key == "train" and not entry[key]):
+            raise SettingError(
+                f"{path}: an entry of {section} has {key} {entry[key]!r}: write a text"
+            )
+    if "seeds" in entry and not _are_seeds(entry["seeds"]):
         raise SettingError(
-            f"{path}: seeds of {entry['recipe']} must be a list of seeds"
+            f"{path}: seeds of {entry['recipe']} must be a list of seeds, such as "
+            "[1, 2]"
         )
+
+
+def _are_seeds(seeds):
+    if not isinstance(seeds, list) or not seeds:
+        return False
+    # A value that is not a whole number is refused by the recipe.
+    return all(isinstance(seed, (int, float, str)) for seed in seeds)

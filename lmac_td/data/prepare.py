@@ -275,6 +275,12 @@ def check_named_objects(dataset: object, conditions: object) -> None:
             "lmac_td.data.conditions, as hparams/base/data.yaml does"
         )
     for name, condition in conditions.items():
+        # Evaluations name folders after conditions, and `all` stands for every one.
+        if not isinstance(name, str) or "/" in name or name in ("", "all"):
+            raise SettingError(
+                f"a condition is named {name!r}: write a text without a slash, other "
+                "than all"
+            )
         if not isinstance(condition, Condition):
             raise SettingError(
                 f"condition {name} is {condition!r}: name a class of "

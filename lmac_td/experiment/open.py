@@ -189,13 +189,16 @@ class Experiment:
         folder = self.hparams["pretrained_interpreter"]
         if folder is None or self.has_begun():
             return
-        # Settings of the interpreter's inputs, and of the classifier that it explains.
-        training = names_with_role(self.tree, "training")
-        agree = named_in(self.tree["interpreter"]) & training
-        pretrained = names_with_role(self.tree, "pretrained")
-        agree |= pretrained & names_with_role(self.tree, "mixture")
-        guards.check_begins_with(folder, self.settings, agree)
+        guards.check_begins_with(folder, self.settings, self._shared_with_pretrained())
         weights.begin_with(self.hparams, folder)
+
+    def _shared_with_pretrained(self):
+        """Settings of the interpreter's inputs, and of the classifier it explains."""
+        given = named_in(self.tree["interpreter"])
+        given &= names_with_role(self.tree, "training")
+        given -= names_with_role(self.tree, "evaluation")  # not fixed by a training
+        pretrained = names_with_role(self.tree, "pretrained")
+        return given | (pretrained & names_with_role(self.tree, "mixture"))
 
     def interpreters(self, argv: Sequence[str]) -> tuple[dict, int | None]:
         """Load the interpreters that the recipe measures, with trained weights.

@@ -47,7 +47,9 @@ class ListOf:
         """Return the wording of this type in a message."""
         first = self.items[0]
         if isinstance(first, Number):
-            return f"a list of {first.describe(limits, many=True)}, such as [1, 2]"
+            small = limits.max is not None and limits.max < 2
+            example = "[0.1, 0.5]" if small and not first.whole else "[1, 2]"
+            return f"a list of {first.describe(limits, many=True)}, such as {example}"
         return f"a list, each {either([i.describe(limits) for i in self.items])}"
 
 

@@ -83,6 +83,15 @@ def test_a_command_line_that_cannot_work(bench, arguments, words):
         ("prepare:", "closing: [AI]\nprepare:", "write a text"),
         ("methods:", "methods: 1 #", "cannot be read|must be a list"),
         ("prepare:", "prepare: [", "cannot be read"),
+        ("prepare:", f"prepare: {'[' * 3000}", "cannot be read"),
+        ("seeds: [1, 2]", "seeds: [[1]]", "must be a list of seeds"),
+        ("seeds: [1, 2]", "seeds: [null]", "must be a list of seeds"),
+        ("seeds: [1, 2]", "name: 4", "has name 4: write a text"),
+        ("after: mask_alpha0.75", "after: [mask]", "has after .*write a text"),
+        (", makes: model", ", makes: 3", "prepare has makes 3: write a text"),
+        ("&tuned\n    recipe: ", "&tuned\n    recipe: 5 #", "methods has recipe 5"),
+        ("evaluate: ", "evaluate: 5 #", "methods has evaluate 5: write a text"),
+        ("train: ", "train: [a] #", "methods has train .*write a text"),
     ],
 )
 def test_a_file_that_cannot_work(bench, old, new, words):
@@ -121,7 +130,8 @@ def planned(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/three_methods", "demo/quick"]
+    "name",
+    ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/three_methods", "demo/quick"],
 )
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
     listing, steps = planned(name)

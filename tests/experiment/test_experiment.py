@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -239,6 +240,13 @@ def test_conditions_have_names(opened, conditions):
         check_named_objects(dataset, conditions)
 
 
+@pytest.mark.parametrize("name", [5, True, "all", "a/b", ""])
+def test_a_name_of_a_condition_can_be_given_and_names_a_folder(opened, name):
+    hparams = opened().hparams
+    with pytest.raises(SettingError, match=r"a condition is named .*: write a text"):
+        check_named_objects(hparams["dataset"], {name: hparams["conditions"]["clean"]})
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "a.safetensors", "network.pth"])
 def test_weights_that_were_trained_again_are_noticed(tmp_path, name):
     assert fingerprint(tmp_path) is None
@@ -268,6 +276,33 @@ def test_weights_of_before_are_loaded_where_a_run_is_named(opened, tmp_path, cap
     ):
         assert torch.equal(ours, theirs)
     assert "epoch 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refused"),
+    [
+        ("mask_domain", "magnitude", True),
+        ("relevance_threshold", 0.5, False),  # an evaluation may choose it, too
+        ("lr", 0.5, False),
+    ],
+)
+def test_a_run_starts_from_another_whose_interpreter_is_the_same(
+    tiny_recipes, tmp_path, name, value, refused
+):
+    def run(folder, **settings):
+        given = {"output_folder": tmp_path / folder, **settings}
+        flags = [part for k, v in given.items() for part in (f"--{k}", str(v))]
+        return open_experiment([str(tiny_recipes / "l2i.yaml"), *flags], "", "lr")
+
+    dictionary = tiny_recipes / "results" / "nmf" / "dictionary"
+    dictionary.mkdir(parents=True)
+    np.save(dictionary / "dictionary.npy", np.eye(513, 6, dtype=np.float32))
+    before = tmp_path / "before"
+    run("before").save_settings(before)
+    now = run("now", pretrained_interpreter=before, **{name: value})
+    kind = SettingError if refused else CheckpointError  # it has no weights to load
+    with pytest.raises(kind, match=name if refused else "holds no checkpoint"):
+        now.load_interpreter()
 
 
 def test_another_kind_of_classifier_is_another_training(opened):

@@ -92,3 +92,20 @@ def test_a_fine_tuning_agrees_with_what_it_starts_from(folder):
     guards.check_begins_with(str(folder), now, {"snr", "unknown"})
     with pytest.raises(SettingError, match="--classifier_input as it was, or another"):
         guards.check_begins_with(str(folder), now, {"classifier_input"})
+
+
+@pytest.mark.parametrize("folder", ["", "below", "below/further"])
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch, folder):
+    guards.check_folder("output_folder", tmp_path / folder)
+    # Whoever runs the tests may be allowed everything.
+    monkeypatch.setattr(guards.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(SettingError, match=f"output_folder: {tmp_path} may not be wri"):
+        guards.check_folder("output_folder", tmp_path / folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_folder_is_a_folder(tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "link").symlink_to("large")
+    guards.check_folder("output_folder", tmp_path / "link" / "below")
+    guards.check_folder("output_folder", tmp_path / "link")
