@@ -29,7 +29,7 @@ demo: install
 	@$(BENCHMARK) recipes/demo/three_methods.yaml --jobs 2 --folder results/demo/benchmark
 
 demo-quick: install
-	@$(BENCHMARK) recipes/demo/quick.yaml --jobs 2 --folder results/demo/quick
+	@$(BENCHMARK) recipes/demo/quick.yaml --folder results/demo/quick
 
 esc10: install
 	@test -n "$(DATA)" -a -n "$(NOISE)" -a -n "$(SPEECH)" || { \
