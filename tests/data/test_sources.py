@@ -3,6 +3,8 @@
 import csv
 import json
 import logging
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -338,3 +340,33 @@ def test_only_a_classifier_in_training_needs_the_same_classes(listed, prepare):
     prepare(CsvManifest(listed), n_classes=3)
     with pytest.raises(DataError, match=r"3 classes.*--out_n_neurons 3"):
         prepare(CsvManifest(listed), n_classes=527)
+
+
+def test_two_commands_that_obtain_the_corpus_at_once_generate_it_once(
+    tmp_path, monkeypatch
+):
+    """As the first two commands of the demo, which start at the same time."""
+    calls, both_started = [], threading.Barrier(2)
+
+    def generate(root):
+        calls.append(root)
+        time.sleep(0.2)
+        (root / "ESC-50" / "audio").mkdir(parents=True)
+
+    monkeypatch.setattr("lmac_td.data.demo.corpus.generate_corpus", generate)
+
+    def obtain():
+        source = ESC50(
+            tmp_path / "ESC-50",
+            generate_corpus=True,
+            wham_folder=tmp_path / "wham_noise",
+        )
+        both_started.wait()
+        source.obtain()
+
+    threads = [threading.Thread(target=obtain) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [tmp_path]

@@ -9,7 +9,11 @@ ESC-10, which is part of ESC-50, and the embedded corpus have the same layout. C
 that were cut from one recording are in one fold, so a split is a set of whole folds.
 """
 
+import hashlib
+import tempfile
 from pathlib import Path
+
+import filelock
 
 from lmac_td.data.demo import corpus
 from lmac_td.data.download import download_esc50
@@ -80,15 +84,30 @@ class ESC50(DataSource):
         DownloadError
             If the download failed.
         """
-        if self.folder.is_dir() and any(self.folder.iterdir()):
+        if self._is_there() or not (self.generate_corpus or self.download):
             return
         if self.generate_corpus:
-            self._generate()
-        elif self.download:
-            download_esc50(self.folder)
+            self._check_generated_folders()
+        # Another command may be obtaining it at the same time: wait for that one.
+        with filelock.FileLock(self._lock()):
+            if self._is_there():
+                return
+            if self.generate_corpus:
+                root = self.folder.parent
+                print(f"Generating the embedded corpus in {root} ...", flush=True)
+                corpus.generate_corpus(root)
+            else:
+                download_esc50(self.folder)
 
-    def _generate(self) -> None:
-        """Generate the embedded corpus in the parent folder."""
+    def _is_there(self) -> bool:
+        return self.folder.is_dir() and any(self.folder.iterdir())
+
+    def _lock(self) -> Path:
+        """Return the file that processes of this machine lock to obtain the folder."""
+        digest = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"lmac_td-{digest}.lock"
+
+    def _check_generated_folders(self) -> None:
         root = self.folder.parent
         side_by_side = Path(self.wham_folder or "") == root / "wham_noise"
         if self.folder.name != "ESC-50" or not side_by_side:
@@ -97,8 +116,6 @@ class ESC50(DataSource):
                 "data_folder and wham_folder to these two, not to "
                 f"{self.folder} and {self.wham_folder}"
             )
-        print(f"Generating the embedded corpus in {root} ...", flush=True)
-        corpus.generate_corpus(root)
 
     def clips(self) -> list[Clip]:
         """List the clips in the order of the table; see :meth:`DataSource.clips`."""
