@@ -305,6 +305,18 @@ def test_a_run_starts_from_another_whose_interpreter_is_the_same(
         now.load_interpreter()
 
 
+def test_a_filterbank_may_be_trained_from_a_run_that_froze_it(tiny_recipes, tmp_path):
+    def run(**settings):
+        flags = [part for k, v in settings.items() for part in (f"--{k}", str(v))]
+        return open_experiment([str(tiny_recipes / "lmac_td.yaml"), *flags], "", "lr")
+
+    before = tmp_path / "before"
+    run(output_folder=before).save_settings(before)
+    now = run(pretrained_interpreter=before, train_filterbank=True)
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        now.load_interpreter()  # nothing but the weights is missing
+
+
 def test_another_kind_of_classifier_is_another_training(opened):
     experiment = opened()
     experiment.output_folder.mkdir(parents=True)
