@@ -5,6 +5,10 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+# The theme loads a style of Pygments that prints the log of every package, unless the
+# root logger has a handler.
+logging.getLogger().addHandler(logging.NullHandler())
+
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 

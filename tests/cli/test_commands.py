@@ -76,7 +76,7 @@ def test_what_a_model_was_built_on_cannot_change(with_trained):
     run(TRAIN_NMF, trained / "nmf.yaml", seed=2, output_folder=results / "nmf")
     for script in (TRAIN, EVALUATE):
         sentence = refused(script, trained / "l2i.yaml")
-        assert "nmf_dictionary was trained anew" in sentence
+        assert "nmf_dictionary was trained again" in sentence
     run(TRAIN, trained / "lmac_finetune.yaml")
     shutil.rmtree(results / "lmac")
     run(TRAIN, trained / "lmac.yaml", seed=2, output_folder=results / "lmac")
