@@ -81,7 +81,7 @@ def test_what_a_model_was_built_on_cannot_change(with_trained):
     shutil.rmtree(results / "lmac")
     run(TRAIN, trained / "lmac.yaml", seed=2, output_folder=results / "lmac")
     sentence = refused(TRAIN, trained / "lmac_finetune.yaml", number_of_epochs=2)
-    assert "pretrained_interpreter was trained anew" in sentence
+    assert "pretrained_interpreter was trained again" in sentence
     sentence = refused(
         TRAIN,
         trained / "lmac_finetune.yaml",
