@@ -154,6 +154,7 @@ def settings_of_table(experiment, trained, data, conditions):
     methods = trained.methods
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
     precision, dither = experiment.run_opts.eval_precision, trained.classifier.dither_db
+    recipe = experiment.settings  # hashes the weights: once
     return {
         "test_fold_nums": data.folds["test"],
         "checkpoint chosen on fold": None
@@ -171,17 +172,17 @@ def settings_of_table(experiment, trained, data, conditions):
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
-        MIXTURE_SETTINGS: mixture_settings_of(experiment),
-        "recipe": experiment.settings,
+        MIXTURE_SETTINGS: mixture_settings(recipe, experiment.roles),
+        "recipe": recipe,
     }
 
 
-def mixture_settings_of(experiment):
+def mixture_settings(settings, roles):
     """Return the names of the settings that tables must agree in, except SNRs."""
     return sorted(
         name
-        for name in experiment.settings
-        if "mixture" in experiment.roles.get(name, ()) and "snr" not in name
+        for name in settings
+        if "mixture" in roles.get(name, ()) and "snr" not in name
     )
 
 

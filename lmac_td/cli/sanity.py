@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
 from lmac_td.experiment.open import Experiment, open_experiment
+from lmac_td.experiment.scoring import load_trained
 from lmac_td.experiment.settings import DECLARATIONS, declarations
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.validation import require_choice
@@ -100,10 +101,7 @@ def open_explained(
     experiment = open_experiment(argv, usage, needs=("interpreter", "interpreters"))
     possible = experiment.training_conditions()
     require_choice("sanity_condition", sanity_condition, possible)
-    experiment.check_measurable()
-    methods, _ = experiment.interpreters(argv)
-    experiment.hparams["features"].to(experiment.device)
-    classifier = experiment.load_classifier().to(experiment.device)
-    for interpreter in methods.values():
-        interpreter.check(classifier)
-    return experiment, methods, classifier
+    trained = load_trained(experiment, argv)
+    for interpreter in trained.methods.values():
+        interpreter.check(trained.classifier)
+    return experiment, trained.methods, trained.classifier

@@ -10,11 +10,11 @@ in float32). ``--compile`` compiles the networks.
 import shlex
 import sys
 
-from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
 from lmac_td.runtime.compilation import networks_to_compile
 from lmac_td.training.brain import InterpreterBrain, brain_modules
+from lmac_td.training.fitting import fit
 
 
 def main(argv=None):
@@ -57,16 +57,7 @@ def train(experiment, classifier, data):
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"](),
     )
-    clips = data.dataset("train")
-    brain.fit(
-        hparams["epoch_counter"],
-        clips,
-        data.dataset("valid"),
-        train_loader_kwargs=use_epoch_seeded_sampler(
-            brain, clips, hparams["train_loader"], hparams["seed"]
-        ),
-        valid_loader_kwargs=hparams["eval_loader"],
-    )
+    fit(brain, hparams, data.dataset("train"), data.dataset("valid"))
 
 
 command = exit_on_user_error(

@@ -12,7 +12,6 @@ import shlex
 import sys
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
-from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.overlays import HPARAMS
@@ -24,6 +23,7 @@ from lmac_td.training.classifier import (
     test,
     tested_conditions,
 )
+from lmac_td.training.fitting import fit
 
 
 def main(argv=None):
@@ -82,15 +82,7 @@ def train(experiment, data):
         checkpointer=hparams["checkpointer"](),
     )
     clips = data.dataset("train", clean_probability=hparams["clean_probability"])
-    brain.fit(
-        hparams["epoch_counter"],
-        clips,
-        data.dataset("valid"),
-        train_loader_kwargs=use_epoch_seeded_sampler(
-            brain, clips, hparams["train_loader"], hparams["seed"]
-        ),
-        valid_loader_kwargs=hparams["eval_loader"],
-    )
+    fit(brain, hparams, clips, data.dataset("valid"))
     return brain
 
 

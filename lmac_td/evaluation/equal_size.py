@@ -69,11 +69,12 @@ def masked_inputs(
         Computed from the masked magnitude if the classifier takes spectrograms, else
         from the sound of the masked STFT.
     """
-    features, classifier = explained.features, explained.classifier
-    if classifier.takes_spectrograms:
-        return [classifier.inputs_of(magnitude=features.magnitude * m) for m in masks]
-    n_samples = explained.wavs.shape[-1]
-    return [
-        classifier.inputs_of(spectral_features.istft(features.stft * m, n_samples))
-        for m in masks
-    ]
+    features, n_samples = explained.features, explained.wavs.shape[-1]
+
+    def inputs(mask):
+        return explained.classifier.inputs_of_spectrum(
+            features.magnitude * mask,
+            lambda: spectral_features.istft(features.stft * mask, n_samples),
+        )
+
+    return [inputs(mask) for mask in masks]

@@ -200,22 +200,6 @@ class Experiment:
         pretrained = names_with_role(self.tree, "pretrained")
         return given | (pretrained & names_with_role(self.tree, "mixture"))
 
-    def interpreters(self, argv: Sequence[str]) -> tuple[dict, int | None]:
-        """Load the interpreters that the recipe measures, with trained weights.
-
-        Arguments
-        ---------
-        argv : sequence of str
-            The command line, to say how to train.
-
-        Returns
-        -------
-        dict of str to Interpreter
-        int or None
-            See :func:`lmac_td.experiment.weights.trained_interpreters`.
-        """
-        return weights.trained_interpreters(self.hparams, self.device, argv)
-
     def conditions(self) -> list[str]:
         """Return names of the conditions that ``condition`` asks for."""
         return conditions_of(self.hparams["condition"], self.hparams["conditions"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lmac_td.contracts import Classifier
 from lmac_td.experiment.open import Experiment
-from lmac_td.experiment.weights import load_classifier, trained_interpreters
+from lmac_td.experiment.weights import trained_interpreters
 from lmac_td.interpreters.base import Interpreter
 
 
@@ -48,9 +48,6 @@ def load_trained(experiment: Experiment, argv: Sequence[str]) -> Trained:
     CheckpointError
         If weights are missing or belong to another model.
     """
-    hparams = experiment.hparams
     experiment.check_measurable()
-    methods, epoch = trained_interpreters(hparams, experiment.device, argv)
-    experiment.check_unseen()
-    classifier = load_classifier(hparams, experiment.device)
-    return Trained(methods, epoch, classifier)
+    methods, epoch = trained_interpreters(experiment.hparams, experiment.device, argv)
+    return Trained(methods, epoch, experiment.load_classifier())

@@ -52,16 +52,14 @@ class QuantusModel(nn.Module):
         """Return features and decision for (B, 2, frames, bins)."""
         stft = torch.complex(x[:, 0], x[:, 1])
         magnitude = magnitude_of(stft)
-        features, classifier = Features(stft, magnitude), self.classifier
-        if classifier.takes_spectrograms:
-            inputs = classifier.inputs_of(magnitude=magnitude)
-        else:
-            length = self.features.hop_samples * (x.shape[2] - 1)
-            inputs = classifier.inputs_of(self.features.istft(stft, length))
-        decision = classifier(inputs)
+        length = self.features.hop_samples * (x.shape[2] - 1)
+        inputs = self.classifier.inputs_of_spectrum(
+            magnitude, lambda: self.features.istft(stft, length)
+        )
+        decision = self.classifier(inputs)
         if decision.representations:
             self.deepest(decision.representations[0].values)
-        return features, decision
+        return Features(stft, magnitude), decision
 
 
 def as_channels(stft: Tensor) -> np.ndarray:
