@@ -110,3 +110,32 @@ class TargetChoice:
             tags = torch.where(tags.any(dim=1, keepdim=True), tags, strongest.bool())
         rows, targets = tags.nonzero(as_tuple=True)
         return rows, replace(decision.select(rows), target=targets)
+
+
+def margin(logits: Tensor, target: Tensor, activation: str) -> Tensor:
+    """Return the log-odds of the target class, log(p / (1 - p)).
+
+    Arguments
+    ---------
+    logits : Tensor (B, C)
+    target : Tensor (B,), int64
+    activation : str
+        ``softmax``: the target's logit minus the log-sum-exp of the others.
+        ``sigmoid``: the target's logit.
+
+    Returns
+    -------
+    Tensor (B,)
+
+    Example
+    -------
+    >>> logits, target = torch.tensor([[2.0, 1.0]]), torch.tensor([0])
+    >>> margin(logits, target, "softmax"), margin(logits, target, "sigmoid")
+    (tensor([1.]), tensor([2.]))
+    """
+    logits = logits.float()
+    own = logits.gather(1, target.unsqueeze(1)).squeeze(1)
+    if activation == "sigmoid":
+        return own
+    is_target = torch.nn.functional.one_hot(target, logits.shape[1]).bool()
+    return own - logits.masked_fill(is_target, -torch.inf).logsumexp(dim=1)

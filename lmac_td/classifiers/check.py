@@ -8,7 +8,9 @@ silence: four passes of one or two clips, and one backward pass.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -369,3 +371,14 @@ def _check_representations(classifier, values, n_clips):
                 f"({', '.join(map(str, expected))}): permute its axes to this order, "
                 "or correct its geometry"
             )
+
+
+@contextlib.contextmanager
+def dithered(classifier: Classifier) -> Iterator[None]:
+    """Set ``dither_db`` of a classifier to -100 while the block runs."""
+    before = classifier.dither_db
+    classifier.dither_db = DITHER_DB
+    try:
+        yield
+    finally:
+        classifier.dither_db = before

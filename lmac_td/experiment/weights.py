@@ -109,4 +109,7 @@ def trained_interpreters(
             )
     for interpreter in interpreters.values():
         interpreter.to(device).eval()
-    return interpreters, epoch
+    rows = {}
+    for name, interpreter in interpreters.items():
+        rows |= interpreter.rows(name)
+    return rows, epoch

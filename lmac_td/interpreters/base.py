@@ -77,6 +77,21 @@ class Interpreter(nn.Module):
                 "waveforms: give --classifier_input audio"
             )
 
+    def rows(self, name: str) -> dict[str, Interpreter]:
+        """Return the rows of a table that this method gives, by their names.
+
+        Arguments
+        ---------
+        name : str
+            The method's name in the recipe.
+
+        Returns
+        -------
+        dict of str to Interpreter
+            By default one row of this name.
+        """
+        return {name: self}
+
     def parts(self, batch: ExplainedBatch, clip: int) -> dict[str, Tensor]:
         """Return the sounds that add up to one interpretation, to be saved beside it.
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from lmac_td.classifiers.activations import require_module_activations
-from lmac_td.classifiers.check import DITHER_DB
+from lmac_td.classifiers.check import DITHER_DB, dithered
 from lmac_td.contracts import (
     Classifier,
     Decision,
@@ -184,17 +182,6 @@ class Attribution(Interpreter):
             )
         self.n_dithered += 1
         return attribution
-
-
-@contextlib.contextmanager
-def dithered(classifier: Classifier) -> Iterator[None]:
-    """Set ``dither_db`` of a classifier to -100 while the block runs."""
-    before = classifier.dither_db
-    classifier.dither_db = DITHER_DB
-    try:
-        yield
-    finally:
-        classifier.dither_db = before
 
 
 def positive_over_maximum(attribution: Tensor) -> Tensor:

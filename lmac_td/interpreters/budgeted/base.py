@@ -1,0 +1,331 @@
+"""The interpreter that cuts scores to a size, and chooses among candidates."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from lmac_td.contracts import Classifier, Decision, Explanation
+from lmac_td.errors import SettingError
+from lmac_td.features import Features, SpectralFeatures
+from lmac_td.interpreters.base import Interpreter
+from lmac_td.interpreters.budgeted.scores import Scores
+from lmac_td.interpreters.budgeted.threshold import POWERS, soft_threshold
+from lmac_td.targets import margin
+from lmac_td.validation import require_choice, require_number
+
+SMALLEST = "smallest"
+SIZES = (0.04, 0.08, 0.15, 0.25, 0.4, 0.5, 0.7)
+# p(kept) may be this much lower than p(mixture) and still count as equal.
+TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class BudgetedExplanation(Explanation):
+    """An Explanation of a given size.
+
+    Attributes
+    ----------
+    size : Tensor (B,)
+        The share that is kept.
+    candidate : Tensor (B,), int64
+        Which candidate was chosen.
+    """
+
+    size: Tensor = None
+    candidate: Tensor = None
+
+
+class Budgeted(Interpreter):
+    """Keep a given share of the sound: the part that the scores rank highest.
+
+    The mask is a soft threshold of the scores; its level is solved so that the kept
+    part has the given size (:func:`.soft_threshold`). If the source of scores gives
+    several candidates for a clip, the classifier chooses among their masks.
+
+    Arguments
+    ---------
+    features : SpectralFeatures
+    scores : Scores
+        The source of scores.
+    size : float, str or sequence of float
+        The share to keep, above 0 and at most 1. ``smallest``: the least of ``sizes``
+        at which the kept sound is decided as the clip was, and as surely; if there is
+        none, the one that is decided most surely. A sequence gives one row of a table
+        per size (:meth:`rows`).
+    size_by : str
+        What the size is a share of: ``amplitude``, sum(mask |X|), or ``energy``,
+        sum((mask |X|)^2).
+    choose : str
+        Which candidate is taken. ``kept``: the one whose kept part has the largest
+        margin. ``kept_and_removed``: the one with the largest p(kept) - p(removed).
+    sizes : sequence of float
+        The sizes that ``smallest`` tries, in rising order.
+    classifier_input : str
+        ``audio`` or ``spectrogram``, see :class:`Interpreter`.
+
+    Raises
+    ------
+    SettingError
+        If a setting has another value.
+
+    Example
+    -------
+    >>> from lmac_td.classifiers.modules import ModuleClassifier
+    >>> from lmac_td.interpreters.budgeted import BinGains, share_kept
+    >>> stft = SpectralFeatures(8000, 256, 32, 16)
+    >>> network = torch.nn.Linear(8000, 2)
+    >>> classifier = ModuleClassifier(network, 8000, ["a", "b"]).freeze()
+    >>> interpreter = Budgeted(stft, BinGains(stft, kernels=[[300, 60]]), size=0.25)
+    >>> wavs = torch.randn(3, 8000)
+    >>> features = stft(wavs)
+    >>> explanation = interpreter(wavs, features, classifier.decide(wavs))
+    >>> share_kept(explanation.mask, features.magnitude).round(decimals=4)
+    tensor([0.2500, 0.2500, 0.2500])
+    """
+
+    def __init__(
+        self,
+        features: SpectralFeatures,
+        scores: Scores,
+        size: float | str | Sequence[float] = 0.5,
+        size_by: str = "amplitude",
+        choose: str = "kept",
+        sizes: Sequence[float] = SIZES,
+        classifier_input: str = "audio",
+    ) -> None:
+        super().__init__(features)
+        require_choice("size_by", size_by, tuple(POWERS))
+        require_choice("choose", choose, ("kept", "kept_and_removed"))
+        require_choice("classifier_input", classifier_input, ("audio", "spectrogram"))
+        check_sizes("sizes", sizes)
+        if size != SMALLEST:
+            check_sizes("size", size if is_list(size) else [size])
+        self.source = scores
+        self.size = size
+        self.size_by = size_by
+        self.choose = choose
+        self.sizes = tuple(sorted(sizes))
+        self.classifier_input = classifier_input
+
+    @property
+    def asks_classifier(self) -> bool:
+        """Whether the classifier's answers choose what is kept."""
+        return self.size == SMALLEST or self.source.n_candidates > 1
+
+    @property
+    def remark(self) -> str:
+        """See :class:`Interpreter`."""
+        kept = "the smallest convincing part" if self.size == SMALLEST else self.size
+        remark = f"keeps {kept} of the {self.size_by}"
+        if self.source.n_candidates > 1:
+            remark += f", chosen among {self.source.n_candidates} candidates"
+        n_dithered = getattr(self.source, "n_dithered", 0)
+        if n_dithered:
+            remark += f"; {n_dithered} gradients were computed with dither"
+        return remark
+
+    def check(self, classifier: Classifier) -> None:
+        """See :meth:`Interpreter.check`."""
+        super().check(classifier)
+        self.source.check(classifier)
+
+    def rows(self, name: str) -> dict[str, Interpreter]:
+        """See :meth:`Interpreter.rows`: one row per size if ``size`` is a list."""
+        if not is_list(self.size):
+            return {name: self}
+        return {f"{name} {size:g}": self.at_size(size) for size in self.size}
+
+    def at_size(self, size: float | str) -> Budgeted:
+        """Return this interpreter with another size; both share the source."""
+        other = copy.copy(self)
+        other.size = size
+        return other
+
+    def forward(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> BudgetedExplanation:
+        """Explain a batch.
+
+        Arguments
+        ---------
+        wavs : Tensor (B, T)
+        features : Features
+            The spectra of ``wavs``.
+        decision : Decision
+
+        Returns
+        -------
+        BudgetedExplanation
+            With ``mask`` (B, frames, bins).
+        """
+        candidates = self.source(wavs, features, decision)
+        if self.size == SMALLEST:
+            return self.smallest(candidates, wavs, features, decision)
+        size = self.size[0] if is_list(self.size) else self.size
+        sizes = wavs.new_full((len(wavs),), size)
+        return self.best_of(candidates, sizes, wavs, features, decision)[0]
+
+    def best_of(
+        self,
+        candidates: Tensor,
+        size: Tensor,
+        wavs: Tensor,
+        features: Features,
+        decision: Decision,
+    ) -> tuple[BudgetedExplanation, Tensor]:
+        """Cut all candidates to a size and choose one for each clip.
+
+        Arguments
+        ---------
+        candidates : Tensor (B, K, frames, bins)
+        size : Tensor (B,)
+        wavs : Tensor (B, T)
+        features : Features
+        decision : Decision
+
+        Returns
+        -------
+        BudgetedExplanation
+        Tensor (B, C)
+            The classifier's logits for what is kept; empty if K is 1, since the
+            classifier was not asked.
+        """
+        n_clips, n_candidates = candidates.shape[:2]
+        masks = soft_threshold(
+            candidates,
+            features.magnitude.unsqueeze(1),
+            size.unsqueeze(1),
+            self.size_by,
+        )
+        rows = torch.arange(n_clips, device=wavs.device)
+        if n_candidates == 1:
+            explanation = self.explain_mask(masks[:, 0], wavs, features, decision)
+            chosen = torch.zeros_like(rows)
+            return budgeted(explanation, rows, size, chosen), wavs.new_empty(0)
+        copies = rows.repeat_interleave(n_candidates)
+        explanation = self.explain_mask(
+            masks.flatten(0, 1), wavs[copies], features.select(copies), decision
+        )
+        kept, removed = self.answers(explanation, decision)
+        quality = self.quality(kept, removed, decision, n_candidates)
+        chosen = quality.argmax(dim=1)
+        best = rows * n_candidates + chosen
+        return budgeted(explanation, best, size, chosen), kept[best]
+
+    def answers(
+        self, explanation: Explanation, decision: Decision
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the classifier's logits for what is kept and what is removed.
+
+        The removed parts are not classified if the choice does not depend on them.
+        """
+        classify = decision.classifier.classify
+        if self.choose == "kept":
+            return classify(explanation.kept_input)[0], None
+        return classify(explanation.kept_input, explanation.removed_input)
+
+    def quality(
+        self,
+        kept: Tensor,
+        removed: Tensor | None,
+        decision: Decision,
+        n_candidates: int,
+    ) -> Tensor:
+        """Return the quality (B, K) of candidates by their logits (B K, C)."""
+        classifier = decision.classifier
+        target = decision.target.repeat_interleave(n_candidates)
+        if removed is None:  # the margin, since probabilities near 1 are all equal
+            quality = margin(kept, target, classifier.activation)
+        else:
+            p_kept, p_removed = (
+                classifier.probabilities(logits).gather(1, target[:, None]).squeeze(1)
+                for logits in (kept, removed)
+            )
+            quality = p_kept - p_removed
+        return quality.view(-1, n_candidates)
+
+    def smallest(
+        self,
+        candidates: Tensor,
+        wavs: Tensor,
+        features: Features,
+        decision: Decision,
+    ) -> BudgetedExplanation:
+        """Find the smallest part of each clip that is decided as before, as surely.
+
+        Every size is tried with all candidates, from small to large. Clips that are
+        done are not tried again.
+        """
+        classifier, target = decision.classifier, decision.target
+        before = of_target(decision.probabilities, target)
+        open_rows = torch.arange(len(wavs), device=wavs.device)
+        size = wavs.new_zeros(len(wavs))
+        chosen = torch.zeros_like(open_rows)
+        best_margin = wavs.new_full((len(wavs),), -torch.inf)
+        for share in self.sizes:
+            part = decision.select(open_rows)
+            found, logits = self.best_of(
+                candidates[open_rows],
+                wavs.new_full((len(open_rows),), share),
+                wavs[open_rows],
+                features.select(open_rows),
+                part,
+            )
+            if not logits.numel():  # one candidate: not asked yet
+                logits = classifier.classify(found.kept_input)[0]
+            here = margin(logits, part.target, classifier.activation)
+            p_kept = of_target(classifier.probabilities(logits), part.target)
+            convinces = p_kept >= before[open_rows] - TIE
+            if classifier.activation == "softmax":
+                convinces &= logits.argmax(dim=1) == part.target
+            take = convinces | (here > best_margin[open_rows])
+            rows = open_rows[take]
+            size[rows], chosen[rows] = share, found.candidate[take]
+            best_margin[rows] = here[take]
+            open_rows = open_rows[~convinces]
+            if not len(open_rows):
+                break
+        rows = torch.arange(len(wavs), device=wavs.device)
+        picked = candidates[rows, chosen]
+        mask = soft_threshold(picked, features.magnitude, size, self.size_by)
+        explanation = self.explain_mask(mask, wavs, features, decision)
+        return budgeted(explanation, rows, size, chosen)
+
+
+def budgeted(
+    explanation: Explanation, rows: Tensor, size: Tensor, candidate: Tensor
+) -> BudgetedExplanation:
+    """Select rows of an Explanation, and add their sizes and candidates."""
+    values = {
+        field.name: getattr(explanation, field.name)[rows]
+        for field in fields(Explanation)
+    }
+    return BudgetedExplanation(**values, size=size, candidate=candidate)
+
+
+def of_target(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Return the target's probability, (B,)."""
+    return probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def is_list(size: object) -> bool:
+    """Return whether a size is a list of sizes."""
+    return isinstance(size, Sequence) and not isinstance(size, str)
+
+
+def check_sizes(setting: str, sizes: Sequence[float]) -> None:
+    """Refuse sizes that are not numbers above 0 and at most 1.
+
+    Raises
+    ------
+    SettingError
+    """
+    if not is_list(sizes) or not len(sizes):
+        raise SettingError(f"{setting} is {sizes!r}: give --{setting} shares")
+    for size in sizes:
+        require_number(setting, size, most=1)

@@ -1,0 +1,49 @@
+"""Controls in the same frame: loudness, and random fields.
+
+A method that chooses among candidates by the classifier's answer raises AI by choosing
+alone. The best of as many random fields shows by how much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmac_td.contracts import Decision
+from lmac_td.features import Features
+from lmac_td.interpreters.budgeted.scores import Relevance
+
+
+class Loudness(Relevance):
+    """The magnitude |X| as relevance: the loudest bins are kept first."""
+
+    def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
+        """See :meth:`Relevance.relevance`."""
+        return features.magnitude
+
+
+class RandomFields(Relevance):
+    """Smoothed white noise as relevance, one field per kernel.
+
+    The fields are the same for every clip. They are smoothed and scaled as evidence is.
+
+    Arguments
+    ---------
+    seed : int
+        Seed of the noise.
+
+    The other arguments are those of :class:`Relevance`.
+    """
+
+    def __init__(self, *args: Any, seed: int = 0, **kernels: Any) -> None:
+        super().__init__(*args, **kernels)
+        self.seed = seed
+
+    def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
+        """See :meth:`Relevance.relevance`; one map per kernel."""
+        generator = torch.Generator().manual_seed(self.seed)
+        batch, *shape = features.magnitude.shape
+        fields = torch.randn(self.n_candidates, *shape, generator=generator)
+        return fields.to(wavs.device).expand(batch, -1, -1, -1)
