@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,14 @@ from lmac_td.contracts import Classifier, Decision, Explanation
 from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
+from lmac_td.interpreters.budgeted.controls import control_sources
 from lmac_td.interpreters.budgeted.scores import Scores
 from lmac_td.interpreters.budgeted.threshold import POWERS, soft_threshold
 from lmac_td.targets import margin
 from lmac_td.validation import require_choice, require_number
 
 SMALLEST = "smallest"
-SIZES = (0.04, 0.08, 0.15, 0.25, 0.4, 0.5, 0.7)
+TRIED = (0.04, 0.08, 0.15, 0.25, 0.4, 0.5, 0.7)
 # p(kept) may be this much lower than p(mixture) and still count as equal.
 TIE = 1e-6
 
@@ -52,21 +54,24 @@ class Budgeted(Interpreter):
     features : SpectralFeatures
     scores : Scores
         The source of scores.
-    size : float, str or sequence of float
-        The share to keep, above 0 and at most 1. ``smallest``: the least of ``sizes``
+    keep : float, str or sequence of float
+        The share to keep, above 0 and at most 1. ``smallest``: the least of ``tried``
         at which the kept sound is decided as the clip was, and as surely; if there is
         none, the one that is decided most surely. A sequence gives one row of a table
-        per size (:meth:`rows`).
-    size_by : str
-        What the size is a share of: ``amplitude``, sum(mask |X|), or ``energy``,
+        per share (:meth:`rows`).
+    keep_by : str
+        What it is a share of: ``amplitude``, sum(mask |X|), or ``energy``,
         sum((mask |X|)^2).
     choose : str
         Which candidate is taken. ``kept``: the one whose kept part has the largest
         margin. ``kept_and_removed``: the one with the largest p(kept) - p(removed).
-    sizes : sequence of float
-        The sizes that ``smallest`` tries, in rising order.
+    tried : sequence of float
+        The shares that ``smallest`` tries.
     classifier_input : str
         ``audio`` or ``spectrogram``, see :class:`Interpreter`.
+    controls : bool
+        Whether a table has rows of controls, too: loudness, a random field and, if the
+        source gives K candidates, the best of K random fields, chosen in the same way.
 
     Raises
     ------
@@ -80,7 +85,7 @@ class Budgeted(Interpreter):
     >>> stft = SpectralFeatures(8000, 256, 32, 16)
     >>> network = torch.nn.Linear(8000, 2)
     >>> classifier = ModuleClassifier(network, 8000, ["a", "b"]).freeze()
-    >>> interpreter = Budgeted(stft, BinGains(stft, kernels=[[300, 60]]), size=0.25)
+    >>> interpreter = Budgeted(stft, BinGains(stft, kernels=[[300, 60]]), keep=0.25)
     >>> wavs = torch.randn(3, 8000)
     >>> features = stft(wavs)
     >>> explanation = interpreter(wavs, features, classifier.decide(wavs))
@@ -92,36 +97,38 @@ class Budgeted(Interpreter):
         self,
         features: SpectralFeatures,
         scores: Scores,
-        size: float | str | Sequence[float] = 0.5,
-        size_by: str = "amplitude",
+        keep: float | str | Sequence[float] = 0.5,
+        keep_by: str = "amplitude",
         choose: str = "kept",
-        sizes: Sequence[float] = SIZES,
+        tried: Sequence[float] = TRIED,
         classifier_input: str = "audio",
+        controls: bool = False,
     ) -> None:
         super().__init__(features)
-        require_choice("size_by", size_by, tuple(POWERS))
+        require_choice("keep_by", keep_by, tuple(POWERS))
         require_choice("choose", choose, ("kept", "kept_and_removed"))
         require_choice("classifier_input", classifier_input, ("audio", "spectrogram"))
-        check_sizes("sizes", sizes)
-        if size != SMALLEST:
-            check_sizes("size", size if is_list(size) else [size])
+        check_shares("tried", tried)
+        keep = list(keep) if is_list(keep) else [keep]
+        check_shares("keep", [k for k in keep if k != SMALLEST] or tried)
         self.source = scores
-        self.size = size
-        self.size_by = size_by
+        self.keep = keep if len(keep) > 1 else keep[0]
+        self.keep_by = keep_by
         self.choose = choose
-        self.sizes = tuple(sorted(sizes))
+        self.tried = tuple(sorted(tried))
         self.classifier_input = classifier_input
+        self.controls = controls
 
     @property
     def asks_classifier(self) -> bool:
         """Whether the classifier's answers choose what is kept."""
-        return self.size == SMALLEST or self.source.n_candidates > 1
+        return self.keep == SMALLEST or self.source.n_candidates > 1
 
     @property
     def remark(self) -> str:
         """See :class:`Interpreter`."""
-        kept = "the smallest convincing part" if self.size == SMALLEST else self.size
-        remark = f"keeps {kept} of the {self.size_by}"
+        kept = "the smallest convincing part" if self.keep == SMALLEST else self.keep
+        remark = f"keeps {kept} of the {self.keep_by}"
         if self.source.n_candidates > 1:
             remark += f", chosen among {self.source.n_candidates} candidates"
         n_dithered = getattr(self.source, "n_dithered", 0)
@@ -135,15 +142,35 @@ class Budgeted(Interpreter):
         self.source.check(classifier)
 
     def rows(self, name: str) -> dict[str, Interpreter]:
-        """See :meth:`Interpreter.rows`: one row per size if ``size`` is a list."""
-        if not is_list(self.size):
-            return {name: self}
-        return {f"{name} {size:g}": self.at_size(size) for size in self.size}
+        """See :meth:`Interpreter.rows`: one row per share, and those of controls."""
+        rows = {name: self}
+        if self.controls:
+            rows |= {
+                control: self.changed(source=source, controls=False)
+                for control, source in control_sources(
+                    self.features, self.source.n_candidates
+                ).items()
+            }
+        if not is_list(self.keep):
+            return rows
+        return {
+            f"{row} {share}": interpreter.changed(keep=share)
+            for row, interpreter in rows.items()
+            for share in self.keep
+        }
 
-    def at_size(self, size: float | str) -> Budgeted:
-        """Return this interpreter with another size; both share the source."""
+    def changed(self, **attributes: Any) -> Budgeted:
+        """Return a copy with other attributes; the rest, such as networks, is shared.
+
+        Arguments
+        ---------
+        **attributes
+            ``source``, ``keep``, ``controls`` or another attribute.
+        """
         other = copy.copy(self)
-        other.size = size
+        other._modules = dict(self._modules)
+        for name, value in attributes.items():
+            setattr(other, name, value)
         return other
 
     def forward(
@@ -164,11 +191,11 @@ class Budgeted(Interpreter):
             With ``mask`` (B, frames, bins).
         """
         candidates = self.source(wavs, features, decision)
-        if self.size == SMALLEST:
+        keep = self.keep[0] if is_list(self.keep) else self.keep
+        if keep == SMALLEST:
             return self.smallest(candidates, wavs, features, decision)
-        size = self.size[0] if is_list(self.size) else self.size
-        sizes = wavs.new_full((len(wavs),), size)
-        return self.best_of(candidates, sizes, wavs, features, decision)[0]
+        size = wavs.new_full((len(wavs),), keep)
+        return self.best_of(candidates, size, wavs, features, decision)[0]
 
     def best_of(
         self,
@@ -200,7 +227,7 @@ class Budgeted(Interpreter):
             candidates,
             features.magnitude.unsqueeze(1),
             size.unsqueeze(1),
-            self.size_by,
+            self.keep_by,
         )
         rows = torch.arange(n_clips, device=wavs.device)
         if n_candidates == 1:
@@ -267,7 +294,7 @@ class Budgeted(Interpreter):
         size = wavs.new_zeros(len(wavs))
         chosen = torch.zeros_like(open_rows)
         best_margin = wavs.new_full((len(wavs),), -torch.inf)
-        for share in self.sizes:
+        for share in self.tried:
             part = decision.select(open_rows)
             found, logits = self.best_of(
                 candidates[open_rows],
@@ -292,7 +319,7 @@ class Budgeted(Interpreter):
                 break
         rows = torch.arange(len(wavs), device=wavs.device)
         picked = candidates[rows, chosen]
-        mask = soft_threshold(picked, features.magnitude, size, self.size_by)
+        mask = soft_threshold(picked, features.magnitude, size, self.keep_by)
         explanation = self.explain_mask(mask, wavs, features, decision)
         return budgeted(explanation, rows, size, chosen)
 
@@ -313,19 +340,21 @@ def of_target(probabilities: Tensor, target: Tensor) -> Tensor:
     return probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
-def is_list(size: object) -> bool:
-    """Return whether a size is a list of sizes."""
-    return isinstance(size, Sequence) and not isinstance(size, str)
+def is_list(keep: object) -> bool:
+    """Return whether a value of ``keep`` is a list of shares."""
+    return isinstance(keep, Sequence) and not isinstance(keep, str)
 
 
-def check_sizes(setting: str, sizes: Sequence[float]) -> None:
-    """Refuse sizes that are not numbers above 0 and at most 1.
+def check_shares(setting: str, shares: Sequence[float]) -> None:
+    """Refuse shares that are not numbers above 0 and at most 1.
 
     Raises
     ------
     SettingError
     """
-    if not is_list(sizes) or not len(sizes):
-        raise SettingError(f"{setting} is {sizes!r}: give --{setting} shares")
-    for size in sizes:
-        require_number(setting, size, most=1)
+    if not is_list(shares) or not len(shares):
+        raise SettingError(
+            f'{setting} is {shares!r}: give --{setting} shares, such as "[0.25, 0.5]"'
+        )
+    for share in shares:
+        require_number(setting, share, most=1)

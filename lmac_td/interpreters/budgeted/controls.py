@@ -12,8 +12,12 @@ import torch
 from torch import Tensor
 
 from lmac_td.contracts import Decision
-from lmac_td.features import Features
-from lmac_td.interpreters.budgeted.scores import Relevance
+from lmac_td.features import Features, SpectralFeatures
+from lmac_td.interpreters.budgeted.scores import KERNELS, Relevance, Scores
+
+# Of the control with one field, and of loudness: no smoothing.
+ONE_FIELD = ((515, 270),)
+NO_SMOOTHING = ((1, 1),)
 
 
 class Loudness(Relevance):
@@ -47,3 +51,31 @@ class RandomFields(Relevance):
         batch, *shape = features.magnitude.shape
         fields = torch.randn(self.n_candidates, *shape, generator=generator)
         return fields.to(wavs.device).expand(batch, -1, -1, -1)
+
+
+def control_sources(features: SpectralFeatures, n_candidates: int) -> dict[str, Scores]:
+    """Return the sources of the controls, by the names of their rows.
+
+    Arguments
+    ---------
+    features : SpectralFeatures
+    n_candidates : int
+        How many candidates the method has for each clip. If it has more than one, the
+        best of as many random fields stands beside it.
+
+    Example
+    -------
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> list(control_sources(features, 6))
+    ['loudness', 'random field', 'best of 6 random fields']
+    """
+    sources = {
+        "loudness": Loudness(features, NO_SMOOTHING),
+        "random field": RandomFields(features, ONE_FIELD),
+    }
+    if n_candidates > 1:
+        kernels = [KERNELS[k % len(KERNELS)] for k in range(n_candidates)]
+        sources[f"best of {n_candidates} random fields"] = RandomFields(
+            features, kernels, seed=1
+        )
+    return sources

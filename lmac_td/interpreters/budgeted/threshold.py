@@ -15,7 +15,7 @@ N_BISECTIONS = 32
 
 
 def soft_threshold(
-    scores: Tensor, magnitude: Tensor, size: Tensor, size_by: str = "amplitude"
+    scores: Tensor, magnitude: Tensor, size: Tensor, keep_by: str = "amplitude"
 ) -> Tensor:
     """Return sigmoid(scores - level), with the level at which a share is kept.
 
@@ -32,7 +32,7 @@ def soft_threshold(
         |X|. A silent clip counts its bins instead.
     size : Tensor (...)
         The share to keep, above 0 and at most 1.
-    size_by : str
+    keep_by : str
         ``amplitude`` or ``energy``.
 
     Returns
@@ -47,7 +47,7 @@ def soft_threshold(
     >>> share_kept(mask, magnitude).round(decimals=4)
     tensor([0.1000, 0.5000])
     """
-    power = POWERS[size_by]
+    power = POWERS[keep_by]
     with torch.no_grad():
         amount = amount_of(magnitude, power)
         level = solve_level(scores.detach(), amount, size, power)
@@ -102,13 +102,13 @@ def amount_of(magnitude: Tensor, power: int) -> Tensor:
     return amount.masked_fill(silent, 1.0)
 
 
-def share_kept(mask: Tensor, magnitude: Tensor, size_by: str = "amplitude") -> Tensor:
+def share_kept(mask: Tensor, magnitude: Tensor, keep_by: str = "amplitude") -> Tensor:
     """Return the share of a clip's amplitude or energy that a mask keeps.
 
     Arguments
     ---------
     mask, magnitude : Tensor (..., frames, bins)
-    size_by : str
+    keep_by : str
         ``amplitude`` or ``energy``.
 
     Returns
@@ -121,6 +121,6 @@ def share_kept(mask: Tensor, magnitude: Tensor, size_by: str = "amplitude") -> T
     >>> share_kept(torch.full((1, 2, 2), 0.5), torch.ones(1, 2, 2), "energy")
     tensor([0.2500])
     """
-    power = POWERS[size_by]
+    power = POWERS[keep_by]
     amount = amount_of(magnitude, power)
     return (mask**power * amount).sum(dim=(-2, -1)) / amount.sum(dim=(-2, -1))
