@@ -18,7 +18,7 @@ class ByEpoch:
     -------
     >>> from speechbrain.nnet.schedulers import LinearScheduler
     >>> ByEpoch(LinearScheduler(1.0, 0.0, epoch_count=5))([], 2, None)
-    (1.0, 0.75)
+    (0.75, 0.5)
     """
 
     def __init__(self, scheduler: Callable[[int], tuple[float, float]]) -> None:

@@ -64,7 +64,8 @@ class InterpreterBrain(sb.Brain):
     hparams : dict
         ``objective`` (:mod:`lmac_td.training.objectives`), ``targets`` (TargetChoice),
         ``lr_annealing``, ``train_logger``, ``interpret_period``, ``valid_period``,
-        ``seed``, ``epoch_counter``, ``output_folder``, ``class_names`` and ``sample_ids`` (the validation clips to save).
+        ``seed``, ``epoch_counter``, ``output_folder``, ``class_names`` and
+        ``sample_ids`` (the validation clips to save).
     checkpointer : WholeCheckpointer
         Saves the interpreter, the epoch counter and the annealing.
     **others
@@ -184,13 +185,9 @@ class InterpreterBrain(sb.Brain):
             SpeechBrain reads them with a safe yaml loader.
         """
         loss = meta.get("loss")
-        annealing, old_lr = (
-            self.hparams.lr_annealing,
-            self.optimizer.param_groups[0]["lr"],
-        )
-        if loss is None and isinstance(annealing, ReduceLROnPlateau):
-            new_lr = old_lr
-        else:
+        old_lr = new_lr = self.optimizer.param_groups[0]["lr"]
+        annealing = self.hparams.lr_annealing
+        if loss is not None or not isinstance(annealing, ReduceLROnPlateau):
             old_lr, new_lr = annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
         self.hparams.train_logger.log_stats(
