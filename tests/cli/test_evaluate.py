@@ -2,7 +2,9 @@
 
 import os
 
-from lmac_td.cli.evaluate import DEFAULT_RECIPE, read_options
+from lmac_td.cli.evaluate import DEFAULT_RECIPE, read_options, searches_of
+from lmac_td.interpreters.base import Interpreter
+from lmac_td.report.runs import ASKING, CONTROLS
 
 
 def test_options_are_read_and_the_rest_is_the_recipes():
@@ -30,3 +32,18 @@ def test_help_lists_the_options():
         "Score inter",
     ):
         assert words in usage
+
+
+def test_methods_that_ask_the_classifier_and_controls_are_noted(spectral):
+    class Search(Interpreter):
+        asks_classifier = True
+
+    class RandomSearch(Search):
+        is_control = True
+
+    plain = {"plain": Interpreter(spectral)}
+    assert searches_of(plain) == {}
+    assert searches_of(plain | {"search": Search(spectral)}) == {ASKING: ["search"]}
+    methods = {"search": Search(spectral), "random": RandomSearch(spectral)}
+    found = {ASKING: ["search", "random"], CONTROLS: ["random"]}
+    assert searches_of(plain | methods) == found
