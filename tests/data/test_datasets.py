@@ -264,3 +264,20 @@ def test_a_dataset_can_be_pickled(five, pool, condition):
     sent = pickle.loads(pickle.dumps(dataset))
     for name in ("clip", "interference"):
         assert torch.equal(sent[2][name], dataset[2][name])
+
+
+def test_an_epoch_may_go_through_the_same_mixtures_several_times(five, pool):
+    dataset = make_dataset(five, "in_domain", pool)
+    plain, repeated = (
+        EpochSeededSampler(dataset, seed=3, repeats=repeats) for repeats in (1, 3)
+    )
+    for sampler in (plain, repeated):
+        sampler.set_epoch(2)
+    indices = list(repeated)
+    assert len(repeated) == len(indices) == 15
+    assert indices[:5] == list(plain)
+    passes = [indices[start : start + 5] for start in (0, 5, 10)]
+    assert all(sorted(p) == sorted(plain) for p in passes)  # one seed: one mixture
+    assert passes[0] != passes[1]
+    assert passes[1] != passes[2]
+    assert list(repeated) == indices
