@@ -81,7 +81,7 @@ def load_second_classifier(
         If weights are missing or belong to another model.
     """
     classifiers, description = [], {}
-    for source in sources_of(hparams[SETTING]):
+    for source in sources_of(hparams["second_classifier"]):
         with _named_in_messages(), torch.random.fork_rng([]):
             if isinstance(source, Classifier):
                 classifier, weights = source, None
