@@ -10,8 +10,9 @@ class AveragedClassifier(AveragedModel):
 
     The first update copies the classifier. Update n + 1 sets every average to
     ``d * average + (1 - d) * value`` with ``d = min(decay, (1 + n) / (10 + n))``: the
-    values of the first steps do not weigh long. Integer buffers are truncated. The state
-    dict holds the averages and the number of updates, so that a training can resume.
+    values of the first steps do not weigh long. Integer buffers are truncated. The
+    state dict holds the averages and the number of updates, so that a training can
+    resume.
 
     Arguments
     ---------

@@ -85,7 +85,7 @@ Classes: {", ".join(class_names)}.
 
 ## Training
 
-- Folds: {_listed(hparams["train_fold_nums"])} trained it; \
+- Data: {_listed(hparams["train_fold_nums"])} trained it; \
 {_listed(hparams["valid_fold_nums"])} chose the epoch ({epoch} of \
 {hparams["number_of_epochs"]}); {_listed(hparams["test_fold_nums"])} tested it.
 - Condition: {condition}, at {ratio_db + lowest_db:g} to {ratio_db + highest_db:g} dB; \
