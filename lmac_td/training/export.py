@@ -85,9 +85,9 @@ Classes: {", ".join(class_names)}.
 
 ## Training
 
-- Data: {_listed(hparams["train_fold_nums"])} trained it; \
-{_listed(hparams["valid_fold_nums"])} chose the epoch ({epoch} of \
-{hparams["number_of_epochs"]}); {_listed(hparams["test_fold_nums"])} tested it.
+- Trained on {_listed(hparams["train_fold_nums"])}; the epoch ({epoch} of \
+{hparams["number_of_epochs"]}) was chosen on {_listed(hparams["valid_fold_nums"])}; \
+tested on {_listed(hparams["test_fold_nums"])}.
 - Condition: {condition}, at {ratio_db + lowest_db:g} to {ratio_db + highest_db:g} dB; \
 a share of {hparams["clean_probability"]:g} of the clips had no noise.
 - The weights are the moving average over the steps of the training.

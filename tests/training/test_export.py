@@ -85,8 +85,8 @@ def test_the_model_card_of_a_training(with_trained):
     folder = with_trained("cnn14") / "results" / "cnn14"
     card = (folder / "classifier" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# cnn14, seed ")
-    assert "folds 1, 2, 3 trained it; fold 4 chose the epoch" in card
-    assert "fold 5 tested it" in card
+    assert "Trained on folds 1, 2, 3; the epoch (" in card
+    assert "of 2) was chosen on fold 4; tested on fold 5." in card
     assert "python recipes/ESC50/train_classifier.py " in card
     assert "The licence of the recordings: none; the recordings are generated" in card
     measured = json.loads((folder / "accuracy.json").read_text(encoding="utf-8"))
@@ -111,5 +111,5 @@ def test_a_card_without_a_licence_says_so(trained):
     }  # fmt: skip
     card = model_card(hparams, CLASSES, {}, 2, "python train.py")
     assert "hum, at 2 to 5 dB; a share of 0.25 of the clips had no noise" in card
-    assert "folds 1, 2 trained it; fold 3 chose the epoch (2 of 3)" in card
+    assert "folds 1, 2; the epoch (2 of 3) was chosen on fold 3" in card
     assert "not stated (`data_licence` of the recipe)" in card
