@@ -202,7 +202,7 @@ def test_a_table_without_a_column(tiny_recipes, corpus):
 def test_a_classifier_of_other_widths(trained):
     sentence = refused(TRAIN, trained / "lmac_td.yaml", emb_dim=16, alpha=0.1)
     assert "emb_dim" in sentence
-    assert "embedding_model.ckpt" in sentence
+    assert "model.safetensors" in sentence
 
 
 @pytest.mark.slow
