@@ -164,8 +164,6 @@ class InterpreterBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             # SpeechBrain's mean also covers the part before an interruption.
             self.train_stats = {**stats, "loss": float(stage_loss)}
-            if not self.validates(epoch):
-                self.log_and_save(epoch, {}, {"epoch": epoch})
             return
         loss = float(self.selection) / self.n_entries
         stats |= self.table.means("validation", "interpreter")
@@ -203,6 +201,8 @@ class InterpreterBrain(sb.Brain):
     def _fit_valid(self, valid_set, epoch, enable) -> None:
         if self.validates(epoch):
             super()._fit_valid(valid_set, epoch, enable)
+        else:
+            self.log_and_save(epoch, {}, {"epoch": epoch})
 
     def warn_if_saturated(self, mask_mean: float) -> None:
         """Warn if the mask has become all ones or all zeros."""
