@@ -135,6 +135,11 @@ class Budgeted(Interpreter):
         return self.keep == SMALLEST or self.source.n_candidates > 1
 
     @property
+    def is_control(self) -> bool:
+        """Whether the scores explain nothing; see :class:`Scores`."""
+        return self.source.is_control
+
+    @property
     def remark(self) -> str:
         """See :class:`Interpreter`."""
         kept = "the smallest convincing part" if self.keep == SMALLEST else self.keep
