@@ -23,7 +23,7 @@ def load(folder, tmp_path, method="lmac_td"):
     argv = [str(HPARAMS / f"{method}.yaml"), "--size", "small", "--data_folder", "data"]
     argv += ["--cache_folder", str(tmp_path), "--pretrained_classifier", str(folder)]
     if method == "l2i":
-        np.save(tmp_path / "dictionary.npy", np.ones((513, 4), dtype="float32"))
+        np.save(tmp_path / "dictionary.npy", np.eye(513, 4))
         argv += ["--nmf_dictionary", str(tmp_path)]
     needs = ("interpreter", "interpreters")
     return load_classifier(open_experiment(argv, "", needs).hparams, "cpu")
