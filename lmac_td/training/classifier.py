@@ -42,13 +42,6 @@ class ClassifierBrain(sb.Brain):
         Further arguments of ``speechbrain.Brain``.
     """
 
-    def init_optimizers(self) -> None:
-        """Make the optimiser, for the classifier alone."""
-        self.optimizer = self.opt_class(self.raw_modules["classifier"].parameters())
-        self.optimizers_dict = {"opt_class": self.optimizer}
-        if self.checkpointer is not None:
-            self.checkpointer.add_recoverable("optimizer", self.optimizer)
-
     def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
         """Seed the global generators for this step."""
         draws = seeded_generator(

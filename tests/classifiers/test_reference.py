@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -14,13 +15,16 @@ from tests.conftest import ROOT
 
 FOLDERS = sorted((ROOT / "recipes/ESC50/classifiers").iterdir())
 NAMES = [folder.name for folder in FOLDERS]
-METHODS = ("lmac_td", "lmac", "lmac_mel", "l2i", "baselines")
+METHODS = ("lmac_td", "lmac", "lmac_mel", "lmac_finetune", "l2i", "baselines")
 MOST_BYTES = 2_000_000
 
 
 def load(folder, tmp_path, method="lmac_td"):
-    argv = [str(HPARAMS / f"{method}.yaml"), "--size", "small", "--data_folder", "none"]
+    argv = [str(HPARAMS / f"{method}.yaml"), "--size", "small", "--data_folder", "data"]
     argv += ["--cache_folder", str(tmp_path), "--pretrained_classifier", str(folder)]
+    if method == "l2i":
+        np.save(tmp_path / "dictionary.npy", np.eye(513, 4))
+        argv += ["--nmf_dictionary", str(tmp_path)]
     needs = ("interpreter", "interpreters")
     return load_classifier(open_experiment(argv, "", needs).hparams, "cpu")
 

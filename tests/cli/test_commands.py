@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+import safetensors.torch
 import torch
 
 from lmac_td.evaluation.invariants import InvariantError
@@ -194,8 +195,8 @@ def test_the_number_of_workers_changes_nothing(tiny_recipes):
         }
         run(TRAIN, tiny_recipes / "lmac.yaml", **settings)
         checkpoint = next((folder / "lmac" / "save").glob("CKPT*/interpreter.ckpt"))
-        files = [*sorted((folder / "cnn14" / "classifier").glob("*.ckpt")), checkpoint]
-        trained.append([torch.load(file) for file in files])
+        weights = folder / "cnn14" / "classifier" / "model.safetensors"
+        trained.append([safetensors.torch.load_file(weights), torch.load(checkpoint)])
     for first, second in zip(*trained, strict=True):
         assert list(first) == list(second)
         for name, value in first.items():
