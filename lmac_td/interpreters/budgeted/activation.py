@@ -68,11 +68,14 @@ class GradientTimesActivation(Relevance):
             index = -1 if self.layer is None else names.index(self.layer)
             rep = again.representations[index]
             gradient = rep.gradient(score)
-        product = (gradient * rep.values.detach()).sum(dim=1)  # (B, time, F)
-        product = at_frames(
-            product, rep, features.magnitude.shape[1], self.features.hop_samples
-        )
-        return classifier.spread_over_bins(product, rep.geometry, self.features)
+            product = (gradient * rep.values.detach()).sum(dim=1)  # (B, time, F)
+            product = at_frames(
+                product.detach(),
+                rep,
+                features.magnitude.shape[1],
+                self.features.hop_samples,
+            )
+            return classifier.spread_over_bins(product, rep.geometry, self.features)
 
 
 def at_frames(
