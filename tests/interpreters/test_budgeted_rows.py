@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import decide
@@ -214,19 +215,16 @@ def test_another_classifier_has_another_explanation(spectral, decided, kind):
 
     def similarity(source, again):
         interpreter = Budgeted(spectral, source, keep=0.5)
-        maps = []
-        for each in (decision, again):
-            mask = explain(interpreter, (wavs, features, each)).mask
-            maps.append(mask.flatten(1).argsort(dim=1).argsort(dim=1).double())
-        centred = [ranks - ranks.mean(dim=1, keepdim=True) for ranks in maps]
-        return torch.nn.functional.cosine_similarity(*centred)
+        masks = [
+            explain(interpreter, (wavs, features, each)).mask.flatten(1)
+            for each in (decision, again)
+        ]
+        return [spearmanr(*clip).statistic for clip in zip(*masks, strict=True)]
 
     if kind == "evidence":
-        sources = [evidence(spectral, kernels=[[80, 80]])]
-    else:
-        layers = [geometry.name for geometry in other.geometry]
-        sources = [GradientTimesActivation(spectral, layer=name) for name in layers]
-    for source in sources:
-        assert similarity(source, after).mean() < 0.5
-        assert similarity(source, replace(decision)).min() > 0.999
-    assert similarity(Constant(), after).min() > 0.999
+        source, limit = evidence(spectral, kernels=[[80, 80]]), 0.3
+    else:  # few channels, maps may be opposites by chance
+        source, limit = GradientTimesActivation(spectral), 0.7
+    assert max(map(abs, similarity(source, after))) < limit
+    assert min(similarity(source, replace(decision))) > 0.999
+    assert min(similarity(Constant(), after)) > 0.999

@@ -49,6 +49,12 @@ def test_a_mean_beside_a_loud_event_keeps_its_digits():
     torch.testing.assert_close(found, torch.full_like(found, 1e-4), rtol=1e-4, atol=0)
 
 
+def test_a_box_of_one_bin_changes_nothing():
+    """The order of the smallest values is kept, too."""
+    x = torch.randn(2, 40, 50) ** 31
+    assert torch.equal(box_mean(x, frames=1, bins=1), x)
+
+
 @pytest.mark.parametrize("rate", [8000, 16000, 32000])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_kernel_covers_the_nearest_odd_number_of_bins_and_frames(rate, kernel):
