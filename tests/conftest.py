@@ -313,6 +313,7 @@ psi_width: 4
         "l2i": ["l2i", classifier, interpreter, l2i],
         "baselines": ["baselines", widths, explained, baselines],
         "evidence": ["evidence", widths, explained],
+        "budgeted": ["budgeted", classifier, interpreter, "score_width: 4\n"],
     }
     for name, (base, *settings) in recipes.items():
         text = f"extends: {ROOT}/hparams/{base}.yaml\nsize: demo\n"

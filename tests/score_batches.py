@@ -69,6 +69,20 @@ def answers(n_clips=8, seed=6):
     return {"p_kept": p_kept, "p_removed": p_removed}
 
 
+def answers_by_amplitude(n_clips=8):
+    """The same, with sizes by amplitude."""
+    return {f"{k}_amplitude": p for k, p in answers(n_clips, seed=7).items()}
+
+
+def of_second_classifier(n_clips=8, seed=8):
+    """What a second classifier answers."""
+    generator = torch.Generator().manual_seed(seed)
+    p = torch.rand(3, n_clips, generator=generator)
+    agrees = torch.randint(2, (2, n_clips), generator=generator).float()
+    names = "second_x", "second_in", "second_out", "second_agrees_x", "second_agrees_in"
+    return dict(zip(names, (*p, *agrees), strict=True))
+
+
 def part(arguments, start, stop):
     """Some entries of a batch; what is given once per batch stays."""
     return {
@@ -93,7 +107,8 @@ def filled(**settings):
 def with_groups():
     """A row with every column, one with some, one with undefined and infinite ones."""
     table = filled()
-    table.add(condition="more", method="m,\n1", **batch(), **sources(), **answers())
+    more = sources() | answers() | answers_by_amplitude() | of_second_classifier()
+    table.add(condition="more", method="m,\n1", **batch(), **more)
     b = batch(3, prefix="ünï,") | {"labels": None}
     table.add(condition="more", method="n", mask=b["attribution"], **b)
     kept = columns_of(table, "more", "n")["kept (dB)"]

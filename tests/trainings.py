@@ -19,6 +19,7 @@ COMMANDS = {
     "lmac_td": (TRAIN, ("cnn14",)),
     "lmac": (TRAIN, ("cnn14",)),
     "l2i": (TRAIN, ("cnn14", "nmf")),
+    "budgeted": (TRAIN, ("cnn14",)),
 }
 # Files that name the folder that they are in.
 TEXTS = {".json", ".yaml", ".txt"}

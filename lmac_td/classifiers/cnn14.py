@@ -31,6 +31,7 @@ REPRESENTATIONS = {
     "conv_block4": 4,
     "conv_block3": 3,
 }
+WEIGHTS = "model.safetensors"
 LABELS = "labels.json"
 
 _NORMS = {
@@ -291,12 +292,13 @@ class Cnn14Classifier(Classifier):
         return self.classifier(embedding), representations
 
     def load(self, source: str | Path, download_folder: str | Path) -> None:
-        """Load ``embedding_model.ckpt`` and ``classifier.ckpt``.
+        """Load the weights, and the names of the classes that stand beside them.
 
         Arguments
         ---------
         source : str or Path
-            A folder, an address or a Hugging Face hub id with both files, see
+            A folder with ``model.safetensors``; or a folder, an address or a Hugging
+            Face hub id with the two ``.ckpt`` files, see
             :func:`lmac_td.classifiers.weights.locate`.
         download_folder : str or Path
 
@@ -306,12 +308,21 @@ class Cnn14Classifier(Classifier):
             If a file is missing, cannot be downloaded, is corrupt or belongs to a model
             of other widths.
         """
-        for name in ("embedding_model", "classifier"):
-            path = locate(f"{name}.ckpt", source, download_folder, self.revision)
-            load_weights(self.get_submodule(name), path, source)
+        if source is not None and (Path(source) / WEIGHTS).is_file():
+            load_weights(self.trained_modules(), Path(source) / WEIGHTS, source)
+        else:
+            for name, module in self.trained_modules().items():
+                path = locate(f"{name}.ckpt", source, download_folder, self.revision)
+                load_weights(module, path, source)
         labels = Path(source) / LABELS
         if labels.is_file():
             self.labels = self._read_labels(labels)
+
+    def trained_modules(self) -> nn.ModuleDict:
+        """Return what is trained, by the prefixes of the keys of its weights."""
+        return nn.ModuleDict(
+            {"embedding_model": self.embedding_model, "classifier": self.classifier}
+        )
 
     def _read_labels(self, path: Path) -> tuple[str, ...]:
         try:

@@ -71,8 +71,9 @@ def locate(
 def _no_classifier(path):
     return CheckpointError(
         f"{path} does not exist: give pretrained_classifier a folder that holds "
-        "embedding_model.ckpt and classifier.ckpt, or train one with `python "
-        "recipes/ESC50/train_classifier.py hparams/cnn14.yaml` and the same --size"
+        "model.safetensors, or embedding_model.ckpt and classifier.ckpt; or train one "
+        "with `python recipes/ESC50/train_classifier.py hparams/cnn14.yaml` and the "
+        "same --size"
     )
 
 

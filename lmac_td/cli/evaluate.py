@@ -36,15 +36,15 @@ from lmac_td.files import (
 )
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
-from lmac_td.report.runs import find_row
-from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
-from lmac_td.report.side_by_side import remarks_to_markdown
+from lmac_td.report.runs import ASKING, CONTROLS, find_row
+from lmac_td.report.same_mixtures import MIXTURE_SETTINGS, SECOND_CLASSIFIER
+from lmac_td.report.side_by_side import remarks_to_markdown, searches_to_markdown
 
 DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
 # A recipe of this command has one of these settings. It names what is scored.
 NEEDS = ("interpreter", "interpreters")
 # Settings of the table that are not printed again below it.
-SHOWN_ELSEWHERE = ("recipe", "remarks", MIXTURE_SETTINGS)
+SHOWN_ELSEWHERE = ("recipe", "remarks", ASKING, CONTROLS, MIXTURE_SETTINGS)
 
 
 def main(argv=None):
@@ -54,6 +54,7 @@ def main(argv=None):
     conditions = experiment.conditions()
     folder = folder_of(experiment, conditions)
     trained = load_trained(experiment, argv)
+    second = experiment.load_second_classifier(trained.classifier)
     interpreters = with_references(trained.methods, experiment)
     quantus = quantus_scores(options.quantus, experiment)
     check_usable(trained.classifier, interpreters, quantus)
@@ -61,13 +62,13 @@ def main(argv=None):
     for row in options.compare:
         find_row(row, rows)  # before anything is written
     data = experiment.prepare("test", conditions=conditions)
-    settings = settings_of_table(experiment, trained, data, conditions)
+    settings = settings_of_table(experiment, trained, second, data, conditions)
     compared = [find_row(row, rows, settings) for row in options.compare]
 
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
         table = score_conditions(
-            experiment, trained, interpreters, data, quantus, settings, new
+            experiment, trained, second, interpreters, data, quantus, settings, new
         )
         pages = write_pages(new, table, options, experiment, data, quantus)
         # The evaluation of an older model is kept until this one is complete.
@@ -149,7 +150,7 @@ def check_usable(classifier, interpreters, quantus):
         quantus.check(classifier)
 
 
-def settings_of_table(experiment, trained, data, conditions):
+def settings_of_table(experiment, trained, second, data, conditions):
     """Return how the table's numbers were made."""
     methods = trained.methods
     snr_db = {name: data.snr_db[name] for name in conditions if name in data.snr_db}
@@ -169,8 +170,10 @@ def settings_of_table(experiment, trained, data, conditions):
         "classifier_input": {name: m.classifier_input for name, m in methods.items()},
         "classifier": trained.classifier.name,
         **({} if dither is None else {"classifier dither (dB)": dither}),
+        **({} if second is None else {SECOND_CLASSIFIER: second.description}),
         "target": experiment.hparams["target"],
         "remarks": remarks_of(methods),
+        **searches_of(methods),
         **({} if precision == "fp32" else {"eval_precision": precision}),
         MIXTURE_SETTINGS: mixture_settings(recipe, experiment.roles),
         "recipe": recipe,
@@ -191,8 +194,16 @@ def remarks_of(methods):
     return {name: method.remark for name, method in methods.items() if method.remark}
 
 
+def searches_of(methods):
+    """Return the methods that ask the classifier what to keep, and the controls."""
+    asking = [name for name, method in methods.items() if method.asks_classifier]
+    controls = [name for name, method in methods.items() if method.is_control]
+    found = {ASKING: asking, CONTROLS: controls}
+    return {key: names for key, names in found.items() if names}
+
+
 def score_conditions(
-    experiment, trained, interpreters, data, quantus, settings, folder
+    experiment, trained, second, interpreters, data, quantus, settings, folder
 ):
     """Score every condition under one progress bar; save samples into a folder.
 
@@ -227,6 +238,8 @@ def score_conditions(
                 progress=False,
                 precision=run_opts.eval_precision,
                 targets=hparams["targets"],
+                second_classifier=second and second.scorer,
+                equal_size_by=hparams["equal_size_by"],
                 **watching,
             )
     # Only after the evaluation is it known whether attributions needed dither.
@@ -267,7 +280,11 @@ def write_pages(folder, table, options, experiment, data, quantus):
     write_json(table, folder / "table.json")
     write_csv(table, folder / "table.csv")
     remarks = remarks_to_markdown(table.settings["remarks"])
-    page = f"{table_to_markdown(table)}\n{remarks}".rstrip("\n") + "\n"
+    searches = searches_to_markdown(
+        *(table.settings.get(key, ()) for key in (ASKING, CONTROLS))
+    )
+    parts = table_to_markdown(table), remarks, searches
+    page = "\n".join(filter(None, parts)).rstrip("\n") + "\n"
     pages = {"table.md": page}
     if method_table is not None:
         pages["method_table.md"] = method_table.to_markdown()

@@ -4,8 +4,8 @@
 
 The command prints the accuracy on each test fold, with noise and without, and writes a
 figure of the confusions. The folder to give as ``pretrained_classifier`` is
-``<output_folder>/classifier``. After an interruption, the same command resumes from the
-last finished epoch.
+``<output_folder>/classifier``; it holds a model card, too. After an interruption, the
+same command resumes from the last checkpoint, and gives the same weights.
 """
 
 import shlex
@@ -18,11 +18,11 @@ from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.training.checkpoints import load_best
 from lmac_td.training.classifier import (
     ClassifierBrain,
-    export,
     save_test,
     test,
     tested_conditions,
 )
+from lmac_td.training.export import export, model_card, write_card
 from lmac_td.training.fitting import fit
 
 
@@ -51,23 +51,35 @@ def main(argv=None):
     experiment.create_output_folder()
     experiment.add_tensorboard()
     brain = train(experiment, data)
+    command_line = (
+        f"python recipes/ESC50/train_classifier.py {shlex.join(map(str, argv))}"
+    )
     epoch = load_best(
         hparams["checkpointer"],
         hparams["save_folder"],
-        f"train it with `python recipes/ESC50/train_classifier.py {shlex.join(argv)}`",
+        f"train it with `{command_line}`",
     )
+    hparams["averaged"].finish(classifier, hparams["half_precision_weights"])
     results = {
-        name: test(brain, data, name, hparams["eval_loader"]) for name in conditions
+        split: {
+            name: test(brain, data, split, name, hparams["eval_loader"])
+            for name in conditions
+        }
+        for split in ("valid", "test")
     }
+    tested = results["test"]
     folder = experiment.output_folder
-    save_test(results, data.class_names, folder, hparams["experiment_name"])
+    save_test(tested, data.class_names, folder, hparams["experiment_name"])
     classifier.labels = tuple(data.class_names)
-    export(classifier, folder / "classifier")
-    experiment.save_settings(folder / "classifier")
-    print(accuracy_table(results, chosen_on=data.folds["valid"]))
+    exported = folder / "classifier"
+    export(classifier, exported, hparams["half_precision_weights"])
+    card = model_card(hparams, data.class_names, results, epoch, command_line)
+    write_card(exported, card)
+    experiment.save_settings(exported)
+    print(accuracy_table(tested, chosen_on=data.folds["valid"]))
     print(
         f"Best epoch: {epoch}, chosen on fold {data.folds['valid']}\n"
-        f"pretrained_classifier: {folder / 'classifier'}"
+        f"pretrained_classifier: {exported}"
     )
 
 
@@ -75,13 +87,19 @@ def train(experiment, data):
     """Train until the last epoch of the recipe -> ClassifierBrain."""
     hparams = experiment.hparams
     brain = ClassifierBrain(
-        modules={"features": hparams["features"], "classifier": hparams["classifier"]},
+        modules={
+            name: hparams[name] for name in ("features", "classifier", "averaged")
+        },
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"](),
     )
-    clips = data.dataset("train", clean_probability=hparams["clean_probability"])
+    clips = data.dataset(
+        "train",
+        clean_probability=hparams["clean_probability"],
+        snr_range_db=hparams["snr_range_db"],
+    )
     fit(brain, hparams, clips, data.dataset("valid"))
     return brain
 

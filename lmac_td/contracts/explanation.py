@@ -82,6 +82,8 @@ class ExplainedBatch:
         not needed, as in the training of L2I.
     sources : Sources or None
         The sources of the mixtures, for the metrics.
+    clip_ids : tuple of str
+        The clips' names in the data set; empty if they are not known.
     """
 
     wavs: Tensor
@@ -91,6 +93,7 @@ class ExplainedBatch:
     kept_logits: Tensor | None = None
     removed_logits: Tensor | None = None
     sources: Sources | None = None
+    clip_ids: tuple[str, ...] = ()
 
     @property
     def classifier(self) -> Classifier:

@@ -30,6 +30,7 @@ def make_dataset(
     snr_db: float = 0.0,
     mixing_seed: int | None = None,
     clean_probability: float = 0.0,
+    snr_range_db: tuple[float, float] = (0.0, 0.0),
 ) -> EpochSeededDataset:
     """Make the dataset of one split under one condition.
 
@@ -50,6 +51,9 @@ def make_dataset(
         torch generator of the process that reads.
     clean_probability : float
         Probability that a clip stays clean, in [0, 1]; only if ``mixing_seed`` is None.
+    snr_range_db : (float, float)
+        Each clip's ratio is ``snr_db`` plus a number drawn uniformly from this range;
+        only if ``mixing_seed`` is None.
 
     Returns
     -------
@@ -93,13 +97,25 @@ def make_dataset(
         raise SettingError(
             f"clean_probability is {clean_probability}: give a number from 0 to 1."
         )
-    if clean_probability and mixing_seed is not None:
-        raise SettingError(
-            "clean_probability is for training, where mixing_seed is null: set it to 0 "
-            "for fixed mixtures."
-        )
+    lowest_db, highest_db = _range_of(snr_range_db)
+    for name, is_given in (
+        ("clean_probability", clean_probability > 0),
+        ("snr_range_db", (lowest_db, highest_db) != (0, 0)),
+    ):
+        if is_given and mixing_seed is not None:
+            raise SettingError(
+                f"{name} is for training, where mixing_seed is null: set it to 0 for "
+                "fixed mixtures."
+            )
 
-    mixer = Mixer(condition, interference, snr_db, mixing_seed, clean_probability)
+    mixer = Mixer(
+        condition,
+        interference,
+        snr_db,
+        mixing_seed,
+        clean_probability,
+        (lowest_db, highest_db),
+    )
     clips = json.loads(Path(manifest).read_text(encoding="utf-8"))
     for clip in clips.values():
         if "n_samples" not in clip:
@@ -115,13 +131,23 @@ def make_dataset(
     return dataset
 
 
+def _range_of(snr_range_db):
+    lowest_and_highest = tuple(map(float, snr_range_db))
+    if len(lowest_and_highest) != 2 or lowest_and_highest[0] > lowest_and_highest[1]:
+        raise SettingError(
+            f"snr_range_db is {list(snr_range_db)}: give the lowest and the highest "
+            "number of decibels that are added to the ratio, such as [-3, 9]"
+        )
+    return lowest_and_highest
+
+
 @dataclass(frozen=True)
 class Mixer:
     """Reads a clip and draws its interference. It can be pickled for workers.
 
     Arguments
     ---------
-    condition, interference, snr_db, mixing_seed, clean_probability
+    condition, interference, snr_db, mixing_seed, clean_probability, snr_range_db
         As in :func:`make_dataset`.
     """
 
@@ -130,6 +156,7 @@ class Mixer:
     snr_db: float
     mixing_seed: int | None
     clean_probability: float
+    snr_range_db: tuple[float, float] = (0.0, 0.0)
 
     def __call__(
         self,
@@ -154,7 +181,7 @@ class Mixer:
                 f"{tuple(clip.shape)} and {tuple(other.shape)}"
             )
         require_sound(other, f"the noise for {clip_id!r}")
-        return clip, _sounding_within(other, n_samples), float(self.snr_db)
+        return clip, _sounding_within(other, n_samples), self._snr_db(clip_id, seed)
 
     def _stays_clean(self, clip_id: str, seed: int | tuple[int, int] | None) -> bool:
         """Draw whether a clip stays clean."""
@@ -164,6 +191,15 @@ class Mixer:
             return False
         generator = None if seed is None else seeded_generator(clip_id, "clean", seed)
         return torch.rand(1, generator=generator).item() < self.clean_probability
+
+    def _snr_db(self, clip_id: str, seed: int | tuple[int, int] | None) -> float:
+        """Draw the ratio of a clip to its interference, in dB."""
+        lowest_db, highest_db = self.snr_range_db
+        if lowest_db == highest_db:
+            return float(self.snr_db + lowest_db)
+        generator = None if seed is None else seeded_generator(clip_id, "snr", seed)
+        share = torch.rand(1, generator=generator).item()
+        return self.snr_db + lowest_db + share * (highest_db - lowest_db)
 
 
 def _sounding_within(wav: torch.Tensor, n_samples: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import speechbrain as sb
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
+from torch.utils.data import RandomSampler
 
 
 class EpochSeededDataset(DynamicItemDataset):
@@ -45,8 +46,13 @@ class EpochSeededDataset(DynamicItemDataset):
 class EpochSeededSampler(ReproducibleRandomSampler):
     """Shuffles a training split, and adds (seed, epoch) to each index.
 
-    The arguments are those of
-    ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
+    Arguments
+    ---------
+    *args, **kwargs
+        Those of ``speechbrain.dataio.sampler.ReproducibleRandomSampler``.
+    repeats : int
+        How often an epoch goes through the split, each time in another order. A clip
+        has the same mixture each time.
 
     Example
     -------
@@ -56,15 +62,29 @@ class EpochSeededSampler(ReproducibleRandomSampler):
     [(0, (7, 2)), (1, (7, 2)), (2, (7, 2))]
     """
 
+    def __init__(self, *args: Any, repeats: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.repeats = repeats
+
+    def __len__(self) -> int:
+        return self.repeats * super().__len__()
+
     def __iter__(self) -> Iterator[tuple[int, tuple[int, int]]]:
         """Yield (index, (seed, epoch)) for every clip."""
         epoch_seed = (self.seed, self.epoch)
-        for index in super().__iter__():
-            yield index, epoch_seed
+        self.generator.manual_seed(self.seed + self.epoch)
+        for _ in range(self.repeats):
+            # The generator goes on, so that each pass has its own order.
+            for index in RandomSampler.__iter__(self):
+                yield index, epoch_seed
 
 
 def use_epoch_seeded_sampler(
-    brain: sb.Brain, dataset: EpochSeededDataset, loader: dict[str, Any], seed: int
+    brain: sb.Brain,
+    dataset: EpochSeededDataset,
+    loader: dict[str, Any],
+    seed: int,
+    repeats: int = 1,
 ) -> dict[str, Any]:
     """Give a Brain and its training loader an :class:`EpochSeededSampler`.
 
@@ -76,11 +96,13 @@ def use_epoch_seeded_sampler(
     loader : dict
         Arguments of ``make_dataloader``.
     seed : int
+    repeats : int
+        See :class:`EpochSeededSampler`.
 
     Returns
     -------
     dict
         The arguments, with the sampler.
     """
-    brain.train_sampler = EpochSeededSampler(dataset, seed)
+    brain.train_sampler = EpochSeededSampler(dataset, seed, repeats=repeats)
     return {**loader, "sampler": brain.train_sampler}

@@ -66,6 +66,7 @@ class PreparedData:
         split: str,
         condition: str | None = None,
         clean_probability: float = 0.0,
+        snr_range_db: tuple[float, float] = (0.0, 0.0),
     ) -> EpochSeededDataset:
         """Make the dataset of a split under a condition.
 
@@ -79,6 +80,8 @@ class PreparedData:
             The name of a condition of the recipe; by default the training condition.
         clean_probability : float
             Probability that a clip stays clean; only for ``train``.
+        snr_range_db : (float, float)
+            Lowest and highest dB that are added to the ratio; only for ``train``.
 
         Returns
         -------
@@ -111,6 +114,7 @@ class PreparedData:
             snr_db=chosen.snr_db if mixes else 0.0,
             mixing_seed=None if split == "train" else self.mixing_seed,
             clean_probability=clean_probability,
+            snr_range_db=snr_range_db,
         )
 
 

@@ -33,6 +33,7 @@ def explain(decided: DecidedBatch, interpreter: Interpreter) -> ExplainedBatch:
         decided.decision,
         explanation,
         sources=decided.sources,
+        clip_ids=tuple(decided.clip_ids),
     )
 
 

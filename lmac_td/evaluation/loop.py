@@ -4,10 +4,11 @@ The Brain's validation and ``eval_faithfulness.py`` run this same code. A batch 
 one STFT and one classifier pass for the mixtures, shared by all methods, then for
 each method one pass of the interpreter and one classifier pass for what it keeps and
 removes; every metric reads that one Explanation. The curves at equal size take one
-classifier pass more, for the interpretation cut to each size.
+classifier pass more, for the interpretation cut to each size. A second classifier
+takes one pass for the mixtures, and one for each method.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,6 +27,7 @@ from lmac_td.evaluation.explaining import (
     has_stft_mask,
     with_resynthesised_sound,
 )
+from lmac_td.evaluation.second_classifier import SecondClassifier
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
@@ -47,6 +49,8 @@ def evaluate(
     precision: str = "fp32",
     targets: TargetChoice | None = None,
     on_without_target: Callable | None = None,
+    second_classifier: SecondClassifier | None = None,
+    equal_size_by: Sequence[str] = ("energy",),
 ) -> None:
     """Score several methods on the same mixtures.
 
@@ -78,6 +82,11 @@ def evaluate(
     on_without_target : callable, optional
         Called with (condition, decided) for the clips of a batch in which no tag
         reaches its threshold, which are not explained.
+    second_classifier : SecondClassifier, optional
+        Judges the explanations; its columns are added to every row.
+    equal_size_by : sequence of str
+        What the sizes of the equal-size columns are shares of, see
+        :func:`~lmac_td.evaluation.equal_size.at_equal_size`.
     """
     targets = targets or TargetChoice()
     autocast = TorchAutocast(
@@ -96,6 +105,7 @@ def evaluate(
                     condition, clips.select(torch.tensor(rows, device=device))
                 )
         for part in decided.split(len(batch.id)) if len(decided) else ():
+            second = _about_mixtures(second_classifier, part)
             for method, interpreter in interpreters.items():
                 with autocast:
                     explained = explain(part, interpreter)
@@ -103,8 +113,11 @@ def evaluate(
                 if not has_interference(batch):
                     # The whole clip is the target, so nothing can be separated.
                     explained = replace(explained, sources=None)
-                equal_size = at_equal_size(explained, spectral_features)
-                more = equal_size, spectral_features
+                measured = at_equal_size(explained, spectral_features, equal_size_by)
+                if second_classifier is not None:
+                    of_parts = second_classifier.ask_about_parts(explained)
+                    measured = {**measured, **second, **of_parts}
+                more = measured, spectral_features
                 score(table, condition, method, part, explained, *more)
                 if on_batch is not None:
                     on_batch(condition, method, part, explained)
@@ -113,13 +126,20 @@ def evaluate(
                     score(table, condition, method + AS_AUDIO, part, sounds, *more)
 
 
+def _about_mixtures(second_classifier, decided):
+    """Return what a second classifier says about mixtures, if there is one."""
+    if second_classifier is None:
+        return {}
+    return second_classifier.ask_about_mixtures(decided)
+
+
 def score(
     table: FaithfulnessTable,
     condition: str,
     method: str,
     decided: DecidedBatch,
     explained: ExplainedBatch,
-    equal_size: dict[str, Tensor] | None = None,
+    measured: dict[str, Tensor] | None = None,
     spectral_features: SpectralFeatures | None = None,
 ) -> None:
     """Add one method's scores on one batch to the table.
@@ -132,8 +152,9 @@ def score(
     decided : DecidedBatch
     explained : ExplainedBatch
         With the classifier's logits. If it has ``sources``, they are scored, too.
-    equal_size : dict, optional
-        The result of :func:`~lmac_td.evaluation.equal_size.at_equal_size`.
+    measured : dict, optional
+        Fields of :class:`~lmac_td.metrics.score_inputs.ScoreInputs` that took further
+        passes, as :func:`~lmac_td.evaluation.equal_size.at_equal_size` returns them.
     spectral_features : SpectralFeatures, optional
         Gives the frames' positions in time to the metrics that need them.
     """
@@ -141,7 +162,7 @@ def score(
     p_x = explained.decision.probabilities
     p_in = apply_tie_tolerance(p_x, classifier.probabilities(explained.kept_logits))
     p_out = classifier.probabilities(explained.removed_logits)
-    explanation, known = explained.explanation, dict(equal_size or {})
+    explanation, known = explained.explanation, dict(measured or {})
     if explained.sources is not None:
         known |= {
             "magnitude": explained.features.magnitude,

@@ -6,6 +6,7 @@ declares. HyperPyYAML gets the typed value.
 
 import os
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import ruamel.yaml
@@ -228,19 +229,56 @@ def build_recipe(recipe: str | Path, tree: Mapping) -> BuiltRecipe:
         In the same cases as :func:`load_recipe`.
     """
     declared = declarations(tree)
-    try:
+    with _errors_name(recipe):
         resolved = resolved_tree(recipe, tree)
         built = load_hyperpyyaml(dump_yaml(resolved))
         for name in set(declared) & set(built):
             if is_built(resolved[name]):
                 declared[name].check_built(built[name])
+    return BuiltRecipe(built, recipe)
+
+
+def build_one(recipe: str | Path, tree: Mapping, name: str, given: Mapping) -> object:
+    """Build one object of a recipe once more, with other settings.
+
+    Arguments
+    ---------
+    recipe : str or Path
+        The file, for messages.
+    tree : mapping
+        The result of :func:`typed_recipe`.
+    name : str
+        The key of the object. What it refers to is built anew, too.
+    given : mapping
+        Settings that replace those of the tree.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    SettingError
+        In the same cases as :func:`load_recipe`.
+    """
+    changed = ruamel.yaml.comments.CommentedMap({**tree, **given})
+    with _errors_name(recipe):
+        node = resolved_tree(recipe, changed)[name]
+        alone = ruamel.yaml.comments.CommentedMap({name: node})
+        return load_hyperpyyaml(dump_yaml(alone))[name]
+
+
+@contextmanager
+def _errors_name(recipe):
+    """Name the file in errors of building; other errors become a SettingError."""
+    try:
+        yield
     except SettingError as error:
         raise _in(recipe, error) from error
     except UserError:
         raise
     except Exception as error:  # any error of the classes that it names
         raise SettingError(f"{recipe} cannot be built: {_problem(error)}") from error
-    return BuiltRecipe(built, recipe)
 
 
 def resolved_tree(recipe: str | Path, tree: Mapping) -> Mapping:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lmac_td.data.sources.esc50 import ESC50
@@ -70,7 +70,11 @@ def _differs(folder, name, trained, now, is_known):
     )
 
 
-def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
+def check_unseen(
+    hparams: Mapping,
+    pretrained: Iterable[str],
+    unseen: Sequence[str] = ("valid_fold_nums", "test_fold_nums"),
+):
     """Refuse a model that was trained on validation or test clips.
 
     Arguments
@@ -78,26 +82,34 @@ def check_unseen(hparams: Mapping, pretrained: Iterable[str]):
     hparams : mapping
         A built recipe.
     pretrained : iterable of str
-        The settings that name what was trained before.
+        The settings that name what was trained before: a folder, or several.
+    unseen : sequence of str
+        The settings that name the folds.
 
     Raises
     ------
     SettingError
         If the classifier, or another model that the recipe starts from, was trained on
-        a validation or test fold of this data set.
+        one of these folds of this data set.
     """
     for source in sorted(pretrained):
-        folder = hparams.get(source)
-        trained = read_settings(folder) if folder else {}
-        if not _is_of_this_data_set(trained, hparams["dataset"]):
-            continue
-        for name in ("valid_fold_nums", "test_fold_nums"):
-            seen = set(trained.get("train_fold_nums", ())) & set(hparams[name])
-            if seen:
-                raise SettingError(
-                    f"{folder} was trained on fold {min(seen)} of {name}: take that "
-                    f"out of --{name}, or give another {source}"
-                )
+        for folder in _folders_of(hparams.get(source)):
+            trained = read_settings(folder)
+            if not _is_of_this_data_set(trained, hparams["dataset"]):
+                continue
+            for name in unseen:
+                seen = set(trained.get("train_fold_nums", ())) & set(hparams[name])
+                if seen:
+                    raise SettingError(
+                        f"{folder} was trained on fold {min(seen)} of {name}: take "
+                        f"that out of --{name}, or give another {source}"
+                    )
+
+
+def _folders_of(value):
+    """Return the folders that a setting names; objects of a recipe have none."""
+    values = value if isinstance(value, list) else [value]
+    return [os.path.expanduser(v) for v in values if v and isinstance(v, (str, Path))]
 
 
 def _is_of_this_data_set(trained, dataset):

@@ -7,6 +7,7 @@ from pathlib import Path
 import speechbrain as sb
 from speechbrain.utils.run_opts import RunOptions
 
+from lmac_td.contracts import Classifier
 from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import PreparedData, check_named_objects, training_conditions
 from lmac_td.errors import SettingError
@@ -18,6 +19,11 @@ from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.loggers import add_tensorboard
 from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.experiment.recipe import named_in
+from lmac_td.experiment.second_classifier import SETTING as SECOND_CLASSIFIER
+from lmac_td.experiment.second_classifier import (
+    NamedSecondClassifier,
+    load_second_classifier,
+)
 from lmac_td.experiment.settings import (
     declarations,
     is_fixed_when_measured,
@@ -175,6 +181,31 @@ class Experiment:
         """
         self.check_unseen()
         return weights.load_classifier(self.hparams, self.device)
+
+    def load_second_classifier(self, first: Classifier) -> NamedSecondClassifier | None:
+        """Load the classifier that judges the explanations of the first one.
+
+        Arguments
+        ---------
+        first : Classifier
+            The classifier that is explained, loaded.
+
+        Returns
+        -------
+        NamedSecondClassifier or None
+            See :func:`~lmac_td.experiment.second_classifier.load_second_classifier`.
+
+        Raises
+        ------
+        SettingError
+            If it was trained on a test fold, cannot be asked, or has other classes.
+        CheckpointError
+            If its weights are missing or belong to another model.
+        """
+        guards.check_unseen(self.hparams, [SECOND_CLASSIFIER], ["test_fold_nums"])
+        return load_second_classifier(
+            self.recipe, self.tree, self.hparams, first, self.device
+        )
 
     def load_interpreter(self):
         """Load the weights of ``pretrained_interpreter``, if it names a run.

@@ -50,11 +50,20 @@ class Interpreter(nn.Module):
     needs_sources : bool
         Whether ``forward`` has a fourth argument ``sources``, the
         :class:`~lmac_td.contracts.Sources` of ``wavs``.
+    asks_classifier : bool
+        Whether ``forward`` runs the classifier again to choose what is kept. Searching
+        alone raises AI, so a remark below the table names such methods. A method that
+        only takes gradients does not search.
+    is_control : bool
+        Whether the method is a control of such methods: it has no evidence of the
+        decision, but may search as well.
     """
 
-    classifier_input = "audio"
-    remark = ""
-    needs_sources = False
+    classifier_input: str = "audio"
+    remark: str = ""
+    needs_sources: bool = False
+    asks_classifier: bool = False
+    is_control: bool = False
 
     def __init__(self, features: SpectralFeatures) -> None:
         super().__init__()

@@ -2,8 +2,9 @@
 
 ``confidence`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
 ``localisation`` and ``segments`` the ground truth; ``curves`` compares maps at equal
-size. ``registry`` lists them as the columns of the common table. Nothing here knows of
-interpreters: tensors come in, numbers go out.
+size; ``second_classifier`` shows what another classifier answers. ``registry`` lists
+them as the columns of the common table. Nothing here knows of interpreters: tensors
+come in, numbers go out.
 """
 
 import importlib

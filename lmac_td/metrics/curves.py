@@ -7,6 +7,9 @@ not a number of bins but the share of the mixture's energy that they hold. A map
 orders the bins, and every map is cut where it has spent the same energy: a large mask
 cannot win by keeping everything, a small one not by removing hardly anything, and
 the level of a mask does not count at all.
+
+By energy, quiet bins are free: a map that spreads over them pays nothing. A second pair
+of columns measures size by amplitude, where they have a price.
 """
 
 import functools
@@ -18,7 +21,9 @@ from lmac_td.metrics._tensors import in_double
 from lmac_td.metrics.confidence import PROBABILITY_TOLERANCE
 from lmac_td.metrics.registry import EQUAL_SIZE, Metric, register
 
-# Shares of the mixture's energy at which maps are cut.
+# What a size is a share of, and the power of the magnitude that it sums.
+EXPONENTS = {"energy": 2, "amplitude": 1}
+# Shares of the mixture's energy (or amplitude) at which maps are cut.
 SIZES = (0.05, 0.1, 0.2, 0.4, 0.6)
 # Names of the columns that come once a size.
 P_KEPT = tuple(f"p kept {100 * size:g} %" for size in SIZES)
@@ -26,7 +31,7 @@ P_REMOVED = tuple(f"p removed {100 * size:g} %" for size in SIZES)
 _SEED = 0
 
 
-def top_bins(ranking, magnitude, size):
+def top_bins(ranking, magnitude, size, by="energy"):
     """Take a map's largest bins until they hold a share of the mixture's energy.
 
     See :func:`top_bins_at`, which sorts once for several sizes.
@@ -38,15 +43,16 @@ def top_bins(ranking, magnitude, size):
     >>> top_bins(ranking, magnitude, 0.2)
     tensor([[[False,  True,  True]]])
     """
-    return top_bins_at(ranking, magnitude, (size,))[0]
+    return top_bins_at(ranking, magnitude, (size,), by)[0]
 
 
-def top_bins_at(ranking, magnitude, sizes=SIZES):
+def top_bins_at(ranking, magnitude, sizes=SIZES, by="energy"):
     """Cut each map at several sizes.
 
     With the bins in the order of ``ranking``, largest first, the first k are taken:
     the least k ≥ 1 for which Σ_{j ≤ k} |X_j|² ≥ size · Σ_j |X_j|². So the bin that
-    crosses the line is in, and bins in which the mixture is silent cost nothing.
+    crosses the line is in, and bins in which the mixture is silent cost nothing. By
+    amplitude, the sums are of |X_j|.
     Bins of equal rank, such as all those that a sparse mask leaves at 0, follow each
     other in one pseudo-random order, the same for every clip and method; by position,
     a constant map would mean "the first frames first".
@@ -58,7 +64,9 @@ def top_bins_at(ranking, magnitude, sizes=SIZES):
     magnitude : torch.Tensor
         (B, n, f) |X| of the mixture.
     sizes : sequence of float
-        Shares of the mixture's energy, each in (0, 1].
+        Shares of the mixture's energy or amplitude, each in (0, 1].
+    by : str
+        ``energy`` or ``amplitude``: what the sizes are shares of.
 
     Returns
     -------
@@ -80,13 +88,15 @@ def top_bins_at(ranking, magnitude, sizes=SIZES):
     (_, magnitude), _ = in_double(
         dims=("B", "n", "f"), ranking=ranking, magnitude=magnitude
     )
+    if by not in EXPONENTS:
+        raise ValueError(f"by must be one of {', '.join(EXPONENTS)}, not {by!r}.")
     for size in sizes:
         if not 0 < size <= 1:
             raise ValueError(f"sizes must be in (0, 1], not {size}.")
     shuffled = _shuffled(ranking.shape[1:].numel()).to(ranking.device)
     order = ranking.flatten(1)[:, shuffled].sort(dim=1, descending=True, stable=True)
     order = shuffled[order.indices]  # (B, n f): the bin at each place
-    spent = magnitude.square().flatten(1).gather(1, order).cumsum(dim=1)
+    spent = magnitude.pow(EXPONENTS[by]).flatten(1).gather(1, order).cumsum(dim=1)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     place = torch.empty_like(order).scatter_(1, order, places).view(ranking.shape)
     # Shares of what the sum itself comes to: the last bin always reaches a size of 1.
@@ -151,16 +161,20 @@ def _answers(field, scored):
     return p
 
 
-def _of_curve(name, better, function):
+def _of_curve(name, better, function, need="equal_size"):
     return Metric(
         name,
         function,
         better=better,
         range=(0, 1),
         tolerance=PROBABILITY_TOLERANCE,
-        needs=("equal_size",),
+        needs=(need,),
         group=EQUAL_SIZE,
     )
+
+
+def _area_of(name, better, field, need="equal_size"):
+    return _of_curve(name, better, lambda s: area_under(_answers(field, s)), need)
 
 
 def _of_sizes(names, better, field):
@@ -171,8 +185,10 @@ def _of_sizes(names, better, field):
 
 
 register(
-    _of_curve("insertion", "higher", lambda s: area_under(_answers("p_kept", s))),
-    _of_curve("deletion", "lower", lambda s: area_under(_answers("p_removed", s))),
+    _area_of("insertion", "higher", "p_kept"),
+    _area_of("deletion", "lower", "p_removed"),
+    _area_of("insertion (amplitude)", "higher", "p_kept_amplitude", "equal_amplitude"),
+    _area_of("deletion (amplitude)", "lower", "p_removed_amplitude", "equal_amplitude"),
     *_of_sizes(P_KEPT, "higher", "p_kept"),
     *_of_sizes(P_REMOVED, "lower", "p_removed"),
 )

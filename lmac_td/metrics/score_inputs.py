@@ -11,6 +11,14 @@ NEEDS = {
     "sources": ("magnitude", "target", "target_mag", "other_mag"),
     "stft_mask": ("mask",),
     "equal_size": ("p_kept", "p_removed"),
+    "equal_amplitude": ("p_kept_amplitude", "p_removed_amplitude"),
+    "second_classifier": (
+        "second_x",
+        "second_in",
+        "second_out",
+        "second_agrees_x",
+        "second_agrees_in",
+    ),
     "frame_times": ("sample_rate", "hop_samples"),
 }
 
@@ -41,6 +49,13 @@ class ScoreInputs:
     p_kept, p_removed : Tensor (B, n_sizes) or None
         Probability of the explained class when the interpretation is cut to each of
         :data:`~lmac_td.metrics.curves.SIZES`, and those bins are kept, or removed.
+    p_kept_amplitude, p_removed_amplitude : Tensor (B, n_sizes) or None
+        The same, with sizes that are shares of the amplitude, not of the energy.
+    second_x, second_in, second_out : Tensor (B,) or None
+        A second classifier's probability of the explained class for the mixture, for
+        what is kept and for what is removed.
+    second_agrees_x, second_agrees_in : Tensor (B,) or None
+        Whether it decides the explained class, for the mixture and for what is kept.
     threshold : float or None
         Threshold of a tag; None for one class per clip.
     n_samples : Tensor (B,), int64, or None
@@ -69,6 +84,13 @@ class ScoreInputs:
     other_mag: Tensor | None = None
     p_kept: Tensor | None = None
     p_removed: Tensor | None = None
+    p_kept_amplitude: Tensor | None = None
+    p_removed_amplitude: Tensor | None = None
+    second_x: Tensor | None = None
+    second_in: Tensor | None = None
+    second_out: Tensor | None = None
+    second_agrees_x: Tensor | None = None
+    second_agrees_in: Tensor | None = None
     threshold: float | None = None
     n_samples: Tensor | None = None
     sample_rate: int | None = None

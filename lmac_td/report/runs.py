@@ -12,6 +12,9 @@ from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.report.same_mixtures import differing_settings, differing_snrs
 
+# Keys in a table's settings: methods that ask the classifier, and controls.
+ASKING, CONTROLS = "asks_classifier", "controls"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -94,11 +97,15 @@ class Runs:
         The rows of each method that has several seeds.
     remarks : dict of str to str
         Remarks by method.
+    asking, controls : list of str
+        The methods that ask the classifier what to keep, and the controls.
     """
 
     table: FaithfulnessTable
     seeds: dict = field(default_factory=dict)
     remarks: dict = field(default_factory=dict)
+    asking: list = field(default_factory=list)
+    controls: list = field(default_factory=list)
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
@@ -143,6 +150,9 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
                     f"{run.path}: {error} Name only one of the two evaluations."
                 ) from error
         whole.remarks.update(run.settings["remarks"])
+        for methods, key in ((whole.asking, ASKING), (whole.controls, CONTROLS)):
+            found = run.settings.get(key, ())
+            methods += [method for method in found if method not in methods]
     whole.table.merge(references)
     return whole
 

@@ -8,6 +8,8 @@ from lmac_td.data.sources.esc50 import ESC50
 
 # The key in a table's settings that lists the settings that others must agree in.
 MIXTURE_SETTINGS = "mixture settings"
+# The key that holds the hash of each second classifier's weights, if there is one.
+SECOND_CLASSIFIER = "second_classifier"
 # These settings are in the table itself, independent of the recipe.
 _OF_TABLE = ("test_fold_nums", "mixing_seed")
 # The settings of tables that were made before these names were written.
@@ -21,7 +23,8 @@ BEFORE = (
 def differing_settings(first: dict, second: dict) -> list[str]:
     """Return the settings that two evaluations must agree in and do not.
 
-    SNRs are not compared, see :func:`differing_snrs`.
+    Tables without a second classifier go with every other. SNRs are not compared, see
+    :func:`differing_snrs`.
 
     Arguments
     ---------
@@ -54,6 +57,9 @@ def differing_settings(first: dict, second: dict) -> list[str]:
         )
         if known and recipes[0].get(name) != recipes[1].get(name):
             found.append(name)
+    judges = [table.get(SECOND_CLASSIFIER) for table in (first, second)]
+    if all(judges) and len({frozenset(j.values()) for j in judges}) > 1:
+        found.append(SECOND_CLASSIFIER)
     return list(dict.fromkeys(found))
 
 

@@ -64,7 +64,9 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
         f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "
         "deviation over seeds.\n"
     )
-    return "\n".join([*sections, remarks_to_markdown(runs.remarks)])
+    searches = searches_to_markdown(runs.asking, runs.controls)
+    below = [remarks_to_markdown(runs.remarks), *([searches] if searches else [])]
+    return "\n".join([*sections, *below])
 
 
 def remarks_to_markdown(remarks: Mapping[str, str]) -> str:
@@ -80,6 +82,39 @@ def remarks_to_markdown(remarks: Mapping[str, str]) -> str:
     for method, remark in remarks.items():
         methods.setdefault(remark, []).append(method)
     return "\n".join(f"{', '.join(of)}: {remark}\n" for remark, of in methods.items())
+
+
+def searches_to_markdown(asking: Sequence[str], controls: Sequence[str]) -> str:
+    """Say which methods ask the classifier to choose what is kept.
+
+    Arguments
+    ---------
+    asking : sequence of str
+        Methods that ask it.
+    controls : sequence of str
+        Controls in the same table.
+
+    Returns
+    -------
+    str
+        One sentence; empty if no method asks it.
+
+    Example
+    -------
+    >>> print(searches_to_markdown(["a", "b"], ["loudness"]))
+    a, b: they run the classifier again to choose what is kept, which alone raises AI; \
+compare them with the controls: loudness.
+    <BLANKLINE>
+    """
+    if not asking:
+        return ""
+    beside = f"the controls: {', '.join(controls)}" if controls else "controls"
+    subject = "they run" if len(asking) > 1 else "it runs"
+    return (
+        f"{', '.join(asking)}: {subject} the classifier again to choose what is kept, "
+        f"which alone raises AI; compare {'them' if len(asking) > 1 else 'it'} with "
+        f"{beside}.\n"
+    )
 
 
 def _lines(table, condition, columns, seeds):

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
+import torch
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.nnet.schedulers import ReduceLROnPlateau
 from torch import Tensor, nn
 
 from lmac_td.contracts import Classifier, ExplainedBatch
@@ -18,6 +20,7 @@ from lmac_td.evaluation.batches import DecidedBatch, decide_batch, select_target
 from lmac_td.evaluation.explaining import answer, explain
 from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.random import seeded_generator
 from lmac_td.report.samples import save_samples
 from lmac_td.runtime.compilation import compile_networks
 from lmac_td.training.checkpoints import resume_message
@@ -60,13 +63,21 @@ class InterpreterBrain(sb.Brain):
         See :func:`brain_modules`.
     hparams : dict
         ``objective`` (:mod:`lmac_td.training.objectives`), ``targets`` (TargetChoice),
-        ``lr_annealing``, ``train_logger``, ``interpret_period``, ``output_folder``,
-        ``class_names`` and ``sample_ids`` (the validation clips to save).
+        ``lr_annealing``, ``train_logger``, ``interpret_period``, ``valid_period``,
+        ``seed``, ``epoch_counter``, ``output_folder``, ``class_names`` and
+        ``sample_ids`` (the validation clips to save).
     checkpointer : WholeCheckpointer
         Saves the interpreter, the epoch counter and the annealing.
     **others
         Further arguments of ``speechbrain.Brain``.
     """
+
+    def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
+        """Seed what a step draws, so that a resumed training draws the same."""
+        draws = seeded_generator(
+            f"step {self.step}", "training", (self.hparams.seed, self.epoch)
+        )
+        torch.manual_seed(draws.initial_seed())
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
@@ -89,7 +100,7 @@ class InterpreterBrain(sb.Brain):
         decided, rows = select_targets(decided, self.hparams.targets, at_least_one=True)
         clean = mixed.target if rows is None else mixed.target[rows]
         explained = explain(decided, self.modules.interpreter)
-        if self.hparams.objective.needs_answers:
+        if self.hparams.objective.needs_answers or stage != sb.Stage.TRAIN:
             explained = answer(explained)
         return decided, explained, clean
 
@@ -115,8 +126,6 @@ class InterpreterBrain(sb.Brain):
             total = self.sums.get(name, 0.0)
             self.sums[name] = total + value.detach().mean() * n_entries
         if stage != sb.Stage.TRAIN:
-            if explained.kept_logits is None:
-                explained = answer(explained)
             score(self.table, "validation", "interpreter", decided, explained)
             self.save_samples(decided, explained)
         return terms.loss.mean()
@@ -143,6 +152,8 @@ class InterpreterBrain(sb.Brain):
         self.n_entries = 0
         self.table = FaithfulnessTable()
         self.epoch = epoch
+        if stage == sb.Stage.TRAIN:
+            self.hparams.objective.on_epoch_start()
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
@@ -156,16 +167,42 @@ class InterpreterBrain(sb.Brain):
             return
         loss = float(self.selection) / self.n_entries
         stats |= self.table.means("validation", "interpreter")
-        old_lr, new_lr = self.hparams.lr_annealing([self.optimizer], epoch, loss)
+        self.log_and_save(epoch, stats, {"loss": loss, "epoch": epoch})
+        self.warn_if_saturated(stats["mask_mean"])
+
+    def log_and_save(self, epoch: int, stats: dict, meta: dict) -> None:
+        """Anneal the learning rate, log the epoch and save a checkpoint.
+
+        Arguments
+        ---------
+        epoch : int
+        stats : dict
+            Of the validation; empty if the epoch had none.
+        meta : dict
+            ``epoch`` and, after a validation, ``loss``: plain numbers, since
+            SpeechBrain reads them with a safe yaml loader.
+        """
+        loss = meta.get("loss")
+        old_lr = new_lr = self.optimizer.param_groups[0]["lr"]
+        annealing = self.hparams.lr_annealing
+        if loss is not None or not isinstance(annealing, ReduceLROnPlateau):
+            old_lr, new_lr = annealing([self.optimizer], epoch, loss)
         sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
         )
-        self.warn_if_saturated(stats["mask_mean"])
-        # Plain numbers only, since SpeechBrain reads meta with a safe yaml loader.
-        self.checkpointer.save_and_keep_only(
-            meta={"loss": loss, "epoch": epoch}, min_keys=["loss"]
-        )
+        self.checkpointer.save_and_keep_only(meta=meta, min_keys=["loss"])
+
+    def validates(self, epoch: int) -> bool:
+        """Return whether an epoch ends with a validation; the last one always does."""
+        last = self.hparams.epoch_counter.limit
+        return epoch % self.hparams.valid_period == 0 or epoch == last
+
+    def _fit_valid(self, valid_set, epoch, enable) -> None:
+        if self.validates(epoch):
+            super()._fit_valid(valid_set, epoch, enable)
+        else:
+            self.log_and_save(epoch, {}, {"epoch": epoch})
 
     def warn_if_saturated(self, mask_mean: float) -> None:
         """Warn if the mask has become all ones or all zeros."""

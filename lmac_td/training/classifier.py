@@ -1,48 +1,120 @@
-"""Train, test and export the classifier that is explained later."""
+"""Train and test the classifier that is explained later."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import make_dataloader
+from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
-from lmac_td.classifiers.cnn14 import LABELS
 from lmac_td.data.mixing import make_mixtures
+from lmac_td.data.prepare import PreparedData
 from lmac_td.files import write_atomically
+from lmac_td.random import seeded_generator
 from lmac_td.report.figures import confusion_figure
 from lmac_td.training.checkpoints import resume_message
 
 
 class ClassifierBrain(sb.Brain):
-    """Cross-entropy training of a classifier on noisy clips."""
+    """Cross-entropy training of a classifier on noisy clips.
 
-    def compute_forward(self, batch, stage):
-        """Classify the mixtures of a batch -> logits (B, C)."""
+    Validation and test use the moving average of the weights. What a step draws
+    (dropout, augmentation) depends on the seed, the epoch and the step, so a resumed
+    training gives the same weights as one that was never interrupted.
+
+    Arguments
+    ---------
+    modules : dict
+        ``features``, ``classifier`` and ``averaged``, an
+        :class:`~lmac_td.training.averaging.AveragedClassifier` of it.
+    hparams : dict
+        ``augmentation``, ``label_smoothing``, ``lr_annealing`` (called with the
+        optimiser and the epoch), ``train_logger`` and ``seed``.
+    checkpointer : WholeCheckpointer
+        Saves the classifier, its average and the epoch counter.
+    **others
+        Further arguments of ``speechbrain.Brain``.
+    """
+
+    def init_optimizers(self) -> None:
+        """Make the optimiser, for the classifier alone."""
+        self.optimizer = self.opt_class(self.raw_modules["classifier"].parameters())
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("optimizer", self.optimizer)
+
+    def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
+        """Seed the global generators for this step."""
+        draws = seeded_generator(
+            f"step {self.step}", "training", (self.hparams.seed, self.epoch)
+        )
+        torch.manual_seed(draws.initial_seed())
+
+    def on_fit_batch_end(
+        self, batch: PaddedBatch, outputs: Any, loss: Tensor, should_step: bool
+    ) -> None:
+        """Update the average."""
+        if should_step:
+            modules = self.raw_modules
+            modules["averaged"].update_parameters(modules["classifier"])
+
+    def compute_forward(
+        self, batch: PaddedBatch, stage: sb.Stage
+    ) -> tuple[Tensor, Tensor]:
+        """Classify the mixtures of a batch.
+
+        Returns
+        -------
+        Tensor (B, C)
+            Logits.
+        Tensor (B, C)
+            The probabilities that they should give.
+        """
         wavs, *_ = make_mixtures(batch, self.device)
-        if stage == sb.Stage.TRAIN and self.hparams.time_shift:
-            shift = int(torch.randint(wavs.shape[-1], (1,)))
-            wavs = wavs.roll(shift, dims=-1)
         classifier = self.raw_modules["classifier"]
-        (logits,) = classifier.classify(classifier.inputs_of(wavs))
-        return logits
-
-    def compute_objectives(self, logits, batch, stage):
-        """Return the mean cross-entropy against the labels."""
         labels = batch.class_index.to(self.device, non_blocking=True)
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        targets = F.one_hot(labels, classifier.n_classes).float()
+        if stage == sb.Stage.TRAIN:
+            wavs, targets = self.hparams.augmentation.mixtures(wavs, targets)
+            inputs = classifier.inputs_of(wavs)
+            inputs = self.hparams.augmentation.spectrograms(inputs)
+        else:
+            classifier = self.raw_modules["averaged"].module
+            inputs = classifier.inputs_of(wavs)
+        (logits,) = classifier.classify(inputs)
+        return logits.float(), targets
+
+    def compute_objectives(
+        self, predictions: tuple[Tensor, Tensor], batch: PaddedBatch, stage: sb.Stage
+    ) -> Tensor:
+        """Return the mean cross-entropy; labels are smoothed in training only."""
+        logits, targets = predictions
+        smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
+        losses = F.cross_entropy(
+            logits, targets, reduction="none", label_smoothing=smoothing
+        )
         self.losses.append(losses.detach())
-        self.hits.append((logits.argmax(dim=-1) == labels).float())
+        self.hits.append((logits.argmax(dim=-1) == targets.argmax(dim=-1)).float())
+        self.confidences.append(logits.detach().softmax(dim=-1).amax(dim=-1))
         return losses.mean()
 
-    def on_stage_start(self, stage, epoch=None):
-        """Empty the accumulators."""
-        self.losses, self.hits = [], []
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Empty the accumulators; before training also set the learning rate."""
+        self.losses, self.hits, self.confidences = [], [], []
+        self.epoch = epoch
+        if stage == sb.Stage.TRAIN:
+            self.hparams.lr_annealing(self.optimizer, epoch)
 
-    def on_stage_end(self, stage, stage_loss, epoch=None):
-        """Log; after validation also anneal and checkpoint."""
+    def on_stage_end(
+        self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
+    ) -> None:
+        """Log; after validation also save a checkpoint."""
         stats = {}
         if self.losses:  # none where training resumes at the end of an epoch
             stats["loss"] = float(torch.cat(self.losses).mean())
@@ -50,31 +122,44 @@ class ClassifierBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
             return
-        old_lr, new_lr = self.hparams.lr_annealing(epoch)
-        sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
+        stats["confidence"] = float(torch.cat(self.confidences).mean())
+        lr = self.optimizer.param_groups[0]["lr"]
         self.hparams.train_logger.log_stats(
-            {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
+            {"epoch": epoch, "lr": lr}, self.train_stats, stats
         )
         self.checkpointer.save_and_keep_only(
             meta={"loss": stats["loss"], "epoch": epoch}, min_keys=["loss"]
         )
 
-    def on_fit_start(self):
+    def on_fit_start(self) -> None:
         """Resume from the last checkpoint and report it."""
+        for name in ("classifier", "averaged"):  # its convolutions are faster so
+            self.raw_modules[name].to(memory_format=torch.channels_last)
         with resume_message(self.checkpointer):
             super().on_fit_start()
 
     @torch.no_grad()
-    def decide(self, loader):
-        """Return labels (N,), decisions (N,) and ids of all clips of a loader."""
+    def decide(self, loader: DataLoader) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+        """Classify all clips of a loader.
+
+        Returns
+        -------
+        labels, decisions : Tensor (N,)
+        confidences : Tensor (N,)
+            The probability of each decision.
+        clip_ids : list of str
+        """
         self.modules.eval()
-        labels, decisions, clip_ids = [], [], []
+        labels, answers, clip_ids = [], [], []
         for batch in loader:
-            logits = self.compute_forward(batch, sb.Stage.TEST)
+            logits, _ = self.compute_forward(batch, sb.Stage.TEST)
             labels.append(torch.as_tensor(batch.class_index))
-            decisions.append(logits.argmax(dim=-1))
+            answers.append(logits.softmax(dim=-1).max(dim=-1))
             clip_ids += batch.id
-        return torch.cat(labels).numpy(), torch.cat(decisions).cpu().numpy(), clip_ids
+        confidences, decisions = (
+            torch.cat(part).cpu() for part in zip(*answers, strict=True)
+        )
+        return torch.cat(labels), decisions.cpu(), confidences.cpu(), clip_ids
 
 
 def tested_conditions(conditions: dict, training_condition: str) -> list[str]:
@@ -86,14 +171,22 @@ def tested_conditions(conditions: dict, training_condition: str) -> list[str]:
     )
 
 
-def test(brain: ClassifierBrain, data, condition: str, eval_loader: dict) -> dict:
-    """Classify the test clips under one condition.
+def test(
+    brain: ClassifierBrain,
+    data: PreparedData,
+    split: str,
+    condition: str,
+    eval_loader: dict[str, Any],
+) -> dict[str, Any]:
+    """Classify the clips of a split under one condition.
 
     Arguments
     ---------
     brain : ClassifierBrain
         With the checkpoint to be tested.
     data : PreparedData
+    split : str
+        ``valid`` or ``test``.
     condition : str
     eval_loader : dict
         Arguments of SpeechBrain's ``make_dataloader``.
@@ -101,21 +194,26 @@ def test(brain: ClassifierBrain, data, condition: str, eval_loader: dict) -> dic
     Returns
     -------
     dict
-        ``accuracy`` (by test fold), ``clips`` (their number, by test fold) and
-        ``confusion`` (C lists of C counts, by label and decision).
+        By fold: ``accuracy``, ``confidence`` (the mean probability of the decided
+        class) and ``clips`` (their number); and ``confusion`` (C lists of C counts, by
+        label and decision).
     """
-    manifest = json.loads(data.manifests["test"].read_text(encoding="utf-8"))
-    loader = make_dataloader(data.dataset("test", condition), **eval_loader)
-    labels, decisions, clip_ids = brain.decide(loader)
+    manifest = json.loads(data.manifests[split].read_text(encoding="utf-8"))
+    loader = make_dataloader(data.dataset(split, condition), **eval_loader)
+    labels, decisions, confidences, clip_ids = brain.decide(loader)
+    labels, decisions = labels.numpy(), decisions.numpy()
     folds = np.array([manifest[clip_id]["fold"] for clip_id in clip_ids])
     hits = labels == decisions
-    by_fold = {int(fold): hits[folds == fold] for fold in np.unique(folds)}
+    by_fold = {int(fold): folds == fold for fold in np.unique(folds)}
     n_classes = len(data.class_names)
     confusion = np.zeros((n_classes, n_classes), dtype=int)
     np.add.at(confusion, (labels, decisions), 1)
     return {
-        "accuracy": {fold: float(hits.mean()) for fold, hits in by_fold.items()},
-        "clips": {fold: len(hits) for fold, hits in by_fold.items()},
+        "accuracy": {fold: float(hits[of].mean()) for fold, of in by_fold.items()},
+        "confidence": {
+            fold: float(confidences.numpy()[of].mean()) for fold, of in by_fold.items()
+        },
+        "clips": {fold: int(of.sum()) for fold, of in by_fold.items()},
         "confusion": confusion.tolist(),
     }
 
@@ -133,7 +231,7 @@ def save_test(results: dict, class_names: list[str], folder: Path, title: str) -
         Title of the figures.
     """
     content = {
-        name: {key: result[key] for key in ("accuracy", "confusion")}
+        name: {key: result[key] for key in ("accuracy", "confidence", "confusion")}
         for name, result in results.items()
     }
     with write_atomically(folder / "accuracy.json", "w", encoding="utf-8") as file:
@@ -145,12 +243,3 @@ def save_test(results: dict, class_names: list[str], folder: Path, title: str) -
             class_names,
             f"{title}, {name}",
         )
-
-
-def export(classifier, folder: Path) -> None:
-    """Write weights and labels into a folder, for ``pretrained_classifier``."""
-    for name in ("embedding_model", "classifier"):
-        with write_atomically(folder / f"{name}.ckpt") as file:
-            torch.save(classifier.get_submodule(name).state_dict(), file)
-    with write_atomically(folder / LABELS, "w", encoding="utf-8") as file:
-        json.dump(classifier.labels, file, indent=1)

@@ -16,7 +16,7 @@ def fit(brain: sb.Brain, hparams: Mapping, train: Dataset, valid: Dataset) -> No
     brain : speechbrain.Brain
     hparams : mapping
         A built recipe, with ``epoch_counter``, ``train_loader``, ``eval_loader`` and
-        ``seed``.
+        ``seed``, and perhaps ``repeats``.
     train, valid : Dataset
         Of :meth:`PreparedData.dataset`.
     """
@@ -25,7 +25,11 @@ def fit(brain: sb.Brain, hparams: Mapping, train: Dataset, valid: Dataset) -> No
         train,
         valid,
         train_loader_kwargs=use_epoch_seeded_sampler(
-            brain, train, hparams["train_loader"], hparams["seed"]
+            brain,
+            train,
+            hparams["train_loader"],
+            hparams["seed"],
+            hparams.get("repeats", 1),
         ),
         valid_loader_kwargs=hparams["eval_loader"],
     )

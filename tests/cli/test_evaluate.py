@@ -2,7 +2,13 @@
 
 import os
 
-from lmac_td.cli.evaluate import DEFAULT_RECIPE, read_options
+import pandas as pd
+
+from lmac_td.cli.evaluate import DEFAULT_RECIPE, read_options, searches_of
+from lmac_td.interpreters.base import Interpreter
+from lmac_td.report.runs import ASKING, CONTROLS
+from tests.commands import EVALUATE, run
+from tests.searching import BestHalf, LowerHalf
 
 
 def test_options_are_read_and_the_rest_is_the_recipes():
@@ -30,3 +36,33 @@ def test_help_lists_the_options():
         "Score inter",
     ):
         assert words in usage
+
+
+def test_methods_that_ask_the_classifier_are_named_below_the_table(trained):
+    recipe = trained / "search.yaml"
+    recipe.write_text(
+        f"extends: {trained / 'baselines.yaml'}\n"
+        "interpreters:\n"
+        "    best_half: !new:tests.searching.BestHalf {features: !ref <features>}\n"
+        "    lower_half: !new:tests.searching.LowerHalf {features: !ref <features>}\n"
+    )
+    folder = trained / "searched"
+    settings = {"condition": "clean", "references": False, "output_folder": folder}
+    sizes = "[energy, amplitude]"
+    done = run(EVALUATE, recipe, equal_size_by=sizes, n_samples=0, **settings)
+    folder = folder / "evaluation_clean"
+    (line,) = [li for li in done.stdout.splitlines() if "raises AI" in li]
+    assert line.startswith("best_half: it runs the classifier again to choose")
+    assert line.endswith("the controls: lower_half.")
+    assert line in (folder / "table.md").read_text()
+    scores = pd.read_csv(folder / "clips.csv")
+    for name in ("insertion", "deletion"):
+        assert scores[f"{name} (amplitude)"].between(0, 1).all()
+        assert not scores[f"{name} (amplitude)"].equals(scores[name])
+
+
+def test_a_table_without_such_methods_says_nothing_of_them(spectral):
+    plain = {"plain": Interpreter(spectral)}
+    assert searches_of(plain) == {}
+    assert searches_of(plain | {"s": BestHalf(spectral)}) == {ASKING: ["s"]}
+    assert searches_of(plain | {"c": LowerHalf(spectral)}) == {CONTROLS: ["c"]}

@@ -27,7 +27,7 @@ from tests.sanity.test_randomisation import ROWS
 
 def check_the_classifier(printed, folder):
     assert "| in_domain | 5 | 10 |" in printed
-    for name in ("embedding_model.ckpt", "classifier.ckpt"):
+    for name in ("model.safetensors", "labels.json", "README.md"):
         assert (folder / "classifier" / name).is_file()
     assert (folder / "confusion_clean.png").is_file()
 

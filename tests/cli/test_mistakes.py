@@ -95,6 +95,7 @@ def test_without_an_argument_the_default_recipe_is_evaluated(tmp_path):
         ({"eval_precision": "fp16", "device": "cpu"}, "give bf16"),
         ({"pretrained_classifier": "nowhere/at/all"}, "pretrained_classifier"),
         ({"pretrained_classifier": "null"}, "pretrained_classifier is null"),
+        ({"equal_size_by": "[loudness]"}, "--equal_size_by"),
     ],
 )
 def test_a_setting_that_cannot_work(tiny_recipes, settings, words):
@@ -201,7 +202,7 @@ def test_a_table_without_a_column(tiny_recipes, corpus):
 def test_a_classifier_of_other_widths(trained):
     sentence = refused(TRAIN, trained / "lmac_td.yaml", emb_dim=16, alpha=0.1)
     assert "emb_dim" in sentence
-    assert "embedding_model.ckpt" in sentence
+    assert "model.safetensors" in sentence
 
 
 @pytest.mark.slow

@@ -243,6 +243,12 @@ def test_clean_probability(five, pool, probability, low, high):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
+        ({"condition": "clean", "snr_range_db": (3, -3)}, "snr_range_db"),
+        ({"condition": "clean", "snr_range_db": (1, 2, 3)}, "snr_range_db"),
+        (
+            {"condition": "clean", "snr_range_db": (0, 3), "mixing_seed": 0},
+            "snr_range_db",
+        ),
         ({"condition": "clean", "clean_probability": 1.5}, "clean_probability"),
         ({"condition": "clean", "snr_db": math.inf}, "snr_db is inf"),
         (
@@ -264,3 +270,36 @@ def test_a_dataset_can_be_pickled(five, pool, condition):
     sent = pickle.loads(pickle.dumps(dataset))
     for name in ("clip", "interference"):
         assert torch.equal(sent[2][name], dataset[2][name])
+
+
+def test_an_epoch_may_go_through_the_same_mixtures_several_times(five, pool):
+    dataset = make_dataset(five, "in_domain", pool)
+    plain, repeated = (
+        EpochSeededSampler(dataset, seed=3, repeats=repeats) for repeats in (1, 3)
+    )
+    for sampler in (plain, repeated):
+        sampler.set_epoch(2)
+    indices = list(repeated)
+    assert len(repeated) == len(indices) == 15
+    assert indices[:5] == list(plain)
+    passes = [indices[start : start + 5] for start in (0, 5, 10)]
+    assert all(sorted(p) == sorted(plain) for p in passes)  # one seed: one mixture
+    assert passes[0] != passes[1]
+    assert passes[1] != passes[2]
+    assert list(repeated) == indices
+
+
+def test_the_ratio_of_a_clip_is_drawn_from_its_range(five, pool):
+    def ratios(seed):
+        dataset = make_dataset(five, "in_domain", pool, 2, snr_range_db=(-3, 6))
+        return [dataset[i, (seed, 1)]["snr_db"] for i in range(len(dataset))]
+
+    assert ratios(1) == ratios(1) != ratios(2)
+    drawn = [ratio for seed in range(20) for ratio in ratios(seed)]
+    assert -1 <= min(drawn) < 0.5
+    assert 6.5 < max(drawn) <= 8
+
+
+def test_a_ratio_without_a_range_is_that_of_the_condition(five, pool):
+    dataset = make_dataset(five, "in_domain", pool, 2)
+    assert {dataset[i]["snr_db"] for i in range(len(dataset))} == {2.0}

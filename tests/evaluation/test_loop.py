@@ -296,20 +296,23 @@ def test_masks_on_the_stft(explained, spectral):
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("method", ["lmac_td", "lmac"])
+@pytest.mark.parametrize(
+    ("by", "exponent", "suffix"), [("energy", 2, ""), ("amplitude", 1, "_amplitude")]
+)
 def test_equal_size_as_one_would_do_it_by_hand(
-    explained, spectral, frozen, method, activation
+    explained, spectral, frozen, method, activation, by, exponent, suffix
 ):
     frozen.activation = activation
     result = explained[method]
-    ours = at_equal_size(result, spectral)
+    ours = at_equal_size(result, spectral, ("energy", "amplitude"))
     of_sound = spectral(result.explanation.interpretation).magnitude
     magnitude = result.features.magnitude
     for clip in range(len(magnitude)):
         c = int(result.decision.target[clip])
         rank = of_sound[clip].flatten()
-        energy = magnitude[clip].double().square().flatten()
+        energy = (magnitude[clip].double() ** exponent).flatten()
         for i, size in enumerate(SIZES):
-            kept = ours["p_kept"][clip, i], ours["p_removed"][clip, i]
+            kept = [ours[f"p_{part}{suffix}"][clip, i] for part in ("kept", "removed")]
             order = rank.argsort(descending=True, stable=True)
             n = int((energy[order].cumsum(0) < size * energy.sum()).sum()) + 1
             top = torch.zeros_like(rank)

@@ -14,8 +14,10 @@ from tests.score_batches import (
     N_RESAMPLES,
     TAGS,
     answers,
+    answers_by_amplitude,
     batch,
     filled,
+    of_second_classifier,
     sources,
     tagged,
     tags_of,
@@ -69,11 +71,13 @@ def test_markdown_reads_in_a_terminal():
 
 def test_a_group_has_a_table_of_its_own():
     table = FaithfulnessTable(n_resamples=N_RESAMPLES)
-    table.add(condition="c", method="m", **batch(), **sources(), **answers())
+    more = sources() | answers() | answers_by_amplitude() | of_second_classifier()
+    table.add(condition="c", method="m", **batch(), **more)
     table.add(condition="c", method="spectrum only", **batch(), **sources())
     text = table_to_markdown(table)
     groups = dict(part.split("**\n") for part in text.split("\n**")[1:])
-    assert list(groups) == ["Faithfulness", "Ground truth", "Equal size"]
+    names = ["Faithfulness", "Ground truth", "Equal size", "Second classifier"]
+    assert list(groups) == names
     for name, group in groups.items():
         means, intervals = (b for b in group.strip().split("\n\n") if b[0] == "|")
         head = [cell.strip() for cell in means.splitlines()[0].strip("|").split("|")]
@@ -86,7 +90,7 @@ def test_a_group_has_a_table_of_its_own():
             if column.name != "MM"
         ]
         assert [cell for cell in head[1:] if cell in wanted] == wanted
-        assert ("spectrum only" in means) == (name != "Equal size")
+        assert ("spectrum only" in means) == (name in names[:2])
         assert len(intervals.splitlines()) == len(means.splitlines())
     assert "eta (99.9) ↑" in groups["Ground truth"]
     assert "p removed 60 % ↓" in groups["Equal size"]

@@ -18,8 +18,10 @@ from tests.score_batches import (
     N_RESAMPLES,
     TAGS,
     answers,
+    answers_by_amplitude,
     batch,
     columns_of,
+    of_second_classifier,
     part,
     sources,
     tagged,
@@ -143,11 +145,13 @@ def test_the_decided_class_counts_and_the_label_does_not():
 
 
 def test_optional_columns_stand_only_where_something_has_them():
-    b, truth, at_size = batch(), sources(), answers()
+    b, truth, at_size = batch(), sources(), answers() | answers_by_amplitude()
+    second = of_second_classifier()
     mask = torch.rand(8, 4, 6)
     table = FaithfulnessTable(n_resamples=N_RESAMPLES)
     table.add(condition="plain", method="m", **b)
-    table.add(condition="rich", method="m", mask=mask, **truth, **at_size, **b)
+    more = truth | at_size | second
+    table.add(condition="rich", method="m", mask=mask, **more, **b)
     table.add(condition="rich", method="n", **b)
     check_invariants(table)
     scores = columns_of(table, "rich", "m")
@@ -155,7 +159,10 @@ def test_optional_columns_stand_only_where_something_has_them():
     assert scores["COMP (mask)"] == metrics.complexity(mask).tolist()
     assert scores["MM"] == metrics.mask_mean(mask).tolist()
     plain, rich = table_to_markdown(table).split("### rich")
-    for name in ("mask", "eta", "insertion", "Ground truth", "Equal size"):
+    for name in (
+        *("mask", "eta", "insertion", "Ground truth", "Equal size"),
+        *("amplitude", "Second classifier", "second (change)"),
+    ):
         assert name not in plain
         assert name in rich
     assert table.compare("rich", "m", "n").keys() == table.means("rich", "n").keys()

@@ -10,14 +10,14 @@ from lmac_td.metrics import area_under, top_bins, top_bins_at
 from lmac_td.metrics.curves import SIZES
 
 
-def slow_top_bins(ranking, magnitude, size):
+def slow_top_bins(ranking, magnitude, size, exponent=2):
     """One clip without ties, bin by bin."""
     bins = sorted(np.ndindex(*ranking.shape), key=lambda at: -ranking[at])
-    whole = sum(magnitude[at] ** 2 for at in bins)
+    whole = sum(magnitude[at] ** exponent for at in bins)
     taken, spent = np.zeros(ranking.shape, dtype=bool), 0.0
     for at in bins:
         taken[at] = True
-        spent += magnitude[at] ** 2
+        spent += magnitude[at] ** exponent
         if spent >= size * whole:
             break
     return taken
@@ -40,6 +40,26 @@ def test_equals_the_definition(dtype, size):
         np.testing.assert_array_equal(got[i].numpy(), want)
     if size == 1e-9:
         assert (got.sum(dim=(1, 2)) == 1).all()
+
+
+@pytest.mark.parametrize("size", [0.05, 0.2, 0.6])
+def test_size_by_amplitude_equals_the_definition(size):
+    ranking, magnitude = draw()
+    got = top_bins(ranking, magnitude, size, by="amplitude")
+    for i in range(8):
+        args = ranking[i].numpy(), magnitude[i].double().numpy(), size
+        want = slow_top_bins(*args, exponent=1)
+        np.testing.assert_array_equal(got[i].numpy(), want)
+
+
+def test_quiet_bins_are_free_by_energy_and_have_a_price_by_amplitude():
+    magnitude = torch.full((1, 1, 101), 0.01)
+    magnitude[..., 0] = 1.0
+    quiet_first = -magnitude
+    by_energy = top_bins(quiet_first, magnitude, 0.4)
+    by_amplitude = top_bins(quiet_first, magnitude, 0.4, by="amplitude")
+    assert by_energy.all()  # the hundred quiet bins hold a hundredth of the energy
+    assert by_amplitude.sum() in (80, 81)  # and half of the amplitude
 
 
 def test_the_bin_that_crosses_the_line_is_in_and_no_more():
@@ -161,6 +181,8 @@ def test_wrong_arguments_are_named():
             top_bins(ranking, magnitude, size)
     with pytest.raises(ValueError, match="ranking is NaN"):
         top_bins(ranking / 0, magnitude, 0.5)
+    with pytest.raises(ValueError, match="by must be one of energy, amplitude"):
+        top_bins(ranking, magnitude, 0.5, by="loudness")
     with pytest.raises(ValueError, match="4 columns for 5 sizes"):
         area_under(torch.rand(2, 4))
     for sizes in ((0.5,), (0.5, 0.5), (0.5, 0.2)):

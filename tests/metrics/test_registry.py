@@ -24,7 +24,14 @@ from lmac_td.metrics.registry import (
 )
 from lmac_td.metrics.score_inputs import ScoreInputs
 from tests.conftest import ROOT
-from tests.score_batches import answers, batch, columns_of, sources
+from tests.score_batches import (
+    answers,
+    answers_by_amplitude,
+    batch,
+    columns_of,
+    of_second_classifier,
+    sources,
+)
 
 HEADERS = [
     "AI (%) ↑", "AD (%) ↓", "AG (%) ↑", "FF ↑", "FF median ↑", "Fid-In ↑", "SPS ↑",
@@ -133,6 +140,8 @@ def test_a_metric_is_measured_where_a_batch_has_what_it_needs():
         ({}, set()),
         (sources(), {"sources", "frame_times"}),
         (answers(), {"equal_size"}),
+        (answers_by_amplitude(), {"equal_amplitude"}),
+        (of_second_classifier(), {"second_classifier"}),
         ({"mask": inputs["attribution"]}, {"stft_mask"}),
     ):
         expected = [m.name for m in registered() if needs >= set(m.needs)]

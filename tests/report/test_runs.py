@@ -153,6 +153,30 @@ def test_rows_as_audio_stand_with_their_method_and_remarks_below(tmp_path, capsy
     assert "lmac: it has no sound" in said
 
 
+def test_a_sentence_names_the_methods_that_ask_the_classifier(tmp_path, capsys):
+    write_run(tmp_path / "1", asks_classifier=["lmac"])
+    write_run(tmp_path / "2", "another", controls=["loudness"])
+    main([str(tmp_path / "1"), str(tmp_path / "2")])
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if "raises AI" in li]
+    assert line.startswith("lmac: it runs the classifier again to choose what is kept")
+    assert line.endswith("compare it with the controls: loudness.")
+    main([str(tmp_path / "2")])
+    assert "raises AI" not in capsys.readouterr().out
+
+
+def test_evaluations_with_different_second_classifiers_are_refused(tmp_path):
+    runs = [
+        write_run(tmp_path / name, seed=seed, second_classifier=judge)
+        for seed, (name, judge) in enumerate(
+            {"a": {"x": "1f"}, "b": {"elsewhere/x": "1f"}, "c": {"x": "2e"}}.items()
+        )
+    ]
+    without = write_run(tmp_path / "d", seed=4)
+    assert len(read_runs([*runs[:2], without]).table.rows) == 4
+    with pytest.raises(DataError, match="they differ in second_classifier"):
+        read_runs(runs)
+
+
 def test_an_evaluation_of_several_methods(runs, tmp_path):
     several = write_run(tmp_path / "b", "saliency", rows=[("gradcam", 3.0)])
     change(several, "methods", value=["saliency", "gradcam"])

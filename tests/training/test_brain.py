@@ -65,6 +65,9 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
                 "lr_annealing": annealing,
                 "train_logger": ListLogger(),
                 "interpret_period": 0,
+                "valid_period": 1,
+                "seed": 0,
+                "epoch_counter": counter,
                 "sample_ids": data.sample_ids("valid", N_VALID),
                 "output_folder": tmp_path,
                 "class_names": data.class_names,
@@ -201,6 +204,26 @@ def test_the_checkpoint_of_the_lowest_validation_loss_is_kept(fit):
     assert best.meta["epoch"] == 1
     assert best.meta["loss"] == pytest.approx(losses[0])
     assert brain.checkpointer.find_checkpoint().meta["epoch"] == 2  # to resume from
+
+
+def test_epochs_between_validations_are_logged_and_saved_without_a_loss(fit):
+    brain = fit(5, valid_period=2)
+    validated = [
+        meta["epoch"] for meta, _, valid in brain.hparams.train_logger.lines if valid
+    ]
+    assert validated == [2, 4, 5]  # the last epoch always is
+    assert [meta["epoch"] for meta, *_ in brain.hparams.train_logger.lines] == [
+        *range(1, 6)
+    ]
+    best = brain.checkpointer.find_checkpoint(min_key="loss")
+    assert best.meta["epoch"] in validated
+
+
+def test_an_epoch_without_a_validation_is_resumed_from(fit, capsys):
+    fit(1, valid_period=3, epoch_counter=EpochCounter(limit=4))
+    capsys.readouterr()
+    fit(2, valid_period=3)
+    assert "Resuming after epoch 1" in capsys.readouterr().out
 
 
 def test_a_training_step_does_not_wait_for_the_gpu(fit, data, monkeypatch):

@@ -17,6 +17,7 @@ from lmac_td.interpreters.budgeted.base import Budgeted, BudgetedExplanation
 from lmac_td.interpreters.budgeted.controls import Loudness, RandomFields
 from lmac_td.interpreters.budgeted.evidence import BinGains
 from lmac_td.interpreters.budgeted.masks import OfInterpreter, cut_to_size
+from lmac_td.interpreters.budgeted.network import NetworkScores
 from lmac_td.interpreters.budgeted.scores import KERNELS, Relevance, Scores
 from lmac_td.interpreters.budgeted.threshold import share_kept, soft_threshold
 
@@ -27,6 +28,7 @@ __all__ = [
     "BudgetedExplanation",
     "GradientTimesActivation",
     "Loudness",
+    "NetworkScores",
     "OfInterpreter",
     "RandomFields",
     "Relevance",

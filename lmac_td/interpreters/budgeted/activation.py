@@ -10,13 +10,13 @@ from torch import Tensor
 from lmac_td.contracts import (
     Classifier,
     Decision,
-    Representation,
     require_gradients,
     require_representations,
 )
 from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.budgeted.scores import Relevance
+from lmac_td.nn.unet import interpolate
 from lmac_td.targets import margin
 
 
@@ -69,38 +69,10 @@ class GradientTimesActivation(Relevance):
             rep = again.representations[index]
             gradient = rep.gradient(score)
             product = (gradient * rep.values.detach()).sum(dim=1)  # (B, time, F)
-            product = at_frames(
-                product.detach(),
-                rep,
+            product = interpolate(
+                product.detach().transpose(1, 2),
                 features.magnitude.shape[1],
-                self.features.hop_samples,
-            )
+                self.features.hop_samples / rep.hop_samples,
+                -rep.offset_samples / rep.hop_samples,
+            ).transpose(1, 2)
             return classifier.spread_over_bins(product, rep.geometry, self.features)
-
-
-def at_frames(
-    values: Tensor, rep: Representation, n_frames: int, hop_samples: int
-) -> Tensor:
-    """Interpolate a map (B, time, F) of a representation linearly to STFT frames.
-
-    Arguments
-    ---------
-    values : Tensor (B, time, F)
-    rep : Representation
-        It gives the positions of the entries.
-    n_frames : int
-    hop_samples : int
-        Samples between STFT frames.
-
-    Returns
-    -------
-    Tensor (B, n_frames, F)
-    """
-    samples = torch.arange(n_frames, device=values.device) * hop_samples
-    last = values.shape[1] - 1
-    position = (samples - rep.offset_samples) / rep.hop_samples
-    position = position.clamp(min=0, max=last)
-    left = position.floor().long()
-    right = (left + 1).clamp(max=last)
-    weight = (position - left).to(values)[:, None]
-    return (1 - weight) * values[:, left] + weight * values[:, right]

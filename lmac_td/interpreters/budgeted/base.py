@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -36,10 +37,13 @@ class BudgetedExplanation(Explanation):
         The share that is kept.
     candidate : Tensor (B,), int64
         Which candidate was chosen.
+    scores : Tensor (B, frames, bins)
+        Its scores.
     """
 
     size: Tensor = None
     candidate: Tensor = None
+    scores: Tensor = None
 
 
 class Budgeted(Interpreter):
@@ -72,6 +76,9 @@ class Budgeted(Interpreter):
     controls : bool
         Whether a table has rows of controls, too: loudness, a random field and, if the
         source gives K candidates, the best of K random fields, chosen in the same way.
+    trained_with : pair of float
+        The least and the largest share in training; each clip's share is drawn
+        log-uniformly. In validation it is ``keep``.
 
     Raises
     ------
@@ -103,6 +110,7 @@ class Budgeted(Interpreter):
         tried: Sequence[float] = TRIED,
         classifier_input: str = "audio",
         controls: bool = False,
+        trained_with: tuple[float, float] = (0.04, 0.7),
     ) -> None:
         super().__init__(features)
         require_choice("keep_by", keep_by, tuple(POWERS))
@@ -118,11 +126,18 @@ class Budgeted(Interpreter):
         self.tried = tuple(sorted(tried))
         self.classifier_input = classifier_input
         self.controls = controls
+        check_shares("trained_with", trained_with)
+        self.trained_with = tuple(trained_with)
 
     @property
     def asks_classifier(self) -> bool:
         """Whether the classifier's answers choose what is kept."""
         return self.keep == SMALLEST or self.source.n_candidates > 1
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the scores explain nothing; see :class:`Scores`."""
+        return self.source.is_control
 
     @property
     def remark(self) -> str:
@@ -195,6 +210,8 @@ class Budgeted(Interpreter):
         if keep == SMALLEST:
             return self.smallest(candidates, wavs, features, decision)
         size = wavs.new_full((len(wavs),), keep)
+        if self.training and self.source.trained:
+            size = log_uniform(self.trained_with, size)
         return self.best_of(candidates, size, wavs, features, decision)[0]
 
     def best_of(
@@ -233,7 +250,8 @@ class Budgeted(Interpreter):
         if n_candidates == 1:
             explanation = self.explain_mask(masks[:, 0], wavs, features, decision)
             chosen = torch.zeros_like(rows)
-            return budgeted(explanation, rows, size, chosen), wavs.new_empty(0)
+            scores = candidates[:, 0]
+            return budgeted(explanation, rows, size, chosen, scores), wavs.new_empty(0)
         copies = rows.repeat_interleave(n_candidates)
         explanation = self.explain_mask(
             masks.flatten(0, 1), wavs[copies], features.select(copies), decision
@@ -242,7 +260,8 @@ class Budgeted(Interpreter):
         quality = self.quality(kept, removed, decision, n_candidates)
         chosen = quality.argmax(dim=1)
         best = rows * n_candidates + chosen
-        return budgeted(explanation, best, size, chosen), kept[best]
+        scores = candidates[rows, chosen]
+        return budgeted(explanation, best, size, chosen, scores), kept[best]
 
     def answers(
         self, explanation: Explanation, decision: Decision
@@ -320,18 +339,22 @@ class Budgeted(Interpreter):
         picked = candidates[rows, chosen]
         mask = soft_threshold(picked, features.magnitude, size, self.keep_by)
         explanation = self.explain_mask(mask, wavs, features, decision)
-        return budgeted(explanation, rows, size, chosen)
+        return budgeted(explanation, rows, size, chosen, picked)
 
 
 def budgeted(
-    explanation: Explanation, rows: Tensor, size: Tensor, candidate: Tensor
+    explanation: Explanation,
+    rows: Tensor,
+    size: Tensor,
+    candidate: Tensor,
+    scores: Tensor,
 ) -> BudgetedExplanation:
-    """Select rows of an Explanation, and add their sizes and candidates."""
+    """Select rows (B,) of an Explanation, and add what a BudgetedExplanation has."""
     values = {
         field.name: getattr(explanation, field.name)[rows]
         for field in fields(Explanation)
     }
-    return BudgetedExplanation(**values, size=size, candidate=candidate)
+    return BudgetedExplanation(**values, size=size, candidate=candidate, scores=scores)
 
 
 def classify(decision: Decision, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -343,6 +366,12 @@ def classify(decision: Decision, *inputs: Tensor) -> tuple[Tensor, ...]:
 def of_target(probabilities: Tensor, target: Tensor) -> Tensor:
     """Return the target's probability, (B,)."""
     return probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def log_uniform(bounds: tuple[float, float], like: Tensor) -> Tensor:
+    """Draw numbers of the shape of a tensor, log-uniformly between two bounds."""
+    low, high = (math.log(bound) for bound in bounds)
+    return (low + (high - low) * torch.rand_like(like)).exp()
 
 
 def is_list(keep: object) -> bool:

@@ -23,6 +23,8 @@ NO_SMOOTHING = ((1, 1),)
 class Loudness(Relevance):
     """The magnitude |X| as relevance: the loudest bins are kept first."""
 
+    is_control = True
+
     def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
         """See :meth:`Relevance.relevance`."""
         return features.magnitude
@@ -40,6 +42,8 @@ class RandomFields(Relevance):
 
     The other arguments are those of :class:`Relevance`.
     """
+
+    is_control = True
 
     def __init__(self, *args: Any, seed: int = 0, **kernels: Any) -> None:
         super().__init__(*args, **kernels)

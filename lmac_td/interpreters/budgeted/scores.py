@@ -35,10 +35,13 @@ class Scores(nn.Module):
         more than one, the classifier chooses among them.
     trained : bool
         Whether it has parameters that training changes.
+    is_control : bool
+        Whether it explains nothing, and stands in a table for comparison.
     """
 
     n_candidates: int = 1
     trained: bool = False
+    is_control: bool = False
 
     def candidates(self, wavs: Tensor, features: Features, decision: Decision):
         """Score the bins of the STFT.

@@ -3,10 +3,11 @@
 An objective is called with an :class:`~lmac_td.contracts.ExplainedBatch` and the clean
 clips of its mixtures, and returns :class:`Terms`. ``base`` holds this contract,
 ``masking`` the loss of LMAC-TD and L-MAC, ``guided`` L-MAC's loss for fine-tuning,
-``l2i`` the loss of L2I.
+``l2i`` the loss of L2I, ``budgeted`` the loss of the budgeted network.
 """
 
 from lmac_td.training.objectives.base import Objective, Terms
+from lmac_td.training.objectives.budgeted import BudgetedLoss
 from lmac_td.training.objectives.guided import GuidedMaskingLoss
 from lmac_td.training.objectives.l2i import L2ILoss, fidelity_loss
 from lmac_td.training.objectives.masking import (
@@ -16,6 +17,7 @@ from lmac_td.training.objectives.masking import (
 )
 
 __all__ = [
+    "BudgetedLoss",
     "GuidedMaskingLoss",
     "L2ILoss",
     "MaskingLoss",

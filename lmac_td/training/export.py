@@ -1,0 +1,126 @@
+"""Export a trained classifier: weights, labels and a model card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+
+from lmac_td.classifiers.cnn14 import LABELS, WEIGHTS, Cnn14Classifier
+from lmac_td.files import write_atomically
+
+CARD = "README.md"
+
+
+def export(
+    classifier: Cnn14Classifier, folder: Path, half_precision: bool = False
+) -> None:
+    """Write ``model.safetensors`` and ``labels.json``, for ``pretrained_classifier``.
+
+    Arguments
+    ---------
+    classifier : Cnn14Classifier
+    folder : Path
+        Created if it is missing.
+    half_precision : bool
+        Write the weights of convolutions and linear layers as float16.
+    """
+    state = {}
+    for key, tensor in classifier.trained_modules().state_dict().items():
+        is_half = half_precision and tensor.ndim > 1
+        state[key] = (tensor.half() if is_half else tensor).cpu().contiguous()
+    with write_atomically(folder / WEIGHTS) as file:
+        file.write(safetensors.torch.save(state))
+    with write_atomically(folder / LABELS, "w", encoding="utf-8") as file:
+        json.dump(classifier.labels, file, indent=1)
+
+
+def write_card(folder: Path, card: str) -> None:
+    """Write the model card into the folder of an exported classifier."""
+    with write_atomically(folder / CARD, "w", encoding="utf-8") as file:
+        file.write(card)
+
+
+def model_card(
+    hparams: Mapping,
+    class_names: Sequence[str],
+    results: Mapping[str, Mapping[str, Mapping]],
+    epoch: int,
+    command: str,
+) -> str:
+    """Describe a trained classifier: data, condition, accuracy, command, licence.
+
+    Arguments
+    ---------
+    hparams : mapping
+        The built recipe of the training.
+    class_names : sequence of str
+    results : dict of str to dict of str to dict
+        By split (``valid``, ``test``) and condition, the result of
+        :func:`lmac_td.training.classifier.test`.
+    epoch : int
+        The epoch of the weights.
+    command : str
+        The command line of the training.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    classifier = hparams["classifier"]
+    channels = [*hparams["cnn14_channels"], hparams["emb_dim"]]
+    n_weights = sum(p.numel() for p in classifier.trained_modules().parameters())
+    condition = hparams["training_condition"]
+    ratio_db = hparams["conditions"][condition].snr_db
+    lowest_db, highest_db = hparams["snr_range_db"]
+    licence = hparams["data_licence"] or "not stated (`data_licence` of the recipe)"
+    return f"""# {hparams["experiment_name"]}, seed {hparams["seed"]}
+
+CNN14 on log(1 + mel) of the STFT: channels {channels}, {hparams["n_mels"]} mel bands,
+{n_weights} weights. It expects {hparams["signal_length_s"]:g} s at \
+{hparams["sample_rate"]} Hz, mono, with a peak of 1.
+
+Classes: {", ".join(class_names)}.
+
+## Training
+
+- Trained on {_listed(hparams["train_fold_nums"])}; the epoch ({epoch} of \
+{hparams["number_of_epochs"]}) was chosen on {_listed(hparams["valid_fold_nums"])}; \
+tested on {_listed(hparams["test_fold_nums"])}.
+- Condition: {condition}, at {ratio_db + lowest_db:g} to {ratio_db + highest_db:g} dB; \
+a share of {hparams["clean_probability"]:g} of the clips had no noise.
+- The weights are the moving average over the steps of the training.
+
+    {command}
+
+## Accuracy
+
+`confidence` is the mean probability of the decided class.
+
+{_accuracies(results)}
+
+## Licence
+
+The licence of the recordings: {licence}
+"""
+
+
+def _listed(folds):
+    return f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
+
+
+def _accuracies(results):
+    rows = [
+        "| fold | condition | clips | accuracy | confidence |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    role = {"valid": "chose the epoch", "test": "test"}
+    for split, by_condition in results.items():
+        for condition, result in by_condition.items():
+            rows += [
+                f"| {fold} ({role[split]}) | {condition} | {result['clips'][fold]} | "
+                f"{accuracy:.3f} | {result['confidence'][fold]:.3f} |"
+                for fold, accuracy in result["accuracy"].items()
+            ]
+    return "\n".join(rows)
