@@ -59,7 +59,12 @@ def literal(stft, wavs, features, decision, layer, clip):
         odds = odds - torch.cat([logits[:target], logits[target + 1 :]]).logsumexp(0)
     gradient = rep.gradient(odds)
     product = sum(g * v for g, v in zip(gradient[0], rep.values[0], strict=True))
-    frames = []
+    step, frames = stft.hop_samples / rep.hop_samples, []
+    if step >= 2:  # several entries a frame: the mean of its neighbours
+        n, half = len(product), int(step / 2)
+        product = torch.stack(
+            [product[max(0, i - half) : i + half + 1].mean(dim=0) for i in range(n)]
+        )
     for frame in range(features.magnitude.shape[1]):
         position = (frame * stft.hop_samples - rep.offset_samples) / rep.hop_samples
         position = min(max(position, 0), len(product) - 1)

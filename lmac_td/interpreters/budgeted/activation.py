@@ -24,7 +24,8 @@ class GradientTimesActivation(Relevance):
     """The sum over channels of d margin / d A times A, for one layer of the network.
 
     It costs one forward and one backward pass. The map is interpolated linearly to the
-    frames of the STFT; each bin takes the value of its frequency.
+    frames of the STFT, averaged over neighbours if it has more than two entries a
+    frame; each bin takes the value of its frequency.
 
     Arguments
     ---------
