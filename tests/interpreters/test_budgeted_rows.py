@@ -95,6 +95,8 @@ def test_controls_stand_beside_the_method_in_the_same_frame(spectral, decided):
         kept = share_kept(explain(row, decided).mask, decided[1].magnitude, "energy")
         torch.testing.assert_close(kept, torch.full((3,), 0.5), atol=1e-4, rtol=0)
     assert set(rows["loudness"].rows("loudness")) == {"loudness"}
+    one, best = (rows[name].source.seed for name in controls[1:])
+    assert one != best  # none of the fields is that of the other row
 
 
 def test_controls_have_a_row_for_every_share(spectral):

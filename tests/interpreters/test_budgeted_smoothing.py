@@ -45,7 +45,7 @@ def test_a_mean_over_a_box_counts_only_what_is_inside(frames, bins):
 def test_a_mean_beside_a_loud_event_keeps_its_digits():
     x = torch.full((1, 50, 60), 1e-4)
     x[0, 0, 0] = 1e4
-    found = box_mean(x, frames=5, bins=5)[0, 10:, 10:]
+    found = box_mean(x, frames=5, bins=5)[0, 10:]
     torch.testing.assert_close(found, torch.full_like(found, 1e-4), rtol=1e-4, atol=0)
 
 

@@ -117,6 +117,20 @@ def test_a_larger_size_keeps_no_bin_less(scores, keep_by):
         before = mask
 
 
+@pytest.mark.parametrize("keep_by", KEEP_BY)
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("magnitude", MAGNITUDES)
+def test_the_least_and_the_largest_sizes(magnitude, scores, keep_by):
+    """Also where the share hardly depends on the level."""
+    scores, magnitude = SCORES[scores](), MAGNITUDES[magnitude]()
+    upper = magnitude[0, :7].float().sum() / magnitude[0].float().sum().clamp(min=1e-30)
+    for size in (1e-30, 1e-9, 1e-6, float(upper), 1 - 1e-6, 1 - 6e-8):
+        if 0 < size < 1:
+            mask = soft_threshold(scores, magnitude, torch.full((3,), size), keep_by)
+            share = share_kept(mask, magnitude, keep_by)[0].item()
+            assert share == pytest.approx(size, abs=1e-5)
+
+
 def test_higher_scores_are_kept_more():
     scores = torch.randn(SHAPE)
     mask = soft_threshold(scores, loudness(), torch.full((3,), 0.4))

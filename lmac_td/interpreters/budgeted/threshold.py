@@ -97,6 +97,7 @@ def solve_level(
         return kept.sum(dim=(-2, -1), keepdim=True) / total
 
     # If all scores were the least, or the greatest, one, these levels would be exact.
+    # For a size of 1 they are -inf, and the mask is exactly 1.
     equal = torch.logit(size ** (1 / power))
     low = scores.amin(dim=(-2, -1), keepdim=True) - equal
     high = scores.amax(dim=(-2, -1), keepdim=True) - equal
@@ -116,8 +117,7 @@ def solve_level(
         slope = kept.sum(dim=(-2, -1), keepdim=True) * power / total
         step = (found - size) / slope.clamp(min=torch.finfo(slope.dtype).tiny)
         rest = rest + step.clamp(-WIDTH, WIDTH)
-    # At a size of 1 no level is low enough for rounding: keep everything.
-    return level.where(size < 1, -torch.inf), rest
+    return level, rest
 
 
 def amount_of(magnitude: Tensor, power: int) -> Tensor:
