@@ -24,6 +24,7 @@ FILES = (
     "base/classifier",
     "base/training",
     "base/evaluation",
+    "base/trained",
     "base/interpreter",
     "lmac_td",
     "lmac",
