@@ -67,7 +67,7 @@ class InOneDimension(nn.Module):
         return x.unsqueeze(3)
 
 
-def crepe_classifier(capacity: str = "tiny", top_frames: int = 20) -> ModuleClassifier:
+def crepe_classifier(capacity: str = "tiny", top_frames: int = 100) -> ModuleClassifier:
     """Build the frozen classifier; the names of its classes are their pitches in Hz.
 
     Inside the network the batch axis holds frames, not clips, so its modules give no
@@ -79,7 +79,7 @@ def crepe_classifier(capacity: str = "tiny", top_frames: int = 20) -> ModuleClas
         ``tiny`` or ``full``.
     top_frames : int
         The logit of a pitch is the mean of so many frames (20 ms each): those in which
-        it is most likely.
+        it is most likely. By default 2 s: notes sound longer than a syllable does.
     """
     return ModuleClassifier(
         PitchInFrames(capacity),

@@ -27,6 +27,7 @@ from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.budgeted import BinGains, Budgeted, BudgetedExplanation
 from lmac_td.metrics import kept_gain, kept_of_source_db, si_sdr_db, temporal_auc
 from lmac_td.targets import margin
+from lmac_td.validation import require_number
 
 SAMPLE_RATE = 16000  # Hz
 # A window of 64 ms resolves the harmonics of notes; n_fft is its length.
@@ -130,3 +131,91 @@ def measure_speech(
         "logit of the kept half": kept,
         "logit of the removed half": explained.logit(half.removed_input),
     }
+
+
+# What a good explanation reaches at least (or at most), by measure.
+NOTES_TARGETS = {
+    "SI-SDRi of the asked note, dB": "at least 12",
+    "asked note kept, dB": "at least -1",
+    "other note kept, dB": "at most -14",
+}
+SPEECH_TARGETS = {
+    "half: surer than of the mixture": "1",
+    "quarter: speech ahead of noise, dB": "at least 4.8",
+    "quarter: AUC (time)": "at least 0.84",
+}
+
+
+def to_markdown(
+    title: str, measured: dict[str, Tensor], targets: dict[str, str]
+) -> str:
+    """Write means and extremes of measures beside their targets, as a table."""
+    lines = [f"| {title} | mean | lowest | highest | target of the mean |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for name, values in measured.items():
+        numbers = values.mean(), values.min(), values.max()
+        cells = [name, *(f"{x.item():.2f}" for x in numbers), targets.get(name, "")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def load_classifiers() -> tuple[Classifier, Classifier]:
+    """Load torchcrepe and silero-vad.
+
+    Raises
+    ------
+    SettingError
+        If a package is not installed.
+    """
+    try:
+        from crepe import crepe_classifier
+        from silero import silero_classifier
+
+        return crepe_classifier(), silero_classifier()
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            f"the package {error.name} is not installed: pip install 'lmac-td[real]'"
+        ) from error
+
+
+def report(title: str, targets: dict[str, str], measure: Callable, *arguments) -> None:
+    """Measure, and print the table and how long it took."""
+    start = time.perf_counter()
+    measured = measure(*arguments)
+    seconds = time.perf_counter() - start
+    print(to_markdown(title, measured, targets))
+    print(f"({seconds:.0f} s)\n", flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Explain both networks and print two tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("speech", "noise"):
+        parser.add_argument(
+            f"--{name}", required=True, help=f"folder with recordings of {name}"
+        )
+    parser.add_argument("--seed", type=int, default=0, help="draws all mixtures")
+    parser.add_argument("--pairs", type=int, default=10, help="mixtures of two notes")
+    parser.add_argument("--clips", type=int, default=12, help="clips of speech")
+    options = parser.parse_args(argv)
+    for name in ("pairs", "clips"):
+        require_number(name, getattr(options, name))
+    for name in ("speech", "noise"):
+        folder = Path(getattr(options, name))
+        if not folder.is_dir():
+            raise DataError(
+                f"--{name}: {folder} is not a folder: give one with recordings"
+            )
+    crepe, silero = load_classifiers()
+    mixed = mix_speech(options.speech, options.noise, options.clips, options.seed)
+    report("silero-vad", SPEECH_TARGETS, measure_speech, silero, *mixed)
+    report(
+        "torchcrepe", NOTES_TARGETS, measure_notes, crepe, options.pairs, options.seed
+    )
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()
