@@ -18,8 +18,10 @@ BACKGROUND = 0.003  # standard deviation of the noise below two notes
 
 N_HARMONICS = 8
 LOWEST_HZ, HIGHEST_HZ = 110, 600
-# Distances of two notes, in semitones. Notes an octave apart share their harmonics.
-NEAREST, FURTHEST, OCTAVE = 3, 19, 12
+# Distances of two notes, in semitones. Around an octave, and around the twelfth that
+# follows at 19, the fundamental of one note nearly coincides with a harmonic of the
+# other: no mask can take them apart.
+NEAREST, FURTHEST, OCTAVE = 4, 18, 12
 
 CLIP_S, SPEECH_START_S, SPEECH_END_S = 4, 1.2, 3
 ENDINGS = (".flac", ".ogg", ".wav")
@@ -28,7 +30,7 @@ ENDINGS = (".flac", ".ogg", ".wav")
 def pairs_of_notes(n: int, generator: torch.Generator) -> list[tuple[float, float]]:
     """Draw pairs of fundamental frequencies in Hz.
 
-    They are log-uniform, at least 3 semitones apart and no octave.
+    They are log-uniform, 4 to 18 semitones apart, and not within one of an octave.
 
     Arguments
     ---------
@@ -40,7 +42,7 @@ def pairs_of_notes(n: int, generator: torch.Generator) -> list[tuple[float, floa
     while len(pairs) < n:
         a, b = (12 * octaves * torch.rand(2, generator=generator)).tolist()
         distance = abs(a - b)
-        if NEAREST <= distance <= FURTHEST and abs(distance - OCTAVE) > 0.5:
+        if NEAREST <= distance <= FURTHEST and abs(distance - OCTAVE) >= 1:
             pairs.append((LOWEST_HZ * 2 ** (a / 12), LOWEST_HZ * 2 ** (b / 12)))
     return pairs
 
