@@ -34,7 +34,7 @@ def recipe():
 
 
 @pytest.fixture
-def recordings(tmp_path):
+def recordings(tmp_path, recipe):
     """Folders with two recordings of speech and two of noise."""
     import numpy as np
 
