@@ -131,7 +131,7 @@ def planned(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/three_methods", "demo/quick"],
+    ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/methods", "demo/quick"],
 )
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
     listing, steps = planned(name)
