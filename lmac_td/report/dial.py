@@ -15,6 +15,7 @@ from lmac_td.metrics.curves import SIZES
 from lmac_td.report.over_classifiers import OverClassifiers
 
 _LINES = ("-", "--", "-.", ":")
+_GREYS = ("0.6", "0.2")
 # A row of a method that is cut to a share of the sound: its name, and the share.
 _SHARE = re.compile(r"(?P<name>.+) (?P<share>0?\.\d+|1|1\.0)")
 # Of a dial's own curve at equal size: the row with the share nearest to this.
@@ -25,9 +26,9 @@ def dial_figure(path: Path, means: OverClassifiers, condition: str) -> None:
     """Save p of the decided class of what is kept against the kept share of energy.
 
     Thin lines are methods whose explanations are cut to equal sizes (the columns ``p
-    kept``). Thick lines are dials: rows such as ``evidence 0.25`` and ``evidence 0.5``,
-    each at the energy that its explanations keep. The classifier is most sure of what
-    is kept by the highest line. All values are means over clips, seeds and classifiers.
+    kept``), grey for reference rows. Thick lines are dials: rows such as ``evidence
+    0.25`` and ``evidence 0.5``, each at the energy that its explanations keep. The
+    classifier is most sure of what is kept by the highest line. All values are means over clips, seeds and classifiers.
 
     Arguments
     ---------
@@ -54,17 +55,26 @@ def dial_figure(path: Path, means: OverClassifiers, condition: str) -> None:
     thin = [row for row in rows if row not in in_dials or row in middles]
     curves = {row: _curve(means, condition, row) for row in thin}
     curves = {row: curve for row, curve in curves.items() if curve is not None}
-    for i, (row, curve) in enumerate(curves.items(), len(dials)):
+    methods = [row for row in curves if means.has_seed(condition, row)]
+    references = [row for row in curves if row not in methods]
+    percent = 100 * np.array(SIZES)
+    for i, row in enumerate(methods, len(dials)):
         style = _LINES[i // 10 % len(_LINES)]  # ten colours
-        axis.plot(
-            100 * np.array(SIZES), curve, style, lw=1, marker=".", ms=4, label=row
-        )
+        axis.plot(percent, curves[row], style, lw=1, marker=".", ms=4, label=row)
+    for i, row in enumerate(references):
+        style, grey = _LINES[i % len(_LINES)], _GREYS[i // len(_LINES) % len(_GREYS)]
+        axis.plot(percent, curves[row], style, lw=1, color=grey, label=row)
     mixture = _mean(means, condition, rows[0], "p_x")
     axis.axhline(mixture, color="black", lw=0.8, ls=":", label="the mixture")
     axis.set_xlim(0, 102)
     axis.set_xlabel("% of the mixture's energy that is kept")
     axis.set_ylabel("p of the decided class, mean over clips")
-    axis.set_title(f"{condition}: p of what is kept", fontsize=11)
+    axis.set_ylim(bottom=0)
+    axis.set_title(
+        f"{condition}. Thick: explanations of several sizes. Thin: explanations cut to "
+        "equal sizes.",
+        fontsize=10,
+    )
     figure.legend(loc="outside right center", fontsize=7)
     with write_atomically(path) as file:
         figure.savefig(file, dpi=110)

@@ -68,13 +68,12 @@ class OverClassifiers:
 
     def rows(self, condition: str) -> list[str]:
         """Return the names of all rows, without seeds; reference rows come last."""
-        own, others = {}, {}
+        found = {}
         for runs in self.runs.values():
             base_of = {m: base for base, ms in runs.seeds.items() for m in ms}
             for row in runs.table.methods(condition):
-                place = own if row in runs.seed_of else others
-                place[base_of.get(row, row)] = None
-        return list(own | others)
+                found[base_of.get(row, row)] = None
+        return sorted(found, key=lambda row: not self.has_seed(condition, row))
 
     def members(
         self, condition: str, row: str
@@ -92,6 +91,11 @@ class OverClassifiers:
                     found[name] = of_seeds
             self._members[condition, row] = found
         return self._members[condition, row]
+
+    def has_seed(self, condition: str, row: str) -> bool:
+        """Return whether a row is a method of a run, not a reference row."""
+        members = self.members(condition, row).values()
+        return any(seed is not None for of_seeds in members for seed in of_seeds)
 
     def frames(self, condition: str, *rows: str) -> list[pd.DataFrame]:
         """Return the scores of rows for all classifiers and seeds."""

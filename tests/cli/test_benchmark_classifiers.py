@@ -237,3 +237,35 @@ def test_a_failed_evaluation_is_not_reported(bench):
     assert "mask_alpha0.75-first-seed1 " in table
     first = table[table.index("## Classifier first") : table.index("## Classifier oth")]
     assert "mask0.75, seed 1" not in first
+
+
+@pytest.mark.slow
+def test_real_commands(with_trained):
+    folder = with_trained("cnn14")
+    weights = folder / "results" / "cnn14" / "classifier"
+    path = folder / "benchmark.yaml"
+    judged = f"pretrained_classifier: {weights}, second_classifier: [{weights}]"
+    path.write_text(f"""
+classifiers:
+  - {{name: first, {judged}}}
+  - {{name: other, {judged}, n_samples: 0}}
+methods:
+  - recipe: {folder}/baselines.yaml
+    train: null
+    name: saliency
+    settings: {{methods: [saliency], keep: [0.25, 0.5]}}
+""")
+    argv = [str(path), "--folder", str(folder / "bench"), "--condition", "in_domain"]
+    assert main([*argv, "--rows_folder", str(folder / "rows")]) == 0
+    for name, has_samples in (("first", True), ("other", False)):
+        made = folder / "results" / name / "baselines_stft" / "evaluation_in_domain"
+        assert any(made.rglob("*.wav")) == has_samples
+        rows = pd.read_csv(folder / "rows" / f"saliency-{name}.csv")
+        assert rows["method"].tolist()[:2] == ["saliency 0.25", "saliency 0.5"]
+        assert set(rows["classifier"]) == {name}
+    values = pd.read_csv(folder / "bench" / "values.csv")
+    change = values[values["column"] == "second (change)"]
+    assert {"saliency 0.5", "oracle"} <= set(change["row"])
+    # The same classifier under two names.
+    assert (change.loc[change["classifier"] == "all", "sd"] == 0).all()
+    assert (folder / "bench" / "dial_in_domain.png").stat().st_size > 0
