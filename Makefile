@@ -1,5 +1,6 @@
-# make demo-quick   LMAC-TD on an embedded corpus: a table, and sounds to play
-# make demo         the same, and L-MAC and L2I
+# make demo-quick   evidence and a trained network on an embedded corpus: a table, and
+#                   sounds to play
+# make demo         the same, and LMAC-TD, L-MAC and L2I
 # make esc10 DATA=... NOISE=... SPEECH=...   every method on real recordings
 # make test         the quick tests         make test-all   every test
 # make docs         the documentation       make check      lint and format
@@ -26,7 +27,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: install
-	@$(BENCHMARK) recipes/demo/three_methods.yaml --jobs 2 --folder results/demo/benchmark
+	@$(BENCHMARK) recipes/demo/methods.yaml --jobs 2 --folder results/demo/benchmark
 
 demo-quick: install
 	@$(BENCHMARK) recipes/demo/quick.yaml --folder results/demo/quick

@@ -32,7 +32,15 @@ EXCEPTIONS = {
     ("report.samples", "evaluation"): "for a type hint alone, never when it runs",
     **{
         (f"report.{name}", "evaluation"): "presents evaluations that are finished"
-        for name in ("overview", "published", "runs", "side_by_side")
+        for name in (
+            "dial",
+            "over_classifiers",
+            "over_classifiers_pages",
+            "overview",
+            "published",
+            "runs",
+            "side_by_side",
+        )
     },
     ("report.same_mixtures", "data"): "the identity of ESC-50 in older evaluations",
 }

@@ -6,12 +6,14 @@ from pathlib import Path
 import ruamel.yaml
 from ruamel.yaml.error import YAMLError
 
+from lmac_td.benchmark.classifiers import check_classifiers
 from lmac_td.errors import SettingError
 
 ENTRY_KEYS = {
     "prepare": {"script", "recipe", "makes", "settings", "name"},
     "methods": {
-        "recipe", "settings", "seeds", "name", "after", "train", "evaluate",
+        "recipe", "settings", "seeds", "classifiers", "name", "after", "train",
+        "evaluate",
     },
 }  # fmt: skip
 TEXTS = {"script", "recipe", "makes", "name", "after", "train", "evaluate"}
@@ -29,12 +31,16 @@ class Listing:
         Columns of the final table by name; empty for all columns.
     closing : str
         A text to print below the final table.
+    classifiers : list of dict
+        Every method runs for each of them: a ``name``, and settings, such as
+        ``pretrained_classifier``. Empty: methods run once, as their recipes say.
     """
 
     prepare: list = field(default_factory=list)
     methods: list = field(default_factory=list)
     columns: list = field(default_factory=list)
     closing: str = ""
+    classifiers: list = field(default_factory=list)
 
     @property
     def entries(self) -> list:
@@ -49,7 +55,7 @@ def read_listing(path: str | Path) -> Listing:
     ---------
     path : str or Path
         A yaml file with the lists ``prepare`` and ``methods``, and, if wanted,
-        ``columns`` and ``closing``.
+        ``classifiers``, ``columns`` and ``closing``.
 
     Returns
     -------
@@ -69,6 +75,7 @@ def read_listing(path: str | Path) -> Listing:
     listing = Listing(**{name: value for name, value in tree.items() if value})
     if not listing.entries:
         raise SettingError(f"{path} lists nothing to run: see its `prepare`, `methods`")
+    check_classifiers(path, listing.classifiers, listing.methods)
     columns = listing.columns
     if not isinstance(columns, list) or not all(isinstance(c, str) for c in columns):
         raise SettingError(

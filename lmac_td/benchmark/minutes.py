@@ -50,6 +50,15 @@ class Minutes:
         """Return the entry of a step, or of another command that made the same."""
         return self.entries.get(str(step.makes), {})
 
+    def is_finished(self, step: Step) -> bool:
+        """Return whether the last command that made a step's output was successful.
+
+        A command with other settings does not count.
+        """
+        known = self.of(step)
+        same = known.get("command") == step.command
+        return same and known["state"] == "finished" and step.is_made()
+
     def start(self, step: Step, process: int) -> float:
         """Record that a step runs; return the minutes of its earlier attempts.
 

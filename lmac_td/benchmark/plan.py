@@ -11,6 +11,11 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmac_td.benchmark.classifiers import (
+    classifiers_of,
+    folder_of_classifier,
+    settings_of,
+)
 from lmac_td.benchmark.listing import Listing
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
@@ -25,6 +30,7 @@ from lmac_td.experiment.settings import (
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
+START = "pretrained_interpreter"  # the setting of the run that a training starts from
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Step:
         The recipe's plain settings. If they change, the step runs again.
     mixture : dict
         The settings in which the evaluations of one table must agree.
+    classifier : str or None
+        The name of the listed classifier that it is about.
     """
 
     run: str
@@ -56,6 +64,7 @@ class Step:
     needs: list = field(default_factory=list, repr=False, compare=False)
     settings: dict = field(default_factory=dict, repr=False, compare=False)
     mixture: dict = field(default_factory=dict, repr=False, compare=False)
+    classifier: str | None = None
 
     @property
     def command(self) -> str:
@@ -120,53 +129,67 @@ def plan(listing: Listing, options: dict) -> list:
     """
     known = set().union(*(_declared(entry) for entry in listing.entries))
     _check_options(listing, options, known)
+    _check_classifier_settings(listing, known)
     planner = _Planner(options)
     prepare = [
         planner.step("prepare", entry, entry["script"], []) for entry in listing.prepare
     ]
     steps, trained = list(prepare), {}
-    for entry in listing.methods:
-        for seed in entry.get("seeds") or [None]:
-            needs = list(prepare)
-            if "after" in entry:
-                needs.append(_trained_before(entry, seed, trained))
-            script = entry.get("train", TRAIN)
-            if script:
-                training = planner.step("train", entry, script, needs, seed)
-                trained[_name(entry), seed] = training
-                steps.append(training)
-                needs = [training]
-            script = entry.get("evaluate", EVALUATE)
-            steps.append(planner.step("evaluate", entry, script, needs, seed))
+    for entry, classifier, seed in _runs(listing):
+        run = _name(entry), _name_of(classifier), seed
+        needs = list(prepare)
+        if "after" in entry:
+            needs.append(_trained_before(entry, run, trained))
+        script = entry.get("train", TRAIN)
+        if script:
+            training = planner.step("train", entry, script, needs, seed, classifier)
+            trained[run] = training
+            steps.append(training)
+            needs = [training]
+        script = entry.get("evaluate", EVALUATE)
+        steps.append(planner.step("evaluate", entry, script, needs, seed, classifier))
     _check_apart(steps)
-    _check_mixtures(step for step in steps if step.kind == "evaluate")
+    _check_mixtures(listing, [step for step in steps if step.kind == "evaluate"])
     return steps
 
 
+def _runs(listing):
+    """Yield (entry, classifier, seed) of every run of a method, in order."""
+    for entry in listing.methods:
+        for classifier in classifiers_of(entry, listing.classifiers):
+            for seed in entry.get("seeds") or [None]:
+                yield entry, classifier, seed
+
+
+def _name_of(classifier):
+    return classifier and classifier["name"]
+
+
 class _Planner:
-    """Creates steps; records whether an evaluation scores the reference rows."""
+    """Creates steps; records which evaluations score reference rows, and folders."""
 
     def __init__(self, options):
         self.options = options
-        self.scores_references = False
+        self.with_references = set()  # names of classifiers
+        self.moved = {}  # folders of runs by classifier and the folder without one
 
-    def step(self, kind, entry, script, needs, seed=None):
-        """Return the step of an entry."""
+    def step(self, kind, entry, script, needs, seed=None, classifier=None):
+        """Return the step of an entry, for one seed and classifier."""
         recipe, declared = entry["recipe"], _declared(entry)
         if not (ROOT / script).is_file():
             raise SettingError(f"{script} does not exist: name a script from the root")
         options = dict(self.options)
         if kind == "evaluate" and "references" in declared:
             # They are the same for every method, so one evaluation scores them.
-            if self.scores_references:
+            if _name_of(classifier) in self.with_references:
                 options.setdefault("references", "False")
-            self.scores_references = True
-        given = _given(entry, seed, options, declared)
+            self.with_references.add(_name_of(classifier))
+        given = _given(entry, seed, classifier, options, declared)
         if kind != "evaluate":
             given = _without_evaluation(given, declared)
-        settings = {name: text for name, text in given.items() if name in declared}
-        tree = typed_recipe(ROOT / recipe, settings)
-        values = resolved_tree(recipe, tree)
+        if classifier is not None:
+            given |= self._folders(kind, entry, classifier, given)
+        tree, values = _values(recipe, given, declared)
         _check_folders(recipe, kind, values)
         if kind == "evaluate":
             _check_conditions(recipe, values)
@@ -178,7 +201,7 @@ class _Planner:
         plain = _plain(values)
         mixture = names_with_role(tree, "mixture")
         return Step(
-            run=_name(entry) if seed is None else f"{_name(entry)}-seed{seed}",
+            run=_run_name(entry, classifier, seed),
             kind=kind,
             arguments=(script, recipe, *flags),
             makes=_makes(entry, kind, values),
@@ -187,7 +210,40 @@ class _Planner:
                 plain if kind == "evaluate" else _without_evaluation(plain, declared)
             ),
             mixture={name: v for name, v in plain.items() if name in mixture},
+            classifier=_name_of(classifier),
         )
+
+    def _folders(self, kind, entry, classifier, given):
+        """Return the settings that lead to the folders of one classifier's runs.
+
+        Where a recipe starts from the output folder of another run of the benchmark, it
+        starts from that of the same classifier.
+        """
+        recipe, name = entry["recipe"], classifier["name"]
+        _, values = _values(recipe, given, _declared(entry))
+        _check_folders(recipe, kind, values)
+        folder = folder_of_classifier(values, name)
+        self.moved[name, Path(values["output_folder"])] = folder
+        found = {"output_folder": folder}
+        start = values.get(START)
+        if start and (name, Path(start)) in self.moved:
+            found[START] = self.moved[name, Path(start)]
+        return found
+
+
+def _values(recipe, given, declared):
+    """Return the composed recipe of a command, and its resolved values."""
+    settings = {name: text for name, text in given.items() if name in declared}
+    tree = typed_recipe(ROOT / recipe, settings)
+    return tree, resolved_tree(recipe, tree)
+
+
+def _run_name(entry, classifier, seed):
+    """Return the name of a run, ``<entry>[-<classifier>][-seed<seed>]``."""
+    parts = [_name(entry)]
+    parts += [] if classifier is None else [classifier["name"]]
+    parts += [] if seed is None else [f"seed{seed}"]
+    return "-".join(parts)
 
 
 def _declared(entry):
@@ -204,9 +260,14 @@ def _own_settings(entry):
     return {name: _text(value) for name, value in (entry.get("settings") or {}).items()}
 
 
-def _given(entry, seed, options, declared):
-    """Return a command's settings and run options: the entry's, then the user's."""
-    own = _own_settings(entry)
+def _given(entry, seed, classifier, options, declared):
+    """Return a command's settings and run options, those of later sources last.
+
+    The sources are the classifier, the entry and the user.
+    """
+    of_classifier = settings_of(classifier).items()
+    own = {name: _text(v) for name, v in of_classifier if name in declared}
+    own |= _own_settings(entry)
     if seed is not None:
         own["seed"] = _text(seed)
     return own | {
@@ -237,12 +298,14 @@ def _name(entry):
     return entry.get("name", "_".join([Path(entry["recipe"]).stem, *parts]))
 
 
-def _trained_before(entry, seed, trained):
-    if (entry["after"], seed) in trained:
-        return trained[entry["after"], seed]
-    names = ", ".join(dict.fromkeys(name for name, _ in trained)) or "none"
+def _trained_before(entry, run, trained):
+    _, classifier, seed = run
+    if (entry["after"], classifier, seed) in trained:
+        return trained[entry["after"], classifier, seed]
+    names = ", ".join(dict.fromkeys(name for name, *_ in trained)) or "none"
+    same = "seed" if classifier is None else f"seed for classifier {classifier}"
     raise SettingError(
-        f"{_name(entry)} must come after {entry['after']!r} of the same seed, but "
+        f"{_name(entry)} must come after {entry['after']!r} of the same {same}, but "
         f"what is trained before it is {names}"
     )
 
@@ -273,6 +336,8 @@ def _check_options(listing, options, names):
     """Refuse options that no recipe has, or that the listing varies."""
     listed = {name for entry in listing.entries for name in entry.get("settings") or {}}
     listed |= {"seed" for entry in listing.entries if "seeds" in entry}
+    listed |= {name for c in listing.classifiers for name in settings_of(c)}
+    listed |= {"output_folder"} if listing.classifiers else set()
     for name, value in options.items():
         if name in listed:
             raise SettingError(
@@ -286,6 +351,18 @@ def _check_options(listing, options, names):
             raise SettingError(f"no recipe has a setting named {name!r}: {hint}")
     run = {name: value for name, value in options.items() if name in RUN_OPTIONS}
     read_run_options("", {k: "True" if v is None else v for k, v in run.items()})
+
+
+def _check_classifier_settings(listing, names):
+    for classifier in listing.classifiers:
+        for name in settings_of(classifier):
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f": did you mean {near[0]!r}?" if near else ""
+                raise SettingError(
+                    f"classifier {classifier['name']} has {name}, which is no setting "
+                    f"of a recipe{hint}"
+                )
 
 
 def _check_folders(recipe, kind, values):
@@ -321,14 +398,26 @@ def _check_conditions(recipe, values):
         )
 
 
-def _check_mixtures(evaluations):
-    """Refuse evaluations that cannot be in one table."""
-    first = None
+def _check_mixtures(listing, evaluations):
+    """Refuse evaluations that cannot be in one table.
+
+    Those of different classifiers are in different tables, but their rows are averaged.
+    They must agree in all other settings.
+    """
+    differing = {name for c in listing.classifiers for name in settings_of(c)}
+    first = {}
     for step in evaluations:
-        first = first or step
-        for name in step.mixture.keys() & first.mixture.keys():
-            if step.mixture[name] != first.mixture[name]:
-                raise SettingError(
-                    f"{step.run} has {name} {step.mixture[name]!r}, but {first.run} "
-                    f"has {first.mixture[name]!r}: runs of one table must agree in it"
-                )
+        beside = first.setdefault(step.classifier, step)
+        _check_same(step, beside, step.mixture.keys() & beside.mixture.keys())
+        of_all = next(iter(first.values()))
+        shared = step.mixture.keys() & of_all.mixture.keys() - differing
+        _check_same(step, of_all, shared)
+
+
+def _check_same(step, other, names):
+    for name in names:
+        if step.mixture[name] != other.mixture[name]:
+            raise SettingError(
+                f"{step.run} has {name} {step.mixture[name]!r}, but {other.run} "
+                f"has {other.mixture[name]!r}: runs of one table must agree in it"
+            )

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
 import doit.action
@@ -41,7 +42,12 @@ class CommandFailedError(Exception):
         self.exit_code = exit_code
 
 
-def run_all(steps: list, folder: Path, jobs: int = 1) -> Minutes:
+def run_all(
+    steps: list,
+    folder: Path,
+    jobs: int = 1,
+    on_finished: Callable[[Step], None] | None = None,
+) -> Minutes:
     """Run all steps that are not up to date, several at a time.
 
     Arguments
@@ -52,6 +58,8 @@ def run_all(steps: list, folder: Path, jobs: int = 1) -> Minutes:
         Folder of logs, minutes and doit's database; it is locked during the run.
     jobs : int
         How many commands at a time.
+    on_finished : callable, optional
+        Called with each step when it is finished, or is up to date.
 
     Returns
     -------
@@ -71,7 +79,8 @@ def run_all(steps: list, folder: Path, jobs: int = 1) -> Minutes:
         minutes = Minutes(folder / "minutes.json")
         minutes.require_nothing_runs()
         commands = Commands(folder, minutes, jobs)
-        with contextlib.closing(Reporter(steps, commands, minutes)) as reporter:
+        reporter = Reporter(steps, commands, minutes, on_finished)
+        with contextlib.closing(reporter):
             loader = _Loader(_tasks(steps, commands), folder, reporter, jobs)
             plugin = f"{Database.__module__}:{Database.__name__}"
             try:
@@ -219,13 +228,22 @@ class Reporter(doit.reporter.ZeroReporter):
     commands : Commands
         All are stopped when one fails.
     minutes : Minutes
+    on_finished : callable, optional
+        Called with each step when it is finished, or is up to date.
     """
 
     desc = "one line per stage"
 
-    def __init__(self, steps: list, commands: Commands, minutes: Minutes):
+    def __init__(
+        self,
+        steps: list,
+        commands: Commands,
+        minutes: Minutes,
+        on_finished: Callable[[Step], None] | None = None,
+    ):
         super().__init__(sys.stdout, {})
         self.commands, self.minutes = commands, minutes
+        self.on_finished = on_finished
         self.failure = None
         self.n_steps, self.n_done = len(steps), 0
         self.width = max(len(step.name) for step in steps)
@@ -279,6 +297,8 @@ class Reporter(doit.reporter.ZeroReporter):
             print(line, flush=True)
         self.bar.update(1)
         self._show_running()
+        if self.on_finished is not None and state in ("finished", "up to date"):
+            self.on_finished(step)
 
     def _show_running(self):
         names = ", ".join(self.running)

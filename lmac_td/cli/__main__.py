@@ -12,6 +12,7 @@ VERBS = {
     "train-nmf": "learn the dictionary of L2I",
     "randomise": "randomise the classifier stage by stage and compare explanations",
     "roar": "remove the bins that explanations rank first, and train again",
+    "draw-samples": "draw mixtures, masks and what is kept of an evaluation's samples",
     "show": "print a recipe with the roles of its settings",
 }
 

@@ -3,7 +3,7 @@
     python recipes/ESC50/benchmark.py recipes/ESC50/esc10.yaml \\
         --data_folder $ESC10 --wham_folder $NOISE --ljspeech_folder $SPEECH \\
         --condition all [--jobs 2] [--columns NAME ...] [--compare ROW ROW]
-        [--setting value ...]
+        [--rows_folder FOLDER] [--report_only] [--setting value ...]
 
 The benchmark runs the single commands, each with its own log. At the end it writes the
 table of ``compare_runs.py`` (Markdown and CSV), figures, and the minutes of each
@@ -12,20 +12,25 @@ repeated. A setting is passed to every command whose recipe has it. Settings of
 evaluations, such as ``condition``, are passed to evaluations only. One evaluation
 scores the reference rows, see ``references``. SpeechBrain's run options are passed to
 all commands. The file may name the ``columns`` of the printed table, and a text to
-print last (``closing``). Paths are relative to the repository's root.
+print last (``closing``). If it lists ``classifiers``, every method runs for each of
+them, and the table also has means over classifiers. ``--rows_folder`` receives the rows
+of each evaluation as soon as it is finished; ``--report_only`` runs nothing and makes
+the table of what is finished. Paths are relative to the repository's root.
 """
 
 import argparse
 import contextlib
+import functools
 import signal
 import sys
 
 from lmac_td.benchmark.listing import read_listing
+from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.plan import ROOT, plan, split_options
-from lmac_td.benchmark.report import write_report
+from lmac_td.benchmark.report import comparisons_to_markdown, write_report
+from lmac_td.benchmark.rows import write_rows
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
 from lmac_td.errors import SettingError, exit_on_user_error
-from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.report.side_by_side import choose_columns
 
 
@@ -38,18 +43,47 @@ def main(argv=None):
     columns = choose_columns(arguments.columns or listing.columns)
     steps = plan(listing, split_options(settings))
     folder = ROOT / arguments.folder
+    on_finished = rows_writer(arguments.rows_folder)
     try:
-        minutes = run_all(steps, folder, arguments.jobs)
+        if arguments.report_only:
+            steps, minutes = finished_steps(steps, folder, on_finished)
+        else:
+            minutes = run_all(steps, folder, arguments.jobs, on_finished)
     except CommandFailedError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     runs = write_report(steps, minutes, folder, columns)
-    for pair in arguments.compare if runs is not None else ():
-        print(comparison_to_markdown(runs.table, *pair))
+    for pair in arguments.compare if runs else ():
+        print(comparisons_to_markdown(runs, *pair))
     print(f"Table (.md, .csv) and figures: {folder}")
     if listing.closing:
         print(f"\n{listing.closing.strip()}")
     return 0
+
+
+def rows_writer(folder):
+    """Return what is done with each finished step; None without a folder."""
+    if folder is None:
+        return None
+    return functools.partial(write_rows, folder=ROOT / folder)
+
+
+def finished_steps(steps, folder, on_finished):
+    """Return the steps that an earlier run finished, and the minutes of all.
+
+    A step counts if its last command was the same and was successful.
+    """
+    minutes = Minutes(folder / "minutes.json")
+    finished = [step for step in steps if minutes.is_finished(step)]
+    if not any(step.kind == "evaluate" for step in finished):
+        raise SettingError(
+            f"--report_only: no evaluation is finished in {folder}: run the same "
+            "command without it, or give the --folder of that run"
+        )
+    for step in finished if on_finished else ():
+        on_finished(step)
+    print(f"{len(finished)} of {len(steps)} commands are finished.")
+    return finished, minutes
 
 
 def _parser():
@@ -68,6 +102,16 @@ def _parser():
         help="folder of logs, minutes, tables and figures (default: %(default)s)",
     )
     parser.add_argument(
+        "--rows_folder",
+        metavar="FOLDER",
+        help="receives the rows of each finished evaluation, <run>.csv",
+    )
+    parser.add_argument(
+        "--report_only",
+        action="store_true",
+        help="run nothing; make the table of the evaluations that are finished",
+    )
+    parser.add_argument(
         "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
     )
     parser.add_argument(
@@ -76,7 +120,8 @@ def _parser():
         metavar="ROW",
         action="append",
         default=[],
-        help="compare two rows clip by clip; may be given several times",
+        help="compare two rows clip by clip; may be given several times; with several "
+        "classifiers, names without seeds",
     )
     return parser
 

@@ -44,7 +44,9 @@ DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
 # A recipe of this command has one of these settings. It names what is scored.
 NEEDS = ("interpreter", "interpreters")
 # Settings of the table that are not printed again below it.
-SHOWN_ELSEWHERE = ("recipe", "remarks", ASKING, CONTROLS, MIXTURE_SETTINGS)
+SHOWN_ELSEWHERE = (
+    "recipe", "remarks", "classes", ASKING, CONTROLS, MIXTURE_SETTINGS
+)  # fmt: skip
 
 
 def main(argv=None):
@@ -169,6 +171,7 @@ def settings_of_table(experiment, trained, second, data, conditions):
         "methods": list(methods),
         "classifier_input": {name: m.classifier_input for name, m in methods.items()},
         "classifier": trained.classifier.name,
+        "classes": list(trained.classifier.labels),
         **({} if dither is None else {"classifier dither (dB)": dither}),
         **({} if second is None else {SECOND_CLASSIFIER: second.description}),
         "target": experiment.hparams["target"],

@@ -86,7 +86,7 @@ def summarise(
 
 
 # A table is written to several files, and each of them needs the same intervals.
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=65536)
 def _interval(data, statistic, confidence, n_resamples, seed):
     values = np.frombuffer(data)
     interval = stats.bootstrap(
@@ -101,7 +101,7 @@ def _interval(data, statistic, confidence, n_resamples, seed):
     return float(interval.low), float(interval.high)
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=65536)
 def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
     """Return the interval of values when a clip may have several: draw clips."""
     values, clip_of = np.frombuffer(data), np.frombuffer(places, dtype=np.int64)

@@ -60,16 +60,26 @@ def _metric(table, scores, name):
 
 
 def write_csv(table, path: str | Path) -> None:
-    """Write the means and intervals, one line per condition and method.
-
-    Every column of the printed table becomes three: its name, "low" and "high". They
-    are empty if a row has no such number.
+    """Write the means and intervals of a table, see :func:`summary_lines`.
 
     Arguments
     ---------
     table : FaithfulnessTable
     path : str | Path
         Where to write; folders are created.
+    """
+    write_frame(summary_lines(table), path)
+
+
+def summary_lines(table) -> pd.DataFrame:
+    """Return the means and intervals, one line per condition and method.
+
+    Every column of the printed table becomes three: its name, "low" and "high". They
+    are NaN if a row has no such number.
+
+    Arguments
+    ---------
+    table : FaithfulnessTable
     """
     rows = table.rows
     columns = [c for group in groups() for c in columns_of(rows.values(), group)]
@@ -86,8 +96,25 @@ def write_csv(table, path: str | Path) -> None:
             cells = table.cell(condition, method, column)
             line |= zip(names, cells, strict=True)
         lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def write_frame(
+    frame: pd.DataFrame, path: str | Path, digits: int | None = None
+) -> None:
+    """Write a frame as csv; NaN is an empty cell.
+
+    Arguments
+    ---------
+    frame : pandas.DataFrame
+    path : str | Path
+        Where to write; folders are created.
+    digits : int, optional
+        Significant digits of numbers; by default as many as they have.
+    """
+    written = None if digits is None else f"%.{digits}g"
     with write_atomically(path, "w", encoding="utf-8", newline="") as file:
-        pd.DataFrame(lines).to_csv(file, index=False, lineterminator="\n")
+        frame.to_csv(file, index=False, lineterminator="\n", float_format=written)
 
 
 def _strict(content):

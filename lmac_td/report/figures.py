@@ -7,6 +7,9 @@ from typing import IO
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imread, imsave
+
+from lmac_td.errors import DataError
 
 
 def spectrogram_figure(
@@ -50,6 +53,35 @@ def spectrogram_figure(
     axes[-1].set_xlabel("s")
     figure.colorbar(image, cax=bar, label="dB")
     figure.savefig(path, dpi=90)
+
+
+def mask_image(path: Path, mask: np.ndarray) -> None:
+    """Save a mask as a picture of its own size: black is 0, white is 1.
+
+    Arguments
+    ---------
+    path : Path
+        A png file; :func:`read_mask` reads it.
+    mask : ndarray (frames, bins)
+        In [0, 1]; it is rounded to 256 levels. Time runs to the right, frequency
+        upwards.
+    """
+    levels = np.round(255 * mask.T[::-1]).astype(np.uint8)
+    imsave(path, np.stack([levels] * 3, axis=-1))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read what :func:`mask_image` saved, (frames, bins).
+
+    Raises
+    ------
+    DataError
+        If it is no such picture.
+    """
+    try:
+        return imread(path)[::-1, :, 0].T
+    except (OSError, ValueError, IndexError, SyntaxError) as error:
+        raise DataError(f"{path} is not a picture of a mask: {error}") from error
 
 
 def _panels(size, n_rows, n_columns, title):

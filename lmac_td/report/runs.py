@@ -99,6 +99,8 @@ class Runs:
         Remarks by method.
     asking, controls : list of str
         The methods that ask the classifier what to keep, and the controls.
+    seed_of : dict of str to int
+        The seed of each row; reference rows have none.
     """
 
     table: FaithfulnessTable
@@ -106,6 +108,7 @@ class Runs:
     remarks: dict = field(default_factory=dict)
     asking: list = field(default_factory=list)
     controls: list = field(default_factory=list)
+    seed_of: dict = field(default_factory=dict)
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
@@ -142,6 +145,8 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
     references = FaithfulnessTable()
     for run in runs:
         own, others = _split(run, of_seeds, whole.seeds)
+        seed = run.settings["seed"]
+        whole.seed_of.update({row: seed for _, row in own.rows})
         for table, more in ((whole.table, own), (references, others)):
             try:
                 table.merge(more)

@@ -1,4 +1,4 @@
-"""Save explanations: input, interpretation and residual as wav files, and a figure."""
+"""Save explanations: sounds as wav files, the mask as a picture, and a figure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lmac_td.audio import save_audio
 from lmac_td.contracts import ExplainedBatch
 from lmac_td.features import SpectralFeatures
-from lmac_td.report.figures import spectrogram_figure
+from lmac_td.metrics.signal import kept_gain
+from lmac_td.report.figures import mask_image, spectrogram_figure
 
 if TYPE_CHECKING:
     from lmac_td.evaluation.loop import DecidedBatch
@@ -34,8 +36,10 @@ def save_samples(
 
     For each entry it writes ``<clip>_input.wav``, ``<clip>_interpretation.wav``,
     ``<clip>_residual.wav`` and ``<clip>.png``, which also shows the probability of the
-    explained class. For a classifier of tags, the names include the tag:
-    ``<clip>_<tag>_input.wav``. The three sounds have a common scale, so that input =
+    explained class. ``<clip>_mask.png`` is the mask of the STFT (or the gain, if the
+    method's mask has another shape). If the sources are known, ``<clip>_target.wav`` is
+    the true target. For a classifier of tags, the names include the tag:
+    ``<clip>_<tag>_input.wav``. The sounds have a common scale, so that input =
     interpretation + residual also holds for the files if the method is complete. They
     have 24 bits per sample: with 16, the rounding of digital silence would change the
     probabilities of classifiers that take the logarithm of a spectrogram.
@@ -88,6 +92,12 @@ def save_samples(
             save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate, BITS)
             p = float(classifier.probabilities(logit[row].detach())[target])
             panels[f"{name}, p = {p:.2f}"] = magnitude
+        mask_image(folder / f"{stem}_mask.png", _mask(explained, row))
+        if explained.sources is not None:
+            target_wav = explained.sources.target[row].float().cpu()
+            save_audio(folder / f"{stem}_target.wav", target_wav, sample_rate, BITS)
+            magnitude = explained.sources.target_magnitude[row].cpu().numpy()
+            panels["true target"] = magnitude
         for name, wav in parts(explained, row).items() if parts else ():
             save_audio(folder / f"{stem}_{name}.wav", wav, sample_rate, BITS)
         spectrogram_figure(
@@ -98,6 +108,16 @@ def save_samples(
             f"{clip_id}: {class_names[label]}, "
             f"{_reason(logits[0][row], target)} {explained_class}",
         )
+
+
+def _mask(explained: ExplainedBatch, row: int) -> np.ndarray:
+    """Return the mask of the STFT of an entry, (frames, bins), in [0, 1]."""
+    mixture, explanation = explained.features.magnitude, explained.explanation
+    if explanation.mask.shape == mixture.shape:
+        mask = explanation.mask[row]
+    else:
+        mask = kept_gain(explanation.magnitude[row], mixture[row])
+    return mask.detach().float().clamp(0, 1).cpu().numpy()
 
 
 def _reason(logits: Tensor, target: int) -> str:

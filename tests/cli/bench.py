@@ -30,12 +30,15 @@ while not (root / orders.get("wait for", "calls")).exists():
 if "exit" in orders:
     sys.exit(orders["exit"])
 folder = root / "results" / (recipe + alpha) / seed
+folder = Path(flags.get("--output_folder", folder))
 scores = dict.fromkeys({list(ALWAYS_WRITTEN)}, seed)
 scores |= {{"condition": "clean", "method": recipe + alpha, "clip_id": "a"}}
 scores |= {{"decided": 0, "p_x": 0.5}}
 settings = {{"seed": int(seed), "test_fold_nums": 1, "mixing_seed": 1, "snr_db": {{}}}}
 settings |= {{"methods": [recipe + alpha], "remarks": {{}}}}
 settings["recipe"] = dict.fromkeys({list(BEFORE)}, 0)
+weights = flags.get("--pretrained_classifier", 0)
+settings["recipe"]["pretrained_classifier"] = weights
 condition = flags.get("--condition", "all")
 made = {{
     "prepare": "model",
@@ -58,7 +61,11 @@ speech_snr_db: 3
 snr: paper
 ljspeech_folder: {folder}
 number_of_epochs: 3
-output_folder: !ref {folder}/results/{name}<alpha>/<seed>
+pretrained_classifier: null
+second_classifier: null
+pretrained_interpreter: null
+experiment_name: !ref {name}<alpha>
+output_folder: !ref {folder}/results/<experiment_name>/<seed>
 save_folder: !ref <output_folder>/save
 conditions:
     in_domain: !new:no.such.Condition {{}}
@@ -76,6 +83,10 @@ settings:
     snr: {{role: [evaluation, mixture], type: str, choices: [paper, published]}}
     ljspeech_folder: {{role: [evaluation, mixture], type: path}}
     number_of_epochs: {{role: run, type: int}}
+    pretrained_classifier: {{role: [pretrained, mixture], type: path, optional: true}}
+    second_classifier: {{role: evaluation, type: "list[path]", optional: true}}
+    pretrained_interpreter: {{role: pretrained, type: path, optional: true}}
+    experiment_name: {{role: training, type: str}}
     output_folder: {{role: run, type: path}}
     save_folder: {{role: run, type: path}}
     conditions: {{role: [training, evaluation, mixture], type: object}}
@@ -114,6 +125,11 @@ PREPARE = ["prepare classifier 0.5 7"]
 MASK_1 = ["train mask 0.75 1", "evaluate mask 0.75 1"]
 MASK_2 = ["train mask 0.75 2", "evaluate mask 0.75 2"]
 TUNE_2 = ["train tune 0.5 2", "evaluate tune 0.5 2"]
+CLASSIFIERS = """
+classifiers:
+  - {name: first, pretrained_classifier: weights/a, second_classifier: [weights/b]}
+  - {name: other, pretrained_classifier: weights/b, second_classifier: [weights/a]}
+"""
 ALL = [*PREPARE, *MASK_1, *MASK_2, *TUNE_2]
 
 
@@ -132,6 +148,10 @@ class Bench:
         self.path.write_text(LISTED.format(f=folder))
         self.results = folder / "results"
         self.order()
+
+    def list_classifiers(self):
+        """Let the methods run for each of two classifiers."""
+        self.path.write_text(self.path.read_text() + CLASSIFIERS)
 
     def order(self, **orders):
         """Tell commands, by name, how to behave."""

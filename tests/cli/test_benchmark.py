@@ -36,7 +36,7 @@ from tests.conftest import ROOT
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """A benchmark that draws no figures, which takes longer than all its commands."""
-    for name in ("curves_figure", "gain_figure"):
+    for name in ("curves_figure", "gain_figure", "dial_figure"):
         monkeypatch.setattr(report, name, lambda *_: None)
     return Bench(tmp_path)
 
@@ -49,7 +49,8 @@ def test_everything_runs_in_order_and_ends_in_a_table(tmp_path, capsys):
     assert "| mask0.75, mean ± sd of 2 seeds " in printed
     assert "| mask_alpha0.75-seed1 | " in printed
     assert (bench.folder / "bench" / "table.md").read_text() in printed
-    for name in ("table.csv", "curves_clean.png", "gain_clean.png"):
+    figures = ("curves_clean.png", "gain_clean.png", "dial_clean.png")
+    for name in ("table.csv", *figures):
         assert (bench.folder / "bench" / name).stat().st_size > 0
 
 

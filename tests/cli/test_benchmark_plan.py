@@ -131,7 +131,7 @@ def planned(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/three_methods", "demo/quick"],
+    ["ESC50/esc10", "ESC50/geometry", "ESC50/demo", "demo/methods", "demo/quick"],
 )
 def test_the_benchmarks_of_the_repository_can_be_planned(name):
     listing, steps = planned(name)
@@ -171,11 +171,55 @@ def test_of_a_recipe_with_one_condition_all_is_that_one(bench):
 
 
 def test_a_run_is_named_by_its_recipe_its_size_and_its_settings():
-    _, steps = planned("ESC50/esc10")
+    _, steps = planned("ESC50/geometry")
+    assert steps[0].name == "cnn14_doubling-prepare"
+    assert steps[1].name == "lmac_td_default_geometry-seed1234-train"
+    _, steps = planned("ESC50/demo")
     trainings = [step.name for step in steps if step.kind == "train"]
-    assert trainings[0] == "lmac_td_small_alpha0.75-seed1234-train"
-    tuned = next(step for step in steps if step.run == "lmac_finetune_small-seed1234")
-    assert [need.run for need in tuned.needs][-1] == "lmac_small-seed1234"
+    assert "lmac_td_demo-train" in trainings
+
+
+def test_the_comparison_has_three_classifiers_and_three_seeds_of_trained_methods():
+    listing, steps = planned("ESC50/esc10")
+    names = [classifier["name"] for classifier in listing.classifiers]
+    runs = {step.run for step in steps if step.kind == "evaluate"}
+    for name in names:
+        for seed in (1, 2, 3):
+            assert f"budgeted-{name}-seed{seed}" in runs
+        for method in ("lmac_td_small_alpha0.75", "lmac_small"):
+            seeds = (1234, 1, 2) if name == names[0] else (1234,)
+            found = {run for run in runs if run.startswith(f"{method}-{name}-")}
+            assert found == {f"{method}-{name}-seed{seed}" for seed in seeds}
+        for method in ("evidence", "evidence_dial", "gradcam_half", "occlusion_stft"):
+            assert f"{method}-{name}" in runs
+    evaluations = [step for step in steps if step.kind == "evaluate"]
+    assert evaluations[0].run == f"evidence-{names[0]}"
+    assert {step.settings["references"] for step in evaluations[:3]} == {True}
+    assert {step.settings["references"] for step in evaluations[3:]} == {False}
+
+
+def test_each_classifier_of_the_comparison_is_judged_by_the_others():
+    listing, steps = planned("ESC50/esc10")
+    weights = {c["pretrained_classifier"] for c in listing.classifiers}
+    assert len(weights) == 3
+    for step in steps:
+        if step.kind == "evaluate":
+            explained = step.settings["pretrained_classifier"]
+            judges = step.settings["second_classifier"]
+            assert {explained, *judges} == weights
+            assert len(judges) == 2
+            assert (ROOT / explained / "model.safetensors").is_file()
+
+
+def test_fine_tuning_starts_from_the_same_classifiers_training():
+    _, steps = planned("ESC50/esc10")
+    tuned = [s for s in steps if "lmac_finetune" in s.run and s.kind == "train"]
+    assert len(tuned) == 3
+    for step in tuned:
+        before = step.needs[-1]
+        assert before.run == step.run.replace("lmac_finetune_small", "lmac_small")
+        start = step.settings["pretrained_interpreter"]
+        assert Path(start) / "save" == before.makes
 
 
 def test_settings_that_only_evaluations_read_are_not_given_to_a_training(bench):

@@ -19,7 +19,15 @@ from tests.pages import PAGES, ROOT, command_lines, named_files, write_clone
 
 # What a script has besides a recipe's settings.
 OPTIONS = {
-    "benchmark.py": {"jobs", "folder", "compare"},
+    "benchmark.py": {
+        "jobs",
+        "folder",
+        "compare",
+        "columns",
+        "rows_folder",
+        "report_only",
+    },
+    "draw_samples.py": {"clips", "condition", "row"},
     "compare_runs.py": {"columns", "compare", "csv", "published"},
     "eval_faithfulness.py": {"compare", "published", "quantus"},
     "randomise_classifier.py": {"n_clips"},

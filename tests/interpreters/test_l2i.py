@@ -375,7 +375,9 @@ def test_parts_are_saved_beside_the_interpretation(batch, spectral, make_l2i, tm
     save = (tmp_path, batch, explained, spectral, names, {"b"})
     save_samples(*save)
     without = {path.name for path in tmp_path.iterdir()}
-    assert without == {"b.png", "b_input.wav", "b_interpretation.wav", "b_residual.wav"}
+    assert without == {
+        "b.png", "b_input.wav", "b_interpretation.wav", "b_mask.png", "b_residual.wav",
+    }  # fmt: skip
     save_samples(*save, parts=model.parts)
     parts = model.parts(explained, 1)
     assert parts

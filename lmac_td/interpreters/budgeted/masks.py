@@ -11,7 +11,7 @@ from torch import Tensor
 from lmac_td.contracts import Classifier, Decision
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.base import Interpreter
-from lmac_td.interpreters.budgeted.base import Budgeted
+from lmac_td.interpreters.budgeted.base import Budgeted, is_list
 from lmac_td.interpreters.budgeted.scores import Relevance
 from lmac_td.metrics.signal import kept_gain
 
@@ -55,10 +55,10 @@ class OfInterpreter(Relevance):
 def cut_to_size(
     interpreters: Mapping[str, Interpreter],
     features: SpectralFeatures,
+    keep: float | str | Sequence[float | str] | None,
     kernels: Sequence[Sequence[float]] = ((1, 1),),
-    row: str = "{} (cut)",
     **settings: Any,
-) -> dict[str, Budgeted]:
+) -> dict[str, Interpreter]:
     """Cut several methods to a size, for the setting ``interpreters`` of a recipe.
 
     Arguments
@@ -66,20 +66,33 @@ def cut_to_size(
     interpreters : dict of str to Interpreter
         The methods by the names of their rows.
     features : SpectralFeatures
+    keep : float, str, sequence or None
+        See :class:`Budgeted`; its rows are named ``<method> <share>``. None leaves the
+        methods as they are.
     kernels : sequence of pairs of float
         See :class:`Relevance`.
-    row : str
-        How rows are named; ``{}`` is the method's name.
     **settings
         Further arguments of :class:`Budgeted`.
 
     Returns
     -------
-    dict of str to Budgeted
+    dict of str to Interpreter
+
+    Example
+    -------
+    >>> from lmac_td.interpreters.baselines import Identity
+    >>> features = SpectralFeatures(16000, 1024, 23.2199, 11.6099)
+    >>> methods = {"identity": Identity(features)}
+    >>> list(cut_to_size(methods, features, keep=0.5))
+    ['identity 0.5']
     """
+    if keep is None:
+        return dict(interpreters)
+    shares = keep if is_list(keep) else [keep]
+    suffix = f" {shares[0]}" if len(shares) == 1 else ""  # Budgeted names several
     return {
-        row.format(name): Budgeted(
-            features, OfInterpreter(features, interpreter, kernels), **settings
+        f"{name}{suffix}": Budgeted(
+            features, OfInterpreter(features, interpreter, kernels), keep, **settings
         )
         for name, interpreter in interpreters.items()
     }
