@@ -289,3 +289,26 @@ def test_the_target_that_is_chosen_is_explained(frozen, spectral):
     source = evidence(spectral)
     maps = [relevance(source, frozen, wavs, target=c) for c in (0, 3)]
     assert (maps[0] - maps[1]).norm() > 0.1 * maps[0].norm()
+
+
+def test_fields_hide_parts_of_the_sound(spectral):
+    plain = BinGains(spectral, jitter=0.0, gains=[1.0], draws=3)
+    fields = BinGains(spectral, jitter=0.0, gains=[1.0], draws=3, fields=[500, 100])
+    shape = torch.Size([60, 513])
+    assert all((g == 1).all() for g in plain.gains_of_bins(shape))
+    gains = list(fields.gains_of_bins(shape))
+    assert len(gains) == fields.n_passes == 3
+    for field in gains:
+        assert 0 < field.min() < 0.2
+        assert 0.8 < field.max() < 1
+        # Smooth: neighbours differ by far less than entries that are far apart.
+        assert field.diff(dim=0).abs().mean() < 0.3 * field.std()
+        assert field.diff(dim=1).abs().mean() < 0.3 * field.std()
+    assert not torch.allclose(gains[0], gains[1])
+    again = list(fields.gains_of_bins(shape))
+    assert all(torch.equal(a, b) for a, b in zip(gains, again, strict=True))
+
+
+def test_a_field_of_no_size_is_refused(spectral):
+    with pytest.raises(SettingError, match="a pair of numbers above 0"):
+        BinGains(spectral, fields=[0, 100])

@@ -12,7 +12,7 @@ from lmac_td.classifiers.check import DITHER_DB, dithered
 from lmac_td.contracts import Classifier, Decision, require_gradients
 from lmac_td.errors import DataError, SettingError
 from lmac_td.features import Features, SpectralFeatures
-from lmac_td.interpreters.budgeted.scores import Relevance
+from lmac_td.interpreters.budgeted.scores import Relevance, pair_in_bins
 from lmac_td.targets import margin
 from lmac_td.validation import require_count, require_number
 
@@ -26,6 +26,11 @@ class BinGains(Relevance):
 
         r = mean over a, j of  d margin(classifier(istft(X g))) / d g
         g = a (1 + jitter n_j),   n_j standard normal, the same for every clip
+
+    With ``fields``, g is also multiplied by a smooth random field between 0 and 1, one
+    per draw, so that parts of the sound are hidden: the rest then shows what it
+    contributes alone. This separates harmonics better, and the classifier is surer of
+    what is kept; a second classifier gains a little less.
 
     The mean over gains from near silence to the clip itself is what also holds for
     other classifiers; a single gradient is local. It needs a gradient to the waveform
@@ -42,6 +47,9 @@ class BinGains(Relevance):
         Standard deviation of the gains of the bins, as a share of a; 0 for none.
     draws : int
         Draws of jittered gains for each overall gain.
+    fields : pair of float, optional
+        Distances (Hz, ms) of the grid on which the fields are drawn, such as
+        (125, 128).
     passes_at_once : int
         How many copies of a batch are classified at once.
 
@@ -63,6 +71,7 @@ class BinGains(Relevance):
         gains: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
         jitter: float = 0.5,
         draws: int = 2,
+        fields: Sequence[float] | None = None,
         passes_at_once: int = 1,
         **kernels: Any,
     ) -> None:
@@ -81,6 +90,7 @@ class BinGains(Relevance):
         self.gains = tuple(gains)
         self.jitter = jitter
         self.draws = draws
+        self.fields = fields and pair_in_bins("fields", fields, features)
         self.passes_at_once = passes_at_once
         self.n_dithered = 0
 
@@ -103,9 +113,11 @@ class BinGains(Relevance):
         """
         for draw in range(self.draws):
             generator = torch.Generator().manual_seed(draw)
-            noise = torch.randn(shape, generator=generator)
+            factor = 1 + self.jitter * torch.randn(shape, generator=generator)
+            if self.fields is not None:
+                factor = factor * smooth_field(shape, self.fields, generator)
             for gain in self.gains:
-                yield gain * (1 + self.jitter * noise)
+                yield gain * factor
 
     def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
         """See :meth:`Relevance.relevance`.
@@ -170,3 +182,33 @@ class BinGains(Relevance):
                 (gradient,) = torch.autograd.grad(score, gains)
             total += gradient.view(n, *total.shape).sum(dim=0)
         return total / len(all_gains)
+
+
+def smooth_field(
+    shape: torch.Size, grid: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """Draw a field in (0, 1): sigmoid(3 z), z interpolated between normal numbers.
+
+    Arguments
+    ---------
+    shape : torch.Size
+        (frames, bins).
+    grid : pair of float
+        Distance of the numbers in bins and in frames.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor (frames, bins)
+
+    Example
+    -------
+    >>> field = smooth_field((20, 30), (8, 4), torch.Generator().manual_seed(0))
+    >>> field.shape, bool(((field > 0) & (field < 1)).all())
+    (torch.Size([20, 30]), True)
+    """
+    bins, frames = grid
+    size = [round(n / step) + 2 for n, step in zip(shape, (frames, bins), strict=True)]
+    coarse = torch.randn(1, 1, *size, generator=generator)
+    z = torch.nn.functional.interpolate(coarse, size=tuple(shape), mode="bilinear")
+    return torch.sigmoid(3 * z[0, 0])

@@ -157,19 +157,42 @@ def kernel_in_bins(
     >>> kernel_in_bins((15, 144), stft), kernel_in_bins((515, 270), stft)
     ((1, 9), (33, 17))
     """
-    is_pair = isinstance(kernel, Sequence) and len(kernel) == 2
+    bins, frames = pair_in_bins("kernels", kernel, features)
+    return nearest_odd(bins), nearest_odd(frames)
+
+
+def pair_in_bins(
+    setting: str, pair: Sequence[float], features: SpectralFeatures
+) -> tuple[float, float]:
+    """Convert a size (Hz, ms) to bins and frames.
+
+    Arguments
+    ---------
+    setting : str
+        The setting that holds it, for the message.
+    pair : sequence of two floats
+    features : SpectralFeatures
+
+    Raises
+    ------
+    SettingError
+        If it is not a pair of numbers above 0.
+    """
+    is_pair = isinstance(pair, Sequence) and len(pair) == 2
     if not is_pair or not all(
         isinstance(n, (int, float)) and not isinstance(n, bool) and 0 < n < math.inf
-        for n in kernel
+        for n in pair
     ):
+        pairs, example = "pairs", "[[515, 270]]"
+        if setting != "kernels":
+            pairs, example = "a pair", "[125, 128]"
         raise SettingError(
-            f"kernels holds {kernel!r}: give --kernels pairs of numbers above 0, Hz "
-            'and ms, such as "[[515, 270]]"'
+            f"{setting} holds {pair!r}: give --{setting} {pairs} of numbers above 0, "
+            f'Hz and ms, such as "{example}"'
         )
-    hz, ms = kernel
+    hz, ms = pair
     bins = hz / (features.sample_rate / features.n_fft)
-    frames = ms / 1000 * features.sample_rate / features.hop_samples
-    return nearest_odd(bins), nearest_odd(frames)
+    return bins, ms / 1000 * features.sample_rate / features.hop_samples
 
 
 def nearest_odd(x: float) -> int:
