@@ -28,7 +28,8 @@ def dial_figure(path: Path, means: OverClassifiers, condition: str) -> None:
     Thin lines are methods whose explanations are cut to equal sizes (the columns ``p
     kept``), grey for reference rows. Thick lines are dials: rows such as ``evidence
     0.25`` and ``evidence 0.5``, each at the energy that its explanations keep. The
-    classifier is most sure of what is kept by the highest line. All values are means over clips, seeds and classifiers.
+    classifier is most sure of what is kept by the highest line. All values are means
+    over clips, seeds and classifiers.
 
     Arguments
     ---------
