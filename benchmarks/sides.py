@@ -66,7 +66,7 @@ def side(
         "settings": overrides([*options.setting, *settings]),
         "batch_size": options.batch_size,
     }
-    ours = build in (training, evaluation_batch)
+    ours = build not in (training_as_published, evaluation_as_published)
     return Side(name, build, given | more, set_up=ours)
 
 
@@ -92,6 +92,39 @@ def training(
     )
     brain.on_stage_start(sb.Stage.TRAIN)
     return Training(brain, _batches(hparams), batch_size)
+
+
+def training_on_new_mixtures(
+    recipe: str, settings: str, batch_size: int, device: str
+) -> "Training":
+    """Build a training step of this project in which the loss knows no mixture yet."""
+    training_step = training(recipe, settings, batch_size, device)
+    objective = training_step.brain.hparams.objective
+    process = training_step.process
+
+    def step(batch):
+        objective.on_epoch_start()
+        return process(batch)
+
+    training_step.process = step
+    return training_step
+
+
+def explaining(recipe: str, settings: str, batch_size: int, device: str) -> "Work":
+    """Build the explanation of a decided batch, without scores."""
+    hparams, classifier = _recipe(recipe, settings)
+    features = hparams["features"].to(device)
+    interpreter = hparams["interpreter"].to(device).eval()
+    classifier.to(device)
+
+    @torch.no_grad()
+    def explain_clips(batch):
+        mixture = make_mixtures(batch, device)
+        decided = decide_batch(batch, mixture, features, classifier, with_sources=False)
+        explanation = explain(decided, interpreter).explanation
+        return {"kept": explanation.interpretation.abs().mean().item()}
+
+    return Work(explain_clips, _batches(hparams), batch_size)
 
 
 def evaluation_as_published(

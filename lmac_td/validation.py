@@ -54,6 +54,30 @@ def require_number(
         raise SettingError(f"{name} is {value!r}: give --{name} a number{bound}")
 
 
+def require_count(name: str, value: object):
+    """Refuse a setting that is not a whole number from 1.
+
+    Arguments
+    ---------
+    name : str
+        Of the setting.
+    value : object
+        What it was given.
+
+    Raises
+    ------
+    SettingError
+
+    Example
+    -------
+    >>> require_count("draws", 0)
+    Traceback (most recent call last):
+    lmac_td.errors.SettingError: draws is 0: give --draws a whole number from 1
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SettingError(f"{name} is {value!r}: give --{name} a whole number from 1")
+
+
 def require_choice(name: str, value: object, choices: Sequence[str]):
     """Refuse a setting that is none of its choices.
 

@@ -24,6 +24,7 @@ FILES = (
     "base/classifier",
     "base/training",
     "base/evaluation",
+    "base/trained",
     "base/interpreter",
     "lmac_td",
     "lmac",
@@ -31,13 +32,24 @@ FILES = (
     "lmac_finetune",
     "l2i",
     "nmf",
+    "budgeted",
+    "evidence",
     "baselines",
     "cnn14",
     "classifiers/huggingface",
     "classifiers/speechbrain",
     "classifiers/modules",
 )
-SIZED = ("lmac_td", "lmac", "lmac_finetune", "l2i", "nmf", "cnn14")
+SIZED = (
+    "lmac_td",
+    "lmac",
+    "lmac_finetune",
+    "l2i",
+    "nmf",
+    "budgeted",
+    "evidence",
+    "cnn14",
+)
 LINE = re.compile(r"^(\w+):[ \t]*(.*?)(?:[ \t]+#[ \t]*(.*))?$")
 
 

@@ -57,7 +57,8 @@ def train(experiment, classifier, data):
         run_opts=experiment.run_opts,
         checkpointer=hparams["checkpointer"](),
     )
-    fit(brain, hparams, data.dataset("train"), data.dataset("valid"))
+    train, valid = data.dataset("train"), data.dataset("valid")
+    fit(brain, hparams, train, valid, repeats=hparams["repeats"])
 
 
 command = exit_on_user_error(

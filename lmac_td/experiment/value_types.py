@@ -49,7 +49,10 @@ class ListOf:
         if isinstance(first, Number):
             small = limits.max is not None and limits.max < 2
             example = "[0.1, 0.5]" if small and not first.whole else "[1, 2]"
-            return f"a list of {first.describe(limits, many=True)}, such as {example}"
+            described = f"a list of {first.describe(limits, many=True)}"
+            if limits.choices:
+                described += f" or {either([str(c) for c in limits.choices])}"
+            return f"{described}, such as {example}"
         return f"a list, each {either([i.describe(limits) for i in self.items])}"
 
 

@@ -8,7 +8,13 @@ from torch.utils.data import Dataset
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
 
 
-def fit(brain: sb.Brain, hparams: Mapping, train: Dataset, valid: Dataset) -> None:
+def fit(
+    brain: sb.Brain,
+    hparams: Mapping,
+    train: Dataset,
+    valid: Dataset,
+    repeats: int = 1,
+) -> None:
     """Train until the last epoch of a recipe; resume from the last checkpoint.
 
     Arguments
@@ -16,9 +22,11 @@ def fit(brain: sb.Brain, hparams: Mapping, train: Dataset, valid: Dataset) -> No
     brain : speechbrain.Brain
     hparams : mapping
         A built recipe, with ``epoch_counter``, ``train_loader``, ``eval_loader`` and
-        ``seed``, and perhaps ``repeats``.
+        ``seed``.
     train, valid : Dataset
         Of :meth:`PreparedData.dataset`.
+    repeats : int
+        How often an epoch goes through the same mixtures.
     """
     brain.fit(
         hparams["epoch_counter"],
@@ -29,7 +37,7 @@ def fit(brain: sb.Brain, hparams: Mapping, train: Dataset, valid: Dataset) -> No
             train,
             hparams["train_loader"],
             hparams["seed"],
-            hparams.get("repeats", 1),
+            repeats,
         ),
         valid_loader_kwargs=hparams["eval_loader"],
     )

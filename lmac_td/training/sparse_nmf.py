@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from lmac_td.errors import SettingError
-from lmac_td.validation import require_number
+from lmac_td.validation import require_count, require_number
 
 # The least value of W and H. It avoids division by zero, and zeros that never change.
 FLOOR = 1e-16
@@ -145,11 +145,8 @@ def check_settings(n_components: int, sparsity: float, n_iterations: int) -> Non
     Traceback (most recent call last):
     lmac_td.errors.SettingError: sparsity is -1: give --sparsity a number from 0
     """
-    for name, value in (("n_components", n_components), ("n_iterations", n_iterations)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SettingError(
-                f"{name} is {value!r}: give --{name} a whole number from 1"
-            )
+    require_count("n_components", n_components)
+    require_count("n_iterations", n_iterations)
     require_number("sparsity", sparsity, least=0)
 
 

@@ -193,6 +193,7 @@ def test_variants_can_be_measured_without_the_published_step(monkeypatch, capsys
         (["scaling", "--work", "training", "--lengths", "1"], ["proportional"]),
         (["scaling", "--work", "evaluation", "--lengths", "1"], ["proportional"]),
         (["epoch", "--clips", "1"], ["sum of its steps"]),
+        (["methods"], ["budgeted, known mixtures", "evidence, quick"]),
     ],
 )
 def test_commands(words, heads, capsys):

@@ -1,4 +1,4 @@
-"""Networks that others trained, as docs/add_classifier.md wraps them.
+"""Networks that others trained, as recipes/real_networks wraps them.
 
 They come with the wheels of the extra ``real``.
 """
@@ -16,7 +16,7 @@ from lmac_td.data.demo.noise import NOISES, make_noise
 from lmac_td.data.demo.signals import harmonics
 from lmac_td.data.demo.speech import make_speech
 from tests.networks import noise
-from tests.pages import importable, write_files
+from tests.pages import ROOT, importable
 
 RATE = 16000
 # torchcrepe imports them for what a network does not need.
@@ -33,20 +33,20 @@ def needs(package):
 
 
 @pytest.fixture
-def scratch(tmp_path):
-    """A folder with the files of the page, from which modules can be imported."""
-    write_files("add_classifier.md", tmp_path)
-    with importable(tmp_path):
-        yield tmp_path
+def adapters():
+    """The folder of the adapters, from which modules can be imported."""
+    folder = ROOT / "recipes" / "real_networks"
+    with importable(folder):
+        yield folder
 
 
 @pytest.fixture
-def silero(scratch):
+def silero(adapters):
     return importlib.import_module("silero").silero_classifier()
 
 
 @pytest.fixture
-def crepe(scratch, monkeypatch):
+def crepe(adapters, monkeypatch):
     for package in NOT_NEEDED:
         if not installed(package):
             monkeypatch.setitem(sys.modules, package, types.ModuleType(package))

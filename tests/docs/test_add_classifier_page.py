@@ -18,8 +18,6 @@ from tests.pages import ROOT, blocks, importable, write_files
 
 PAGE = "add_classifier.md"
 OVERLAY = ROOT / "hparams" / "classifiers" / "modules.yaml"
-# They need packages of the extra `real`, and are tested with them.
-REAL = {"silero.py", "crepe.py"}
 
 
 @pytest.fixture
@@ -44,8 +42,7 @@ def build(folder, text, **settings):
 
 def test_every_python_file_runs_in_the_order_of_the_page(scratch, capsys):
     for name in write_files(PAGE, scratch):
-        if name not in REAL:
-            runpy.run_path(name, run_name="__main__")
+        runpy.run_path(name, run_name="__main__")
     printed = capsys.readouterr().out
     assert "torch.Size([2, 10])" in printed
     hops = [float(hop) for hop in re.findall(r"hop_samples=([\d.]+)", printed)]

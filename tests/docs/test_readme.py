@@ -31,6 +31,7 @@ OPTIONS = {
     "compare_runs.py": {"columns", "compare", "csv", "published"},
     "eval_faithfulness.py": {"compare", "published", "quantus"},
     "randomise_classifier.py": {"n_clips"},
+    "explain.py": {"speech", "noise", "seed", "pairs", "clips"},
     "roar.py": {"roar_levels", "repeats"},
 }
 

@@ -126,6 +126,9 @@ def test_messages_name_what_is_asked_for():
     assert asked("int", above=0) == "a whole number above 0"
     assert asked("str", choices=("stft", "mel")) == "stft or mel"
     assert asked("list[int]", min=1).startswith("a list of whole numbers from 1")
+    assert asked("list[float or str]", max=1, choices=["all"]).endswith(
+        "numbers to 1 or all, such as [0.1, 0.5]"
+    )
     assert asked("list[float]", max=1).endswith("numbers to 1, such as [0.1, 0.5]")
     assert asked("bool") == "True or False"
     assert asked("int or str", choices=("auto",)) == "a whole number or auto"

@@ -24,7 +24,8 @@ class GradientTimesActivation(Relevance):
     """The sum over channels of d margin / d A times A, for one layer of the network.
 
     It costs one forward and one backward pass. The map is interpolated linearly to the
-    frames of the STFT; each bin takes the value of its frequency.
+    frames of the STFT, averaged over neighbours if it has more than two entries a
+    frame; each bin takes the value of its frequency.
 
     Arguments
     ---------
@@ -68,11 +69,11 @@ class GradientTimesActivation(Relevance):
             index = -1 if self.layer is None else names.index(self.layer)
             rep = again.representations[index]
             gradient = rep.gradient(score)
-        product = (gradient * rep.values.detach()).sum(dim=1)  # (B, time, F)
-        product = interpolate(
-            product.transpose(1, 2),
-            features.magnitude.shape[1],
-            self.features.hop_samples / rep.hop_samples,
-            -rep.offset_samples / rep.hop_samples,
-        ).transpose(1, 2)
-        return classifier.spread_over_bins(product, rep.geometry, self.features)
+            product = (gradient * rep.values.detach()).sum(dim=1)  # (B, time, F)
+            product = interpolate(
+                product.detach().transpose(1, 2),
+                features.magnitude.shape[1],
+                self.features.hop_samples / rep.hop_samples,
+                -rep.offset_samples / rep.hop_samples,
+            ).transpose(1, 2)
+            return classifier.spread_over_bins(product, rep.geometry, self.features)

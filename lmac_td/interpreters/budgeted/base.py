@@ -118,7 +118,7 @@ class Budgeted(Interpreter):
         require_choice("classifier_input", classifier_input, ("audio", "spectrogram"))
         check_shares("tried", tried)
         keep = list(keep) if is_list(keep) else [keep]
-        check_shares("keep", [k for k in keep if k != SMALLEST] or tried)
+        check_shares("keep", keep, or_smallest=True)
         self.source = scores
         self.keep = keep if len(keep) > 1 else keep[0]
         self.keep_by = keep_by
@@ -270,10 +270,9 @@ class Budgeted(Interpreter):
 
         The removed parts are not classified if the choice does not depend on them.
         """
-        classify = decision.classifier.classify
         if self.choose == "kept":
-            return classify(explanation.kept_input)[0], None
-        return classify(explanation.kept_input, explanation.removed_input)
+            return classify(decision, explanation.kept_input)[0], None
+        return classify(decision, explanation.kept_input, explanation.removed_input)
 
     def quality(
         self,
@@ -323,7 +322,7 @@ class Budgeted(Interpreter):
                 part,
             )
             if not logits.numel():  # one candidate: not asked yet
-                logits = classifier.classify(found.kept_input)[0]
+                logits = classify(decision, found.kept_input)[0]
             here = margin(logits, part.target, classifier.activation)
             p_kept = of_target(classifier.probabilities(logits), part.target)
             convinces = p_kept >= before[open_rows] - TIE
@@ -358,6 +357,12 @@ def budgeted(
     return BudgetedExplanation(**values, size=size, candidate=candidate, scores=scores)
 
 
+def classify(decision: Decision, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return the logits of several batches, in float32, as the decision's are."""
+    with torch.autocast(decision.inputs.device.type, enabled=False):
+        return decision.classifier.classify(*inputs)
+
+
 def of_target(probabilities: Tensor, target: Tensor) -> Tensor:
     """Return the target's probability, (B,)."""
     return probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
@@ -374,8 +379,10 @@ def is_list(keep: object) -> bool:
     return isinstance(keep, Sequence) and not isinstance(keep, str)
 
 
-def check_shares(setting: str, shares: Sequence[float]) -> None:
-    """Refuse shares that are not numbers above 0 and at most 1.
+def check_shares(
+    setting: str, shares: Sequence[float | str], or_smallest: bool = False
+) -> None:
+    """Refuse shares that are not numbers above 0 and at most 1, or ``smallest``.
 
     Raises
     ------
@@ -386,4 +393,11 @@ def check_shares(setting: str, shares: Sequence[float]) -> None:
             f'{setting} is {shares!r}: give --{setting} shares, such as "[0.25, 0.5]"'
         )
     for share in shares:
+        if or_smallest and isinstance(share, str):
+            if share != SMALLEST:
+                raise SettingError(
+                    f"{setting} is {share!r}: give --{setting} a number above 0 to 1, "
+                    f"or {SMALLEST}"
+                )
+            continue
         require_number(setting, share, most=1)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lmac_td.classifiers.check import DITHER_DB, dithered
 from lmac_td.contracts import Classifier, Decision, require_gradients
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.budgeted.scores import Relevance
 from lmac_td.targets import margin
-from lmac_td.validation import require_number
+from lmac_td.validation import require_count, require_number
 
 
 class BinGains(Relevance):
@@ -44,6 +44,16 @@ class BinGains(Relevance):
         Draws of jittered gains for each overall gain.
     passes_at_once : int
         How many copies of a batch are classified at once.
+
+    Attributes
+    ----------
+    n_dithered : int
+        How many gradients were computed with dither, see :meth:`relevance`.
+
+    Raises
+    ------
+    SettingError
+        If a setting has another value.
     """
 
     def __init__(
@@ -57,9 +67,16 @@ class BinGains(Relevance):
         **kernels: Any,
     ) -> None:
         super().__init__(features, *args, **kernels)
+        if not isinstance(gains, Sequence) or isinstance(gains, str) or not gains:
+            raise SettingError(
+                f"gains is {gains!r}: give --gains numbers above 0, such as "
+                '"[0.5, 1.0]"'
+            )
         for gain in gains:
             require_number("gains", gain)
         require_number("jitter", jitter, least=0)
+        require_count("draws", draws)
+        require_count("passes_at_once", passes_at_once)
         self.features = features
         self.gains = tuple(gains)
         self.jitter = jitter
@@ -148,7 +165,7 @@ class BinGains(Relevance):
                 gains.requires_grad_()
                 spectra = stft.detach().repeat(n, 1, 1) * gains
                 sounds = self.features.istft(spectra, n_samples)
-                logits = classifier.run(classifier.inputs_of(sounds))[0]
+                (logits,) = classifier.classify(classifier.inputs_of(sounds))
                 score = margin(logits, target.repeat(n), classifier.activation).sum()
                 (gradient,) = torch.autograd.grad(score, gains)
             total += gradient.view(n, *total.shape).sum(dim=0)

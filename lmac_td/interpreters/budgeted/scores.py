@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -109,12 +110,12 @@ class Relevance(Scores):
         self, features: SpectralFeatures, kernels: Sequence[Sequence[float]] = KERNELS
     ) -> None:
         super().__init__()
-        self.kernels = [kernel_in_bins(kernel, features) for kernel in kernels]
-        if not self.kernels:
+        if not isinstance(kernels, Sequence) or not kernels:
             raise SettingError(
-                "kernels is empty: give --kernels pairs of Hz and ms, such as "
+                f"kernels is {kernels!r}: give --kernels pairs of Hz and ms, such as "
                 '"[[515, 270]]"'
             )
+        self.kernels = [kernel_in_bins(kernel, features) for kernel in kernels]
         self.n_candidates = len(self.kernels)
 
     def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
@@ -158,7 +159,7 @@ def kernel_in_bins(
     """
     is_pair = isinstance(kernel, Sequence) and len(kernel) == 2
     if not is_pair or not all(
-        isinstance(n, (int, float)) and not isinstance(n, bool) and n > 0
+        isinstance(n, (int, float)) and not isinstance(n, bool) and 0 < n < math.inf
         for n in kernel
     ):
         raise SettingError(
@@ -202,6 +203,8 @@ def box_mean(x: Tensor, frames: int, bins: int) -> Tensor:
     """
     mean = x.double()  # differences of running sums lose digits
     for dim, size in ((1, frames), (2, bins)):
+        if size == 1:
+            continue  # exactly: no differences of sums
         n = x.shape[dim]
         running = nn.functional.pad(
             mean.cumsum(dim), (1, 0) if dim == 2 else (0, 0, 1, 0)
