@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from safetensors.torch import load_file, save_file
 
 from lmac_td.experiment.fingerprint import fingerprint
 from tests.commands import COMPARE, EVALUATE, refused, run
@@ -21,10 +21,18 @@ def other(trained):
     folder = shutil.copytree(first, trained / "other")
     names = json.loads((folder / "labels.json").read_text())
     (folder / "labels.json").write_text(json.dumps(names[::-1]))
-    path = folder / "classifier.ckpt"
-    state = torch.load(path)
-    torch.save({key: value.flip(0) for key, value in state.items()}, path)
+    change_head(folder, lambda weights: weights.flip(0))
     return folder
+
+
+def change_head(folder, function):
+    """Change the weights of the linear head of a stored classifier."""
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    for key in state:
+        if key.startswith("classifier."):
+            state[key] = function(state[key]).contiguous()
+    save_file(state, path)
 
 
 def clips(folder):
@@ -61,8 +69,7 @@ def test_a_folder_judges_the_explanations(trained, other):
 def test_two_folders_give_the_mean(trained, other):
     settings = {"condition": "clean", "references": False, "n_samples": 0}
     first = trained / "results" / "cnn14" / "classifier"
-    state = torch.load(other / "classifier.ckpt")
-    torch.save({k: 2 * v for k, v in state.items()}, other / "classifier.ckpt")
+    change_head(other, lambda weights: 2 * weights)
     kept = []
     for folders in (first, other, f"[{first}, {other}]"):
         run(EVALUATE, trained / "lmac_td.yaml", second_classifier=folders, **settings)
@@ -100,7 +107,7 @@ def test_a_folder_without_a_classifier_is_refused(trained, folder):
     (trained / "other").mkdir()
     folder = trained / folder
     sentence = refused(EVALUATE, trained / "lmac_td.yaml", second_classifier=folder)
-    assert "give second_classifier a folder that holds embedding_model.ckpt" in sentence
+    assert "give second_classifier a folder that holds model.safetensors" in sentence
     assert str(folder) in sentence
     assert "pretrained_classifier" not in sentence
     assert not list((trained / RESULTS).glob("evaluation*"))
