@@ -312,8 +312,8 @@ psi_width: 4
         "lmac": ["lmac", classifier, interpreter, "unet_channels: [4, 4, 4, 4]\n"],
         "l2i": ["l2i", classifier, interpreter, l2i],
         "baselines": ["baselines", widths, explained, baselines],
-        "evidence": ["evidence", widths, explained],
-        "budgeted": ["budgeted", classifier, interpreter, "score_width: 4\n"],
+        "evidence": ["evidence", widths, explained, "controls: True\n"],
+        "budgeted": ["budgeted", classifier, interpreter, "score_width: 4\ncontrols: True\n"],
     }
     for name, (base, *settings) in recipes.items():
         text = f"extends: {ROOT}/hparams/{base}.yaml\nsize: demo\n"

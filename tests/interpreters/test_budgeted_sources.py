@@ -139,11 +139,11 @@ def attributions(spectral):
 def test_every_attribution_can_be_cut_to_a_size(frozen, spectral, attributions):
     """The order of the bins is that of the method's own mask."""
     rows = cut_to_size(attributions, spectral, keep=0.3, keep_by="energy")
-    assert list(rows) == [f"{name} (cut)" for name in METHODS]
+    assert list(rows) == [f"{name} 0.3" for name in METHODS]
     wavs = bursts(2)
     decided = wavs, *decide(wavs, spectral, frozen)
     for name, method in attributions.items():
-        cut = rows[f"{name} (cut)"]
+        cut = rows[f"{name} 0.3"]
         cut.check(frozen)
         with torch.no_grad():
             own, explanation = method(*decided).mask, cut(*decided)
@@ -196,14 +196,12 @@ def test_a_constant_mask_is_cut_to_a_constant(frozen, spectral):
 
 
 def test_rows_are_named_and_smoothed_as_asked(spectral, attributions):
-    rows = cut_to_size(
-        attributions, spectral, kernels=[[80, 80], [515, 270]], row="{} at half"
-    )
-    assert list(rows) == [f"{name} at half" for name in METHODS]
+    rows = cut_to_size(attributions, spectral, keep=0.5, kernels=[[80, 80], [515, 270]])
+    assert list(rows) == [f"{name} 0.5" for name in METHODS]
     assert all(row.asks_classifier for row in rows.values())
 
 
 def test_a_method_refuses_as_without_being_cut(spectral):
-    (cut,) = cut_to_size({"s": METHODS["saliency"](spectral)}, spectral).values()
+    (cut,) = cut_to_size({"s": METHODS["saliency"](spectral)}, spectral, 0.5).values()
     with pytest.raises(SettingError, match="--classifier_input audio"):
         cut.check(waveform_classifier())

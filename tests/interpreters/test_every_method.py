@@ -254,7 +254,7 @@ def test_a_training_step_changes_only_the_interpreter(
             "interpreter": interpreter,
         },
         opt_class=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
-        hparams={"objective": objective, "targets": TargetChoice()},
+        hparams={"objective": objective, "targets": TargetChoice(), "seed": 0},
         run_opts={"device": "cpu"},
     )
     brain.init_optimizers()

@@ -155,10 +155,11 @@ def test_samples_are_saved_every_interpret_period(fit, tmp_path):
     fit(2, interpret_period=2)
     assert not (tmp_path / "samples" / "epoch_001").exists()
     files = sorted(path.name for path in (tmp_path / "samples/epoch_002").iterdir())
-    assert len(files) == N_VALID * 4
     stem = files[0].removesuffix(".png")
-    for name in ("input", "interpretation", "residual"):
-        assert f"{stem}_{name}.wav" in files
+    one = [f"{stem}_{name}.wav" for name in ("input", "interpretation", "residual")]
+    one += [f"{stem}.png", f"{stem}_mask.png"]
+    assert sorted(one) == [name for name in files if name.startswith(stem)]
+    assert len(files) == N_VALID * len(one)
 
 
 @pytest.mark.parametrize(
@@ -367,11 +368,17 @@ def test_training_explains_each_tag_or_the_strongest_if_there_is_none(
 
     n_tags = []  # of each clip
     for explained, target in loss.batches:
-        chosen = {}
-        p = explained.decision.probabilities
-        for row, tag in zip(p, explained.decision.target.tolist(), strict=True):
-            chosen.setdefault(tuple(row.tolist()), []).append(tag)
-        for row, tags in chosen.items():
+        chosen, p = {}, {}
+        for clip, row, tag in zip(
+            explained.clip_ids,
+            explained.decision.probabilities.tolist(),
+            explained.decision.target.tolist(),
+            strict=True,
+        ):
+            chosen.setdefault(clip, []).append(tag)
+            p[clip] = row
+        for clip, tags in chosen.items():
+            row = p[clip]
             above = [c for c, value in enumerate(row) if value >= tagger.threshold]
             assert tags == (above or [row.index(max(row))])
             n_tags.append(len(above))
@@ -400,7 +407,7 @@ def test_samples_of_tags_are_saved_by_tag(fit, tagger, data, tmp_path):
     fit(1, interpret_period=1, sample_ids=chosen)
     names = [path.name for path in (tmp_path / "samples/epoch_001").iterdir()]
     stems = {name.removesuffix("_input.wav") for name in names if "_input" in name}
-    assert len(names) == 4 * len(stems)
+    assert len(names) == 5 * len(stems)
     clips = {stem.rsplit("_", 1)[0] for stem in stems}
     assert clips == set(chosen)
     assert {int(stem.rsplit("_", 1)[1]) for stem in stems} <= set(range(10))
