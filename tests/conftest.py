@@ -305,6 +305,7 @@ chunk_size: 50
 nmf_dictionary: {folder}/results/nmf/dictionary
 psi_width: 4
 """
+    budgeted = "score_width: 4\ncontrols: True\n"
     recipes = {
         "cnn14": ["cnn14", classifier],
         "nmf": ["nmf", "n_components: 6\nn_iterations: 5\n"],
@@ -313,7 +314,7 @@ psi_width: 4
         "l2i": ["l2i", classifier, interpreter, l2i],
         "baselines": ["baselines", widths, explained, baselines],
         "evidence": ["evidence", widths, explained, "controls: True\n"],
-        "budgeted": ["budgeted", classifier, interpreter, "score_width: 4\ncontrols: True\n"],
+        "budgeted": ["budgeted", classifier, interpreter, budgeted],
     }
     for name, (base, *settings) in recipes.items():
         text = f"extends: {ROOT}/hparams/{base}.yaml\nsize: demo\n"
