@@ -140,7 +140,8 @@ def test_attributions_by_captum(trained):
                 "deeplift_shap", "occlusion", "gradcam, as audio"):  # fmt: skip
         assert said.count(f"\n| {row} ") == 2 * 3, row
     folder = trained / "results" / "baselines_stft" / "evaluation_in_domain"
-    assert len(list((folder / "samples" / "in_domain" / "gradcam").glob("*.png"))) == 2
+    figures = list((folder / "samples" / "in_domain" / "gradcam").glob("*.png"))
+    assert len(figures) == 2 * 2  # spectrograms and a mask of each clip
     chosen = {"domain": "mel", "methods": "[gradcam]", "condition": "in_domain"}
     other = trained / "results" / "lmac_td_alpha0.75" / "evaluation_in_domain"
     run(EVALUATE, trained / "lmac_td.yaml", condition="in_domain")
