@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lmac_td.contracts import ACTIVATIONS, Classifier, LayerOutput
-from lmac_td.errors import CheckpointError, SettingError, UserError
+from lmac_td.errors import CheckpointError, DataError, SettingError, UserError
 from lmac_td.features import SpectralFeatures
 from lmac_td.validation import as_setting_error
 
@@ -382,3 +382,24 @@ def dithered(classifier: Classifier) -> Iterator[None]:
         yield
     finally:
         classifier.dither_db = before
+
+
+def require_finite_with_dither(gradient: Tensor, classifier: Classifier) -> None:
+    """Refuse a gradient that is not finite although it was computed with dither.
+
+    Arguments
+    ---------
+    gradient : Tensor
+        Computed in a block of :func:`dithered`.
+    classifier : Classifier
+
+    Raises
+    ------
+    DataError
+    """
+    if not gradient.isfinite().all():
+        raise DataError(
+            f"the gradient of {classifier.name} is not finite for a clip, even with a "
+            f"dither of {DITHER_DB} dB: leave the clip out, or use a method that "
+            "perturbs its input, such as occlusion"
+        )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmac_td.contracts import Geometry, Representation
-from lmac_td.nn.unet import fit, interpolate
+from lmac_td.nn.unet import fit, interpolate, values_of
 
 # The bottom of the U-Net has one entry for 8 frames and 8 bands.
 BOTTOM = 8
@@ -133,8 +133,7 @@ class ScoreNetwork(nn.Module):
         for conv, geometry, rep in zip(
             self.skips, self.geometry, representations, strict=True
         ):
-            values = rep if isinstance(rep, Tensor) else rep.values
-            h = conv(F.group_norm(values, 1))
+            h = conv(F.group_norm(values_of(rep), 1))
             step, start = hop / geometry.hop_samples, offset - geometry.offset_samples
             h = interpolate(
                 h.transpose(2, 3), sizes[0], step, start / geometry.hop_samples

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
-import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.nnet.schedulers import ReduceLROnPlateau
 from torch import Tensor, nn
@@ -20,10 +19,10 @@ from lmac_td.evaluation.batches import DecidedBatch, decide_batch, select_target
 from lmac_td.evaluation.explaining import answer, explain
 from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.random import seeded_generator
 from lmac_td.report.samples import save_samples
 from lmac_td.runtime.compilation import compile_networks
 from lmac_td.training.checkpoints import resume_message
+from lmac_td.training.fitting import seed_step
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +73,7 @@ class InterpreterBrain(sb.Brain):
 
     def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
         """Seed what a step draws, so that a resumed training draws the same."""
-        draws = seeded_generator(
-            f"step {self.step}", "training", (self.hparams.seed, self.epoch)
-        )
-        torch.manual_seed(draws.initial_seed())
+        seed_step(self, self.epoch)
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import PreparedData
 from lmac_td.files import write_atomically
-from lmac_td.random import seeded_generator
 from lmac_td.report.figures import confusion_figure
 from lmac_td.training.checkpoints import resume_message
+from lmac_td.training.fitting import seed_step
 
 
 class ClassifierBrain(sb.Brain):
@@ -44,10 +44,7 @@ class ClassifierBrain(sb.Brain):
 
     def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
         """Seed the global generators for this step."""
-        draws = seeded_generator(
-            f"step {self.step}", "training", (self.hparams.seed, self.epoch)
-        )
-        torch.manual_seed(draws.initial_seed())
+        seed_step(self, self.epoch)
 
     def on_fit_batch_end(
         self, batch: PaddedBatch, outputs: Any, loss: Tensor, should_step: bool

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from lmac_td.classifiers.activations import require_module_activations
-from lmac_td.classifiers.check import DITHER_DB, dithered
+from lmac_td.classifiers.check import (
+    DITHER_DB,
+    dithered,
+    require_finite_with_dither,
+)
 from lmac_td.contracts import (
     Classifier,
     Decision,
@@ -16,7 +20,6 @@ from lmac_td.contracts import (
     require_gradients,
     require_mel_bands,
 )
-from lmac_td.errors import DataError, SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.attribution.clip_logits import ClipLogits
 from lmac_td.interpreters.base import (
@@ -174,12 +177,7 @@ class Attribution(Interpreter):
             return attribution
         with dithered(logits.classifier):
             attribution = attribute()
-        if not attribution.isfinite().all():
-            raise DataError(
-                f"the gradient of {logits.classifier.name} is not finite for a clip, "
-                f"even with a dither of {DITHER_DB} dB: leave the clip out, or use a "
-                "method that perturbs its input, such as occlusion"
-            )
+        require_finite_with_dither(attribution, logits.classifier)
         self.n_dithered += 1
         return attribution
 
@@ -199,22 +197,3 @@ def positive_over_maximum(attribution: Tensor) -> Tensor:
     positive = attribution.clamp(min=0)
     maximum = positive.amax(dim=tuple(range(1, positive.dim())), keepdim=True)
     return positive / maximum.where(maximum > 0, 1.0)
-
-
-def require_count(setting: str, value: object) -> None:
-    """Refuse a setting that is not a whole number from 1 on.
-
-    Raises
-    ------
-    SettingError
-
-    Example
-    -------
-    >>> require_count("n_steps", 1.5)
-    Traceback (most recent call last):
-    lmac_td.errors.SettingError: n_steps is 1.5: give --n_steps a whole number from 1
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SettingError(
-            f"{setting} is {value!r}: give --{setting} a whole number from 1"
-        )

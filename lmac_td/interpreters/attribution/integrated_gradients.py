@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lmac_td.interpreters.attribution.base import Attribution, require_count
+from lmac_td.interpreters.attribution.base import Attribution
 from lmac_td.interpreters.attribution.clip_logits import ClipLogits
 from lmac_td.interpreters.attribution.registry import register
+from lmac_td.validation import require_count
 
 
 @register("integrated_gradients")

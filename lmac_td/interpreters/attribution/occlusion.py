@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from lmac_td.features import LogMel, bands_of_bins, mel_filters
-from lmac_td.interpreters.attribution.base import Attribution, require_count
+from lmac_td.interpreters.attribution.base import Attribution
 from lmac_td.interpreters.attribution.clip_logits import ClipLogits
 from lmac_td.interpreters.attribution.registry import register
+from lmac_td.validation import require_count
 
 # Mel bands that divide the frequency axis if the classifier has no mel bands.
 N_MELS = 80

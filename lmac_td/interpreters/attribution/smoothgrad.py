@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lmac_td.interpreters.attribution.base import Attribution, require_count
+from lmac_td.interpreters.attribution.base import Attribution
 from lmac_td.interpreters.attribution.clip_logits import ClipLogits
 from lmac_td.interpreters.attribution.registry import register
 from lmac_td.interpreters.attribution.seeding import seeded_global_generators
-from lmac_td.validation import require_number
+from lmac_td.validation import require_count, require_number
 
 
 @register("smoothgrad")

@@ -18,6 +18,7 @@ from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.budgeted.controls import control_sources
 from lmac_td.interpreters.budgeted.scores import Scores
 from lmac_td.interpreters.budgeted.threshold import POWERS, soft_threshold
+from lmac_td.metrics.confidence import of_class
 from lmac_td.targets import margin
 from lmac_td.validation import require_choice, require_number
 
@@ -288,7 +289,7 @@ class Budgeted(Interpreter):
             quality = margin(kept, target, classifier.activation)
         else:
             p_kept, p_removed = (
-                classifier.probabilities(logits).gather(1, target[:, None]).squeeze(1)
+                of_class(classifier.probabilities(logits), target)
                 for logits in (kept, removed)
             )
             quality = p_kept - p_removed
@@ -307,7 +308,7 @@ class Budgeted(Interpreter):
         done are not tried again.
         """
         classifier, target = decision.classifier, decision.target
-        before = of_target(decision.probabilities, target)
+        before = of_class(decision.probabilities, target)
         open_rows = torch.arange(len(wavs), device=wavs.device)
         size = wavs.new_zeros(len(wavs))
         chosen = torch.zeros_like(open_rows)
@@ -324,7 +325,7 @@ class Budgeted(Interpreter):
             if not logits.numel():  # one candidate: not asked yet
                 logits = classify(decision, found.kept_input)[0]
             here = margin(logits, part.target, classifier.activation)
-            p_kept = of_target(classifier.probabilities(logits), part.target)
+            p_kept = of_class(classifier.probabilities(logits), part.target)
             convinces = p_kept >= before[open_rows] - TIE
             if classifier.activation == "softmax":
                 convinces &= logits.argmax(dim=1) == part.target
@@ -361,11 +362,6 @@ def classify(decision: Decision, *inputs: Tensor) -> tuple[Tensor, ...]:
     """Return the logits of several batches, in float32, as the decision's are."""
     with torch.autocast(decision.inputs.device.type, enabled=False):
         return decision.classifier.classify(*inputs)
-
-
-def of_target(probabilities: Tensor, target: Tensor) -> Tensor:
-    """Return the target's probability, (B,)."""
-    return probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
 def log_uniform(bounds: tuple[float, float], like: Tensor) -> Tensor:

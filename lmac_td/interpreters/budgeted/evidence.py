@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmac_td.classifiers.check import DITHER_DB, dithered
+from lmac_td.classifiers.check import dithered, require_finite_with_dither
 from lmac_td.contracts import Classifier, Decision, require_gradients
-from lmac_td.errors import DataError, SettingError
+from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.budgeted.scores import Relevance, pair_in_bins
 from lmac_td.targets import margin
@@ -139,12 +139,7 @@ class BinGains(Relevance):
                 again = self.derivatives(
                     stft[broken], n_samples, target[broken], classifier
                 )
-            if not again.isfinite().all():
-                raise DataError(
-                    f"the gradient of {classifier.name} is not finite for a clip, even "
-                    f"with a dither of {DITHER_DB} dB: leave the clip out, or use a "
-                    "method that perturbs its input, such as occlusion"
-                )
+            require_finite_with_dither(again, classifier)
             relevance[broken] = again
             self.n_dithered += int(broken.sum())
         return relevance
