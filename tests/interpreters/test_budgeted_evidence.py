@@ -7,13 +7,12 @@ import torch
 from torch import nn
 
 from lmac_td.classifiers.modules import ModuleClassifier
-from lmac_td.contracts import Classifier
 from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation.batches import decide
 from lmac_td.interpreters.budgeted import BinGains, Budgeted
 from lmac_td.targets import TargetChoice
 from tests.conftest import SAMPLE_RATE
-from tests.interpreters.attribution.helpers import bursts, of_waveforms
+from tests.interpreters.attribution.helpers import SquareRoot, bursts, of_waveforms
 from tests.networks import spectrogram_classifier
 
 KERNELS = [[80, 80]]
@@ -213,26 +212,6 @@ def test_autocast_does_not_change_the_evidence(classifier_of, kind):
         found = source(wavs, features, decision)
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
-
-
-class SquareRoot(Classifier):
-    """The gradient of the square root at 0 (digital silence) is not finite."""
-
-    name = "SquareRoot"
-
-    def __init__(self, slope=1.0):
-        super().__init__()
-        self.sample_rate = SAMPLE_RATE
-        self.labels = ("loud", "quiet")
-        self.slope = slope
-
-    def inputs(self, wavs):
-        return wavs
-
-    def run(self, inputs):
-        blocks = inputs.unfold(1, 1600, 1600)  # (B, 10, 1600)
-        level = self.slope * blocks.square().mean(dim=2).sqrt().sum(dim=1)
-        return torch.stack([level, -level], dim=1), ()
 
 
 def with_silence():

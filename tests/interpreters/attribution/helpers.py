@@ -3,6 +3,7 @@
 import torch
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
+from lmac_td.contracts import Classifier
 from lmac_td.evaluation.batches import decide
 from lmac_td.interpreters.attribution.clip_logits import ClipLogits
 from tests.conftest import SAMPLE_RATE
@@ -83,3 +84,23 @@ def of_waveforms(**settings):
     for parameter in classifier.parameters():
         parameter.mul_(3 if parameter.dim() > 1 else 0)
     return classifier
+
+
+class SquareRoot(Classifier):
+    """The gradient of the square root at 0 (digital silence) is not finite."""
+
+    name = "SquareRoot"
+
+    def __init__(self, slope=1.0):
+        super().__init__()
+        self.sample_rate = SAMPLE_RATE
+        self.labels = ("loud", "quiet")
+        self.slope = slope
+
+    def inputs(self, wavs):
+        return wavs
+
+    def run(self, inputs):
+        blocks = inputs.unfold(1, 1600, 1600)  # (B, 10, 1600)
+        level = self.slope * blocks.square().mean(dim=2).sqrt().sum(dim=1)
+        return torch.stack([level, -level], dim=1), ()

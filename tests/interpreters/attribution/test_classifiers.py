@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from lmac_td.classifiers.modules import ModuleClassifier
-from lmac_td.contracts import Classifier
 from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation.batches import decide
 from lmac_td.interpreters.attribution import METHODS
@@ -15,6 +14,7 @@ from lmac_td.interpreters.attribution.base import positive_over_maximum
 from tests.conftest import SAMPLE_RATE
 from tests.interpreters.attribution.helpers import (
     DOMAINS,
+    SquareRoot,
     attributed,
     bursts,
     explained_by,
@@ -94,26 +94,6 @@ def test_methods_that_replace_gradients_take_cnn14(build, classifier):
     for domain in DOMAINS:
         for method in build(domain=domain).values():
             method.check(classifier)
-
-
-class SquareRoot(Classifier):
-    """The gradient of the square root at 0 (digital silence) is not finite."""
-
-    name = "SquareRoot"
-
-    def __init__(self, slope=1.0):
-        super().__init__()
-        self.sample_rate = SAMPLE_RATE
-        self.labels = ("loud", "quiet")
-        self.slope = slope
-
-    def inputs(self, wavs):
-        return wavs
-
-    def run(self, inputs):
-        blocks = inputs.unfold(1, 1600, 1600)  # (B, 10, 1600)
-        level = self.slope * blocks.square().mean(dim=2).sqrt().sum(dim=1)
-        return torch.stack([level, -level], dim=1), ()
 
 
 @pytest.mark.parametrize("name", ["saliency", "integrated_gradients"])
