@@ -97,13 +97,12 @@ def training(
 def training_on_new_mixtures(
     recipe: str, settings: str, batch_size: int, device: str
 ) -> "Training":
-    """Build a training step of this project in which the loss knows no mixture yet."""
+    """Build a training step of this project on mixtures that are new to the epoch."""
     training_step = training(recipe, settings, batch_size, device)
-    objective = training_step.brain.hparams.objective
     process = training_step.process
 
     def step(batch):
-        objective.on_epoch_start()
+        training_step.brain.memory.clear()
         return process(batch)
 
     training_step.process = step

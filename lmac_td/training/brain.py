@@ -5,6 +5,7 @@ loss) and SpeechBrain's stages.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ class InterpreterBrain(sb.Brain):
     hparams : dict
         ``objective`` (:mod:`lmac_td.training.objectives`), ``targets`` (TargetChoice),
         ``lr_annealing``, ``train_logger``, ``interpret_period``, ``valid_period``,
-        ``seed``, ``epoch_counter``, ``output_folder``, ``class_names`` and
-        ``sample_ids`` (the validation clips to save).
+        ``repeats``, ``seed``, ``epoch_counter``, ``output_folder``, ``class_names``
+        and ``sample_ids`` (the validation clips to save).
     checkpointer : WholeCheckpointer
         Saves the interpreter, the epoch counter and the annealing.
     **others
@@ -94,11 +95,23 @@ class InterpreterBrain(sb.Brain):
             batch, mixed, modules["features"], modules["classifier"], False
         )
         decided, rows = select_targets(decided, self.hparams.targets, at_least_one=True)
+        if stage == sb.Stage.TRAIN and self.hparams.repeats > 1:
+            decided = self.with_memory(decided)
         clean = mixed.target if rows is None else mixed.target[rows]
         explained = explain(decided, self.modules.interpreter)
         if self.hparams.objective.needs_answers or stage != sb.Stage.TRAIN:
             explained = answer(explained)
         return decided, explained, clean
+
+    def with_memory(self, decided: DecidedBatch) -> DecidedBatch:
+        """Give each entry what was computed for the same mixture in this epoch."""
+        targets = decided.decision.target.tolist()
+        shape = tuple(decided.wavs.shape[1:])  # a batch may be padded further
+        memory = tuple(
+            self.memory.setdefault((clip_id, target, shape), {})
+            for clip_id, target in zip(decided.clip_ids, targets, strict=True)
+        )
+        return replace(decided, decision=replace(decided.decision, memory=memory))
 
     def compute_objectives(
         self,
@@ -148,8 +161,7 @@ class InterpreterBrain(sb.Brain):
         self.n_entries = 0
         self.table = FaithfulnessTable()
         self.epoch = epoch
-        if stage == sb.Stage.TRAIN:
-            self.hparams.objective.on_epoch_start()
+        self.memory = {}  # each epoch has its own mixtures
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None

@@ -4,6 +4,7 @@ import json
 
 import torch
 
+from lmac_td.interpreters.budgeted import NetworkScores
 from lmac_td.training.brain import InterpreterBrain
 from tests.commands import EVALUATE, TRAIN, run
 
@@ -36,6 +37,31 @@ def test_a_resumed_training_gives_the_same_weights(with_trained, tmp_path, monke
     assert "Resuming after epoch 1" in resumed.stdout
     expected, found = weights(whole), weights(parts)
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_repeated_mixture_has_one_gradient_per_epoch(
+    with_trained, tmp_path, monkeypatch
+):
+    recipe = with_trained("cnn14") / "budgeted.yaml"
+    common = {"repeats": 3, "n_samples": 0, "number_of_epochs": 2, "valid_period": 2}
+    compute, computed = NetworkScores.gradient_maps, []
+
+    def counted(scores, wavs, features, decision):
+        computed.append((scores.training, len(wavs)))
+        return compute(scores, wavs, features, decision)
+
+    monkeypatch.setattr(NetworkScores, "gradient_maps", counted)
+    run(TRAIN, recipe, output_folder=tmp_path / "known", **common)
+    n_clips = len(json.loads((tmp_path / "known/manifest/train.json").read_text()))
+    assert sum(n for training, n in computed if training) == 2 * n_clips
+
+    monkeypatch.setattr(InterpreterBrain, "with_memory", lambda brain, decided: decided)
+    computed.clear()
+    run(TRAIN, recipe, output_folder=tmp_path / "computed", **common)
+    assert sum(n for training, n in computed if training) == 2 * 3 * n_clips
+    found = weights(tmp_path / "known")
+    for name, value in weights(tmp_path / "computed").items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_it_is_scored_beside_controls(with_trained):

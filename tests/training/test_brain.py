@@ -66,6 +66,7 @@ def fit(data, tmp_path, spectral, frozen, make_lmac_td):
                 "train_logger": ListLogger(),
                 "interpret_period": 0,
                 "valid_period": 1,
+                "repeats": 1,
                 "seed": 0,
                 "epoch_counter": counter,
                 "sample_ids": data.sample_ids("valid", N_VALID),

@@ -66,8 +66,12 @@ class NetworkScores(Scores):
         """See :meth:`Scores.candidates`; there is one candidate."""
         maps = None
         if self.gradient is not None:
-            gradient = self.gradient.relevance(wavs, features, decision)
-            maps = scaled(self.in_bands(gradient)).unsqueeze(1) / 4
+            maps = decision.recall(
+                "gradient map",
+                lambda rows: self.gradient_maps(
+                    wavs[rows], features.select(rows), decision.select(rows)
+                ),
+            )
         scores = self.network(
             self.mel(features.magnitude),
             decision.representations,
@@ -75,6 +79,14 @@ class NetworkScores(Scores):
             maps,
         )
         return (scores.float() @ self.mel.bands_of_bins).unsqueeze(1)
+
+    @torch.no_grad()
+    def gradient_maps(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Tensor:
+        """Return the gradient of the margin in mel bands, (B, 1, frames, bands)."""
+        gradient = self.gradient.relevance(wavs, features, decision)
+        return scaled(self.in_bands(gradient)).unsqueeze(1) / 4
 
     def in_bands(self, values: Tensor) -> Tensor:
         """Average values (..., bins) over the bins of each mel band."""

@@ -39,9 +39,6 @@ class Objective(nn.Module):
 
     needs_answers: bool = True
 
-    def on_epoch_start(self) -> None:
-        """Prepare for the mixtures of a new epoch; called before its first batch."""
-
     def forward(self, batch: ExplainedBatch, clean: Tensor) -> Terms:
         """Compute the loss of each entry of a batch.
 

@@ -83,11 +83,6 @@ class BudgetedLoss(Objective):
         self.distil_w = distil_w
         self.context = context
         self.level_db = level_db
-        self.known: dict[tuple[str, int], Tensor] = {}
-
-    def on_epoch_start(self) -> None:
-        """Forget the teacher's scores: a new epoch has new mixtures."""
-        self.known.clear()
 
     def forward(self, batch: ExplainedBatch, clean: Tensor) -> Terms:
         """Compute the loss of each entry of a batch.
@@ -149,16 +144,13 @@ class BudgetedLoss(Objective):
     @torch.no_grad()
     def teacher_scores(self, batch: ExplainedBatch) -> Tensor:
         """Return the teacher's scores (B, t, f), from memory where they are known."""
-        targets = batch.decision.target.tolist()
-        keys = list(zip(batch.clip_ids, targets, strict=True))
-        new = [row for row, key in enumerate(keys) if key not in self.known]
-        if new:
-            rows = torch.tensor(new, device=batch.wavs.device)
+
+        def scores(rows: Tensor) -> Tensor:
             explanation = self.teacher(
                 batch.wavs[rows],
                 batch.features.select(rows),
                 batch.decision.select(rows),
             )
-            for row, scores in zip(new, pooled(explanation.scores), strict=True):
-                self.known[keys[row]] = scores.half()
-        return torch.stack([self.known[key] for key in keys]).float()
+            return pooled(explanation.scores)
+
+        return batch.decision.recall("teacher's scores", scores)
