@@ -38,7 +38,7 @@ esc10: install
 		"NOISE=path/to/wham_noise SPEECH=path/to/LJSpeech-1.1"; exit 2; }
 	$(BENCHMARK) recipes/ESC50/esc10.yaml --jobs 2 \
 		--data_folder "$(DATA)" --wham_folder "$(NOISE)" \
-		--ljspeech_folder "$(SPEECH)" --condition all
+		--ljspeech_folder "$(SPEECH)"
 
 test: install-dev
 	$(RUN) -m pytest --numprocesses 2 --dist worksteal -m "not slow"
