@@ -38,18 +38,26 @@ class Run:
         return row.removesuffix(AS_AUDIO) in self.settings["methods"]
 
     def differences(self, other: "Run") -> list[str]:
-        """Describe how the mixtures of another run differ from those of this run."""
+        """Describe how the mixtures of another run differ from those of this run.
+
+        Conditions that only one of the two has do not count, but one must be shared.
+        """
         found = differing_settings(self.settings, other.settings)
-        snrs = {*self.settings["snr_db"], *other.settings["snr_db"]}
+        ours, theirs = _sizes(self.table), _sizes(other.table)
+        shared = ours.keys() & theirs.keys()
+        snrs = shared | (self.settings["snr_db"].keys() & other.settings["snr_db"])
         if differing_snrs(self.settings, other.settings, snrs):
             found.append("snr_db")
-        if _sizes(self.table) != _sizes(other.table):
-            found.append("the conditions, or the number of their clips")
+        if not shared:
+            found.append("the conditions")
+        if any(ours[condition] != theirs[condition] for condition in shared):
+            found.append("the number of clips")
         return found
 
 
 def _sizes(table):
-    return {(condition, len(s)) for (condition, _), s in table.rows.items()}
+    """Return the number of clips of each condition."""
+    return {condition: len(s) for (condition, _), s in table.rows.items()}
 
 
 def read_run(path: str | Path) -> Run:

@@ -23,7 +23,16 @@ RECIPE = [n for n in BEFORE if "content" not in n and n not in ("dataset", "targ
 CLIPS = ["a", "b", "c", "d"]
 
 
-def write_run(folder, method="lmac", seed=1, value=40.0, rows=(), **settings):
+def write_run(
+    folder,
+    method="lmac",
+    seed=1,
+    value=40.0,
+    rows=(),
+    conditions=("clean",),
+    clips=CLIPS,
+    **settings,
+):
     """An evaluation of one method: every metric is ``value``, give or take one."""
     table = FaithfulnessTable(
         {
@@ -41,7 +50,9 @@ def write_run(folder, method="lmac", seed=1, value=40.0, rows=(), **settings):
         values = {key: [mean - 1, mean + 1, mean, mean] for key in ALWAYS_WRITTEN}
         values["kept (dB)"] = [math.nan] * 4 if name == "identity" else [mean] * 4
         decided = {"clip_id": CLIPS, "decided": [0] * 4, "p_x": [0.5, 0.6, 0.7, 0.8]}
-        table.append("clean", name, values | decided)
+        for condition in conditions:
+            scores = {k: v[: len(clips)] for k, v in (values | decided).items()}
+            table.append(condition, name, scores)
     write_json(table, folder / "table.json")
     table.clips_to_csv(folder / "clips.csv")
     return str(folder)
@@ -115,6 +126,32 @@ def test_other_mixtures_or_decisions_are_not_compared(runs, where, value):
         DataError, match=r"2.table\.json was not made from the mixtures"
     ):
         read_runs(runs)
+
+
+def test_evaluations_of_some_conditions_stand_beside_those_of_all(tmp_path, capsys):
+    both = ["clean", "speech"]
+    snr_db = {"snr_db": {"in_domain": 0, "speech": 3}}
+    every = write_run(tmp_path / "all", conditions=both, **snr_db)
+    clean = write_run(tmp_path / "clean", "saliency", value=30.0)
+    table = read_runs([every, clean]).table
+    assert list(table.methods("clean")) == ["lmac", "saliency", "identity"]
+    assert list(table.methods("speech")) == ["lmac", "identity"]
+    main([every, clean])
+    assert "### speech" in capsys.readouterr().out
+
+
+def test_evaluations_without_a_common_condition_are_refused(tmp_path):
+    clean = write_run(tmp_path / "clean")
+    speech = write_run(tmp_path / "speech", "saliency", conditions=["speech"])
+    with pytest.raises(DataError, match="they differ in the conditions"):
+        read_runs([clean, speech])
+
+
+def test_evaluations_of_other_clips_are_refused(tmp_path):
+    whole = write_run(tmp_path / "whole")
+    part = write_run(tmp_path / "part", "saliency", clips=CLIPS[:3])
+    with pytest.raises(DataError, match="they differ in the number of clips"):
+        read_runs([whole, part])
 
 
 def test_tables_from_before_other_data_sets_and_targets_are_compared(runs):
