@@ -40,6 +40,7 @@ EXCEPTIONS = {
             "published",
             "runs",
             "side_by_side",
+            "sweep",
         )
     },
     ("report.same_mixtures", "data"): "the identity of ESC-50 in older evaluations",

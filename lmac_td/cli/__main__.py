@@ -8,6 +8,7 @@ VERBS = {
     "evaluate": "score interpreters",
     "compare": "put several evaluations in one table",
     "benchmark": "train and measure everything that a file lists",
+    "sweep": "train and score a recipe with several values of its settings",
     "train-classifier": "train the classifier to be explained",
     "train-nmf": "learn the dictionary of L2I",
     "randomise": "randomise the classifier stage by stage and compare explanations",

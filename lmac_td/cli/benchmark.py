@@ -130,13 +130,18 @@ def _interrupt(number, frame):
     raise KeyboardInterrupt
 
 
-def command():
-    """Run the command line; the exit code is 2 for a user's error."""
+def stop_on_signals():
+    """Let Ctrl-C, SIGTERM and a closed terminal stop the program and its commands."""
     # In the background of a shell, Ctrl-C is ignored, and commands would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal must leave no command behind
+    for name in ("SIGTERM", "SIGHUP"):
         with contextlib.suppress(AttributeError):
             if signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
                 signal.signal(getattr(signal, name), _interrupt)
+
+
+def command():
+    """Run the command line; the exit code is 2 for a user's error."""
+    stop_on_signals()
     with exit_on_user_error("Interrupted: the same command resumes."):
         sys.exit(main())

@@ -1,0 +1,89 @@
+"""Train and score a recipe with several values of its settings.
+
+    lmac-td sweep hparams/lmac_td.yaml --alpha 0 0.25 0.5 0.75 1 --seeds 3 \\
+        --data_folder $ESC50 --wham_folder $WHAM [--jobs 2] [--setting value ...]
+
+A setting with several values is swept; with several such settings, every combination
+runs. A setting with one value is that of all runs. The sweep runs on the benchmark's
+runner: one log per command, and after an interruption the same command resumes. At the
+end it writes one table with intervals and, per condition, one figure of faithfulness
+against sound quality. Paths are relative to the repository's root.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lmac_td.benchmark.plan import ROOT, plan
+from lmac_td.benchmark.report import write_report
+from lmac_td.benchmark.schedule import CommandFailedError, run_all
+from lmac_td.benchmark.sweep import grouped, sweep_listing
+from lmac_td.cli.benchmark import stop_on_signals
+from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.report.sweep import sweep_figure
+
+
+def main(argv=None):
+    """Run what the command line names; return the exit code."""
+    arguments, rest = _parser().parse_known_args(argv)
+    for name in ("jobs", "seeds"):
+        value = getattr(arguments, name)
+        if value < 1:
+            raise SettingError(f"{name} is {value}: give --{name} 1 or more")
+    given = grouped(rest)
+    swept = {name: values for name, values in given.items() if len(values) > 1}
+    if not swept:
+        raise SettingError(
+            "no setting has several values: write for instance --alpha 0 0.5 1"
+        )
+    fixed = {name: (v[0] if v else None) for name, v in given.items() if len(v) < 2}
+    listing = sweep_listing(
+        arguments.recipe, swept, fixed, arguments.seeds, not arguments.evaluate_only
+    )
+    folder = ROOT / (arguments.folder or f"results/sweep/{Path(arguments.recipe).stem}")
+    steps = plan(listing, fixed)
+    try:
+        minutes = run_all(steps, folder, arguments.jobs)
+    except CommandFailedError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    runs = write_report(steps, minutes, folder)[None]
+    for condition in runs.table.conditions:
+        sweep_figure(folder / f"sweep_{condition}.png", runs, condition)
+    print(f"Table (.md, .csv) and figures: {folder}")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", help="a recipe such as hparams/lmac_td.yaml")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="seeds 1 to SEEDS run for each value"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="commands that run at a time"
+    )
+    parser.add_argument(
+        "--folder", help="folder of logs, table and figures (results/sweep/RECIPE)"
+    )
+    parser.add_argument(
+        "--evaluate_only",
+        action="store_true",
+        help="for recipes that need no training, such as hparams/evidence.yaml",
+    )
+    return parser
+
+
+def command():
+    """Run the command line; the exit code is 2 for a user's error."""
+    stop_on_signals()
+    with exit_on_user_error("Interrupted: the same command resumes."):
+        sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()
