@@ -84,7 +84,7 @@ def open_trained(
         raise CheckpointError(
             f"{source} has no {RECIPE}: give the output folder of a training"
         )
-    tree = _tree(path, folder, overrides)
+    tree = compose(path)
     if not (trust or Path(source).is_dir()):
         logger.warning(
             "%s is not on this disk: its weights and plain settings are used, and no "
@@ -92,7 +92,8 @@ def open_trained(
             source,
         )
         require_own_objects(tree, str(source))
-    recipe = build_recipe(path, tree)
+    given = _beside(tree, folder) | _by_name(overrides)
+    recipe = build_recipe(path, typed_recipe(path, given))
     if "interpreter" not in recipe:
         raise CheckpointError(
             f"{source} holds no trained interpreter: give the output folder of "
@@ -138,13 +139,15 @@ def local_folder(source: str | Path, savedir: str | Path | None = None) -> Path:
     return Path(found)
 
 
-def _tree(
-    path: Path, folder: Path, overrides: Mapping[str, Any] | str | None
-) -> Mapping[str, Any]:
-    """Return the recipe of a folder, with what the training put beside it."""
+def _by_name(overrides: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """Return overrides by the names of the settings."""
     if isinstance(overrides, str):
         overrides = ruamel.yaml.YAML(typ="safe").load(overrides)
-    tree = compose(path)
+    return dict(overrides or {})
+
+
+def _beside(tree: Mapping, folder: Path) -> dict[str, Any]:
+    """Return the settings that name what the training put beside its recipe."""
     beside = {
         name: str(folder / name)
         for name in names_with_role(tree, "pretrained")
@@ -152,7 +155,7 @@ def _tree(
     }
     if "pretrained_interpreter" in tree:
         beside["pretrained_interpreter"] = None  # it began with it, and has gone on
-    return typed_recipe(path, beside | dict(overrides or {}))
+    return beside
 
 
 def _load_interpreter(interpreter: Interpreter, folder: Path) -> None:
