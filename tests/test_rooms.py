@@ -22,7 +22,7 @@ ROWS = (
     ("evaluation",),
     ("training",),
     ("experiment",),
-    ("sanity",),
+    ("inference", "sanity"),
     ("benchmark",),
     ("cli",),
 )
