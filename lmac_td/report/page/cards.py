@@ -1,4 +1,4 @@
-"""Arrange clips as the cards of a page: one for each recording, condition and target."""
+"""Arrange clips as the cards of a page: one a recording, condition and target."""
 
 from __future__ import annotations
 
@@ -216,6 +216,19 @@ def seconds_text(seconds: float) -> str:
     """
     tenths = round(10 * seconds)
     return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return the length of a sound.
+
+    Example
+    -------
+    >>> duration_text(4.96), duration_text(3725)
+    ('5.0 s', '62 min 5 s')
+    """
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
 def value_text(value: float | None) -> str:

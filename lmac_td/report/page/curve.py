@@ -47,9 +47,7 @@ def curve_svg(
         )
     for name, ys in curves.items():
         points = " ".join(f"{x},{y}" for x, y in zip(xs, ys, strict=True))
-        parts.append(
-            Markup('<polyline class="{}" points="{}"/>').format(name, points)
-        )
+        parts.append(Markup('<polyline class="{}" points="{}"/>').format(name, points))
         for i, (x, y) in enumerate(zip(xs, ys, strict=True)):
             parts.append(
                 Markup(

@@ -16,6 +16,7 @@ from lmac_td.report.page.cards import (
     Links,
     arrange,
     data_of,
+    duration_text,
     percent,
     seconds_text,
     share_text,
@@ -57,16 +58,20 @@ def write_page(folder: Path, title: str, clips: Sequence[PageClip]) -> Path:
         raise DataError(f"{folder}: there is no explained clip to show on a page")
     folder = Path(folder)
     link, cards = Links(folder), arrange(clips)
-    page = _environment().get_template("page.html.jinja").render(
-        title=title,
-        cards=cards,
-        link=link,
-        data={"cards": [data_of(card, link) for card in cards]},
-        classes=_sorted({card.of_class for card in cards}),
-        conditions=_sorted({c.first.condition for c in cards if c.first.condition}),
-        metrics=_metrics(clips),
-        css=_text("page.css"),
-        js=_text("page.js"),
+    page = (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=title,
+            cards=cards,
+            link=link,
+            data={"cards": [data_of(card, link) for card in cards]},
+            classes=_sorted({card.of_class for card in cards}),
+            conditions=_sorted({c.first.condition for c in cards if c.first.condition}),
+            metrics=_metrics(clips),
+            css=_text("page.css"),
+            js=_text("page.js"),
+        )
     )
     path = folder / "index.html"
     # A file's name may hold bytes that are no text.
@@ -85,6 +90,7 @@ def _environment():
         undefined=StrictUndefined,
     )
     environment.filters |= {
+        "duration": duration_text,
         "value": value_text,
         "percent": percent,
         "share": share_text,

@@ -15,12 +15,12 @@
     check();
   });
 
-  // One shared clock: several sounds of the same length, one of which is heard.
+  // One shared clock: several sounds of the same length, of which one plays.
   class Clock {
     constructor(host, onChange, onProblem) {
       Object.assign(this, { host, onChange, onProblem });
       this.elements = new Map();
-      this.audio = null;  // the sound that is heard
+      this.audio = null;  // the sound that plays
       this.playing = false;
       this.repeat = false;
       this.turn = 0;  // a later choice overtakes an earlier one that still loads
@@ -54,7 +54,7 @@
       audio.placed = true;
     }
 
-    // The sound that is heard goes on until the new one is ready at its position.
+    // The sound that plays goes on until the new one is ready at its position.
     async select(url) {
       const turn = ++this.turn;
       const next = this.element(url);
@@ -86,7 +86,8 @@
         return;
       }
       try {
-        if (this.audio.ended) await this.place(this.audio, 0);
+        const left = this.audio.duration - this.audio.currentTime;
+        if (left < 0.05) await this.place(this.audio, 0);
         if (this.playing) await this.audio.play();
       } catch (error) {
         this.report(error, url);
@@ -115,7 +116,7 @@
       this.playing = false;
       this.onProblem(error.name === "NotAllowedError"
         ? "The browser does not allow the page to play: press play once more."
-        : `${decodeURIComponent(url)} cannot be played.`);
+        : `${url} cannot be played.`);
     }
 
     // Players are few in a browser: a card that is left gives its own back.
@@ -148,6 +149,7 @@
       this.find = (selector) => root.querySelector(selector);
       this.all = (selector) => [...root.querySelectorAll(selector)];
       this.tiles = this.all(".of-method");
+      this.tracks = this.all(".track");
       this.clock = new Clock(root, () => this.showClock(), (text) => this.warn(text));
       this.clock.setRepeat(this.find(".repeat").getAttribute("aria-pressed") === "true");
       const last = Math.max(1, content.shares.length - 1);
@@ -290,21 +292,21 @@
       bar.setAttribute("aria-valuetext", of);
       this.find(".time").textContent = timeText(position);
       this.root.style.setProperty("--at", position / this.content.seconds);
-      this.tiles.forEach((tile, i) => {
-        const { segments } = this.content.methods[i];
-        if (segments.length) this.showSegment(tile, segments, position);
-      });
+      for (const track of this.tracks) {
+        const { segments } = this.content.methods[Number(track.dataset.method)];
+        this.showSegment(track, segments, position);
+      }
     }
 
-    showSegment(tile, segments, position) {
-      let now = segments.findLastIndex(([start, end]) => start <= position);
+    showSegment(track, segments, position) {
+      let now = segments.findLastIndex(([start]) => start <= position + 0.01);
       if (now < 0) now = 0;
-      if (tile.segment === now) return;
-      tile.segment = now;
-      tile.querySelectorAll(".timeline button").forEach((button, i) => {
+      if (track.segment === now) return;
+      track.segment = now;
+      track.querySelectorAll(".timeline button").forEach((button, i) => {
         if (i === now) button.setAttribute("aria-current", "true");
         else button.removeAttribute("aria-current");
-        if (i === now) tile.querySelector(".now-part").textContent = button.title;
+        if (i === now) track.querySelector(".now-part").textContent = button.title;
       });
     }
   }
