@@ -10,7 +10,6 @@ class instead of the decided one.
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
@@ -28,6 +27,7 @@ from lmac_td.experiment.conditions import evaluation_name
 from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.scoring import load_trained
+from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.files import (
     replace_folder,
     restore_folder,
@@ -40,8 +40,9 @@ from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import ASKING, CONTROLS, find_row
 from lmac_td.report.same_mixtures import MIXTURE_SETTINGS, SECOND_CLASSIFIER
 from lmac_td.report.side_by_side import remarks_to_markdown, searches_to_markdown
+from lmac_td.training.export_interpreter import add_measured_table
 
-DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
+DEFAULT_RECIPE = HPARAMS / "lmac_td.yaml"
 # A recipe of this command has one of these settings. It names what is scored.
 NEEDS = ("interpreter", "interpreters")
 # Settings of the table that are not printed again below it.
@@ -81,6 +82,7 @@ def main(argv=None):
         shown = page.write(table)
         # The evaluation of an older model is kept until this one is complete.
         replace_folder(new, folder)
+    add_measured_table(experiment.output_folder, folder.name, pages)
     print(pages)
     if compared:
         print(write_comparison(folder, table, compared))
