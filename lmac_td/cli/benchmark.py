@@ -26,6 +26,7 @@ import sys
 
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
+from lmac_td.benchmark.page import write_benchmark_pages
 from lmac_td.benchmark.plan import ROOT, plan, split_options
 from lmac_td.benchmark.report import comparisons_to_markdown, write_report
 from lmac_td.benchmark.rows import write_rows
@@ -57,7 +58,9 @@ def main(argv=None):
         print(comparisons_to_markdown(runs, *pair))
     print(f"Table (.md, .csv) and figures: {folder}")
     if listing.closing:
-        print(f"\n{listing.closing.strip()}")
+        print(f"\n{listing.closing.strip()}\n")
+    for page in write_benchmark_pages(steps, folder):
+        print(f"Page to listen and compare: {page}")
     return 0
 
 

@@ -34,6 +34,7 @@ from lmac_td.files import (
     temporary_folder_beside,
     write_atomically,
 )
+from lmac_td.inference.evaluation_page import EvaluationPage
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import ASKING, CONTROLS, find_row
@@ -70,10 +71,15 @@ def main(argv=None):
 
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
+        page = evaluation_page(experiment, trained, data, new)
+        watching = observers_of(
+            experiment, trained, interpreters, data, quantus, page, new
+        )
         table = score_conditions(
-            experiment, trained, second, interpreters, data, quantus, settings, new
+            experiment, trained, second, interpreters, data, settings, watching
         )
         pages = write_pages(new, table, options, experiment, data, quantus)
+        shown = page.write(table)
         # The evaluation of an older model is kept until this one is complete.
         replace_folder(new, folder)
     add_measured_table(experiment.output_folder, folder.name, pages)
@@ -81,6 +87,8 @@ def main(argv=None):
     if compared:
         print(write_comparison(folder, table, compared))
     print_settings(table.settings, folder)
+    if shown:
+        print(f"Page to listen and compare: {folder / shown.relative_to(new)}")
 
 
 def read_options(argv):
@@ -207,10 +215,22 @@ def searches_of(methods):
     return {key: names for key, names in found.items() if names}
 
 
+def evaluation_page(experiment, trained, data, folder):
+    """Return the page of the evaluation's samples, to be filled."""
+    hparams = experiment.hparams
+    return EvaluationPage(
+        folder / "page",
+        trained.methods,
+        hparams["features"],
+        data.class_names,
+        data.sample_ids("test", hparams["n_samples"]),
+    )
+
+
 def score_conditions(
-    experiment, trained, second, interpreters, data, quantus, settings, folder
+    experiment, trained, second, interpreters, data, settings, watching
 ):
-    """Score every condition under one progress bar; save samples into a folder.
+    """Score every condition under one progress bar; call the observers.
 
     Returns
     -------
@@ -218,9 +238,6 @@ def score_conditions(
     """
     hparams, run_opts = experiment.hparams, experiment.run_opts
     table = FaithfulnessTable(settings)
-    watching = observers_of(
-        hparams, trained.methods, interpreters, data, quantus, folder
-    )
     loaders = {
         condition: make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
@@ -252,8 +269,9 @@ def score_conditions(
     return table
 
 
-def observers_of(hparams, methods, interpreters, data, quantus, folder):
+def observers_of(experiment, trained, interpreters, data, quantus, page, folder):
     """Return the observers of every batch, as arguments of ``evaluate``."""
+    hparams, methods = experiment.hparams, trained.methods
     method_table = hparams["method_table"]
     return {
         "on_batch": observers.all_of(
@@ -265,6 +283,7 @@ def observers_of(hparams, methods, interpreters, data, quantus, folder):
                 data.class_names,
                 data.sample_ids("test", hparams["n_samples"]),
             ),
+            page.on_batch,
             observers.method_table_filler(method_table, methods),
         ),
         "on_without_target": observers.without_target_filler(method_table, methods),

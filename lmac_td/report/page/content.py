@@ -19,7 +19,8 @@ class DialStep:
     probability, probability_removed : float
         Of the target, for the kept and for the removed sound.
     picture : Path
-        PNG of the spectrogram with the mask of this share laid over.
+        PNG of the spectrogram with the mask of this share laid over: no axes or
+        margins, so that it spans the sound's time.
     """
 
     share: float
@@ -71,7 +72,7 @@ class PageClip:
     sound : Path
         Wav file of the input: mono, at the classifier's rate.
     picture : Path
-        PNG of the input's spectrogram.
+        PNG of the input's spectrogram, without axes or margins.
     steps : tuple of DialStep
         The dial's settings, smallest share first.
     start : int
