@@ -56,11 +56,12 @@ def main(argv=None):
     runs = write_report(steps, minutes, folder, columns)
     for pair in arguments.compare if runs else ():
         print(comparisons_to_markdown(runs, *pair))
+    pages = write_benchmark_pages(steps, folder)
     print(f"Table (.md, .csv) and figures: {folder}")
     if listing.closing:
-        print(f"\n{listing.closing.strip()}\n")
-    for page in write_benchmark_pages(steps, folder):
-        print(f"Page to listen and compare: {page}")
+        print(f"\n{listing.closing.strip()}")
+    if pages:
+        print("\nPage to listen and compare:", *pages, sep="\n    ")
     return 0
 
 

@@ -19,6 +19,7 @@ from lmac_td.features import Features, SpectralFeatures
 from lmac_td.inference.dial import dial, write_clip
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.budgeted import Budgeted, Scores
+from lmac_td.interpreters.budgeted.scores import scaled
 from lmac_td.report.page.content import PageClip
 from lmac_td.report.page.saved import save_clips
 from lmac_td.report.page.write import write_page
@@ -143,7 +144,7 @@ class KnownScores(Scores):
 def _scores_of(explained: ExplainedBatch) -> Tensor:
     """Return what an explanation ranks the bins of the STFT by."""
     scores = getattr(explained.explanation, "scores", None)
-    return stft_mask(explained) if scores is None else scores
+    return scaled(stft_mask(explained).float()) if scores is None else scores
 
 
 def metrics_of_clip(

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
+from lmac_td.audio import read_mono
 from lmac_td.errors import DataError
-from lmac_td.evaluation.explaining import stft_mask
 from lmac_td.inference.dial import SHARES, dial
 from lmac_td.inference.evaluation_page import EvaluationPage
 from lmac_td.interpreters.baselines import HalfGain, Oracle
@@ -81,23 +81,26 @@ def test_controls_are_not_shown_and_nothing_is_written_for_them(
     assert not (tmp_path / "page").exists()
 
 
-def test_the_dial_follows_the_explanation_that_was_measured(
-    wavs, spectral, frozen, tmp_path, monkeypatch
+def test_the_dial_cuts_the_explanation_as_if_it_were_made_for_it(
+    wavs, spectral, frozen, tmp_path
 ):
+    """It is not made again, and equals the dial of the interpreter."""
     high = wavs - wavs.roll(1, 1)
     batch = decided_batch(wavs + high, spectral, frozen, (wavs, high))
-    explained = explained_batch(Oracle(spectral), batch)
-    seen = []
-
-    def no_dial(part, interpreter, stft):
-        scores = interpreter.source(part.wavs, part.features, part.decision)
-        seen.append(scores[:, 0])
-        return dial(part, interpreter, stft, [1.0])
-
-    monkeypatch.setattr("lmac_td.inference.evaluation_page.dial", no_dial)
-    page = EvaluationPage(tmp_path, {"oracle": Oracle(spectral)}, spectral, NAMES, "b")
-    page.on_batch("clean", "oracle", batch, explained)
-    torch.testing.assert_close(seen, [stft_mask(explained)[1:2]])
+    one_kernel = Budgeted(spectral, BinGains(spectral, [[515, 270]], draws=1))
+    methods = {"oracle": Oracle(spectral), "evidence": one_kernel}
+    page = observed(tmp_path, methods, batch, spectral, clip_ids=("b",))
+    page.write(Table(batch))
+    for clip in read_clips(tmp_path):
+        alone = batch.select(torch.tensor([1]))
+        settings = dial(alone, methods[clip.method], spectral)
+        for step, setting in zip(clip.steps, settings, strict=True):
+            wav = read_mono(step.kept)[0]
+            expected = setting.explanation.interpretation[0].numpy()
+            assert wav == pytest.approx(expected, abs=1e-4)
+            assert step.probability == pytest.approx(
+                float(setting.probability), abs=1e-4
+            )
 
 
 def test_names_that_collide_have_folders_of_their_own(wavs, spectral, frozen, tmp_path):
