@@ -7,7 +7,6 @@ import pytest
 
 from lmac_td.interpreters.perturbation import METHODS
 from tests.commands import EVALUATE, TRAIN, refused, run
-from tests.conftest import ROOT
 
 OWN = """
 import numpy as np
@@ -155,13 +154,3 @@ def test_a_black_box_has_no_masks_by_gradient(black_box):
 def test_they_are_not_trained(tiny_recipes, recipe):
     sentence = refused(TRAIN, tiny_recipes / f"{recipe}.yaml")
     assert "eval_faithfulness.py" in sentence
-
-
-@pytest.mark.parametrize("recipe", ["perturbation", "mask_optimisation"])
-def test_every_setting_is_read(recipe):
-    text = (ROOT / "hparams" / f"{recipe}.yaml").read_text()
-    declared = text[text.index("\nsettings:") :]
-    names = [line.split(":")[0].strip() for line in declared.splitlines()[2:] if line]
-    for name in names:
-        if name not in ("interpreter", "interpreters"):
-            assert f"!ref <{name}>" in text, name
