@@ -108,7 +108,7 @@ def describe(interpreter, options):
 def explain(interpreter, recording, folder, options):
     """Explain one recording; write its folder, and return the clips of the page."""
     results = interpreter.interpret_file(
-        recording, options.target, shares=options.shares
+        recording, options.target, shares=options.shares, progress=True
     )
     if not isinstance(results, list):
         results = [results]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lmac_td.contracts import Classifier
 from lmac_td.errors import LoadAudioError
@@ -52,7 +53,11 @@ class Explainer:
     device: str = "cpu"
 
     def __call__(
-        self, sound: Sound, target: str | int | None, shares: Sequence[float] = ()
+        self,
+        sound: Sound,
+        target: str | int | None,
+        shares: Sequence[float] = (),
+        progress: bool = False,
     ) -> list[Interpretation]:
         """Explain a recording, once for each target.
 
@@ -63,6 +68,8 @@ class Explainer:
             See :func:`lmac_td.inference.targets.chosen`.
         shares : sequence of float
             Of the dial.
+        progress : bool
+            Whether a terminal shows a bar of the windows of a long recording.
 
         Returns
         -------
@@ -78,7 +85,7 @@ class Explainer:
         decisions = self.decide(sound)
         whole = of_recording(decisions.probabilities, self.classifier.activation)
         return [
-            _Explanation(self, sound, decisions, index, shares).made()
+            _Explanation(self, sound, decisions, index, shares).made(progress)
             for index in chosen(target, whole, self.classifier)
         ]
 
@@ -160,13 +167,23 @@ class _Explanation:
         self.window_mask = None
 
     @torch.no_grad()
-    def made(self) -> Interpretation:
+    def made(self, progress: bool = False) -> Interpretation:
         """Explain all windows, and return the result."""
-        first = 0
-        for windows in self.explainer.windows(self.recording):
-            p = self.decisions.probabilities[first : first + len(windows.starts)]
-            self.add(windows, p[:, self.target])
-            first += len(windows.starts)
+        first, n_windows = 0, len(self.decisions.starts)
+        bar = tqdm(
+            total=n_windows,
+            desc=self.recording.name,
+            unit="window",
+            leave=False,
+            dynamic_ncols=True,
+            disable=None if progress and n_windows > 1 else True,  # None: on a terminal
+        )
+        with bar:
+            for windows in self.explainer.windows(self.recording):
+                p = self.decisions.probabilities[first : first + len(windows.starts)]
+                self.add(windows, p[:, self.target])
+                first += len(windows.starts)
+                bar.update(len(windows.starts))
         for fade in self.fades.values():
             fade.finish()
         return self.result()

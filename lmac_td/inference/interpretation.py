@@ -27,7 +27,7 @@ FIGURE, DESCRIPTION = "figure.png", "explanation.json"
 FRAMES = 2048  # frames whose STFT is computed at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DialSound:
     """A recording's explanation, cut to one share of the energy.
 
@@ -46,7 +46,7 @@ class DialSound:
     kept: Track = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interpretation:
     """Why a classifier gives a label to a recording, as sound.
 
@@ -111,9 +111,10 @@ class Interpretation:
         """
         if self.window_mask is not None:
             return self.window_mask
+        device = self.features.window.device
         with torch.no_grad():
             magnitudes = (
-                self.features(wav.unsqueeze(0)).magnitude[0]
+                self.features(wav.unsqueeze(0).to(device)).magnitude[0].cpu()
                 for wav in (self.interpretation, self.sound)
             )
             return kept_gain(*magnitudes)

@@ -27,7 +27,7 @@ from lmac_td.runtime.process import set_up_process
 
 logger = logging.getLogger(__name__)
 
-# What was checked is a classifier, not a recording: one second is enough.
+# The classifier is checked on noise of this length: a shorter one is faster.
 CHECKED_S = 1.0
 
 
@@ -261,6 +261,7 @@ class AudioInterpreter:
         target: str | int | None = None,
         sample_rate: int | None = None,
         shares: Sequence[float] = (),
+        progress: bool = False,
     ) -> Interpretation | list[Interpretation]:
         """Explain one recording.
 
@@ -278,6 +279,8 @@ class AudioInterpreter:
         shares : sequence of float
             Shares of the energy for the dial of a page, such as
             :data:`lmac_td.inference.dial.SHARES`.
+        progress : bool
+            Whether a terminal shows a bar of the windows of a long recording.
 
         Returns
         -------
@@ -292,7 +295,7 @@ class AudioInterpreter:
         SettingError
             If there is no such label.
         """
-        found = self.explainer(Sound(path, sample_rate), target, shares)
+        found = self.explainer(Sound(path, sample_rate), target, shares, progress)
         has_tags = self.explainer.classifier.activation == "sigmoid"
         return found if has_tags and target is None else found[0]
 
