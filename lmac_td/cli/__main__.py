@@ -13,6 +13,7 @@ VERBS = {
     "randomise": "randomise the classifier stage by stage and compare explanations",
     "roar": "remove the bins that explanations rank first, and train again",
     "draw-samples": "draw mixtures, masks and what is kept of an evaluation's samples",
+    "listening-test": "let people rate explanations with webMUSHRA",
     "show": "print a recipe with the roles of its settings",
 }
 
