@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from lmac_td.audio import save_audio
-from lmac_td.contracts import Decision, Explanation
+from lmac_td.contracts import ExplainedBatch, Explanation
 from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.explaining import explain, stft_mask
-from lmac_td.features import Features, SpectralFeatures
+from lmac_td.features import SpectralFeatures
 from lmac_td.inference.pictures import spectrogram_picture
 from lmac_td.interpreters.base import Interpreter
-from lmac_td.interpreters.budgeted import Budgeted, Relevance
+from lmac_td.interpreters.budgeted import soft_threshold
+from lmac_td.interpreters.budgeted.scores import scaled
 from lmac_td.metrics.confidence import of_class
 from lmac_td.report.page.content import DialStep, PageClip, Segment
 
@@ -45,7 +46,6 @@ class DialSetting:
     probability_removed: Tensor
 
 
-@torch.no_grad()
 def dial(
     decided: DecidedBatch,
     interpreter: Interpreter,
@@ -53,10 +53,6 @@ def dial(
     shares: Sequence[float] = SHARES,
 ) -> list[DialSetting]:
     """Cut the explanations of a batch to several shares of its energy.
-
-    The explanation's own order of the bins decides what is kept first: the scores of a
-    budgeted interpreter, the mask of the STFT of any other one. The classifier is given
-    the sounds.
 
     Arguments
     ---------
@@ -70,13 +66,13 @@ def dial(
     Returns
     -------
     list of DialSetting
-        In the order of ``shares``.
+        In the order of ``shares``; see :func:`dial_of`.
 
     Example
     -------
     >>> from lmac_td.classifiers.modules import ModuleClassifier
     >>> from lmac_td.evaluation.batches import decide
-    >>> from lmac_td.interpreters.budgeted import BinGains, share_kept
+    >>> from lmac_td.interpreters.budgeted import BinGains, Budgeted, share_kept
     >>> stft = SpectralFeatures(8000, 256, 32, 16)
     >>> network = torch.nn.Linear(8000, 2)
     >>> classifier = ModuleClassifier(network, 8000, ["a", "b"]).freeze()
@@ -88,58 +84,66 @@ def dial(
     >>> [share_kept(m, features.magnitude, "energy").item().__round__(3) for m in masks]
     [0.1, 1.0]
     """
-    budgeted = energy_budget(decided, interpreter, spectral_features)
-    classifier, target = decided.decision.classifier, decided.decision.target
+    with torch.no_grad():
+        scores = scores_of(explain(decided, interpreter))
+    return dial_of(decided, scores, spectral_features, shares)
+
+
+def scores_of(explained: ExplainedBatch) -> Tensor:
+    """Return by what an explanation ranks the bins of the STFT, (B, frames, bins).
+
+    These are the scores of a budgeted interpreter, or else the mask of the STFT.
+
+    Arguments
+    ---------
+    explained : ExplainedBatch
+    """
+    scores = getattr(explained.explanation, "scores", None)
+    if scores is None:
+        scores = scaled(stft_mask(explained).detach().float())
+    return scores.detach().float()
+
+
+@torch.no_grad()
+def dial_of(
+    decided: DecidedBatch,
+    scores: Tensor,
+    spectral_features: SpectralFeatures,
+    shares: Sequence[float] = SHARES,
+) -> list[DialSetting]:
+    """Keep the bins with the highest scores, up to several shares of the energy.
+
+    What a share keeps, a larger one keeps, too. The classifier is given the sounds.
+
+    Arguments
+    ---------
+    decided : DecidedBatch
+        B entries with their targets.
+    scores : Tensor (B, frames, bins)
+        See :func:`scores_of`.
+    spectral_features : SpectralFeatures
+    shares : sequence of float
+        Above 0 and at most 1.
+
+    Returns
+    -------
+    list of DialSetting
+        In the order of ``shares``.
+    """
+    wavs, features, decision = decided.wavs, decided.features, decided.decision
+    classifier, target = decision.classifier, decision.target
+    resynthesis = Interpreter(spectral_features)
     settings = []
     for share in shares:
-        cut = budgeted.changed(keep=share)
-        explanation = cut(decided.wavs, decided.features, decided.decision)
+        size = features.magnitude.new_full((len(wavs),), share)
+        mask = soft_threshold(scores, features.magnitude, size, keep_by="energy")
+        explanation = resynthesis.explain_mask(mask, wavs, features, decision)
         logits = classifier.classify(explanation.kept_input, explanation.removed_input)
         kept, removed = (
             of_class(classifier.probabilities(part), target) for part in logits
         )
         settings.append(DialSetting(share, explanation, kept, removed))
     return settings
-
-
-def energy_budget(
-    decided: DecidedBatch,
-    interpreter: Interpreter,
-    spectral_features: SpectralFeatures,
-) -> Budgeted:
-    """Return an interpreter that cuts the explanations of a batch to shares of energy.
-
-    Arguments
-    ---------
-    decided : DecidedBatch
-    interpreter : Interpreter
-    spectral_features : SpectralFeatures
-
-    Returns
-    -------
-    Budgeted
-        For this batch alone; its attribute ``keep`` is not set yet.
-    """
-    if isinstance(interpreter, Budgeted):
-        return interpreter.changed(
-            keep_by="energy", classifier_input="audio", controls=False
-        ).eval()
-    mask = stft_mask(explain(decided, interpreter))
-    return Budgeted(
-        spectral_features, _KnownMask(spectral_features, mask), keep_by="energy"
-    ).eval()
-
-
-class _KnownMask(Relevance):
-    """The mask of an explanation that is made already, as relevance."""
-
-    def __init__(self, features: SpectralFeatures, mask: Tensor) -> None:
-        super().__init__(features, ((1, 1),))
-        self.mask = mask.float()
-
-    def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
-        """See :meth:`Relevance.relevance`."""
-        return self.mask
 
 
 def write_clip(

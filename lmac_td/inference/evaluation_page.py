@@ -8,18 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from lmac_td.contracts import Decision, ExplainedBatch
+from lmac_td.contracts import ExplainedBatch
 from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.columns import metrics_of
-from lmac_td.evaluation.explaining import stft_mask
 from lmac_td.evaluation.table import FaithfulnessTable
-from lmac_td.features import Features, SpectralFeatures
-from lmac_td.inference.dial import dial, write_clip
+from lmac_td.features import SpectralFeatures
+from lmac_td.inference.dial import dial_of, scores_of, write_clip
 from lmac_td.interpreters.base import Interpreter
-from lmac_td.interpreters.budgeted import Budgeted, Scores
-from lmac_td.interpreters.budgeted.scores import scaled
 from lmac_td.report.page.content import PageClip
 from lmac_td.report.page.saved import save_clips
 from lmac_td.report.page.write import write_page
@@ -72,9 +68,8 @@ class EvaluationPage:
             return
         rows = torch.tensor(shown, device=decided.wavs.device)
         part = decided.select(rows)
-        scores = _scores_of(explained)[rows].detach().float()
         stft = self.spectral_features
-        settings = dial(part, Budgeted(stft, KnownScores(scores)).eval(), stft)
+        settings = dial_of(part, scores_of(explained)[rows], stft)
         for row, clip_id in enumerate(part.clip_ids):
             target = int(part.decision.target[row])
             clip = write_clip(
@@ -121,30 +116,6 @@ class EvaluationPage:
         ]
         save_clips(self.folder, clips)
         return write_page(self.folder, title_of(clips), clips)
-
-
-class KnownScores(Scores):
-    """Scores of bins that are known already.
-
-    Arguments
-    ---------
-    scores : Tensor (B, frames, bins)
-        Of one batch.
-    """
-
-    def __init__(self, scores: Tensor) -> None:
-        super().__init__()
-        self.scores = scores
-
-    def candidates(self, wavs: Tensor, features: Features, decision: Decision):
-        """See :meth:`Scores.candidates`."""
-        return self.scores.unsqueeze(1)
-
-
-def _scores_of(explained: ExplainedBatch) -> Tensor:
-    """Return what an explanation ranks the bins of the STFT by."""
-    scores = getattr(explained.explanation, "scores", None)
-    return scaled(stft_mask(explained).float()) if scores is None else scores
 
 
 def metrics_of_clip(

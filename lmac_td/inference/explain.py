@@ -15,7 +15,7 @@ from lmac_td.errors import LoadAudioError
 from lmac_td.evaluation.batches import DecidedBatch, decide
 from lmac_td.evaluation.explaining import answer, explain, stft_mask
 from lmac_td.features import SpectralFeatures
-from lmac_td.inference.dial import dial
+from lmac_td.inference.dial import dial_of, scores_of
 from lmac_td.inference.framing import Framing, Windows
 from lmac_td.inference.interpretation import DialSound, Interpretation
 from lmac_td.inference.sounds import Sound
@@ -215,7 +215,8 @@ class _Explanation:
             "residual": explained.explanation.residual.cpu(),
         }
         if self.shares:
-            for setting in dial(decided, explainer.interpreter, features, self.shares):
+            scores = scores_of(explained)
+            for setting in dial_of(decided, scores, features, self.shares):
                 answers[setting.share, "kept"][rows] = setting.probability.cpu()
                 removed = setting.probability_removed.cpu()
                 answers[setting.share, "removed"][rows] = removed

@@ -18,8 +18,9 @@ from lmac_td.inference.explain import Explainer
 from lmac_td.inference.framing import Framing, stft_of, window_of
 from lmac_td.inference.interpretation import Interpretation
 from lmac_td.inference.methods import EVIDENCE, build_method
-from lmac_td.inference.opening import open_classifier
+from lmac_td.inference.opening import AUTO, open_classifier
 from lmac_td.inference.sounds import Sound
+from lmac_td.inference.targets import chosen
 from lmac_td.inference.trained import open_trained
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.runtime.process import set_up_process
@@ -109,6 +110,8 @@ class AudioInterpreter:
         features: SpectralFeatures | None = None,
         window_s: float | None = None,
         batch_size: int = 4,
+        activation: str = AUTO,
+        threshold: float = 0.5,
         **options: Any,
     ) -> AudioInterpreter:
         """Explain a classifier by a method that needs no training.
@@ -135,6 +138,12 @@ class AudioInterpreter:
             Seconds of a window; see :class:`~lmac_td.inference.framing.Framing`.
         batch_size : int
             Windows that are explained at once.
+        activation : str
+            Of a classifier of transformers: ``softmax``, ``sigmoid`` (tags), or
+            ``auto``, as its configuration says.
+        threshold : float
+            Of a classifier of transformers with tags: a tag is present if its
+            probability is at least this.
         **options
             Further arguments of the method, such as ``kernels`` of evidence.
 
@@ -151,7 +160,9 @@ class AudioInterpreter:
         """
         framing: dict[str, Any] = {"batch_size": batch_size}
         if not isinstance(classifier, Classifier):
-            classifier, of_training = open_classifier(classifier, trust, savedir)
+            classifier, of_training = open_classifier(
+                classifier, trust, savedir, activation, threshold
+            )
             framing |= of_training
         if window_s is not None:
             framing["window_s"] = window_s
@@ -228,6 +239,21 @@ class AudioInterpreter:
     def method(self) -> str:
         """The name of the interpreter."""
         return self.explainer.method
+
+    @property
+    def classifier_name(self) -> str:
+        """The name of the classifier in messages."""
+        return self.explainer.classifier.name
+
+    def check_target(self, target: str | int | None) -> None:
+        """Refuse a label that the classifier does not know.
+
+        Raises
+        ------
+        SettingError
+        """
+        classifier = self.explainer.classifier
+        chosen(target, torch.zeros(classifier.n_classes), classifier)
 
     def interpret_file(
         self,

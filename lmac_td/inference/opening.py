@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
 
-logger = logging.getLogger(__name__)
-
+AUTO = "auto"
 HUGGING_FACE, SPEECHBRAIN, SETTINGS = (
     "config.json", "hyperparams.yaml", "settings.json"
 )  # fmt: skip
@@ -27,6 +25,8 @@ def open_classifier(
     source: str | Path | None = None,
     trust: bool = False,
     savedir: str | Path | None = None,
+    activation: str = AUTO,
+    threshold: float = 0.5,
 ) -> tuple[Classifier, dict[str, Any]]:
     """Open a classifier.
 
@@ -42,6 +42,9 @@ def open_classifier(
         only if this is True.
     savedir : str or Path, optional
         Where downloads are kept; by default the cache of the hub.
+    activation, threshold
+        Of a model of transformers, see
+        :class:`~lmac_td.classifiers.huggingface.HuggingFaceClassifier`.
 
     Returns
     -------
@@ -63,7 +66,18 @@ def open_classifier(
     if kind == HUGGING_FACE:
         from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 
-        return HuggingFaceClassifier(source, download_folder=savedir), {}
+        classifier = HuggingFaceClassifier(
+            source,
+            activation=activation,
+            threshold=threshold,
+            download_folder=savedir,
+        )
+        return classifier, {}
+    if activation != AUTO:
+        raise SettingError(
+            f"activation is {activation}, but {source} is no model of transformers: "
+            "leave it out"
+        )
     if kind == SPEECHBRAIN:
         if not (trust or Path(source).is_dir()):
             raise SettingError(

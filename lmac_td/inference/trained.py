@@ -17,8 +17,8 @@ from lmac_td.classifiers.weights import first_difference
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.build import build_recipe, typed_recipe
+from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.settings import names_with_role
-from lmac_td.experiment.yaml_files import read_yaml
 from lmac_td.features import SpectralFeatures
 from lmac_td.inference.opening import framing_of
 from lmac_td.inference.trust import require_own_objects
@@ -84,14 +84,16 @@ def open_trained(
         raise CheckpointError(
             f"{source} has no {RECIPE}: give the output folder of a training"
         )
+    tree = compose(path)
     if not (trust or Path(source).is_dir()):
         logger.warning(
             "%s is not on this disk: its weights and plain settings are used, and no "
             "code of its own.",
             source,
         )
-        require_own_objects(read_yaml(path), str(source))
-    recipe = _built(path, folder, overrides)
+        require_own_objects(tree, str(source))
+    given = _beside(tree, folder) | _by_name(overrides)
+    recipe = build_recipe(path, typed_recipe(path, given))
     if "interpreter" not in recipe:
         raise CheckpointError(
             f"{source} holds no trained interpreter: give the output folder of "
@@ -137,13 +139,15 @@ def local_folder(source: str | Path, savedir: str | Path | None = None) -> Path:
     return Path(found)
 
 
-def _built(
-    path: Path, folder: Path, overrides: Mapping[str, Any] | str | None
-) -> Mapping[str, Any]:
-    """Build the recipe of a folder, with what the training put beside it."""
+def _by_name(overrides: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """Return overrides by the names of the settings."""
     if isinstance(overrides, str):
         overrides = ruamel.yaml.YAML(typ="safe").load(overrides)
-    tree = read_yaml(path)
+    return dict(overrides or {})
+
+
+def _beside(tree: Mapping, folder: Path) -> dict[str, Any]:
+    """Return the settings that name what the training put beside its recipe."""
     beside = {
         name: str(folder / name)
         for name in names_with_role(tree, "pretrained")
@@ -151,7 +155,7 @@ def _built(
     }
     if "pretrained_interpreter" in tree:
         beside["pretrained_interpreter"] = None  # it began with it, and has gone on
-    return build_recipe(path, typed_recipe(path, beside | dict(overrides or {})))
+    return beside
 
 
 def _load_interpreter(interpreter: Interpreter, folder: Path) -> None:

@@ -33,7 +33,7 @@ def require_own_objects(tree: Mapping, source: str) -> None:
     SettingError
     """
     for name, node in tree.items():
-        if name == DECLARATIONS or is_plain(node) or tag_of(node) == "!ref":
+        if is_value(node) or (tag_of(node) == "!ref" and not _parts(node)):
             continue
         if (name, canonical(node)) not in known_objects():
             raise SettingError(
@@ -41,6 +41,28 @@ def require_own_objects(tree: Mapping, source: str) -> None:
                 "this package: give --trust (in Python: trust=True) if you trust its "
                 "authors"
             )
+
+
+def is_value(node: object) -> bool:
+    """Return whether a node has no tag at all, of whatever kind.
+
+    Besides HyperPyYAML's tags, yaml has some of its own that run Python code.
+
+    Example
+    -------
+    >>> import ruamel.yaml
+    >>> tree = ruamel.yaml.YAML().load("{a: [1], b: [!!python/name:os.system x]}")
+    >>> is_value(tree["a"]), is_value(tree["b"])
+    (True, False)
+    """
+    return not tag_of(node) and all(map(is_value, _parts(node)))
+
+
+def _parts(node: object) -> list:
+    """Return the keys and values of a mapping, or the values of a list."""
+    if isinstance(node, Mapping):
+        return [*node.keys(), *node.values()]
+    return list(node) if isinstance(node, list) else []
 
 
 @functools.cache
@@ -69,11 +91,12 @@ def canonical(node: object) -> object:
     >>> import ruamel.yaml
     >>> tree = ruamel.yaml.YAML().load("a: !new:x.Y  # comment\\n    b: !ref <c>")
     >>> canonical(tree["a"])
-    ('!new:x.Y', (('b', ('!ref', '<c>')),))
+    ('!new:x.Y', (("'b'", ('!ref', '<c>')),))
     """
     tag = tag_of(node)
     if isinstance(node, Mapping):
-        return tag, tuple((str(key), canonical(part)) for key, part in node.items())
+        parts = ((canonical(key), canonical(part)) for key, part in node.items())
+        return tag, tuple(parts)
     if isinstance(node, list):
         return tag, tuple(map(canonical, node))
     return (tag, str(node.value)) if tag else repr(node)

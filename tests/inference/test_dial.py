@@ -17,7 +17,8 @@ from tests.conftest import SAMPLE_RATE
 
 
 def evidence(spectral):
-    return Budgeted(spectral, BinGains(spectral, [[515, 270]], draws=1), keep=0.25)
+    kernels = [[515, 270], [80, 80]]
+    return Budgeted(spectral, BinGains(spectral, kernels, draws=1), keep=0.25)
 
 
 def test_each_share_of_the_energy_is_kept(wavs, spectral, frozen):

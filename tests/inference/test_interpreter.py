@@ -325,3 +325,15 @@ def test_a_mistake_is_refused_with_a_sentence(options, error, says):
 def test_a_folder_without_a_classifier_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="holds no classifier"):
         AudioInterpreter.from_classifier(tmp_path)
+
+
+def test_the_dial_goes_through_the_interpretation():
+    interpreter = narrow(keep=0.3, kernels=[[515, 270], [80, 80]])
+    result = interpreter.interpret_file(
+        noise(1)[0], sample_rate=SAMPLE_RATE, shares=[0.1, 0.3]
+    )
+    kept = result.dial[1].kept.tensor()
+    torch.testing.assert_close(kept, result.interpretation, atol=1e-5, rtol=0)
+    assert result.dial[1].probability == pytest.approx(
+        result.probability_kept, abs=1e-5
+    )

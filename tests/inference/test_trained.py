@@ -120,6 +120,9 @@ def test_a_download_is_opened_as_weights_and_plain_settings(on_the_hub, caplog):
         "evil: !apply:pathlib.Path.touch [!apply:pathlib.Path [evil]]",
         "seed: !apply:os.getpid []",
         "settings: !apply:os.getcwd []",
+        "seed: !!python/object/apply:os.getpid []",
+        "seed: !ref [!apply:os.getpid []]",
+        "condition: [!!python/name:os.getpid '']",
     ],
 )
 def test_a_download_that_runs_code_is_refused_unless_it_is_trusted(
@@ -136,6 +139,16 @@ def test_a_download_that_runs_code_is_refused_unless_it_is_trusted(
             end += 1
         lines[start:end] = []
     path.write_text("\n".join([line, *lines]), "utf-8")
-    with pytest.raises(SettingError, match=r"trust|settings is"):
+    with pytest.raises(SettingError, match="trust"):
         AudioInterpreter.from_hparams("somebody/else", run_opts={"device": "cpu"})
     assert not list(tmp_path.glob("evil"))
+
+
+def test_a_download_cannot_hide_its_code_in_another_file(on_the_hub, tmp_path):
+    (on_the_hub / "more.json").write_text("seed: !apply:os.getpid []", "utf-8")
+    path = on_the_hub / "recipe.yaml"
+    lines = path.read_text("utf-8").splitlines()
+    lines = [line for line in lines if not line.startswith("seed:")]
+    path.write_text("\n".join(["extends: more.json", *lines]), "utf-8")
+    with pytest.raises(SettingError, match="trust"):
+        AudioInterpreter.from_hparams("somebody/else", run_opts={"device": "cpu"})
