@@ -11,31 +11,55 @@ from lmac_td.features import SpectralFeatures
 from lmac_td.inference.names import nearest_names
 from lmac_td.interpreters.attribution import METHODS as ATTRIBUTIONS
 from lmac_td.interpreters.base import Interpreter
-from lmac_td.interpreters.budgeted import BinGains, Budgeted, OfInterpreter
+from lmac_td.interpreters.budgeted import BinGains, Budgeted, OfInterpreter, Scores
+from lmac_td.interpreters.mask_optimisation import MaskOptimisation
+from lmac_td.interpreters.perturbation import METHODS as PERTURBATIONS
 
 EVIDENCE = "evidence"
 # Arguments of Budgeted that a user may give; the others belong to the method.
 SIZE = ("keep_by", "choose", "tried")
+# Options that differ from those of the class: mask optimisation without jitter finds
+# masks that deceive the classifier.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mask_optimisation": {"context": "shifted", "level_db": 6.0, "progress": True}
+}
+# The methods that are sources of scores.
+SCORES: dict[str, type[Scores]] = {
+    EVIDENCE: BinGains,
+    "mask_optimisation": MaskOptimisation,
+    **PERTURBATIONS,
+}
 
 
-def evidence(features: SpectralFeatures, keep: Any, **options: Any) -> Interpreter:
-    """Build evidence; the options are those of ``BinGains`` and ``Budgeted``."""
-    size = {name: options.pop(name) for name in SIZE if name in options}
-    scores = build(BinGains, EVIDENCE, features, options)
-    return Budgeted(features, scores, keep, **{"keep_by": "energy"} | size)
+def of_scores(name: str) -> Callable[..., Interpreter]:
+    """Return a builder of a method that is a source of scores."""
+
+    def build_it(features: SpectralFeatures, keep: Any, **options: Any) -> Interpreter:
+        kind, size = SCORES[name], _size(options)
+        if "keep_by" in accepted_options(kind):
+            options["keep_by"] = size["keep_by"]
+        scores = build(kind, name, features, DEFAULTS.get(name, {}) | options)
+        return Budgeted(features, scores, keep, **size)
+
+    return build_it
 
 
-def attribution(name: str) -> Callable[..., Interpreter]:
+def of_attribution(name: str) -> Callable[..., Interpreter]:
     """Return a builder of an attribution that is cut to a size."""
 
     def build_it(features: SpectralFeatures, keep: Any, **options: Any) -> Interpreter:
-        size = {name: options.pop(name) for name in SIZE if name in options}
+        size = _size(options)
         options = {"classifier_input": "audio", **options}
         method = build(ATTRIBUTIONS[name], name, features, options)
-        scores = OfInterpreter(features, method)
-        return Budgeted(features, scores, keep, **{"keep_by": "energy"} | size)
+        return Budgeted(features, OfInterpreter(features, method), keep, **size)
 
     return build_it
+
+
+def _size(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the arguments of Budgeted out of the options."""
+    size = {name: options.pop(name) for name in SIZE if name in options}
+    return {"keep_by": "energy", **size}
 
 
 def builders() -> dict[str, Callable[..., Interpreter]]:
@@ -45,10 +69,13 @@ def builders() -> dict[str, Callable[..., Interpreter]]:
 
     Example
     -------
-    >>> "evidence" in builders() and "occlusion" in builders()
+    >>> {"evidence", "rise", "occlusion"} <= set(builders())
     True
     """
-    return {EVIDENCE: evidence} | {name: attribution(name) for name in ATTRIBUTIONS}
+    return {
+        **{name: of_scores(name) for name in SCORES},
+        **{name: of_attribution(name) for name in ATTRIBUTIONS},
+    }
 
 
 def build_method(
@@ -59,7 +86,7 @@ def build_method(
     Arguments
     ---------
     name : str
-        ``evidence``, or the name of an attribution.
+        See :func:`builders`.
     features : SpectralFeatures
     keep : float or str
         The share of the energy that the interpretation keeps, or ``smallest``; see

@@ -14,6 +14,8 @@ from lmac_td.classifiers.black_box import BlackBoxClassifier
 from lmac_td.errors import CheckpointError, LoadAudioError, SettingError
 from lmac_td.evaluation.batches import decide
 from lmac_td.inference.dial import SHARES
+from lmac_td.inference.methods import SCORES, accepted_options, builders
+from lmac_td.interpreters.attribution import METHODS as ATTRIBUTIONS
 from lmac_td.interpreters.budgeted import share_kept
 from tests.classifiers.huggingface.models import AST, config_of
 from tests.classifiers.huggingface.models import save as save_huggingface
@@ -291,12 +293,13 @@ def test_a_black_box_needs_a_method_that_perturbs():
     classifier = BlackBoxClassifier(loudness, SAMPLE_RATE, ["quiet", "loud"])
     with pytest.raises(SettingError, match="is a black box: use a method"):
         AudioInterpreter.from_classifier(classifier, device="cpu")
-    interpreter = AudioInterpreter.from_classifier(
-        classifier, method="occlusion", device="cpu"
-    )
-    result = interpreter.interpret_file(noise(1)[0], "loud", SAMPLE_RATE, [0.5])
-    assert result.method == "occlusion"
-    assert len(result.dial) == 1
+    for method, options in (("occlusion", {}), ("rise", {"n_calls": 20})):
+        interpreter = AudioInterpreter.from_classifier(
+            classifier, method=method, device="cpu", **options
+        )
+        result = interpreter.interpret_file(noise(1)[0], "loud", SAMPLE_RATE, [0.5])
+        assert result.method == method
+        assert len(result.dial) == 1
 
 
 def test_the_reference_classifier_is_the_default():
@@ -336,4 +339,28 @@ def test_the_dial_goes_through_the_interpretation():
     torch.testing.assert_close(kept, result.interpretation, atol=1e-5, rtol=0)
     assert result.dial[1].probability == pytest.approx(
         result.probability_kept, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("method", list(builders()))
+def test_every_method_explains_a_recording(method):
+    few = {"n_calls": 40, "steps": 2, "n_steps": 2, "n_samples": 2, "draws": 1}
+    given = {name: n for name, n in few.items() if name in options_of(method)}
+    interpreter = narrow_of(method, given)
+    result = interpreter.interpret_file(noise(1)[0], "1", SAMPLE_RATE)
+    kept = result.interpretation.square().sum() / result.sound.square().sum()
+    assert 0.2 < float(kept) < 0.9  # half of the STFT's energy
+    torch.testing.assert_close(
+        result.interpretation + result.residual, result.sound, atol=1e-5, rtol=0
+    )
+
+
+def options_of(method):
+    kind = SCORES.get(method) or ATTRIBUTIONS[method]
+    return accepted_options(kind)
+
+
+def narrow_of(method, options):
+    return AudioInterpreter.from_classifier(
+        waveform_classifier(), method=method, device="cpu", window_s=1.0, **options
     )
