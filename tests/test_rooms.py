@@ -34,6 +34,7 @@ EXCEPTIONS = {
         (f"report.{name}", "evaluation"): "presents evaluations that are finished"
         for name in (
             "dial",
+            "listening_test.ratings",
             "over_classifiers",
             "over_classifiers_pages",
             "overview",

@@ -14,6 +14,7 @@ VERBS = {
     "randomise": "randomise the classifier stage by stage and compare explanations",
     "roar": "remove the bins that explanations rank first, and train again",
     "draw-samples": "draw mixtures, masks and what is kept of an evaluation's samples",
+    "listening-test": "let people rate explanations with webMUSHRA",
     "page": "make the page of results again, or one of several folders",
     "show": "print a recipe with the roles of its settings",
 }

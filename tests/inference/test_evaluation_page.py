@@ -124,6 +124,11 @@ def test_saved_clips_are_read_and_linked_elsewhere(tmp_path):
     linked = link_clip(found, tmp_path / "moved", tmp_path / "other")
     assert linked.sound == tmp_path / "other" / "b" / "input.wav"
     assert linked.steps[0].kept.read_bytes() == found.steps[0].kept.read_bytes()
+    # Files that were written again replace the older ones.
+    found.sound.unlink()
+    found.sound.write_bytes(b"new")
+    linked = link_clip(found, tmp_path / "moved", tmp_path / "other")
+    assert linked.sound.read_bytes() == b"new"
     (tmp_path / "moved" / "clips.json").write_text("{}{}")
     with pytest.raises(DataError, match=r"clips\.json"):
         read_clips(tmp_path / "moved")

@@ -185,6 +185,14 @@ def test_a_page_without_clips_is_refused(tmp_path):
         write_page(tmp_path, "Clips", [])
 
 
+def test_one_card_needs_no_filters(tmp_path):
+    for n_clips in (1, 2):
+        clips = [clip_in(tmp_path / str(i)) for i in range(n_clips)]
+        text = write_page(tmp_path, "Clips", clips).read_text("utf-8")
+        (form,) = [e for tag, e in Parsed(text).elements if tag == "form"]
+        assert ("hidden" in form) == (n_clips == 1)
+
+
 def test_everything_that_is_pressed_says_what_it_does(tmp_path):
     text = write_page(tmp_path, "Clips", [clip_in(tmp_path / "a")]).read_text("utf-8")
     images = [e for tag, e in Parsed(text).elements if tag == "img"]

@@ -50,8 +50,12 @@ def written(tmp_path_factory):
         clip("c", label="cat", condition="speech", metrics={"AI": float("nan")}),
         clip("d", metrics={"AI": 50.0}, timeline=tuple(parts)),
     ]
-    odd = clip_in(folder / "odd", seconds=1.0, name=ODD_NAME, target=ODD_NAME)
-    return write_page(folder, "Clips", [*clips, odd])
+    odd = {"name": ODD_NAME, "target": ODD_NAME, "seconds": 1.0}
+    more = [
+        clip_in(folder / "odd", **odd),
+        clip_in(folder / "long", "a_method_of_a_long_name" * 3, **odd),
+    ]
+    return write_page(folder, "Clips", [*clips, *more])
 
 
 @pytest.fixture
@@ -126,8 +130,10 @@ SWITCH = """async ([card, button]) => {
     const old = sounding();
     const at = performance.now(), from = old.currentTime;
     button.click();
-    while (!sounding() || sounding() === old || sounding().currentTime === 0)
+    while (!sounding() || sounding() === old || sounding().currentTime === 0) {
+        if (performance.now() - at > 10000) return NaN;
         await new Promise(requestAnimationFrame);
+    }
     const now = sounding();
     return now.currentTime - from - (performance.now() - at) / 1000;
 }"""
@@ -351,7 +357,7 @@ def test_odd_names_play(page):
     assert card.locator("h2").text_content() == ODD_NAME
     card.locator(".play").click()
     wait_for_sound(card, "kept_0.3.wav")
-    assert card.locator("img").count() == 2
+    assert card.locator("img").count() == 3
     # All pictures of the page were found.
     page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
     page.wait_for_function("[...document.images].every(i => i.complete)")

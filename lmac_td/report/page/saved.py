@@ -98,8 +98,7 @@ def link_clip(clip: PageClip, source: Path, destination: Path) -> PageClip:
         for name in names:
             path = getattr(record, name)
             moved[name] = destination / path.relative_to(source)
-            if not moved[name].exists():
-                _link(path, moved[name])
+            _link(path, moved[name])
         return replace(record, **moved)
 
     steps = tuple(placed(s, ("kept", "removed", "picture")) for s in clip.steps)
@@ -108,6 +107,10 @@ def link_clip(clip: PageClip, source: Path, destination: Path) -> PageClip:
 
 def _link(path, new):
     new.parent.mkdir(parents=True, exist_ok=True)
+    if new.exists():
+        if new.samefile(path):
+            return
+        new.unlink()  # of an older page
     try:
         os.link(path, new)
     except OSError:
