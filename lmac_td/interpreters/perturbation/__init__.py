@@ -10,7 +10,8 @@ STFT, and :class:`~lmac_td.interpreters.budgeted.Budgeted` cuts it to any size.
 - :class:`RandomForest`: a surrogate over short windows of time.
 
 The segments are windows of time, bands, tiles, or the parts of a separation
-(:mod:`.segments`). Captum and scikit-learn are imported only when a method runs.
+(:mod:`lmac_td.interpreters.perturbation.segments`). Captum and scikit-learn are
+imported only when a method runs.
 """
 
 from lmac_td.interpreters.perturbation.base import OfSegments, Perturbation

@@ -133,7 +133,8 @@ class OfSegments(Perturbation):
     ---------
     features : SpectralFeatures
     segments : callable, optional
-        See :mod:`.segments`; by default tiles of 1000 Hz and 500 ms.
+        See :mod:`lmac_td.interpreters.perturbation.segments`; by default tiles of
+        1000 Hz and 500 ms.
 
     The other arguments are those of :class:`Perturbation`.
     """
