@@ -110,10 +110,16 @@ def training_on_new_mixtures(
 
 
 def explaining(recipe: str, settings: str, batch_size: int, device: str) -> "Work":
-    """Build the explanation of a decided batch, without scores."""
+    """Build the explanation of a decided batch, without scores.
+
+    The recipe has one interpreter, or several of which the first is taken. The result
+    has the classifier as an attribute, too.
+    """
     hparams, classifier = _recipe(recipe, settings)
     features = hparams["features"].to(device)
-    interpreter = hparams["interpreter"].to(device).eval()
+    several = hparams.get("interpreters") or {"one": hparams["interpreter"]}
+    interpreter = next(iter(several.values()))
+    interpreter.to(device).eval()
     classifier.to(device)
 
     @torch.no_grad()
@@ -123,7 +129,9 @@ def explaining(recipe: str, settings: str, batch_size: int, device: str) -> "Wor
         explanation = explain(decided, interpreter).explanation
         return {"kept": explanation.interpretation.abs().mean().item()}
 
-    return Work(explain_clips, _batches(hparams), batch_size)
+    work = Work(explain_clips, _batches(hparams), batch_size)
+    work.classifier = classifier
+    return work
 
 
 def evaluation_as_published(

@@ -6,6 +6,7 @@ from .contracts import Explanation as Explanation
 from .evaluation.loop import evaluate as evaluate
 from .experiment.build import load_recipe as load_recipe
 from .experiment.open import open_experiment as open_experiment
+from .inference.interpreter import AudioInterpreter as AudioInterpreter
 from .interpreters.base import Interpreter as Interpreter
 from .interpreters.l2i import L2I as L2I
 from .interpreters.lmac import LMAC as LMAC

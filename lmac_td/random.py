@@ -1,8 +1,11 @@
-"""Random generators that are seeded by names, so the order of draws does not matter."""
+"""Seeded random generators, so that the order of draws does not matter."""
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 
@@ -35,3 +38,33 @@ def seeded_generator(
     # sha256, since Python's hash of a string differs between processes.
     digest = hashlib.sha256(json.dumps([clip_id, purpose, seed]).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+@contextlib.contextmanager
+def seeded_global_generators(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the generators of torch and numpy, and restore their states afterwards.
+
+    For libraries that draw from the global generators, such as Captum.
+
+    Arguments
+    ---------
+    seed : int
+    device : torch.device
+        A GPU's generator is seeded and restored, too.
+
+    Example
+    -------
+    >>> with seeded_global_generators(0, torch.device("cpu")):
+    ...     first = torch.rand(1)
+    >>> with seeded_global_generators(0, torch.device("cpu")):
+    ...     torch.equal(first, torch.rand(1))
+    True
+    """
+    state = np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)

@@ -290,6 +290,7 @@ shap_samples: 2
 time_segments: 2
 frequency_segments: 2
 """
+    perturbation = "n_calls: 20\nsegment_hz: 4000\nsegment_ms: 250\n"
     lmac_td = """
 encoder_channels: 16
 kernel_size: 8
@@ -314,6 +315,8 @@ psi_width: 4
         "l2i": ["l2i", classifier, interpreter, l2i],
         "baselines": ["baselines", widths, explained, baselines],
         "evidence": ["evidence", widths, explained, "controls: True\n"],
+        "mask_optimisation": ["mask_optimisation", widths, explained, "steps: 4\n"],
+        "perturbation": ["perturbation", widths, explained, perturbation],
         "budgeted": ["budgeted", classifier, interpreter, budgeted],
     }
     for name, (base, *settings) in recipes.items():

@@ -27,6 +27,7 @@ HEAVY = {
 HEAVY_FOR_A_COMMAND = {"quantus", "captum", "transformers", "matplotlib.pyplot"}
 OFFER_THE_HEAVY = (
     "classifiers.huggingface", "evaluation.quantus", "interpreters.attribution",
+    "interpreters.mask_optimisation", "interpreters.perturbation",
     "report.figures",
 )  # fmt: skip
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

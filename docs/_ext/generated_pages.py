@@ -34,6 +34,8 @@ FILES = (
     "nmf",
     "budgeted",
     "evidence",
+    "mask_optimisation",
+    "perturbation",
     "baselines",
     "cnn14",
     "classifiers/huggingface",
@@ -48,6 +50,8 @@ SIZED = (
     "nmf",
     "budgeted",
     "evidence",
+    "mask_optimisation",
+    "perturbation",
     "cnn14",
 )
 LINE = re.compile(r"^(\w+):[ \t]*(.*?)(?:[ \t]+#[ \t]*(.*))?$")

@@ -98,6 +98,7 @@ class HuggingFaceClassifier(Classifier):
         self.sample_rate = extractor.sampling_rate
         self.labels = _labels(config, files.source)
         self.front_end = front_end(config, extractor, files.source)
+        self.clip_samples = self.front_end.clip_samples
         self.layers = _chosen(representations, config.num_hidden_layers)
         self.geometry = tuple(
             self.front_end.geometry(f"layers.{layer}") for layer in self.layers

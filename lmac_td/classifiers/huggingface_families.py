@@ -52,6 +52,7 @@ class SpectrogramPatches(nn.Module):
             extractor.sampling_rate, extractor.num_mel_bins
         )
         self.max_frames = extractor.max_length
+        self.clip_samples = self.filterbank.n_samples(self.max_frames)
         normalise = extractor.do_normalize
         self.mean = extractor.mean if normalise else 0.0
         self.scale = 2 * extractor.std if normalise else 1.0
@@ -68,7 +69,7 @@ class SpectrogramPatches(nn.Module):
 
         There are at most ``max_length`` frames.
         """
-        wavs = wavs[:, : self.filterbank.n_samples(self.max_frames)]
+        wavs = wavs[:, : self.clip_samples]
         return (self.filterbank(wavs) - self.mean) / self.scale
 
     def network_inputs(self, inputs: Tensor) -> Tensor:
@@ -136,6 +137,7 @@ class WaveformSequence(nn.Module):
 
     extractor = "Wav2Vec2FeatureExtractor"
     frequencies = 1
+    clip_samples = None  # any length
 
     def __init__(self, config: Any, extractor: Any) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 VERBS = {
+    "explain": "explain recordings of your own, and make a page of them",
     "train": "train an interpreter of a frozen classifier",
     "evaluate": "score interpreters",
     "compare": "put several evaluations in one table",
@@ -14,6 +15,8 @@ VERBS = {
     "randomise": "randomise the classifier stage by stage and compare explanations",
     "roar": "remove the bins that explanations rank first, and train again",
     "draw-samples": "draw mixtures, masks and what is kept of an evaluation's samples",
+    "listening-test": "let people rate explanations with webMUSHRA",
+    "page": "make the page of results again, or one of several folders",
     "show": "print a recipe with the roles of its settings",
 }
 

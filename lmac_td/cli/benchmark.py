@@ -26,6 +26,7 @@ import sys
 
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
+from lmac_td.benchmark.page import write_benchmark_pages
 from lmac_td.benchmark.plan import ROOT, plan, split_options
 from lmac_td.benchmark.report import comparisons_to_markdown, write_report
 from lmac_td.benchmark.rows import write_rows
@@ -55,9 +56,12 @@ def main(argv=None):
     runs = write_report(steps, minutes, folder, columns)
     for pair in arguments.compare if runs else ():
         print(comparisons_to_markdown(runs, *pair))
+    pages = write_benchmark_pages(steps, folder)
     print(f"Table (.md, .csv) and figures: {folder}")
     if listing.closing:
         print(f"\n{listing.closing.strip()}")
+    if pages:
+        print("\nPage to listen and compare:", *pages, sep="\n    ")
     return 0
 
 

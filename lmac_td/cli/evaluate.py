@@ -10,7 +10,6 @@ class instead of the decided one.
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
@@ -28,19 +27,22 @@ from lmac_td.experiment.conditions import evaluation_name
 from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.scoring import load_trained
+from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.files import (
     replace_folder,
     restore_folder,
     temporary_folder_beside,
     write_atomically,
 )
+from lmac_td.inference.evaluation_page import EvaluationPage
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import ASKING, CONTROLS, find_row
 from lmac_td.report.same_mixtures import MIXTURE_SETTINGS, SECOND_CLASSIFIER
 from lmac_td.report.side_by_side import remarks_to_markdown, searches_to_markdown
+from lmac_td.training.export_interpreter import add_measured_table
 
-DEFAULT_RECIPE = Path(__file__).parents[2] / "hparams" / "lmac_td.yaml"
+DEFAULT_RECIPE = HPARAMS / "lmac_td.yaml"
 # A recipe of this command has one of these settings. It names what is scored.
 NEEDS = ("interpreter", "interpreters")
 # Settings of the table that are not printed again below it.
@@ -69,16 +71,24 @@ def main(argv=None):
 
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
+        page = evaluation_page(experiment, trained, data, new)
+        watching = observers_of(
+            experiment, trained, interpreters, data, quantus, page, new
+        )
         table = score_conditions(
-            experiment, trained, second, interpreters, data, quantus, settings, new
+            experiment, trained, second, interpreters, data, settings, watching
         )
         pages = write_pages(new, table, options, experiment, data, quantus)
+        shown = page.write(table)
         # The evaluation of an older model is kept until this one is complete.
         replace_folder(new, folder)
+    add_measured_table(experiment.output_folder, folder.name, pages)
     print(pages)
     if compared:
         print(write_comparison(folder, table, compared))
     print_settings(table.settings, folder)
+    if shown:
+        print(f"Page to listen and compare: {folder / shown.relative_to(new)}")
 
 
 def read_options(argv):
@@ -205,10 +215,22 @@ def searches_of(methods):
     return {key: names for key, names in found.items() if names}
 
 
+def evaluation_page(experiment, trained, data, folder):
+    """Return the page of the evaluation's samples, to be filled."""
+    hparams = experiment.hparams
+    return EvaluationPage(
+        folder / "page",
+        trained.methods,
+        hparams["features"],
+        data.class_names,
+        data.sample_ids("test", hparams["n_samples"]),
+    )
+
+
 def score_conditions(
-    experiment, trained, second, interpreters, data, quantus, settings, folder
+    experiment, trained, second, interpreters, data, settings, watching
 ):
-    """Score every condition under one progress bar; save samples into a folder.
+    """Score every condition under one progress bar; call the observers.
 
     Returns
     -------
@@ -216,9 +238,6 @@ def score_conditions(
     """
     hparams, run_opts = experiment.hparams, experiment.run_opts
     table = FaithfulnessTable(settings)
-    watching = observers_of(
-        hparams, trained.methods, interpreters, data, quantus, folder
-    )
     loaders = {
         condition: make_dataloader(
             data.dataset("test", condition), **hparams["eval_loader"]
@@ -250,8 +269,9 @@ def score_conditions(
     return table
 
 
-def observers_of(hparams, methods, interpreters, data, quantus, folder):
+def observers_of(experiment, trained, interpreters, data, quantus, page, folder):
     """Return the observers of every batch, as arguments of ``evaluate``."""
+    hparams, methods = experiment.hparams, trained.methods
     method_table = hparams["method_table"]
     return {
         "on_batch": observers.all_of(
@@ -263,6 +283,7 @@ def observers_of(hparams, methods, interpreters, data, quantus, folder):
                 data.class_names,
                 data.sample_ids("test", hparams["n_samples"]),
             ),
+            page.on_batch,
             observers.method_table_filler(method_table, methods),
         ),
         "on_without_target": observers.without_target_filler(method_table, methods),

@@ -9,11 +9,16 @@ in float32). ``--compile`` compiles the networks.
 
 import shlex
 import sys
+from pathlib import Path
+
+from speechbrain.utils.distributed import run_on_main
 
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.settings import names_with_role
 from lmac_td.runtime.compilation import networks_to_compile
 from lmac_td.training.brain import InterpreterBrain, brain_modules
+from lmac_td.training.export_interpreter import export_interpreter, interpreter_card
 from lmac_td.training.fitting import fit
 
 
@@ -37,6 +42,7 @@ def main(argv=None):
     experiment.create_output_folder()
     experiment.add_tensorboard()
     train(experiment, classifier, data)
+    run_on_main(export, args=[experiment, classifier, shlex.join(map(str, argv))])
     print(
         f"Trained: {experiment.output_folder}\n"
         f"Score it: python eval_faithfulness.py {shlex.join(argv)}"
@@ -59,6 +65,29 @@ def train(experiment, classifier, data):
     )
     train, valid = data.dataset("train"), data.dataset("valid")
     fit(brain, hparams, train, valid, repeats=hparams["repeats"])
+
+
+def export(experiment, classifier, arguments):
+    """Write what opens the trained interpreter into the output folder."""
+    hparams = experiment.hparams
+    pretrained = names_with_role(experiment.tree, "pretrained")
+    settings = {
+        name: value
+        for name, value in experiment.settings.items()
+        if "training" in experiment.roles.get(name, ())
+    }
+    export_interpreter(
+        experiment.output_folder,
+        Path(hparams["save_folder"]),
+        classifier,
+        {name: hparams[name] for name in pretrained - {"pretrained_interpreter"}},
+        interpreter_card(
+            hparams["experiment_name"],
+            classifier,
+            settings,
+            f"python train_interpreter.py {arguments}",
+        ),
+    )
 
 
 command = exit_on_user_error(

@@ -14,7 +14,7 @@ import sys
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
-from lmac_td.experiment.overlays import HPARAMS
+from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.training.checkpoints import load_best
 from lmac_td.training.classifier import (
     ClassifierBrain,

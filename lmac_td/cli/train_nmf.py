@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.open import open_experiment
-from lmac_td.experiment.overlays import HPARAMS
+from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.files import write_atomically
 from lmac_td.nn.dictionary import save_dictionary
 from lmac_td.report.figures import dictionary_figure

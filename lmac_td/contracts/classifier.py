@@ -55,6 +55,8 @@ class Classifier(nn.Module):
     batch_limit : int or None
         The largest number of clips that the network takes at once; None for no limit.
         :meth:`classify` splits larger batches.
+    clip_samples : int or None
+        The largest number of samples that the network takes; None for any length.
     dither_db : float or None
         Level, in dB of full scale, of the seeded white noise that is added to every
         sound before the network takes it. It is needed if gradients at digital silence
@@ -69,6 +71,7 @@ class Classifier(nn.Module):
     geometry: tuple[Geometry, ...] = ()
     differentiable: bool = True
     batch_limit: int | None = None
+    clip_samples: int | None = None
     dither_db: float | None = None
 
     def __init__(self) -> None:

@@ -69,5 +69,5 @@ def require_gradients(classifier: Classifier, method: str) -> None:
     if not classifier.differentiable:
         raise SettingError(
             f"{method} needs gradients, and {classifier.name} is a black box: use a "
-            "method that perturbs its input, such as occlusion"
+            "method that perturbs its input (hparams/perturbation.yaml, occlusion)"
         )

@@ -17,6 +17,7 @@ from lmac_td.experiment.run_options import (
     read_run_options,
 )
 from lmac_td.experiment.scalar_types import FALSE, TRUE
+from lmac_td.experiment.shipped import find_recipe
 
 HELP = ("--help", "-h")
 
@@ -68,6 +69,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[str, RunOptions, dict[str, str
         if name in kind:
             raise SettingError(f"--{name} is given twice: leave one out")
         kind[name] = _only_value(name, values)
+    recipe = find_recipe(recipe)
     return recipe, read_run_options(recipe, options), given
 
 

@@ -17,7 +17,6 @@ from lmac_td.experiment.command_line import parse_arguments, print_help, wants_h
 from lmac_td.experiment.conditions import conditions_of
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.loggers import add_tensorboard
-from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.experiment.recipe import named_in
 from lmac_td.experiment.second_classifier import SETTING as SECOND_CLASSIFIER
 from lmac_td.experiment.second_classifier import (
@@ -30,6 +29,7 @@ from lmac_td.experiment.settings import (
     is_fixed_when_resumed,
     names_with_role,
 )
+from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.experiment.yaml_files import dump_yaml
 from lmac_td.files import write_atomically
 from lmac_td.runtime.process import set_up_process

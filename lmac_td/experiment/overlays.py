@@ -14,12 +14,10 @@ small LMAC-TD with that learning rate. The first name of each axis, ``paper`` an
 ``esc50``, means the values of the recipe itself.
 """
 
-from pathlib import Path
-
 from lmac_td.errors import SettingError
 from lmac_td.experiment.settings import nearest
+from lmac_td.experiment.shipped import HPARAMS
 
-HPARAMS = Path(__file__).parents[2] / "hparams"
 SIZES = "sizes"
 # For each axis, the name that means the recipe's own values.
 AXES = {"data": "esc50", "size": "paper"}

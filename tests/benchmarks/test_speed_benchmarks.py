@@ -7,12 +7,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks import command, cost, measure, sides, train_step
+from benchmarks import command, cost, explaining, measure, sides, train_step
 from benchmarks.eval_batch import agreement as metrics_agree
 from benchmarks.published import PlainUNet
 from benchmarks.report import speed_table
 from benchmarks.scaling import from_line, scaling_table
 from benchmarks.train_step import agreement
+from lmac_td.interpreters.perturbation import METHODS
 from tests.conftest import ROOT
 
 # The published U-Net needs clips of five seconds.
@@ -151,6 +152,23 @@ def test_without_a_gpu_one_sentence_says_so(monkeypatch, capsys):
         train_step.main(["--device", "cuda"])
     assert stopped.value.code == 2
     assert "no CUDA GPU is available: give --device cpu" in capsys.readouterr().err
+
+
+def test_every_method_without_training_is_timed(capsys):
+    few = ["--setting", "n_calls", "100", "--setting", "steps", "3"]
+    words = [*GIVEN, *few, "--repeats", "1", "--setting", "signal_length_s", "1"]
+    explaining.main(words)
+    rows = {
+        row.split("|")[1].strip(): int(row.split("|")[2])
+        for row in capsys.readouterr().out.splitlines()
+        if row.startswith("| ") and "classified" not in row and "---" not in row
+    }
+    assert list(rows) == ["evidence", "mask optimisation", *METHODS]
+    # The decision itself is one; what is kept and removed are not classified.
+    assert rows["evidence"] == 1 + 8 + 6
+    assert rows["mask optimisation"] == 1 + 2 * 3
+    assert rows["feature_ablation"] == 1 + 1 + 8 * 2
+    assert {rows[name] for name in METHODS if name != "feature_ablation"} == {101}
 
 
 def test_the_efficiency_is_relative_to_the_arithmetic_of_a_side():

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from lmac_td.experiment.open import open_experiment
-from lmac_td.experiment.overlays import HPARAMS
+from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.experiment.weights import load_classifier
 from tests.conftest import ROOT
 

@@ -5,8 +5,8 @@ import ruamel.yaml
 
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import load_recipe
-from lmac_td.experiment.overlays import HPARAMS
 from lmac_td.experiment.recipe import compose, compose_text
+from lmac_td.experiment.shipped import HPARAMS
 from tests.conftest import ROOT
 
 METHODS = ("lmac_td", "lmac", "lmac_mel", "lmac_finetune", "l2i", "nmf", "cnn14")

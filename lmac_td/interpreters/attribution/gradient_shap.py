@@ -12,7 +12,7 @@ from lmac_td.interpreters.attribution.base import Attribution
 from lmac_td.interpreters.attribution.clip_logits import ClipLogits
 from lmac_td.interpreters.attribution.reference_sounds import references_like
 from lmac_td.interpreters.attribution.registry import register
-from lmac_td.interpreters.attribution.seeding import seeded_global_generators
+from lmac_td.random import seeded_global_generators
 from lmac_td.validation import require_count
 
 

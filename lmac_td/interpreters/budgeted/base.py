@@ -133,7 +133,8 @@ class Budgeted(Interpreter):
     @property
     def asks_classifier(self) -> bool:
         """Whether the classifier's answers choose what is kept."""
-        return self.keep == SMALLEST or self.source.n_candidates > 1
+        chosen = self.keep == SMALLEST or self.source.n_candidates > 1
+        return chosen or self.source.searches
 
     @property
     def is_control(self) -> bool:
@@ -147,6 +148,8 @@ class Budgeted(Interpreter):
         remark = f"keeps {kept} of the {self.keep_by}"
         if self.source.n_candidates > 1:
             remark += f", chosen among {self.source.n_candidates} candidates"
+        if self.source.remark:
+            remark += f"; {self.source.remark}"
         n_dithered = getattr(self.source, "n_dithered", 0)
         if n_dithered:
             remark += f"; {n_dithered} gradients were computed with dither"

@@ -37,11 +37,18 @@ class Scores(nn.Module):
         Whether it has parameters that training changes.
     is_control : bool
         Whether it explains nothing, and stands in a table for comparison.
+    searches : bool
+        Whether the scores were searched for by what the classifier answers to masks.
+        Searching alone raises AI.
+    remark : str
+        What a reader of the table must know; empty if there is nothing.
     """
 
     n_candidates: int = 1
     trained: bool = False
     is_control: bool = False
+    searches: bool = False
+    remark: str = ""
 
     def candidates(self, wavs: Tensor, features: Features, decision: Decision):
         """Score the bins of the STFT.

@@ -1,0 +1,241 @@
+"""Explain recordings of your own: which part of the sound made a classifier decide.
+
+    lmac-td explain dog.wav
+    lmac-td explain calls/ "more/*.mp3" --classifier path/to/my_ast --out explained
+    lmac-td explain dog.wav --interpreter results/lmac_td/1234
+
+Without --classifier it explains the reference classifier of ten sounds that is part of
+this package. Each recording gets a folder with interpretation.wav, residual.wav,
+figure.png and explanation.json, and sounds of several sizes. index.html plays them all.
+Recordings may have any length, sample rate and number of channels.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lmac_td.errors import DataError, SettingError, exit_on_user_error
+from lmac_td.files import replace_folder, temporary_folder_beside
+from lmac_td.inference.dial import SHARES
+from lmac_td.inference.interpretation import DESCRIPTION
+from lmac_td.inference.interpreter import AudioInterpreter
+from lmac_td.inference.methods import EVIDENCE, builders
+from lmac_td.inference.recordings import file_name, find_recordings, folder_names
+from lmac_td.inference.sounds import Sound
+from lmac_td.interpreters.budgeted.base import SMALLEST, check_shares
+from lmac_td.report.page.saved import read_clips, save_clips
+from lmac_td.report.page.write import write_page
+
+SHOWN_LABELS = 20
+
+
+def main(argv=None):
+    """Explain the recordings that the command line names; return the exit code."""
+    options = _parser().parse_args(argv)
+    out = Path(options.out)
+    check_shares("shares", options.shares)
+    recordings = find_recordings(options.recordings, apart_from=out)
+    folders = [out / name for name in folder_names(recordings)]
+    for folder in folders:
+        check_replaceable(folder)
+    interpreter = open_interpreter(options)
+    interpreter.check_target(options.target)
+    print(describe(interpreter, options))
+    clips, failed = [], []
+    for recording, folder in zip(recordings, folders, strict=True):
+        try:
+            clips += explain(interpreter, recording, folder, options)
+        except DataError as error:
+            failed.append(recording)
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    if clips:
+        title = "What made the classifier decide"
+        print(f"Page to listen and compare: {write_page(out, title, clips)}")
+    if failed:
+        n_explained = len(recordings) - len(failed)
+        print(
+            f"{n_explained} of {len(recordings)} recordings were explained; not: "
+            f"{', '.join(map(str, failed))}",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
+
+
+def open_interpreter(options):
+    """Open the trained interpreter, or the method, that the command line names."""
+    if options.interpreter is None:
+        return AudioInterpreter.from_classifier(
+            options.classifier,
+            options.method or EVIDENCE,
+            keep=0.5 if options.keep is None else options.keep,
+            device=options.device,
+            trust=options.trust,
+            activation=options.activation,
+            threshold=options.threshold,
+            window_s=options.window_s,
+        )
+    for name in ("method", "keep"):
+        if getattr(options, name) is not None:
+            raise SettingError(
+                f"--{name} does not go with --interpreter, whose recipe says what is "
+                "kept: leave one of them out"
+            )
+    overrides = {"pretrained_classifier": options.classifier}
+    framing = {} if options.window_s is None else {"window_s": options.window_s}
+    return AudioInterpreter.from_hparams(
+        options.interpreter,
+        overrides=overrides if options.classifier else None,
+        run_opts={"device": options.device} if options.device else None,
+        trust=options.trust,
+        **framing,
+    )
+
+
+def describe(interpreter, options):
+    """Return which method explains which classifier, and what it knows."""
+    labels = interpreter.labels
+    known = ", ".join(labels[:SHOWN_LABELS])
+    more = ", ..." if len(labels) > SHOWN_LABELS else ""
+    is_reference = options.classifier is None and options.interpreter is None
+    which = "the reference classifier" if is_reference else "the classifier"
+    return (
+        f"{interpreter.method} explains {which} {interpreter.classifier_name} "
+        f"({interpreter.sample_rate} Hz). It knows {len(labels)} classes: "
+        f"{known}{more}."
+    )
+
+
+def explain(interpreter, recording, folder, options):
+    """Explain one recording; write its folder, and return the clips of the page."""
+    results = interpreter.interpret_file(
+        recording, options.target, shares=options.shares, progress=True
+    )
+    if not isinstance(results, list):
+        results = [results]
+    elif not results:
+        sound = Sound(recording).name
+        raise DataError(
+            f"{sound}: no tag reaches the threshold, so none is explained: give "
+            "--target decided for the most probable one, or a lower --threshold."
+        )
+    clips = []
+    with temporary_folder_beside(folder) as scratch:
+        new = scratch / folder.name
+        for result in results:
+            place = new if len(results) == 1 else new / file_name(result.target)
+            result.save(place)
+            clips.append(result.page_clip(place))
+        save_clips(new, clips)
+        replace_folder(new, folder)
+    for result in results:
+        print(
+            f"{recording}: {result.target}, p = {result.probability:.2f}; "
+            f"kept p = {result.probability_kept:.2f}, "
+            f"removed p = {result.probability_removed:.2f}: {folder}",
+            flush=True,
+        )
+    return read_clips(folder)
+
+
+def check_replaceable(folder):
+    """Refuse to replace a folder that this command did not write."""
+    if not folder.exists():
+        return
+    is_ours = folder.is_dir() and (
+        any(folder.rglob(DESCRIPTION)) or not any(folder.iterdir())
+    )
+    if not is_ours:
+        raise SettingError(
+            f"{folder} exists and was not written by this command: give another --out"
+        )
+
+
+def keep(text):
+    """Read the value of --keep."""
+    return text if text == SMALLEST else float(text)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="lmac-td explain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "recordings", nargs="+", metavar="CLIP", help="a file, a folder, or a pattern"
+    )
+    parser.add_argument(
+        "--classifier",
+        metavar="HUB_OR_FOLDER",
+        help="a hub id, or a folder, of transformers, SpeechBrain or this package",
+    )
+    parser.add_argument(
+        "--interpreter",
+        metavar="FOLDER",
+        help="a trained interpreter: the output folder of a training, or a hub id",
+    )
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help=f"without a trained interpreter: {', '.join(builders())} "
+        f"(default: {EVIDENCE})",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="LABEL",
+        help="what is explained: a label, its number, or decided. Default: decided; of "
+        "a tagger, each tag above the threshold",
+    )
+    parser.add_argument(
+        "--keep",
+        type=keep,
+        metavar="SHARE",
+        help="share of the sound's energy that interpretation.wav keeps, or smallest: "
+        "the smallest convincing share (default: 0.5)",
+    )
+    parser.add_argument(
+        "--out",
+        default="explained",
+        metavar="DIR",
+        help="folder of the results (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shares",
+        nargs="+",
+        type=float,
+        default=list(SHARES),
+        metavar="SHARE",
+        help="settings of the page's dial (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--activation",
+        choices=["auto", "softmax", "sigmoid"],
+        default="auto",
+        help="of a classifier of transformers: sigmoid for taggers such as AudioSet's",
+    )
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="of tags (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--window_s", type=float, metavar="SECONDS", help="length of the windows"
+    )
+    parser.add_argument(
+        "--device", help="cpu or cuda; by default a GPU, if there is one"
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="allow a hub id to run code of its own",
+    )
+    return parser
+
+
+@exit_on_user_error()
+def command():
+    """Run the command line; the exit code is 2 for a user's error."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

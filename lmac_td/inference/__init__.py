@@ -1,0 +1,1 @@
+"""Explain recordings of your own: files, arrays, long sounds, and what is written."""

@@ -1,0 +1,161 @@
+"""The page of an evaluation: its samples, explained by its methods, with a dial."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lmac_td.contracts import ExplainedBatch
+from lmac_td.evaluation.batches import DecidedBatch
+from lmac_td.evaluation.columns import metrics_of
+from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.features import SpectralFeatures
+from lmac_td.inference.dial import dial_of, scores_of, write_clip
+from lmac_td.interpreters.base import Interpreter
+from lmac_td.report.page.content import PageClip
+from lmac_td.report.page.saved import save_clips
+from lmac_td.report.page.write import write_page
+
+
+class EvaluationPage:
+    """Collects explanations of sample clips during an evaluation, and writes a page.
+
+    Nothing is explained again: the dial cuts the explanations that are measured.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the page; created when there is something to show.
+    methods : dict of str to Interpreter
+        The rows that are shown. Controls, which explain nothing, are left out.
+    spectral_features : SpectralFeatures
+    class_names : list of str
+        Class names of the data set.
+    clip_ids : collection of str
+        The clips that are shown.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        methods: Mapping[str, Interpreter],
+        spectral_features: SpectralFeatures,
+        class_names: list[str],
+        clip_ids: Collection[str],
+    ) -> None:
+        self.folder = Path(folder)
+        self.methods = [name for name, m in methods.items() if not m.is_control]
+        self.spectral_features = spectral_features
+        self.class_names = class_names
+        self.clip_ids = clip_ids
+        self._clips = []  # (PageClip, index of its target)
+        self._folders = set()
+
+    def on_batch(
+        self,
+        condition: str,
+        method: str,
+        decided: DecidedBatch,
+        explained: ExplainedBatch,
+    ) -> None:
+        """Observe a batch, as :func:`lmac_td.evaluation.loop.evaluate` calls it."""
+        shown = [i for i, name in enumerate(decided.clip_ids) if name in self.clip_ids]
+        if method not in self.methods or not shown:
+            return
+        rows = torch.tensor(shown, device=decided.wavs.device)
+        part = decided.select(rows)
+        stft = self.spectral_features
+        settings = dial_of(part, scores_of(explained)[rows], stft)
+        for row, clip_id in enumerate(part.clip_ids):
+            target = int(part.decision.target[row])
+            clip = write_clip(
+                self._new_folder(condition, clip_id, part, row, method),
+                clip_id,
+                method,
+                part,
+                settings,
+                stft,
+                row,
+                label=self.class_names[int(part.labels[row])],
+                condition=condition,
+            )
+            self._clips.append((clip, target))
+
+    def _new_folder(self, condition, clip_id, part, row, method):
+        """Return a folder below the page's for the files of a clip."""
+        label = part.decision.classifier.labels[int(part.decision.target[row])]
+        names = [condition, f"{clip_id} {label}", method]
+        folder = self.folder.joinpath(*map(file_name, names))
+        while folder in self._folders:
+            folder = folder.with_name(f"{folder.name}_")
+        self._folders.add(folder)
+        return folder
+
+    def write(self, table: FaithfulnessTable) -> Path | None:
+        """Write the page with the scores of its clips.
+
+        Arguments
+        ---------
+        table : FaithfulnessTable
+            The evaluation's, complete.
+
+        Returns
+        -------
+        Path or None
+            Of the page; None if no clip is shown.
+        """
+        if not self._clips:
+            return None
+        clips = [
+            replace(clip, metrics=metrics_of_clip(table, clip, target))
+            for clip, target in self._clips
+        ]
+        save_clips(self.folder, clips)
+        return write_page(self.folder, title_of(clips), clips)
+
+
+def metrics_of_clip(
+    table: FaithfulnessTable, clip: PageClip, target: int
+) -> dict[str, float]:
+    """Return the printed metrics of a clip and target, by the names of columns.
+
+    Arguments
+    ---------
+    table : FaithfulnessTable
+    clip : PageClip
+    target : int
+        Index of the class that is explained.
+    """
+    scores = table.row(clip.condition, clip.method)
+    of_clip = (scores["clip_id"] == clip.name) & (scores["decided"] == target)
+    line = scores[of_clip].iloc[0]
+    return {name: float(line[name]) for name in metrics_of(scores)}
+
+
+def title_of(clips: Collection[PageClip]) -> str:
+    """Return the title of a page: its methods, or how many there are.
+
+    Arguments
+    ---------
+    clips : collection of PageClip
+    """
+    methods = list(dict.fromkeys(clip.method for clip in clips))
+    n_clips = len({clip.name for clip in clips})
+    recordings = f"{n_clips} recording{'s' if n_clips > 1 else ''}"
+    by = f"{len(methods)} methods" if len(methods) > 3 else " and ".join(methods)
+    return f"{recordings}, explained by {by}"
+
+
+def file_name(name: str) -> str:
+    """Return a name without characters that a file name cannot have.
+
+    Example
+    -------
+    >>> file_name("evidence 0.5"), file_name("a/b:c"), file_name("??")
+    ('evidence_0.5', 'a_b_c', '_')
+    """
+    return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"

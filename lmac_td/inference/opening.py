@@ -1,0 +1,197 @@
+"""Open a classifier by its folder or hub id, whichever package wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import HTTPError
+
+from lmac_td.classifiers.cnn14 import WEIGHTS
+from lmac_td.contracts import Classifier
+from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.experiment.build import load_recipe
+from lmac_td.experiment.kept import read_settings
+from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
+
+AUTO = "auto"
+HUGGING_FACE, SPEECHBRAIN, SETTINGS = (
+    "config.json", "hyperparams.yaml", "settings.json"
+)  # fmt: skip
+
+
+def open_classifier(
+    source: str | Path | None = None,
+    trust: bool = False,
+    savedir: str | Path | None = None,
+    activation: str = AUTO,
+    threshold: float = 0.5,
+) -> tuple[Classifier, dict[str, Any]]:
+    """Open a classifier.
+
+    Arguments
+    ---------
+    source : str or Path, optional
+        A folder, or a hub id. Its files tell how it is opened: ``config.json`` is a
+        model of transformers, ``hyperparams.yaml`` an ``EncoderClassifier`` of
+        SpeechBrain, ``model.safetensors`` with ``labels.json`` a CNN14 that this
+        package trained. By default the reference classifier of this package.
+    trust : bool
+        SpeechBrain runs the yaml of a source. One that is not on this disk is opened
+        only if this is True.
+    savedir : str or Path, optional
+        Where downloads are kept; by default the cache of the hub.
+    activation, threshold
+        Of a model of transformers, see
+        :class:`~lmac_td.classifiers.huggingface.HuggingFaceClassifier`.
+
+    Returns
+    -------
+    Classifier
+    dict
+        Settings of the recordings that it was trained on, for
+        :class:`~lmac_td.inference.framing.Framing`.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be found or opened.
+    SettingError
+        If its code would be run and is not trusted.
+    """
+    if source is None:
+        source = REFERENCE_CLASSIFIER
+    kind = kind_of(source)
+    if kind == HUGGING_FACE:
+        from lmac_td.classifiers.huggingface import HuggingFaceClassifier
+
+        classifier = HuggingFaceClassifier(
+            source,
+            activation=activation,
+            threshold=threshold,
+            download_folder=savedir,
+        )
+        return classifier, {}
+    if activation != AUTO:
+        raise SettingError(
+            f"activation is {activation}, but {source} is no model of transformers: "
+            "leave it out"
+        )
+    if kind == SPEECHBRAIN:
+        if not (trust or Path(source).is_dir()):
+            raise SettingError(
+                f"{source} is a classifier of SpeechBrain, whose yaml can run any "
+                "code: give --trust (in Python: trust=True) if you trust its "
+                "authors, or another classifier"
+            )
+        from lmac_td.classifiers.speechbrain import SpeechBrainClassifier
+
+        return SpeechBrainClassifier(source, savedir), {}
+    return open_cnn14(Path(source))
+
+
+def kind_of(source: str | Path) -> str:
+    """Return the name of the file that tells how a source is opened.
+
+    Raises
+    ------
+    CheckpointError
+        If it holds none of them, or cannot be found.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if (folder / WEIGHTS).is_file() and not (folder / HUGGING_FACE).is_file():
+            return WEIGHTS
+        found = [n for n in (HUGGING_FACE, SPEECHBRAIN) if (folder / n).is_file()]
+        if found:
+            return found[0]
+        raise CheckpointError(
+            f"{source} holds no classifier: give a folder with {HUGGING_FACE} "
+            f"(transformers), {SPEECHBRAIN} (SpeechBrain) or {WEIGHTS} "
+            "(train_classifier.py), or a hub id such as owner/name"
+        )
+    name = str(source)
+    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
+        raise CheckpointError(
+            f"{source} does not exist: give the folder of a classifier, or a hub id "
+            "such as owner/name"
+        )
+    try:
+        files = huggingface_hub.list_repo_files(name)
+    except (OSError, ValueError, HTTPError) as error:
+        # What is in the cache already needs no network.
+        cached = [
+            kind
+            for kind in (HUGGING_FACE, SPEECHBRAIN)
+            if isinstance(huggingface_hub.try_to_load_from_cache(name, kind), str)
+        ]
+        if cached:
+            return cached[0]
+        raise CheckpointError(
+            f"{source} is not a folder and could not be found on the Hugging Face hub "
+            f"({type(error).__name__}): check the name and the network"
+        ) from error
+    for kind in (SPEECHBRAIN, HUGGING_FACE):
+        if kind in files:
+            return kind
+    raise CheckpointError(
+        f"{source} has neither {HUGGING_FACE} nor {SPEECHBRAIN}: give another hub id"
+    )
+
+
+def open_cnn14(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """Open a CNN14 that ``train_classifier.py`` exported.
+
+    Its widths are read from ``settings.json``, or else from the weights.
+
+    Arguments
+    ---------
+    folder : Path
+        With ``model.safetensors`` and ``labels.json``.
+    """
+    settings = widths_of(folder / WEIGHTS)
+    trained_with = read_settings(folder)
+    names = ("sample_rate", "n_fft", "win_length", "hop_length", "signal_length_s")
+    settings |= {name: trained_with[name] for name in names if name in trained_with}
+    recipe = load_recipe(HPARAMS / "evidence.yaml", settings)
+    classifier = recipe["classifier"]
+    classifier.load(folder, folder)
+    return classifier, framing_of(recipe)
+
+
+def framing_of(recipe: dict) -> dict[str, Any]:
+    """Return how the clips of a recipe are made: its length, padded, a peak of 1."""
+    return {"window_s": recipe["signal_length_s"], "pad": True, "normalise": True}
+
+
+def widths_of(path: Path) -> dict[str, Any]:
+    """Read the widths of a CNN14 from its weights, as settings of a recipe.
+
+    Raises
+    ------
+    CheckpointError
+        If they are not those of a CNN14.
+    """
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, "pt") as weights:
+            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+        blocks = [
+            shapes[f"embedding_model.conv_block{n}.conv1.weight"][0]
+            for n in range(1, 7)
+        ]
+        n_mels = shapes["embedding_model.norm0.weight"][0]
+        n_classes = shapes["classifier.weight"][0]
+    except (OSError, safetensors.SafetensorError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} does not hold the weights of a CNN14 ({error}): give a folder "
+            "that train_classifier.py wrote"
+        ) from error
+    return {
+        "cnn14_channels": blocks[:5],
+        "emb_dim": blocks[5],
+        "n_mels": n_mels,
+        "out_n_neurons": n_classes,
+    }

@@ -1,0 +1,97 @@
+"""Find the recordings that a command line names: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lmac_td.errors import SettingError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+
+
+def find_recordings(names: Sequence[str], apart_from: Path | None = None) -> list[Path]:
+    """Return the files that are named, each once, in the order of the names.
+
+    Arguments
+    ---------
+    names : sequence of str
+        Files; folders, whose sounds are taken at every depth; patterns such as
+        ``"calls/*.wav"``. A file that does not exist is returned, too: it is reported
+        with the others.
+    apart_from : Path, optional
+        A folder whose sounds are not taken, because results are written there.
+
+    Raises
+    ------
+    SettingError
+        If a folder or a pattern holds no sound, or no file exists.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.wav", "a.mp3", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> [path.name for path in find_recordings([str(folder), f"{folder}/b*"])]
+    ['a.mp3', 'b.wav']
+    """
+    found: dict[Path, None] = {}
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            paths = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        elif glob.has_magic(name) and not path.exists():
+            paths = sorted(map(Path, glob.glob(name, recursive=True)))
+            paths = [p for p in paths if p.is_file()]
+        else:
+            found[path] = None
+            continue
+        paths = [p for p in paths if not _is_below(p, apart_from)]
+        if not paths:
+            raise SettingError(
+                f"{name} holds no recordings: give files such as {', '.join(SUFFIXES)}"
+            )
+        found |= dict.fromkeys(paths)
+    if not any(path.is_file() for path in found):
+        missing = ", ".join(str(path) for path in list(found)[:3])
+        raise SettingError(f"{missing}: there is no such file; give recordings")
+    return list(found)
+
+
+def _is_below(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def folder_names(paths: Iterable[Path]) -> list[str]:
+    """Return a different name of a folder for each recording.
+
+    Example
+    -------
+    >>> folder_names([Path("a/dog.wav"), Path("b/Dog.mp3"), Path("my cat?.ogg")])
+    ['dog', 'Dog_2', 'my cat']
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        stem = file_name(path.stem) or "recording"
+        name, number = stem, 1
+        while name.lower() in taken:  # some disks do not tell upper from lower case
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def file_name(text: str) -> str:
+    r"""Return a text without characters that a folder's name cannot have.
+
+    Example
+    -------
+    >>> file_name("Speech, whispering / loud")
+    'Speech, whispering _ loud'
+    """
+    return re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", text).strip(" ._")

@@ -1,0 +1,165 @@
+"""Read a recording of any kind in blocks: one channel, at a sample rate."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from lmac_td.errors import LoadAudioError, SettingError
+
+BLOCK = 2**17  # frames that are read at once
+REMEDY = "give a recording that soundfile reads, such as wav, flac, ogg or mp3"
+
+
+class Sound:
+    """A recording, read in blocks: its length does not matter for the memory.
+
+    Arguments
+    ---------
+    source : str, Path, bytes, array or dict
+        The path of a file, its bytes, an array of samples, or a dictionary with
+        ``array`` (or ``raw``) and ``sampling_rate``, as in the pipelines of
+        transformers. An array is (T,), (channels, T) or (T, channels), where the longer
+        axis is time; integers are divided by the largest number of their type. Channels
+        are averaged.
+    sample_rate : int, optional
+        Of an array, in Hz.
+
+    Attributes
+    ----------
+    name : str
+        For messages and pages: the file's name, or ``recording``.
+
+    Raises
+    ------
+    SettingError
+        If an array has no sample rate, or another type is given.
+    LoadAudioError
+        If a file does not exist.
+
+    Example
+    -------
+    >>> sound = Sound({"array": np.zeros((2, 8000)), "sampling_rate": 8000})
+    >>> sum(len(block) for block in sound.blocks(16000))
+    16000
+    """
+
+    def __init__(self, source: Any, sample_rate: int | None = None) -> None:
+        self.name = "recording"
+        self.path, self.bytes, self.array = None, None, None
+        if isinstance(source, Mapping):
+            source, sample_rate = _of_mapping(source, sample_rate)
+        if isinstance(source, (str, os.PathLike)):
+            self.path = Path(source)
+            self.name = self.path.name
+            if not self.path.is_file():
+                raise LoadAudioError(f"{source} is missing or is not a file: {REMEDY}.")
+        elif isinstance(source, (bytes, bytearray)):
+            self.bytes = bytes(source)
+        else:
+            self.array, self.rate = _of_array(source), sample_rate
+            if not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
+                raise SettingError(
+                    f"sample_rate is {sample_rate!r}: give the rate of the array in Hz"
+                )
+
+    def blocks(self, sample_rate: int) -> Iterator[np.ndarray]:
+        """Yield the samples from the start to the end.
+
+        Arguments
+        ---------
+        sample_rate : int
+            Of what is returned, in Hz; soxr resamples.
+
+        Yields
+        ------
+        numpy.ndarray
+            (t,), float32; the mean of the channels.
+
+        Raises
+        ------
+        LoadAudioError
+            If the recording cannot be decoded, is empty, or holds NaN or infinity.
+        """
+        resampler, rate, n_frames = None, None, 0
+        for frames, rate in self._frames():
+            if not np.isfinite(frames).all():
+                raise LoadAudioError(
+                    f"{self.name} holds NaN or infinite samples: {REMEDY}."
+                )
+            n_frames += len(frames)
+            samples = frames.mean(axis=1)
+            if rate != sample_rate:
+                resampler = resampler or soxr.ResampleStream(
+                    rate, sample_rate, 1, dtype="float32", quality="HQ"
+                )
+                samples = resampler.resample_chunk(samples)
+            yield samples
+        if not n_frames:
+            raise LoadAudioError(f"{self.name} is empty (it has no samples): {REMEDY}.")
+        if resampler is not None:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _frames(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield frames (t, channels) of float32, and their rate."""
+        if self.array is not None:
+            for start in range(0, len(self.array), BLOCK):
+                yield as_float(self.array[start : start + BLOCK]), self.rate
+            return
+        file = self.path or io.BytesIO(self.bytes)
+        try:
+            with soundfile.SoundFile(file) as opened:
+                for frames in opened.blocks(BLOCK, dtype="float32", always_2d=True):
+                    yield frames, opened.samplerate
+        except (soundfile.SoundFileError, OSError) as error:
+            raise LoadAudioError(
+                f"{self.name} cannot be decoded and may be corrupt ({error}): {REMEDY}."
+            ) from error
+
+
+def _of_mapping(source: Mapping, sample_rate: int | None) -> tuple[Any, int | None]:
+    array = source.get("array", source.get("raw"))
+    if array is None:
+        array = source.get("bytes") or source.get("path")
+    if array is None:
+        raise SettingError(
+            "the dictionary has no array: give {'array': samples, 'sampling_rate': Hz}"
+        )
+    return array, source.get("sampling_rate", sample_rate)
+
+
+def _of_array(source: Any) -> np.ndarray:
+    """Return samples (T, channels) of any type of numbers."""
+    array = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
+        raise SettingError(
+            f"a recording of type {type(source).__name__} is not supported: give a "
+            "path, bytes, an array (T,) or (channels, T), or a dictionary with array "
+            "and sampling_rate"
+        )
+    if array.ndim == 1:
+        return array[:, None]
+    return array.T if array.shape[0] < array.shape[1] else array
+
+
+def as_float(samples: np.ndarray) -> np.ndarray:
+    """Return samples as float32; whole numbers become shares of their largest.
+
+    Example
+    -------
+    >>> as_float(np.array([-32768, 16384], dtype=np.int16))
+    array([-1. ,  0.5], dtype=float32)
+    """
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    span = np.iinfo(samples.dtype)
+    middle = 0 if span.min else (span.max + 1) // 2
+    half = span.max - middle + 1
+    return ((samples.astype(np.float64) - middle) / half).astype(np.float32)

@@ -1,0 +1,55 @@
+"""Perturbation methods: what is removed from a clip, and how the decision changes.
+
+They need no gradient, so they explain every classifier, black boxes included. Each is a
+source of scores (:class:`~lmac_td.interpreters.budgeted.Scores`) for the bins of the
+STFT, and :class:`~lmac_td.interpreters.budgeted.Budgeted` cuts it to any size.
+
+- :class:`FeatureAblation`, :class:`KernelShap`, :class:`Lime`: over segments, by
+  Captum.
+- :class:`Rise`: random smooth masks.
+- :class:`RandomForest`: a surrogate over short windows of time.
+
+The segments are windows of time, bands, tiles, or the parts of a separation
+(:mod:`lmac_td.interpreters.perturbation.segments`). Captum and scikit-learn are
+imported only when a method runs.
+"""
+
+from lmac_td.interpreters.perturbation.base import OfSegments, Perturbation
+from lmac_td.interpreters.perturbation.captum_methods import (
+    FeatureAblation,
+    KernelShap,
+    Lime,
+)
+from lmac_td.interpreters.perturbation.masked_clip import MaskedClip
+from lmac_td.interpreters.perturbation.random_forest import RandomForest
+from lmac_td.interpreters.perturbation.registry import METHODS, build_perturbations
+from lmac_td.interpreters.perturbation.rise import Rise
+from lmac_td.interpreters.perturbation.segments import (
+    Bands,
+    HarmonicPercussive,
+    Parts,
+    Segments,
+    Tiles,
+    Windows,
+    build_segments,
+)
+
+__all__ = [
+    "METHODS",
+    "Bands",
+    "FeatureAblation",
+    "HarmonicPercussive",
+    "KernelShap",
+    "Lime",
+    "MaskedClip",
+    "OfSegments",
+    "Parts",
+    "Perturbation",
+    "RandomForest",
+    "Rise",
+    "Segments",
+    "Tiles",
+    "Windows",
+    "build_perturbations",
+    "build_segments",
+]

@@ -1,0 +1,1 @@
+"""Listening tests with webMUSHRA: export of evaluated clips, and their ratings."""
