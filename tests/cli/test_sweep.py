@@ -1,12 +1,17 @@
 """A sweep: which runs it lists, what it refuses, and the real commands."""
 
+import shlex
+
 import pytest
 
+from lmac_td.benchmark.plan import plan
 from lmac_td.benchmark.sweep import grouped, sweep_listing
+from lmac_td.cli import sweep
 from lmac_td.cli.sweep import main
 from lmac_td.errors import SettingError
 from lmac_td.report.runs import read_runs
 from lmac_td.report.sweep import sweep_figure
+from tests.pages import command_lines
 from tests.report.test_runs import write_run
 
 LMAC_TD = "hparams/lmac_td.yaml"
@@ -69,6 +74,20 @@ def test_names_and_values_are_grouped():
         "b": ["-6", "0"],
         "flag": [],
     }
+
+
+@pytest.mark.parametrize("line", command_lines("lmac-td sweep"))
+def test_the_commands_of_the_pages_can_be_planned(line, monkeypatch):
+    planned = []
+
+    def planned_only(listing, options):
+        planned.extend(plan(listing, options))
+        raise SettingError("nothing runs in this test")
+
+    monkeypatch.setattr(sweep, "plan", planned_only)
+    with pytest.raises(SettingError, match="nothing runs"):
+        main(shlex.split(line)[2:])
+    assert len(planned) > 1
 
 
 def test_a_sweep_of_evidence_ends_in_a_table_and_figures(with_trained, capsys):
