@@ -100,13 +100,30 @@ def sweep_listing(
         {
             "recipe": recipe,
             "name": name_of(point),
-            "settings": {**point, "experiment_name": name},
-            "seeds": list(range(1, n_seeds + 1)),
+            "settings": {
+                **point,
+                "experiment_name": name,
+                **_folder_of_seed(recipe, {**settings, "experiment_name": name}, seed),
+            },
+            "seeds": [seed],
             "train": TRAIN if train else None,
         }
         for point, name in zip(points, names, strict=True)
+        for seed in range(1, n_seeds + 1)
     ]
     return Listing(methods=methods)
+
+
+def _folder_of_seed(recipe, settings, seed):
+    """Return an output folder for a seed if the recipe's does not depend on it."""
+
+    def folder(seed):
+        tree = typed_recipe(ROOT / recipe, {**settings, "seed": str(seed)})
+        return resolved_tree(recipe, tree)["output_folder"]
+
+    if folder(seed) != folder(seed + 1):
+        return {}
+    return {"output_folder": f"{folder(seed)}/{seed}"}
 
 
 def name_of(point: Mapping[str, str]) -> str:

@@ -24,11 +24,20 @@ def settings_of(listing):
 
 def test_each_value_is_a_run_in_its_own_folder():
     listing = sweep_listing(LMAC_TD, {"alpha": ["0", "0.5"]}, {"size": "small"}, 2)
-    assert settings_of(listing) == [
-        {"alpha": "0", "experiment_name": "lmac_td_small_alpha0"},
-        {"alpha": "0.5", "experiment_name": "lmac_td_small_alpha0.5"},
+    without = {"alpha": "0", "experiment_name": "lmac_td_small_alpha0"}
+    mixed = {"alpha": "0.5", "experiment_name": "lmac_td_small_alpha0.5"}
+    assert settings_of(listing) == [without, without, mixed, mixed]
+    assert [entry["seeds"] for entry in listing.methods] == [[1], [2], [1], [2]]
+
+
+def test_seeds_of_the_demo_have_folders_of_their_own():
+    listing = sweep_listing(LMAC_TD, {"alpha": ["0", "1"]}, {"size": "demo"}, 2)
+    folders = [settings["output_folder"] for settings in settings_of(listing)]
+    assert folders == [
+        f"results/demo/lmac_td_alpha{alpha}/{seed}"
+        for alpha in (0, 1)
+        for seed in (1, 2)
     ]
-    assert [entry["seeds"] for entry in listing.methods] == [[1, 2], [1, 2]]
 
 
 def test_several_settings_are_combined():
