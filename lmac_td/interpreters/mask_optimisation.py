@@ -6,8 +6,9 @@ Meaningful Perturbation*, 2017) optimises a mask for one input. Extremal perturb
 Smooth Masks*, 2019) fixes its size and asks for the best mask of this size. FLEXtime
 (Brüsch et al., 2024) does the same over frequency bands of time series.
 
-The plain optimum is adversarial: it convinces the classifier and need not hold for
-another one. ``context`` and ``level_db`` make the optimisation harder for such masks.
+The optimum can be adversarial: it convinces the classifier and need not hold for
+another one. A coarse grid, ``context`` and ``level_db`` make the search harder for such
+masks.
 """
 
 from __future__ import annotations
