@@ -2,9 +2,9 @@
 
     python -m benchmarks.methods [--setting size small] [--repeats 7]
 
-Training: LMAC-TD, L-MAC and the budgeted network. The budgeted network's loss asks its
-teacher once for each mixture of an epoch, so it has two kinds of steps, with mixtures
-that are known and with new ones. A step of an epoch costs ``known + (new - known) /
+Training: LMAC-TD, L-MAC and the budgeted network. The budgeted network computes the
+gradient of a mixture once in an epoch, so it has two kinds of steps, with mixtures that
+are known and with new ones. A step of an epoch costs ``known + (new - known) /
 repeats`` on average, with the recipe's ``repeats``. Explanation: those networks, and
 evidence with its default and with a quick setting (one gradient pass, one kernel).
 """
