@@ -1,4 +1,4 @@
-"""Put the recipes and the reference classifier into a wheel.
+"""Put the recipes and the reference models into a wheel.
 
 They stand beside the package, where a clone's users edit them. All else of the build is
 in pyproject.toml.
@@ -11,7 +11,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-SHIPPED = ("hparams", "recipes/ESC50/classifiers/cnn14_small_seed1")
+SHIPPED = (
+    "hparams",
+    "recipes/ESC50/classifiers/cnn14_small_seed1",
+    "recipes/ESC50/interpreters/budgeted_small",
+)
 
 
 class BuildWithRecipes(build_py):

@@ -5,9 +5,10 @@
     lmac-td explain dog.wav --interpreter results/lmac_td/1234
 
 Without --classifier it explains the reference classifier of ten sounds that is part of
-this package. Each recording gets a folder with interpretation.wav, residual.wav,
-figure.png and explanation.json, and sounds of several sizes. index.html plays them all.
-Recordings may have any length, sample rate and number of channels.
+this package, by a network that was trained for it. Each recording gets a folder with
+interpretation.wav, residual.wav, figure.png and explanation.json, and sounds of several
+sizes. index.html plays them all. Recordings may have any length, sample rate and number
+of channels.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from lmac_td.inference.dial import SHARES
 from lmac_td.inference.interpretation import DESCRIPTION
 from lmac_td.inference.interpreter import AudioInterpreter
 from lmac_td.inference.methods import EVIDENCE, builders
+from lmac_td.inference.opening import AUTO
 from lmac_td.inference.recordings import file_name, find_recordings, folder_names
 from lmac_td.inference.sounds import Sound
 from lmac_td.interpreters.budgeted.base import SMALLEST, check_shares
@@ -63,6 +65,14 @@ def main(argv=None):
 
 def open_interpreter(options):
     """Open the trained interpreter, or the method, that the command line names."""
+    plain = options.method is None and options.activation == AUTO
+    if explains_reference(options) and plain:
+        share = {} if options.keep is None else {"keep": options.keep}
+        return AudioInterpreter.from_hparams(
+            overrides={"keep_by": "energy", **share},
+            run_opts={"device": options.device} if options.device else None,
+            **({} if options.window_s is None else {"window_s": options.window_s}),
+        )
     if options.interpreter is None:
         return AudioInterpreter.from_classifier(
             options.classifier,
@@ -91,13 +101,18 @@ def open_interpreter(options):
     )
 
 
+def explains_reference(options):
+    """Return whether the command line names no classifier of its own."""
+    return options.classifier is None and options.interpreter is None
+
+
 def describe(interpreter, options):
     """Return which method explains which classifier, and what it knows."""
     labels = interpreter.labels
     known = ", ".join(labels[:SHOWN_LABELS])
     more = ", ..." if len(labels) > SHOWN_LABELS else ""
-    is_reference = options.classifier is None and options.interpreter is None
-    which = "the reference classifier" if is_reference else "the classifier"
+    reference = explains_reference(options)
+    which = "the reference classifier" if reference else "the classifier"
     return (
         f"{interpreter.method} explains {which} {interpreter.classifier_name} "
         f"({interpreter.sample_rate} Hz). It knows {len(labels)} classes: "
@@ -178,8 +193,8 @@ def _parser():
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help=f"without a trained interpreter: {', '.join(builders())} "
-        f"(default: {EVIDENCE})",
+        help=f"without a trained interpreter: {', '.join(builders())} (default: "
+        f"{EVIDENCE}; for the reference classifier a trained network)",
     )
     parser.add_argument(
         "--target",
@@ -210,8 +225,8 @@ def _parser():
     )
     parser.add_argument(
         "--activation",
-        choices=["auto", "softmax", "sigmoid"],
-        default="auto",
+        choices=[AUTO, "softmax", "sigmoid"],
+        default=AUTO,
         help="of a classifier of transformers: sigmoid for taggers such as AudioSet's",
     )
     parser.add_argument(

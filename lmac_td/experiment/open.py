@@ -34,6 +34,7 @@ from lmac_td.experiment.yaml_files import dump_yaml
 from lmac_td.files import write_atomically
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
+from lmac_td.training.checkpoints import has_checkpoint
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Experiment:
 
     def has_begun(self) -> bool:
         """Return whether there is a checkpoint to resume from."""
-        return any(Path(self.hparams["save_folder"]).glob("CKPT*"))
+        return has_checkpoint(self.hparams["save_folder"])
 
     def check_resumable(self):
         """Refuse an output folder whose checkpoints were made with other settings.

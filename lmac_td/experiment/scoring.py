@@ -49,5 +49,7 @@ def load_trained(experiment: Experiment, argv: Sequence[str]) -> Trained:
         If weights are missing or belong to another model.
     """
     experiment.check_measurable()
-    methods, epoch = trained_interpreters(experiment.hparams, experiment.device, argv)
+    methods, epoch = trained_interpreters(
+        experiment.hparams, experiment.device, argv, experiment.recipe
+    )
     return Trained(methods, epoch, experiment.load_classifier())

@@ -1,4 +1,4 @@
-"""Where the recipes and the reference classifier are: in a clone, or in a wheel."""
+"""Where the recipes and the reference models are: in a clone, or in a wheel."""
 
 from pathlib import Path
 
@@ -9,6 +9,10 @@ SHIPPED = _PACKAGE / "shipped" if (_PACKAGE / "shipped").is_dir() else _PACKAGE.
 HPARAMS = SHIPPED / "hparams"
 REFERENCE_CLASSIFIER = (
     SHIPPED / "recipes" / "ESC50" / "classifiers" / "cnn14_small_seed1"
+)
+# A trained interpreter of the reference classifier, which it contains.
+REFERENCE_INTERPRETER = (
+    SHIPPED / "recipes" / "ESC50" / "interpreters" / "budgeted_small"
 )
 
 

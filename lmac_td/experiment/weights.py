@@ -7,7 +7,8 @@ from pathlib import Path
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
-from lmac_td.training.checkpoints import load_best, load_weights
+from lmac_td.training.checkpoints import has_checkpoint, load_best, load_weights
+from lmac_td.training.export_interpreter import INTERPRETER, load_exported
 
 
 def load_classifier(hparams: Mapping, device: str) -> Classifier:
@@ -72,9 +73,13 @@ def begin_with(hparams: Mapping, folder: str):
 
 
 def trained_interpreters(
-    hparams: Mapping, device: str, argv: Sequence[str]
+    hparams: Mapping, device: str, argv: Sequence[str], recipe: str | Path = ""
 ) -> tuple[dict, int | None]:
     """Load the interpreters that the recipe measures, with trained weights.
+
+    They are those of the best checkpoint in the output folder. A recipe that a training
+    wrote, ``recipe.yaml`` of an output folder, has its weights beside it, which are
+    taken if the recipe's output folder has no checkpoint.
 
     Arguments
     ---------
@@ -83,13 +88,15 @@ def trained_interpreters(
     device : str
     argv : sequence of str
         The command line, to say how to train.
+    recipe : str or Path
+        The recipe's file.
 
     Returns
     -------
     dict of str to Interpreter
         The interpreters by the names of their rows, on the device.
     int or None
-        The epoch of the checkpoint; None if the methods need no training.
+        The epoch of the checkpoint; None if there is none.
 
     Raises
     ------
@@ -101,7 +108,12 @@ def trained_interpreters(
         interpreters = dict(hparams["interpreters"])
     else:
         interpreters = {hparams["experiment_name"]: hparams["interpreter"]}
-        if any(p.requires_grad for p in hparams["interpreter"].parameters()):
+        exported = Path(recipe).parent / INTERPRETER
+        if not any(p.requires_grad for p in hparams["interpreter"].parameters()):
+            pass  # nothing to load
+        elif exported.is_file() and not has_checkpoint(hparams["save_folder"]):
+            load_exported(hparams["interpreter"], exported)
+        else:
             epoch = load_best(
                 hparams["checkpointer"],
                 hparams["save_folder"],

@@ -173,7 +173,7 @@ class AudioInterpreter:
     @classmethod
     def from_hparams(
         cls,
-        source: str | Path,
+        source: str | Path | None = None,
         savedir: str | Path | None = None,
         overrides: Mapping[str, Any] | str | None = None,
         run_opts: Mapping[str, Any] | None = None,
@@ -184,8 +184,10 @@ class AudioInterpreter:
 
         Arguments
         ---------
-        source : str or Path
-            The output folder of a training, or a hub id with the same files.
+        source : str or Path, optional
+            The output folder of a training, or a hub id with the same files. By default
+            the budgeted network that is part of this package, for its reference
+            classifier.
         savedir : str or Path, optional
             Where downloads are kept; by default the cache of the hub.
         overrides : mapping or str, optional

@@ -18,11 +18,8 @@ from lmac_td.interpreters.perturbation import METHODS as PERTURBATIONS
 EVIDENCE = "evidence"
 # Arguments of Budgeted that a user may give; the others belong to the method.
 SIZE = ("keep_by", "choose", "tried")
-# Options that differ from those of the class: mask optimisation without jitter finds
-# masks that deceive the classifier.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "mask_optimisation": {"context": "shifted", "level_db": 6.0, "progress": True}
-}
+# Options that differ from those of the class.
+DEFAULTS: dict[str, dict[str, Any]] = {"mask_optimisation": {"progress": True}}
 # The methods that are sources of scores.
 SCORES: dict[str, type[Scores]] = {
     EVIDENCE: BinGains,

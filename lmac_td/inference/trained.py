@@ -10,21 +10,26 @@ from typing import Any
 
 import huggingface_hub
 import ruamel.yaml
-import safetensors.torch
 from huggingface_hub.errors import HTTPError
 
-from lmac_td.classifiers.weights import first_difference
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.build import build_recipe, typed_recipe
 from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.settings import names_with_role
+from lmac_td.experiment.shipped import REFERENCE_INTERPRETER
 from lmac_td.features import SpectralFeatures
 from lmac_td.inference.opening import framing_of
 from lmac_td.inference.trust import require_own_objects
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.training.checkpoints import load_weights
-from lmac_td.training.export_interpreter import CARD, INTERPRETER, LABELS, RECIPE
+from lmac_td.training.export_interpreter import (
+    CARD,
+    INTERPRETER,
+    LABELS,
+    RECIPE,
+    load_exported,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +60,7 @@ class Trained:
 
 
 def open_trained(
-    source: str | Path,
+    source: str | Path | None,
     savedir: str | Path | None = None,
     overrides: Mapping[str, Any] | str | None = None,
     trust: bool = False,
@@ -78,6 +83,7 @@ def open_trained(
     SettingError
         If the recipe is not trusted and names code that is not of this package.
     """
+    source = REFERENCE_INTERPRETER if source is None else source
     folder = local_folder(source, savedir)
     path = folder / RECIPE
     if not path.is_file():
@@ -164,16 +170,4 @@ def _load_interpreter(interpreter: Interpreter, folder: Path) -> None:
     if not path.is_file():  # an older folder, or a training that goes on
         load_weights(interpreter, "interpreter", folder / "save")
         return
-    try:
-        state = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is corrupt: train again, or download it again"
-        ) from error
-    difference = first_difference(interpreter.state_dict(), state)
-    if difference:
-        raise CheckpointError(
-            f"{path} belongs to another model: {difference}; leave out the overrides "
-            "that change its widths"
-        )
-    interpreter.load_state_dict(state)
+    load_exported(interpreter, path)

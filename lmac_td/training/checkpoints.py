@@ -48,6 +48,11 @@ class WholeCheckpointer(Checkpointer):
         return path.with_name(PARTIAL + path.name)
 
 
+def has_checkpoint(folder: str | Path) -> bool:
+    """Return whether a folder holds a checkpoint, complete or not."""
+    return any(Path(folder).glob("CKPT*"))
+
+
 def find_best(folder: str | Path) -> Checkpoint | None:
     """Return the checkpoint with the lowest validation loss.
 

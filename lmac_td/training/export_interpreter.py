@@ -13,8 +13,10 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import nn
 
 from lmac_td.classifiers.cnn14 import LABELS, Cnn14Classifier
+from lmac_td.classifiers.weights import first_difference
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
@@ -77,6 +79,35 @@ def export_interpreter(
             _copy(Path(source), folder / name)
     with write_atomically(folder / CARD, "w", encoding="utf-8") as file:
         file.write(card)
+
+
+def load_exported(interpreter: nn.Module, path: Path) -> None:
+    """Load the weights that :func:`export_interpreter` wrote.
+
+    Arguments
+    ---------
+    interpreter : Interpreter
+    path : Path
+        ``interpreter/model.safetensors`` of an output folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is corrupt, or belongs to another model.
+    """
+    try:
+        state = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is corrupt: train again, or download it again"
+        ) from error
+    difference = first_difference(interpreter.state_dict(), state)
+    if difference:
+        raise CheckpointError(
+            f"{path} belongs to another model: {difference}; leave out the settings "
+            "that change its widths"
+        )
+    interpreter.load_state_dict(state)
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -1,13 +1,14 @@
 """The line of the evaluation command, apart from a run of it."""
 
 import os
+import shutil
 
 import pandas as pd
 
 from lmac_td.cli.evaluate import DEFAULT_RECIPE, read_options, searches_of
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.report.runs import ASKING, CONTROLS
-from tests.commands import EVALUATE, run
+from tests.commands import EVALUATE, refused, run
 from tests.searching import BestHalf, LowerHalf
 
 
@@ -66,3 +67,25 @@ def test_a_table_without_such_methods_says_nothing_of_them(spectral):
     assert searches_of(plain) == {}
     assert searches_of(plain | {"s": BestHalf(spectral)}) == {ASKING: ["s"]}
     assert searches_of(plain | {"c": LowerHalf(spectral)}) == {CONTROLS: ["c"]}
+
+
+def test_the_weights_beside_a_recipe_are_scored(with_trained, tmp_path):
+    """As a folder without its checkpoints is, which was copied or downloaded."""
+    recipes = with_trained("cnn14", "lmac_td")
+    (made,) = (recipes / "results").glob("lmac_td*")
+    settings = {"condition": "clean", "n_samples": 0, "references": False}
+    run(EVALUATE, recipes / "lmac_td.yaml", **settings)
+    copied = shutil.copytree(
+        made, tmp_path / "copied", ignore=shutil.ignore_patterns("save", "evaluation*")
+    )
+    elsewhere = tmp_path / "elsewhere"
+    run(EVALUATE, copied / "recipe.yaml", output_folder=elsewhere, **settings)
+    scores = [
+        pd.read_csv(folder / "evaluation_clean" / "clips.csv")
+        for folder in (made, elsewhere)
+    ]
+    pd.testing.assert_frame_equal(*scores)
+
+    (copied / "interpreter" / "model.safetensors").write_bytes(b"no weights")
+    said = refused(EVALUATE, copied / "recipe.yaml", output_folder=elsewhere)
+    assert "model.safetensors is corrupt" in said

@@ -40,7 +40,7 @@ def test_recordings_of_every_kind_are_explained_without_options(
     recording(tmp_path / "calls" / "owl.ogg", seconds=2.5)
     assert main("dog.wav", "more", "calls/*.ogg") == 0
     said = capsys.readouterr().out
-    assert "evidence explains the reference classifier CNN14 (16000 Hz)" in said
+    assert "budgeted_small explains the reference classifier CNN14 (16000 Hz)" in said
     assert "It knows 10 classes: dog, rooster, rain, sea_waves" in said
     out = tmp_path / "explained"
     folders = {folder.name for folder in out.iterdir() if folder.is_dir()}
