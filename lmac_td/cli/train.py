@@ -86,6 +86,7 @@ def export(experiment, classifier, arguments):
             classifier,
             settings,
             f"python train_interpreter.py {arguments}",
+            hparams.get("data_licence"),
         ),
     )
 

@@ -95,7 +95,7 @@ class InterpreterBrain(sb.Brain):
             batch, mixed, modules["features"], modules["classifier"], False
         )
         decided, rows = select_targets(decided, self.hparams.targets, at_least_one=True)
-        if stage == sb.Stage.TRAIN and self.hparams.repeats > 1:
+        if stage == sb.Stage.TRAIN and getattr(self.hparams, "repeats", 1) > 1:
             decided = self.with_memory(decided)
         clean = mixed.target if rows is None else mixed.target[rows]
         explained = explain(decided, self.modules.interpreter)

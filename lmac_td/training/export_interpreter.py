@@ -125,7 +125,11 @@ def _copy(source: Path, destination: Path) -> None:
 
 
 def interpreter_card(
-    name: str, classifier: Classifier, settings: Mapping[str, object], command: str
+    name: str,
+    classifier: Classifier,
+    settings: Mapping[str, object],
+    command: str,
+    licence: str | None = None,
 ) -> str:
     """Describe a trained interpreter: what it explains, how to open it, its training.
 
@@ -138,12 +142,15 @@ def interpreter_card(
         Plain settings, one line each.
     command : str
         The command line of the training.
+    licence : str, optional
+        The licence and the attribution of the data.
 
     Returns
     -------
     str
         Markdown.
     """
+    data = f"\n## Data\n\n{licence.strip()}\n" if licence else ""
     labels = ", ".join(classifier.labels[:50])
     more = ", ..." if classifier.n_classes > 50 else ""
     lines = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
@@ -167,7 +174,7 @@ In Python: `lmac_td.AudioInterpreter.from_hparams(FOLDER).interpret_file(RECORDI
 | setting | value |
 | --- | --- |
 {lines}
-"""
+{data}"""
 
 
 def add_measured_table(folder: Path, evaluation: str, table: str) -> None:
