@@ -3,6 +3,7 @@
     lmac-td explain dog.wav
     lmac-td explain calls/ "more/*.mp3" --classifier path/to/my_ast --out explained
     lmac-td explain dog.wav --interpreter results/lmac_td/1234
+    lmac-td explain dog.wav --target dog --target rain
 
 Without --classifier it explains the reference classifier of ten sounds that is part of
 this package. Each recording gets a folder with interpretation.wav, residual.wav,
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
 from lmac_td.files import replace_folder, temporary_folder_beside
+from lmac_td.inference.classifier_recipe import is_recipe
 from lmac_td.inference.dial import SHARES
 from lmac_td.inference.interpretation import DESCRIPTION
 from lmac_td.inference.interpreter import AudioInterpreter
@@ -39,7 +41,8 @@ def main(argv=None):
     for folder in folders:
         check_replaceable(folder)
     interpreter = open_interpreter(options)
-    interpreter.check_target(options.target)
+    for target in options.target or ():
+        interpreter.check_target(target)
     print(describe(interpreter, options))
     clips, failed = [], []
     for recording, folder in zip(recordings, folders, strict=True):
@@ -80,6 +83,12 @@ def open_interpreter(options):
                 f"--{name} does not go with --interpreter, whose recipe says what is "
                 "kept: leave one of them out"
             )
+    if options.classifier is not None and is_recipe(options.classifier):
+        raise SettingError(
+            f"--classifier {options.classifier} is a recipe, which does not go with "
+            "--interpreter: give the weights or the folder of the classifier, or leave "
+            "it out"
+        )
     overrides = {"pretrained_classifier": options.classifier}
     framing = {} if options.window_s is None else {"window_s": options.window_s}
     return AudioInterpreter.from_hparams(
@@ -107,12 +116,8 @@ def describe(interpreter, options):
 
 def explain(interpreter, recording, folder, options):
     """Explain one recording; write its folder, and return the clips of the page."""
-    results = interpreter.interpret_file(
-        recording, options.target, shares=options.shares, progress=True
-    )
-    if not isinstance(results, list):
-        results = [results]
-    elif not results:
+    results = interpret(interpreter, recording, options)
+    if not results:
         sound = Sound(recording).name
         raise DataError(
             f"{sound}: no tag reaches the threshold, so none is explained: give "
@@ -135,6 +140,18 @@ def explain(interpreter, recording, folder, options):
             flush=True,
         )
     return read_clips(folder)
+
+
+def interpret(interpreter, recording, options):
+    """Return the results for all targets of the command, each label once."""
+    found = {}
+    for target in options.target or [None]:
+        results = interpreter.interpret_file(
+            recording, target, shares=options.shares, progress=True
+        )
+        results = results if isinstance(results, list) else [results]
+        found |= {result.target: result for result in results}
+    return list(found.values())
 
 
 def check_replaceable(folder):
@@ -167,8 +184,9 @@ def _parser():
     )
     parser.add_argument(
         "--classifier",
-        metavar="HUB_OR_FOLDER",
-        help="a hub id, or a folder, of transformers, SpeechBrain or this package",
+        metavar="NAME",
+        help="a hub id, or a folder, of transformers, SpeechBrain or this package; or "
+        "a yaml file that builds a classifier",
     )
     parser.add_argument(
         "--interpreter",
@@ -183,9 +201,10 @@ def _parser():
     )
     parser.add_argument(
         "--target",
+        action="append",
         metavar="LABEL",
-        help="what is explained: a label, its number, or decided. Default: decided; of "
-        "a tagger, each tag above the threshold",
+        help="what is explained: a label, its number, or decided. Give it again for "
+        "further labels. Default: decided; of a tagger, each tag above the threshold",
     )
     parser.add_argument(
         "--keep",
