@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Mixtures whose sources are known: two notes, and speech in noise.
 
-    python recipes/real_networks/sounds.py --out sounds
-    python recipes/real_networks/sounds.py --out sounds --speech LJSpeech-1.1 --noise WHAM
+    python recipes/real_networks/sounds.py
+    python recipes/real_networks/sounds.py --speech SPEECH --noise NOISE
 
-writes chord.wav, two notes that sound together, and with recordings also
-voice_in_noise.wav.
+writes chord.wav, two notes that sound together, into the folder sounds, and with
+folders of recordings also voice_in_noise.wav.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lmac_td.audio import fit_to_length, load_audio, save_audio
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
+from lmac_td.validation import require_number
 
 SAMPLE_RATE = 16000  # Hz
 RMS = 0.1  # of each source
@@ -28,6 +29,7 @@ BACKGROUND = 0.003  # standard deviation of the noise below two notes
 N_HARMONICS = 8
 CHORD = (349.23, 493.88)  # F4 and B4, in Hz
 CHORD_S, FADE_S = 2, 0.02
+TIMBRES = 1  # seed of the chord
 # Pairs of notes, in Hz, whose harmonics do not all coincide.
 PAIRS = (
     (220, 311),
@@ -91,13 +93,12 @@ def mix_notes(
     return notes.sum(dim=0) + noise, notes
 
 
-def make_chord(hz: tuple[float, float], seed: int) -> tuple[Tensor, Tensor]:
-    """Mix two notes, and fade them in and out; see :func:`mix_notes`."""
-    generator = torch.Generator().manual_seed(seed)
-    mixture, notes = mix_notes(hz, CHORD_S, generator)
-    ramp = torch.arange(mixture.shape[-1]) / (FADE_S * SAMPLE_RATE)
-    fade = torch.minimum(ramp, ramp.flip(0)).clamp(max=1)
-    return fade * mixture, fade * notes
+def make_chord(hz: tuple[float, float] = CHORD) -> Tensor:
+    """Mix two notes (T,), and fade them in and out; see :func:`mix_notes`."""
+    generator = torch.Generator().manual_seed(TIMBRES)
+    mixture, _ = mix_notes(hz, CHORD_S, generator)
+    ramp = torch.arange(len(mixture)) / (FADE_S * SAMPLE_RATE)
+    return torch.minimum(ramp, ramp.flip(0)).clamp(max=1) * mixture
 
 
 def mix_speech(
@@ -192,8 +193,9 @@ def write_sounds(options: argparse.Namespace) -> list[Path]:
     """
     if (options.speech is None) != (options.noise is None):
         raise SettingError("give both --speech and --noise, or neither")
-    chord, _ = make_chord(tuple(options.hz), options.seed)
-    mixtures = {"chord": chord}
+    for hz in options.hz:
+        require_number("hz", hz)
+    mixtures = {"chord": make_chord(tuple(options.hz))}
     if options.speech is not None:
         mixed, _, _ = mix_speech(options.speech, options.noise, 1, options.seed)
         mixtures["voice_in_noise"] = mixed[0]
@@ -204,26 +206,27 @@ def write_sounds(options: argparse.Namespace) -> list[Path]:
     ]
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of the sounds."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("speech", "noise"):
-        made.add_argument(f"--{name}", help=f"folder with recordings of {name}")
-    made.add_argument(
-        "--hz", type=float, nargs=2, default=CHORD, help="the pitches of both notes"
-    )
-    made.add_argument("--seed", type=int, default=0, help="draws the sounds")
-    return made
-
-
 def main(argv: list[str] | None = None) -> None:
     """Write the mixtures and print their files."""
-    made = parser(__doc__)
-    made.add_argument("--out", default="sounds", help="folder of the sounds")
-    for path in write_sounds(made.parse_args(argv)):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", default="sounds", help="folder of the sounds")
+    parser.add_argument(
+        "--hz", type=float, nargs=2, default=CHORD, help="the pitches of both notes"
+    )
+    add_recordings(parser)
+    for path in write_sounds(parser.parse_args(argv)):
         print(path)
+
+
+def add_recordings(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add the options of :func:`mix_speech` to a parser."""
+    for name in ("speech", "noise"):
+        parser.add_argument(
+            f"--{name}", required=required, help=f"folder with recordings of {name}"
+        )
+    parser.add_argument("--seed", type=int, default=0, help="draws the recordings")
 
 
 if __name__ == "__main__":
