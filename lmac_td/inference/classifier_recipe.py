@@ -97,14 +97,13 @@ def open_recipe(path: str | Path) -> Opened:
 
 def _by_method(path: str | Path, options: Any) -> dict[str, dict[str, Any]]:
     """Return the options of each method, and refuse what is not of this form."""
-    if isinstance(options, Mapping):
-        found = {name: value for name, value in options.items()}
-        if all(isinstance(value, Mapping) for value in found.values()):
-            return {str(name): dict(value) for name, value in found.items()}
-    raise SettingError(
-        f"{path}: {OPTIONS} is {options!r}: write options below the name of a method, "
-        f"such as `{OPTIONS}: {{evidence: {{draws: 4}}}}`"
-    )
+    is_mapping = isinstance(options, Mapping)
+    if not is_mapping or not all(isinstance(o, Mapping) for o in options.values()):
+        raise SettingError(
+            f"{path}: {OPTIONS} is {options!r}: write options below the name of a "
+            f"method, such as `{OPTIONS}: {{evidence: {{draws: 4}}}}`"
+        )
+    return {str(name): dict(value) for name, value in options.items()}
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def recipe():
 
 
 @pytest.fixture
-def recordings(tmp_path):
+def recordings(tmp_path, recipe):
     """Folders with two recordings of speech and two of noise."""
     return save_recordings(tmp_path, 2)
 
@@ -121,7 +121,7 @@ def test_the_recipes_explain_as_the_command_of_the_tables_does(recipe):
     )
     evidence = BinGains(notes.explainer.features, **command.NOTES_EVIDENCE)
     for name in ("kernels", "gains", "draws", "fields"):
-        made = getattr(notes.explainer.interpreter.scores, name)
+        made = getattr(notes.explainer.interpreter.source, name)
         assert made == getattr(evidence, name)
     for interpreter in (notes, speech):
         stft = interpreter.explainer.features
