@@ -106,10 +106,11 @@ def describe(interpreter, options):
     known = ", ".join(labels[:SHOWN_LABELS])
     more = ", ..." if len(labels) > SHOWN_LABELS else ""
     is_reference = options.classifier is None and options.interpreter is None
+    classes = "1 class" if len(labels) == 1 else f"{len(labels)} classes"
     which = "the reference classifier" if is_reference else "the classifier"
     return (
         f"{interpreter.method} explains {which} {interpreter.classifier_name} "
-        f"({interpreter.sample_rate} Hz). It knows {len(labels)} classes: "
+        f"({interpreter.sample_rate} Hz). It knows {classes}: "
         f"{known}{more}."
     )
 
