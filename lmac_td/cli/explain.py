@@ -3,6 +3,7 @@
     lmac-td explain dog.wav
     lmac-td explain calls/ "more/*.mp3" --classifier path/to/my_ast --out explained
     lmac-td explain dog.wav --interpreter results/lmac_td/1234
+    lmac-td explain dog.wav --target dog --target rain
 
 Without --classifier it explains the reference classifier of ten sounds that is part of
 this package, by a network that was trained for it. Each recording gets a folder with
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
 from lmac_td.files import replace_folder, temporary_folder_beside
+from lmac_td.inference.classifier_recipe import is_recipe
 from lmac_td.inference.dial import SHARES
 from lmac_td.inference.interpretation import DESCRIPTION
 from lmac_td.inference.interpreter import AudioInterpreter
@@ -41,7 +43,8 @@ def main(argv=None):
     for folder in folders:
         check_replaceable(folder)
     interpreter = open_interpreter(options)
-    interpreter.check_target(options.target)
+    for target in options.target or ():
+        interpreter.check_target(target)
     print(describe(interpreter, options))
     clips, failed = [], []
     for recording, folder in zip(recordings, folders, strict=True):
@@ -90,6 +93,12 @@ def open_interpreter(options):
                 f"--{name} does not go with --interpreter, whose recipe says what is "
                 "kept: leave one of them out"
             )
+    if options.classifier is not None and is_recipe(options.classifier):
+        raise SettingError(
+            f"--classifier {options.classifier} is a recipe, which does not go with "
+            "--interpreter: give the weights or the folder of the classifier, or leave "
+            "it out"
+        )
     overrides = {"pretrained_classifier": options.classifier}
     framing = {} if options.window_s is None else {"window_s": options.window_s}
     return AudioInterpreter.from_hparams(
@@ -111,23 +120,20 @@ def describe(interpreter, options):
     labels = interpreter.labels
     known = ", ".join(labels[:SHOWN_LABELS])
     more = ", ..." if len(labels) > SHOWN_LABELS else ""
+    classes = "1 class" if len(labels) == 1 else f"{len(labels)} classes"
     reference = explains_reference(options)
     which = "the reference classifier" if reference else "the classifier"
     return (
         f"{interpreter.method} explains {which} {interpreter.classifier_name} "
-        f"({interpreter.sample_rate} Hz). It knows {len(labels)} classes: "
+        f"({interpreter.sample_rate} Hz). It knows {classes}: "
         f"{known}{more}."
     )
 
 
 def explain(interpreter, recording, folder, options):
     """Explain one recording; write its folder, and return the clips of the page."""
-    results = interpreter.interpret_file(
-        recording, options.target, shares=options.shares, progress=True
-    )
-    if not isinstance(results, list):
-        results = [results]
-    elif not results:
+    results = interpret(interpreter, recording, options)
+    if not results:
         sound = Sound(recording).name
         raise DataError(
             f"{sound}: no tag reaches the threshold, so none is explained: give "
@@ -150,6 +156,18 @@ def explain(interpreter, recording, folder, options):
             flush=True,
         )
     return read_clips(folder)
+
+
+def interpret(interpreter, recording, options):
+    """Return the results for all targets of the command, each label once."""
+    found = {}
+    for target in options.target or [None]:
+        results = interpreter.interpret_file(
+            recording, target, shares=options.shares, progress=True
+        )
+        results = results if isinstance(results, list) else [results]
+        found |= {result.target: result for result in results}
+    return list(found.values())
 
 
 def check_replaceable(folder):
@@ -182,8 +200,9 @@ def _parser():
     )
     parser.add_argument(
         "--classifier",
-        metavar="HUB_OR_FOLDER",
-        help="a hub id, or a folder, of transformers, SpeechBrain or this package",
+        metavar="NAME",
+        help="a hub id, or a folder, of transformers, SpeechBrain or this package; or "
+        "a yaml file that builds a classifier",
     )
     parser.add_argument(
         "--interpreter",
@@ -198,9 +217,10 @@ def _parser():
     )
     parser.add_argument(
         "--target",
+        action="append",
         metavar="LABEL",
-        help="what is explained: a label, its number, or decided. Default: decided; of "
-        "a tagger, each tag above the threshold",
+        help="what is explained: a label, its number, or decided. Give it again for "
+        "further labels. Default: decided; of a tagger, each tag above the threshold",
     )
     parser.add_argument(
         "--keep",

@@ -18,6 +18,7 @@ from lmac_td.inference.explain import Explainer
 from lmac_td.inference.framing import Framing, stft_of, window_of
 from lmac_td.inference.interpretation import Interpretation
 from lmac_td.inference.methods import EVIDENCE, build_method
+from lmac_td.inference.opened import Opened
 from lmac_td.inference.opening import AUTO, open_classifier
 from lmac_td.inference.sounds import Sound
 from lmac_td.inference.targets import chosen
@@ -120,7 +121,8 @@ class AudioInterpreter:
         ---------
         classifier : Classifier, str or Path, optional
             A :class:`~lmac_td.contracts.Classifier`; or a folder or hub id of
-            transformers or SpeechBrain, or a folder of this package, see
+            transformers or SpeechBrain, a folder of this package, or a yaml file that
+            builds a classifier, see
             :func:`~lmac_td.inference.opening.open_classifier`. By default the reference
             classifier of ten sounds that is part of this package.
         method : str
@@ -145,7 +147,8 @@ class AudioInterpreter:
             Of a classifier of transformers with tags: a tag is present if its
             probability is at least this.
         **options
-            Further arguments of the method, such as ``kernels`` of evidence.
+            Further arguments of the method, such as ``kernels`` of evidence. A yaml
+            file may give some; these ones win.
 
         Returns
         -------
@@ -158,15 +161,16 @@ class AudioInterpreter:
         CheckpointError
             If the classifier cannot be opened.
         """
-        framing: dict[str, Any] = {"batch_size": batch_size}
-        if not isinstance(classifier, Classifier):
-            classifier, of_training = open_classifier(
-                classifier, trust, savedir, activation, threshold
-            )
-            framing |= of_training
+        if isinstance(classifier, Classifier):
+            opened = Opened(classifier)
+        else:
+            opened = open_classifier(classifier, trust, savedir, activation, threshold)
+        classifier = opened.classifier
+        framing = {"batch_size": batch_size} | opened.framing
         if window_s is not None:
             framing["window_s"] = window_s
-        features = features or stft_of(classifier)
+        features = features or opened.features or stft_of(classifier)
+        options = {**opened.method_options.get(method, {}), **options}
         interpreter = build_method(method, features, keep, **options)
         return cls(classifier, interpreter, features, method, device, **framing)
 

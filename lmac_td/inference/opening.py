@@ -1,4 +1,4 @@
-"""Open a classifier by its folder or hub id, whichever package wrote it."""
+"""Open a classifier by its folder, hub id or recipe, whichever package wrote it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import huggingface_hub
 from huggingface_hub.errors import HTTPError
 
 from lmac_td.classifiers.cnn14 import WEIGHTS
-from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
+from lmac_td.inference.classifier_recipe import is_recipe, open_recipe
+from lmac_td.inference.opened import Opened, framing_of
 
 AUTO = "auto"
+RECIPE = "recipe"
 HUGGING_FACE, SPEECHBRAIN, SETTINGS = (
     "config.json", "hyperparams.yaml", "settings.json"
 )  # fmt: skip
@@ -27,7 +29,7 @@ def open_classifier(
     savedir: str | Path | None = None,
     activation: str = AUTO,
     threshold: float = 0.5,
-) -> tuple[Classifier, dict[str, Any]]:
+) -> Opened:
     """Open a classifier.
 
     Arguments
@@ -36,7 +38,9 @@ def open_classifier(
         A folder, or a hub id. Its files tell how it is opened: ``config.json`` is a
         model of transformers, ``hyperparams.yaml`` an ``EncoderClassifier`` of
         SpeechBrain, ``model.safetensors`` with ``labels.json`` a CNN14 that this
-        package trained. By default the reference classifier of this package.
+        package trained. Or a yaml file that builds a classifier, see
+        :mod:`lmac_td.inference.classifier_recipe`. By default the reference classifier
+        of this package.
     trust : bool
         SpeechBrain runs the yaml of a source. One that is not on this disk is opened
         only if this is True.
@@ -48,21 +52,18 @@ def open_classifier(
 
     Returns
     -------
-    Classifier
-    dict
-        Settings of the recordings that it was trained on, for
-        :class:`~lmac_td.inference.framing.Framing`.
+    Opened
 
     Raises
     ------
     CheckpointError
         If it cannot be found or opened.
     SettingError
-        If its code would be run and is not trusted.
+        If its code would be run and is not trusted, or a yaml file builds none.
     """
     if source is None:
         source = REFERENCE_CLASSIFIER
-    kind = kind_of(source)
+    kind = RECIPE if is_recipe(source) else kind_of(source)
     if kind == HUGGING_FACE:
         from lmac_td.classifiers.huggingface import HuggingFaceClassifier
 
@@ -72,12 +73,14 @@ def open_classifier(
             threshold=threshold,
             download_folder=savedir,
         )
-        return classifier, {}
+        return Opened(classifier)
     if activation != AUTO:
         raise SettingError(
             f"activation is {activation}, but {source} is no model of transformers: "
             "leave it out"
         )
+    if kind == RECIPE:
+        return open_recipe(source)
     if kind == SPEECHBRAIN:
         if not (trust or Path(source).is_dir()):
             raise SettingError(
@@ -87,7 +90,7 @@ def open_classifier(
             )
         from lmac_td.classifiers.speechbrain import SpeechBrainClassifier
 
-        return SpeechBrainClassifier(source, savedir), {}
+        return Opened(SpeechBrainClassifier(source, savedir))
     return open_cnn14(Path(source))
 
 
@@ -140,7 +143,7 @@ def kind_of(source: str | Path) -> str:
     )
 
 
-def open_cnn14(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+def open_cnn14(folder: Path) -> Opened:
     """Open a CNN14 that ``train_classifier.py`` exported.
 
     Its widths are read from ``settings.json``, or else from the weights.
@@ -157,12 +160,7 @@ def open_cnn14(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     recipe = load_recipe(HPARAMS / "evidence.yaml", settings)
     classifier = recipe["classifier"]
     classifier.load(folder, folder)
-    return classifier, framing_of(recipe)
-
-
-def framing_of(recipe: dict) -> dict[str, Any]:
-    """Return how the clips of a recipe are made: its length, padded, a peak of 1."""
-    return {"window_s": recipe["signal_length_s"], "pad": True, "normalise": True}
+    return Opened(classifier, framing_of(recipe))
 
 
 def widths_of(path: Path) -> dict[str, Any]:

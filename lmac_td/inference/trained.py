@@ -19,7 +19,7 @@ from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.experiment.shipped import REFERENCE_INTERPRETER
 from lmac_td.features import SpectralFeatures
-from lmac_td.inference.opening import framing_of
+from lmac_td.inference.opened import framing_of
 from lmac_td.inference.trust import require_own_objects
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.training.checkpoints import load_weights
@@ -49,7 +49,7 @@ class Trained:
     method : str
         The name of the experiment.
     framing : dict
-        See :func:`lmac_td.inference.opening.framing_of`.
+        See :func:`lmac_td.inference.opened.framing_of`.
     """
 
     classifier: Classifier

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imread, imsave
+from matplotlib.image import AxesImage, imread, imsave
 
 from lmac_td.errors import DataError
 
@@ -38,21 +39,48 @@ def spectrogram_figure(
     axes = axes[:, 0]
     reference = max(next(iter(spectrograms.values())).max(), 1e-8)
     for axis, (name, magnitude) in zip(axes, spectrograms.items(), strict=True):
-        level_db = 20 * np.log10(np.maximum(magnitude.T / reference, 1e-5))
-        image = axis.imshow(
-            level_db,
-            origin="lower",
-            aspect="auto",
-            vmin=-80,
-            vmax=0,
-            cmap="magma",
-            extent=(0, duration_s, 0, sample_rate / 2000),
-        )
+        image = draw_spectrogram(axis, magnitude, reference, sample_rate, duration_s)
         axis.set_title(name, fontsize=9, loc="left")
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("s")
     figure.colorbar(image, cax=bar, label="dB")
     figure.savefig(path, dpi=90)
+
+
+def draw_spectrogram(
+    axis: Axes,
+    magnitude: np.ndarray,
+    reference: float,
+    sample_rate: int,
+    duration_s: float,
+) -> AxesImage:
+    """Draw a magnitude spectrogram in dB into an axis, in s and kHz.
+
+    Arguments
+    ---------
+    axis : matplotlib.axes.Axes
+    magnitude : ndarray (frames, bins)
+    reference : float
+        The magnitude at 0 dB; the scale ends at -80 dB.
+    sample_rate : int
+        In Hz.
+    duration_s : float
+        In seconds.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+        For a colour bar.
+    """
+    return axis.imshow(
+        20 * np.log10(np.maximum(magnitude.T / reference, 1e-5)),
+        origin="lower",
+        aspect="auto",
+        vmin=-80,
+        vmax=0,
+        cmap="magma",
+        extent=(0, duration_s, 0, sample_rate / 2000),
+    )
 
 
 def mask_image(path: Path, mask: np.ndarray) -> None:
@@ -265,14 +293,8 @@ def grid_figure(
     for axis_row, (row_name, row) in zip(axes, rows.items(), strict=True):
         axis_row[0].set_ylabel(f"{row_name}\nkHz", fontsize=8)
         for axis, magnitude in zip(axis_row, row.values(), strict=True):
-            image = axis.imshow(
-                20 * np.log10(np.maximum(magnitude.T / reference, 1e-5)),
-                origin="lower",
-                aspect="auto",
-                vmin=-80,
-                vmax=0,
-                cmap="magma",
-                extent=(0, duration_s, 0, sample_rate / 2000),
+            image = draw_spectrogram(
+                axis, magnitude, reference, sample_rate, duration_s
             )
             axis.tick_params(labelsize=7)
             axis.locator_params(axis="x", nbins=4)

@@ -1,4 +1,4 @@
-"""torchcrepe as a classifier: which pitches are in a clip?
+"""torchcrepe as a classifier: which notes are in a clip?
 
 The network scores 360 pitches, 20 cents apart, for each frame of 1024 samples at
 16 kHz. Its wheel holds the weights, under the MIT licence:
@@ -18,6 +18,9 @@ SAMPLE_RATE = 16000  # Hz
 FRAME, HOP = 1024, 320  # samples
 CENTS, LOWEST_HZ = 20, 31.70
 PITCHES_HZ = [LOWEST_HZ * 2 ** (CENTS * k / 1200) for k in range(360)]
+
+NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+A4_HZ, A4_SEMITONES = 440, 57  # above C0
 
 
 class PitchInFrames(nn.Module):
@@ -68,7 +71,7 @@ class InOneDimension(nn.Module):
 
 
 def crepe_classifier(capacity: str = "tiny", top_frames: int = 100) -> ModuleClassifier:
-    """Build the frozen classifier; the names of its classes are their pitches in Hz.
+    """Build the frozen classifier; its classes have names of :func:`name_of_pitch`.
 
     Inside the network the batch axis holds frames, not clips, so its modules give no
     representations.
@@ -84,11 +87,27 @@ def crepe_classifier(capacity: str = "tiny", top_frames: int = 100) -> ModuleCla
     return ModuleClassifier(
         PitchInFrames(capacity),
         sample_rate=SAMPLE_RATE,
-        labels=[f"{hz:.1f} Hz" for hz in PITCHES_HZ],
+        labels=[name_of_pitch(hz) for hz in PITCHES_HZ],
         activation="sigmoid",
         probabilities_out=True,
         top_frames=top_frames,
     ).freeze()
+
+
+def name_of_pitch(hz: float) -> str:
+    """Return the nearest note, and by how much a pitch differs, in steps of 20 cents.
+
+    Example
+    -------
+    >>> [name_of_pitch(hz) for hz in (440, 442, 445.1, 277.18)]
+    ['A4', 'A4', 'A4 +20 cents', 'C#4']
+    """
+    cents = 1200 * math.log2(hz / A4_HZ)
+    semitones = round(cents / 100)
+    steps = round((cents - 100 * semitones) / CENTS)
+    octave, note = divmod(A4_SEMITONES + semitones, len(NOTES))
+    name = f"{NOTES[note]}{octave}"
+    return f"{name} {CENTS * steps:+d} cents" if steps else name
 
 
 def class_of_pitch(hz: float) -> int:

@@ -1,7 +1,16 @@
-"""Mixtures whose sources are known: two notes, and speech in noise."""
+#!/usr/bin/env python
+"""Mixtures whose sources are known: two notes, and speech in noise.
+
+    python recipes/real_networks/sounds.py
+    python recipes/real_networks/sounds.py --speech SPEECH --noise NOISE
+
+writes chord.wav, two notes that sound together, into the folder sounds, and with
+folders of recordings also voice_in_noise.wav.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +18,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lmac_td.audio import fit_to_length, load_audio
-from lmac_td.errors import DataError
+from lmac_td.audio import fit_to_length, load_audio, save_audio
+from lmac_td.errors import DataError, SettingError, exit_on_user_error
+from lmac_td.validation import require_number
 
 SAMPLE_RATE = 16000  # Hz
 RMS = 0.1  # of each source
 BACKGROUND = 0.003  # standard deviation of the noise below two notes
 
 N_HARMONICS = 8
+CHORD = (349.23, 493.88)  # F4 and B4, in Hz
+CHORD_S, FADE_S = 2, 0.02
+TIMBRES = 1  # seed of the chord
 # Pairs of notes, in Hz, whose harmonics do not all coincide.
 PAIRS = (
     (220, 311),
@@ -78,6 +91,14 @@ def mix_notes(
     notes = torch.stack([make_note(f, n_samples, generator) for f in hz])
     noise = BACKGROUND * torch.randn(n_samples, generator=generator)
     return notes.sum(dim=0) + noise, notes
+
+
+def make_chord(hz: tuple[float, float] = CHORD) -> Tensor:
+    """Mix two notes (T,), and fade them in and out; see :func:`mix_notes`."""
+    generator = torch.Generator().manual_seed(TIMBRES)
+    mixture, _ = mix_notes(hz, CHORD_S, generator)
+    ramp = torch.arange(len(mixture)) / (FADE_S * SAMPLE_RATE)
+    return torch.minimum(ramp, ramp.flip(0)).clamp(max=1) * mixture
 
 
 def mix_speech(
@@ -158,3 +179,56 @@ def excerpt(wav: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
 def at_rms(wav: Tensor) -> Tensor:
     """Scale a sound (T,) to the level that all sources have."""
     return RMS * wav / wav.square().mean().sqrt()
+
+
+def write_sounds(options: argparse.Namespace) -> list[Path]:
+    """Write the mixtures that the command line asks for; return their files.
+
+    Raises
+    ------
+    SettingError
+        If one folder of recordings is given without the other.
+    DataError
+        If a folder has no recording, or one cannot be used.
+    """
+    if (options.speech is None) != (options.noise is None):
+        raise SettingError("give both --speech and --noise, or neither")
+    for hz in options.hz:
+        require_number("hz", hz)
+    mixtures = {"chord": make_chord(tuple(options.hz))}
+    if options.speech is not None:
+        mixed, _, _ = mix_speech(options.speech, options.noise, 1, options.seed)
+        mixtures["voice_in_noise"] = mixed[0]
+    out = Path(options.out)
+    return [
+        save_audio(out / f"{name}.wav", wav, SAMPLE_RATE)
+        for name, wav in mixtures.items()
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the mixtures and print their files."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", default="sounds", help="folder of the sounds")
+    parser.add_argument(
+        "--hz", type=float, nargs=2, default=CHORD, help="the pitches of both notes"
+    )
+    add_recordings(parser)
+    for path in write_sounds(parser.parse_args(argv)):
+        print(path)
+
+
+def add_recordings(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add the options of :func:`mix_speech` to a parser."""
+    for name in ("speech", "noise"):
+        parser.add_argument(
+            f"--{name}", required=required, help=f"folder with recordings of {name}"
+        )
+    parser.add_argument("--seed", type=int, default=0, help="draws the recordings")
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

@@ -8,6 +8,7 @@ import soundfile
 
 from lmac_td.cli import explain, page
 from lmac_td.cli.__main__ import VERBS, usage
+from lmac_td.report.page.saved import read_clips
 from tests.classifiers.huggingface.models import AST, config_of
 from tests.classifiers.huggingface.models import save as save_huggingface
 from tests.commands import refused, run
@@ -69,6 +70,33 @@ def test_a_label_is_explained(tmp_path):
     out = tmp_path / "out"
     assert main(recording(tmp_path / "a.wav"), "--target", "rain", "--out", out) == 0
     assert json.loads((out / "a/explanation.json").read_text())["target"] == "rain"
+
+
+def test_several_labels_are_explained_each_once(tmp_path, capsys):
+    out = tmp_path / "out"
+    targets = [part for t in ("rain", "dog", "rain", "0") for part in ("--target", t)]
+    assert main(recording(tmp_path / "a.wav"), *targets, "--out", out) == 0
+    assert {path.name for path in (out / "a").iterdir() if path.is_dir()} == {
+        "dog", "rain"
+    }  # fmt: skip
+    for label in ("dog", "rain"):
+        described = json.loads((out / "a" / label / "explanation.json").read_text())
+        assert described["target"] == label
+    assert [clip.target for clip in read_clips(out / "a")] == ["rain", "dog"]
+    said = capsys.readouterr().out
+    assert said.count("a.wav: rain, p = ") == said.count("a.wav: dog, p = ") == 1
+
+
+def test_a_recipe_builds_the_classifier(tmp_path, capsys):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "network: !new:torch.nn.Linear [16000, 2]\n"
+        "classifier: !new:lmac_td.classifiers.modules.ModuleClassifier\n"
+        "    {network: !ref <network>, sample_rate: 16000, labels: [calls, silence]}\n"
+    )
+    given = "--classifier", recipe, "--target", "silence", "--out", tmp_path / "out"
+    assert main(recording(tmp_path / "a.wav"), *given) == 0
+    assert "It knows 2 classes: calls, silence" in capsys.readouterr().out
 
 
 def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
@@ -152,6 +180,12 @@ def test_the_page_is_made_again_and_of_several_folders(tmp_path, capsys):
         (["a.wav", "--classifier", "empty"], "holds no classifier"),
         (["a.wav", "--interpreter", "empty"], "has no recipe.yaml"),
         (["a.wav", "--interpreter", "empty", "--keep", "0.5"], "--keep does not go"),
+        (["a.wav", "--classifier", "none.yaml"], "none.yaml does not exist"),
+        (
+            ["a.wav", "--classifier", "mine.yaml", "--interpreter", "empty"],
+            "mine.yaml is a recipe, which does not go with --interpreter",
+        ),
+        (["a.wav", "--target", "dog", "--target", "dgo"], "target is 'dgo'"),
         (["a.wav", "--activation", "sigmoid"], "activation is sigmoid"),
         (["a.wav", "--out", "taken"], "was not written by this command"),
     ],

@@ -13,6 +13,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from lmac_td.experiment.recipe import compose, compose_text
+from lmac_td.inference.classifier_recipe import OPTIONS
 from tests.networks import noise
 from tests.pages import ROOT, blocks, importable, write_files
 
@@ -120,9 +121,9 @@ def test_twenty_lines_are_few_lines(scratch):
 
 def test_every_setting_that_the_page_names_exists():
     recipes = (ROOT / "hparams" / f"{name}.yaml" for name in ("lmac", "baselines"))
-    known = set(compose(OVERLAY)).union(*map(compose, recipes))
+    known = {"extends", OPTIONS}.union(compose(OVERLAY), *map(compose, recipes))
     for block in blocks(PAGE, "yaml"):
-        assert set(ruamel.yaml.YAML().load(block)) <= known | {"extends"}
+        assert set(ruamel.yaml.YAML().load(block)) <= known
     page = (ROOT / "docs" / PAGE).read_text()
     for setting in re.findall(r"`([a-z_]+): [^`]*`", page):
         assert setting in known | {"extends"}

@@ -32,6 +32,8 @@ OPTIONS = {
     "eval_faithfulness.py": {"compare", "published", "quantus"},
     "randomise_classifier.py": {"n_clips"},
     "explain.py": {"speech", "noise", "seed", "pairs", "clips"},
+    "sounds.py": {"speech", "noise", "seed", "hz", "out"},
+    "draw_two_questions.py": {"speech", "noise", "seed", "out"},
     "roar.py": {"roar_levels", "repeats"},
 }
 

@@ -13,18 +13,19 @@ from tests.classifiers.huggingface.models import save as save_huggingface
 
 def test_a_classifier_that_this_package_trained(with_trained):
     folder = with_trained("cnn14") / "results" / "cnn14" / "classifier"
-    classifier, framing = open_classifier(folder)
-    assert isinstance(classifier, Cnn14Classifier)
-    assert "dog" in classifier.labels
-    assert framing == {"window_s": 1.0, "pad": True, "normalise": True}
+    opened = open_classifier(folder)
+    assert isinstance(opened.classifier, Cnn14Classifier)
+    assert "dog" in opened.classifier.labels
+    assert opened.framing == {"window_s": 1.0, "pad": True, "normalise": True}
 
 
 def test_a_model_of_transformers_and_its_tags(tmp_path):
     folder = save_huggingface(tmp_path, config_of(AST))
-    classifier, framing = open_classifier(folder, activation="sigmoid", threshold=0.2)
+    opened = open_classifier(folder, activation="sigmoid", threshold=0.2)
+    classifier = opened.classifier
     assert isinstance(classifier, HuggingFaceClassifier)
     assert (classifier.activation, classifier.threshold) == ("sigmoid", 0.2)
-    assert framing == {}
+    assert opened.framing == {}
 
 
 @pytest.mark.parametrize(

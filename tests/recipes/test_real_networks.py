@@ -8,16 +8,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lmac_td.audio import save_audio
-from lmac_td.data.demo.speech import make_speech
+from lmac_td import AudioInterpreter
+from lmac_td.audio import load_audio
+from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.budgeted import BinGains, Budgeted
 from lmac_td.metrics import si_sdr_db
 from tests.commands import ROOT, refused, run
 from tests.networks import noise
 from tests.pages import importable
+from tests.real_sounds import save_recordings
 
 COMMAND = "recipes/real_networks/explain.py"
+FOLDER = ROOT / "recipes" / "real_networks"
 RATE = 16000
 
 for package in ("silero_vad", "torchcrepe", "librosa", "resampy"):
@@ -36,14 +39,7 @@ def recipe():
 @pytest.fixture
 def recordings(tmp_path, recipe):
     """Folders with two recordings of speech and two of noise."""
-    import numpy as np
-
-    for k in range(2):
-        speech = make_speech(np.random.default_rng(k), 3 * RATE, RATE)
-        speech = torch.tensor(speech / np.abs(speech).max(), dtype=torch.float32)
-        save_audio(tmp_path / "speech" / f"{k}.wav", 0.5 * speech, RATE)
-        save_audio(tmp_path / "noise" / f"{k}.wav", 0.02 * noise(1, RATE)[0], RATE)
-    return {"speech": tmp_path / "speech", "noise": tmp_path / "noise"}
+    return save_recordings(tmp_path, 2)
 
 
 def evidence(classifier, wavs, target):
@@ -94,6 +90,63 @@ def test_pitches_are_the_nearest_classes(recipe):
             assert crepe.class_of_pitch(crepe.PITCHES_HZ[k] * 2 ** (cents / 1200)) == k
     assert crepe.class_of_pitch(1.0) == 0
     assert crepe.class_of_pitch(9000.0) == 359
+
+
+def test_labels_are_notes_in_steps_of_20_cents(recipe):
+    crepe = recipe("crepe")
+    labels = crepe.crepe_classifier().labels
+    assert len(set(labels)) == 360
+    middle = labels.index("A4")
+    assert crepe.class_of_pitch(440) == middle
+    assert labels[middle - 2 : middle + 4] == (
+        "A4 -40 cents", "A4 -20 cents", "A4", "A4 +20 cents", "A4 +40 cents",
+        "A#4 -40 cents",
+    )  # fmt: skip
+    for note, hz in {"C4": 261.63, "B3": 246.94, "F#5": 739.99, "C2": 65.41}.items():
+        assert crepe.name_of_pitch(hz) == note
+        assert labels[crepe.class_of_pitch(hz)] == note
+
+
+def test_a_misspelt_note_is_refused_with_the_nearest(recipe):
+    tracker = AudioInterpreter.from_classifier(FOLDER / "crepe.yaml", device="cpu")
+    with pytest.raises(SettingError, match="a label: A4"):
+        tracker.check_target("a4 ")
+
+
+def test_the_recipes_explain_as_the_command_of_the_tables_does(recipe):
+    command = recipe("explain")
+    notes, speech = (
+        AudioInterpreter.from_classifier(FOLDER / f"{name}.yaml", device="cpu")
+        for name in ("crepe", "silero")
+    )
+    evidence = BinGains(notes.explainer.features, **command.NOTES_EVIDENCE)
+    for name in ("kernels", "gains", "draws", "fields"):
+        made = getattr(notes.explainer.interpreter.source, name)
+        assert made == getattr(evidence, name)
+    for interpreter in (notes, speech):
+        stft = interpreter.explainer.features
+        assert (stft.n_fft, stft.win_samples, stft.hop_samples) == (1024, 1024, 256)
+
+
+def test_the_chord_is_the_same_for_everybody(recipe, tmp_path):
+    for name in ("a", "b"):
+        recipe("sounds").main(["--out", str(tmp_path / name)])
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["chord.wav"]
+    files = [(tmp_path / name / "chord.wav").read_bytes() for name in ("a", "b")]
+    assert files[0] == files[1]
+    chord = load_audio(tmp_path / "a" / "chord.wav", RATE)
+    assert len(chord) == 2 * RATE
+    assert chord.abs().max() < 1
+    spectrum = torch.fft.rfft(chord).abs()
+    for hz in recipe("sounds").CHORD:
+        assert spectrum[round(2 * hz)] > 20 * spectrum.median()
+
+
+def test_one_folder_of_recordings_is_not_enough(recordings, tmp_path):
+    given = {"speech": recordings["speech"], "out": tmp_path}
+    assert "both --speech and --noise" in refused(
+        "recipes/real_networks/sounds.py", **given
+    )
 
 
 def test_the_note_that_is_asked_for_is_separated(recipe):
