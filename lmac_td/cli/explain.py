@@ -13,6 +13,7 @@ of channels.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def main(argv=None):
     options = _parser().parse_args(argv)
     out = Path(options.out)
     check_shares("shares", options.shares)
+    options.keep = None if options.keep is None else keep(options.keep)
     recordings = find_recordings(options.recordings, apart_from=out)
     folders = [out / name for name in folder_names(recordings)]
     for folder in folders:
@@ -185,7 +187,18 @@ def check_replaceable(folder):
 
 def keep(text):
     """Read the value of --keep."""
-    return text if text == SMALLEST else float(text)
+    if text == SMALLEST:
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise SettingError(
+            f"keep is {text!r}: give --keep a share above 0 and up to 1, such as 0.3, "
+            f"or {SMALLEST}"
+        )
+    return share
 
 
 def _parser():
@@ -224,7 +237,6 @@ def _parser():
     )
     parser.add_argument(
         "--keep",
-        type=keep,
         metavar="SHARE",
         help="share of the sound's energy that interpretation.wav keeps, or smallest: "
         "the smallest convincing share (default: 0.5)",

@@ -83,7 +83,7 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
         raise SettingError(
             "test_only trains nothing: measure a trained run with eval_faithfulness.py"
         )
-    device = _device(options.device)
+    device = find_device(options.device)
     half = "fp16" in (options.precision, options.eval_precision)
     if device.startswith("cpu") and (half or options.auto_mix_prec):
         raise SettingError(
@@ -93,10 +93,20 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
     return dataclasses.replace(options, device=device)
 
 
-def _device(name):
+def find_device(name: str | None) -> str:
     """Return the given device if it exists; by default a CUDA GPU, or the CPU.
 
     Other accelerators lack the float64 in which the metrics are computed.
+
+    Arguments
+    ---------
+    name : str or None
+        Such as ``cpu`` or ``cuda:0``.
+
+    Raises
+    ------
+    SettingError
+        If there is no such device.
     """
     cuda = torch.cuda.is_available()
     if name is None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
+from lmac_td.experiment.run_options import find_device
 from lmac_td.features import SpectralFeatures
 from lmac_td.inference.explain import Explainer
 from lmac_td.inference.framing import Framing, stft_of, window_of
@@ -85,7 +86,7 @@ class AudioInterpreter:
         **framing: Any,
     ) -> None:
         set_up_process()
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = find_device(device)
         classifier = classifier.freeze().to(device)
         features = (features or stft_of(classifier)).to(device)
         framing = _framing({"window_s": window_of(classifier)} | framing)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lmac_td.errors import SettingError
+from lmac_td.report.page.saved import CLIPS_FILE
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 
@@ -19,7 +20,8 @@ def find_recordings(names: Sequence[str], apart_from: Path | None = None) -> lis
     ---------
     names : sequence of str
         Files; folders, whose sounds are taken at every depth; patterns such as
-        ``"calls/*.wav"``. A file that does not exist is returned, too: it is reported
+        ``"calls/*.wav"``. Results of earlier explanations are not taken from folders
+        and patterns. A file that does not exist is returned, too: it is reported
         with the others.
     apart_from : Path, optional
         A folder whose sounds are not taken, because results are written there.
@@ -49,7 +51,7 @@ def find_recordings(names: Sequence[str], apart_from: Path | None = None) -> lis
         else:
             found[path] = None
             continue
-        paths = [p for p in paths if not _is_below(p, apart_from)]
+        paths = [p for p in paths if not _is_below(p, apart_from) and not _is_result(p)]
         if not paths:
             raise SettingError(
                 f"{name} holds no recordings: give files such as {', '.join(SUFFIXES)}"
@@ -63,6 +65,11 @@ def find_recordings(names: Sequence[str], apart_from: Path | None = None) -> lis
 
 def _is_below(path: Path, folder: Path | None) -> bool:
     return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def _is_result(path: Path) -> bool:
+    """Return whether a sound belongs to the explanation of a recording."""
+    return any((folder / CLIPS_FILE).is_file() for folder in path.parents)
 
 
 def folder_names(paths: Iterable[Path]) -> list[str]:

@@ -35,6 +35,7 @@ def chosen(
     ---------
     target : str, int or None
         A label, its number, or ``decided``: the label with the highest probability.
+        Upper case and underscores do not matter unless labels differ in nothing else.
         None is ``decided`` for a softmax, and every tag that reaches the threshold for
         sigmoids, the most probable first.
     probabilities : Tensor (C,)
@@ -65,6 +66,9 @@ def chosen(
     # A name first: classes may be named by numbers, such as pitches in Hz.
     if str(target) in labels:
         return [labels.index(str(target))]
+    alike = [i for i, label in enumerate(labels) if _plain(label) == _plain(target)]
+    if len(alike) == 1:
+        return alike
     number = int(target) if str(target).isdecimal() else -1
     if 0 <= number < len(labels) and not isinstance(target, bool):
         return [number]
@@ -73,3 +77,8 @@ def chosen(
         f"{DECIDED}, a number below {len(labels)}, or a label: "
         f"{nearest_names(str(target), labels)}"
     )
+
+
+def _plain(label: str | int) -> str:
+    """Return a label without upper case and underscores."""
+    return str(label).lower().replace("_", " ").strip()

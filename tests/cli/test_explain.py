@@ -99,6 +99,24 @@ def test_a_recipe_builds_the_classifier(tmp_path, capsys):
     assert "It knows 2 classes: calls, silence" in capsys.readouterr().out
 
 
+def test_results_of_earlier_commands_are_not_explained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recording(tmp_path / "dog.wav")
+    assert main("dog.wav", "--out", "first") == 0
+    assert main(".", "--out", "second") == 0
+    assert main("*", ".", "--out", "third") == 0
+    for out in ("second", "third"):
+        found = {path.name for path in (tmp_path / out).iterdir()}
+        assert found == {"dog", "index.html"}
+
+
+@pytest.mark.parametrize("target", ["sea waves", "Sea_Waves"])
+def test_a_label_may_be_spelt_with_spaces_and_upper_case(tmp_path, target):
+    out = tmp_path / "out"
+    assert main(recording(tmp_path / "a.wav"), "--target", target, "--out", out) == 0
+    assert json.loads((out / "a/explanation.json").read_text())["target"] == "sea_waves"
+
+
 def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
     good = recording(tmp_path / "good.wav")
     (tmp_path / "bad.wav").write_text("no sound")
@@ -174,7 +192,9 @@ def test_the_page_is_made_again_and_of_several_folders(tmp_path, capsys):
         (["*.flac"], "holds no recordings"),
         (["a.wav", "--target", "dgo"], "a label: dog"),
         (["a.wav", "--method", "evidense"], "method is 'evidense'"),
-        (["a.wav", "--keep", "2"], "keep is 2"),
+        (["a.wav", "--keep", "2"], "keep is '2'"),
+        (["a.wav", "--keep", "10%"], "a share above 0 and up to 1"),
+        (["a.wav", "--device", "gpu"], "device is 'gpu': give --device cpu"),
         (["a.wav", "--shares", "0"], "shares is 0"),
         (["a.wav", "--classifier", "nowhere/at/all"], "does not exist"),
         (["a.wav", "--classifier", "empty"], "holds no classifier"),
