@@ -26,6 +26,9 @@ from lmac_td.interpreters.base import Interpreter
 from lmac_td.metrics.confidence import of_class
 from lmac_td.report.page.content import Segment
 
+# About two frames of a spectrogram.
+SHORTEST_S = 0.05
+
 
 @dataclass(frozen=True)
 class Explainer:
@@ -78,7 +81,7 @@ class Explainer:
         Raises
         ------
         LoadAudioError
-            If the recording cannot be read, or is silent.
+            If the recording cannot be read, is silent or too short.
         SettingError
             If there is no such label.
         """
@@ -101,7 +104,7 @@ class Explainer:
         Raises
         ------
         LoadAudioError
-            If the recording is silent.
+            If the recording is silent or too short.
         """
         probabilities, starts, end, silent = [], [], 0, True
         for windows in self.windows(sound):
@@ -112,6 +115,12 @@ class Explainer:
             starts += windows.starts
             end = windows.starts[-1] + windows.n_samples
             silent = silent and bool(windows.silent.all())
+        length_s = end / self.classifier.sample_rate
+        if length_s < SHORTEST_S:
+            raise LoadAudioError(
+                f"{sound.name} lasts {length_s:.3f} s, too short for an explanation: "
+                f"give a recording of at least {SHORTEST_S} s."
+            )
         if silent:
             raise LoadAudioError(
                 f"{sound.name} is silent, so there is nothing to explain: give another "

@@ -121,12 +121,21 @@ def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
     good = recording(tmp_path / "good.wav")
     (tmp_path / "bad.wav").write_text("no sound")
     soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    soundfile.write(tmp_path / "click.wav", np.ones(1), 16000)
     out = tmp_path / "out"
-    given = [tmp_path / name for name in ("bad.wav", "silent.wav", "missing.wav")]
+    given = [
+        tmp_path / name
+        for name in ("bad.wav", "silent.wav", "click.wav", "missing.wav")
+    ]
     assert main(*given, good, "--out", out) == 1
     said = capsys.readouterr().err
-    assert "1 of 4 recordings were explained" in said
-    for words in ("bad.wav cannot be decoded", "is silent", "missing.wav is missing"):
+    assert "1 of 5 recordings were explained" in said
+    for words in (
+        "bad.wav cannot be decoded",
+        "is silent",
+        "click.wav lasts 0.000 s, too short",
+        "missing.wav is missing",
+    ):
         assert words in said
     assert {path.name for path in out.iterdir()} == {"good", "index.html"}
 
