@@ -140,7 +140,7 @@ class TestSilero:
 def hz_of(label):
     """The pitch of a label such as "A4" or "C#5 -40 cents"."""
     name, _, difference = label.partition(" ")
-    notes = "C C# D D# E F F# G G# A A# B".split()
+    notes = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
     semitones = notes.index(name[:-1]) + 12 * int(name[-1]) - 57  # above A4
     cents = int(difference.removesuffix(" cents") or 0)
     return 440 * 2 ** (semitones / 12 + cents / 1200)
