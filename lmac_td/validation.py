@@ -128,3 +128,34 @@ def as_setting_error(what: str, remedy: str) -> Iterator[None]:
         raise SettingError(
             f"{what} ({type(error).__name__}: {lines[0]}): {remedy}"
         ) from error
+
+
+def require_methods(methods: object, known: Sequence[str], example: str) -> None:
+    """Refuse what is not a list of names of methods.
+
+    Arguments
+    ---------
+    methods : object
+        The setting ``methods``.
+    known : sequence of str
+        The names that exist.
+    example : str
+        A value of the setting, for the message.
+
+    Raises
+    ------
+    SettingError
+
+    Example
+    -------
+    >>> require_methods(["lime"], ["lime", "rise"], "[lime]")
+    """
+    if not isinstance(methods, list) or not methods:
+        raise SettingError(
+            f'methods is {methods!r}: give --methods a list such as "{example}"'
+        )
+    for method in methods:
+        if method not in known:
+            raise SettingError(
+                f"methods names {method!r}: give --methods some of [{', '.join(known)}]"
+            )

@@ -17,6 +17,7 @@ from lmac_td.benchmark.classifiers import (
     settings_of,
 )
 from lmac_td.benchmark.listing import Listing
+from lmac_td.benchmark.options import grouped
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
 from lmac_td.experiment.conditions import conditions_of, evaluation_name
@@ -95,16 +96,10 @@ def split_options(arguments: list) -> dict:
         If an argument is neither a name nor a value, or a name is given twice.
     """
     options = {}
-    rest = list(arguments)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        if not name.startswith("--"):
-            raise SettingError(f"{name!r} has no name: write --name {name}")
-        if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") else None
-        if name[2:] in options:
-            raise SettingError(f"{name} is given twice: leave one out")
-        options[name[2:]] = value
+    for name, values in grouped(arguments).items():
+        if len(values) > 1:
+            raise SettingError(f"{values[1]!r} has no name: write --name {values[1]}")
+        options[name] = values[0] if values else None
     return options
 
 

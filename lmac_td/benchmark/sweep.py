@@ -15,41 +15,6 @@ from lmac_td.experiment.run_options import RUN_OPTIONS
 from lmac_td.experiment.settings import declarations, read_by_evaluations_alone
 
 
-def grouped(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Parse ``--name value value ...`` into the values of each name.
-
-    Arguments
-    ---------
-    arguments : sequence of str
-
-    Returns
-    -------
-    dict of str to list of str
-
-    Raises
-    ------
-    SettingError
-        If a value has no name, or a name is given twice.
-
-    Example
-    -------
-    >>> grouped(["--alpha", "0", "0.5", "--size", "small"])
-    {'alpha': ['0', '0.5'], 'size': ['small']}
-    """
-    found, name = {}, None
-    for argument in arguments:
-        if argument.startswith("--"):
-            name, equals, value = argument[2:].partition("=")
-            if name in found:
-                raise SettingError(f"--{name} is given twice: give its values once")
-            found[name] = [value] if equals else []
-        elif name is None:
-            raise SettingError(f"{argument!r} has no name: write --name {argument}")
-        else:
-            found[name].append(argument)
-    return found
-
-
 def sweep_listing(
     recipe: str,
     swept: Mapping[str, Sequence[str]],

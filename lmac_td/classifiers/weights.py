@@ -112,7 +112,11 @@ CNN14_REMEDY = (
 )
 
 
-def load_weights(module, path, source, remedy=CNN14_REMEDY):
+# What to do if a file is damaged.
+FETCH_AGAIN = "fetch or train the pretrained_classifier again"
+
+
+def load_weights(module, path, source, remedy=CNN14_REMEDY, again=FETCH_AGAIN):
     """Load one state dict strictly, by the safe loader.
 
     Arguments
@@ -125,6 +129,8 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
         or the file itself, is kept.
     remedy : str
         What to do where the file belongs to another model.
+    again : str
+        What to do where the file is damaged.
 
     Raises
     ------
@@ -147,8 +153,7 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY):
         if not Path(source).exists():
             path.unlink(missing_ok=True)  # so that the next run fetches it again
         raise CheckpointError(
-            f"{path} is corrupt or is not a checkpoint of weights: fetch or train the "
-            "pretrained_classifier again"
+            f"{path} is corrupt or is not a checkpoint of weights: {again}"
         ) from error
     if not isinstance(state, dict):
         raise CheckpointError(

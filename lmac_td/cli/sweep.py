@@ -14,10 +14,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from lmac_td.benchmark.options import grouped
 from lmac_td.benchmark.plan import ROOT, plan
 from lmac_td.benchmark.report import write_report
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
-from lmac_td.benchmark.sweep import grouped, sweep_listing
+from lmac_td.benchmark.sweep import sweep_listing
 from lmac_td.cli.benchmark import stop_on_signals
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.sweep import sweep_figure

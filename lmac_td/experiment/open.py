@@ -35,6 +35,7 @@ from lmac_td.files import write_atomically
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
 from lmac_td.training.checkpoints import has_checkpoint
+from lmac_td.training.export_interpreter import RECIPE
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Experiment:
     def create_output_folder(self):
         """Make the output folder: settings, environment, log."""
         # SpeechBrain resolves the references of one file: give it the whole recipe.
-        recipe = self.output_folder / "recipe.yaml"
+        recipe = self.output_folder / RECIPE
         with write_atomically(recipe, "w", encoding="utf-8") as file:
             file.write(dump_yaml(self.tree))
         sb.create_experiment_directory(

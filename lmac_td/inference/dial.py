@@ -20,9 +20,9 @@ from lmac_td.interpreters.budgeted import soft_threshold
 from lmac_td.interpreters.budgeted.scores import scaled
 from lmac_td.metrics.confidence import of_class
 from lmac_td.report.page.content import DialStep, PageClip, Segment
+from lmac_td.report.samples import BITS
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-BITS = 24  # per sample of a wav file, see lmac_td.report.samples
 MOST_LABELS = 5
 
 

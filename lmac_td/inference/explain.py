@@ -27,7 +27,7 @@ from lmac_td.metrics.confidence import of_class
 from lmac_td.report.page.content import Segment
 
 # About two frames of a spectrogram.
-SHORTEST_S = 0.05
+EXPLAINED_FROM_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,10 @@ class Explainer:
             end = windows.starts[-1] + windows.n_samples
             silent = silent and bool(windows.silent.all())
         length_s = end / self.classifier.sample_rate
-        if length_s < SHORTEST_S:
+        if length_s < EXPLAINED_FROM_S:
             raise LoadAudioError(
                 f"{sound.name} lasts {length_s:.3f} s, too short for an explanation: "
-                f"give a recording of at least {SHORTEST_S} s."
+                f"give a recording of at least {EXPLAINED_FROM_S} s."
             )
         if silent:
             raise LoadAudioError(

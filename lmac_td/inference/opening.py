@@ -14,6 +14,7 @@ from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
 from lmac_td.inference.classifier_recipe import is_recipe, open_recipe
+from lmac_td.inference.names import require_hub_id
 from lmac_td.inference.opened import Opened, framing_of
 
 AUTO = "auto"
@@ -114,12 +115,8 @@ def kind_of(source: str | Path) -> str:
             f"(transformers), {SPEECHBRAIN} (SpeechBrain) or {WEIGHTS} "
             "(train_classifier.py), or a hub id such as owner/name"
         )
+    require_hub_id(source, "the folder of a classifier")
     name = str(source)
-    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
-        raise CheckpointError(
-            f"{source} does not exist: give the folder of a classifier, or a hub id "
-            "such as owner/name"
-        )
     try:
         files = huggingface_hub.list_repo_files(name)
     except (OSError, ValueError, HTTPError) as error:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lmac_td.files import write_atomically
+from lmac_td.report.samples import BITS
 
-BITS = 24  # per sample of a wav file, see lmac_td.report.samples
 BLOCK = 2**18  # samples that are read at once
 MOST_IN_MEMORY = 2**24  # samples; longer sounds are mapped from the disk
 

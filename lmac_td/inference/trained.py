@@ -19,6 +19,7 @@ from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.experiment.shipped import REFERENCE_INTERPRETER
 from lmac_td.features import SpectralFeatures
+from lmac_td.inference.names import require_hub_id
 from lmac_td.inference.opened import framing_of
 from lmac_td.inference.trust import require_own_objects
 from lmac_td.interpreters.base import Interpreter
@@ -127,15 +128,10 @@ def local_folder(source: str | Path, savedir: str | Path | None = None) -> Path:
     """
     if Path(source).is_dir():
         return Path(source)
-    name = str(source)
-    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
-        raise CheckpointError(
-            f"{source} does not exist: give the output folder of a training, or a hub "
-            "id such as owner/name"
-        )
+    require_hub_id(source, "the output folder of a training")
     try:
         found = huggingface_hub.snapshot_download(
-            name, cache_dir=savedir, allow_patterns=list(DOWNLOADED)
+            str(source), cache_dir=savedir, allow_patterns=list(DOWNLOADED)
         )
     except (OSError, ValueError, HTTPError) as error:
         raise CheckpointError(

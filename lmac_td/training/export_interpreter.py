@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from lmac_td.classifiers.cnn14 import LABELS, Cnn14Classifier
-from lmac_td.classifiers.weights import first_difference
+from lmac_td.classifiers.weights import load_weights
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
@@ -95,19 +95,13 @@ def load_exported(interpreter: nn.Module, path: Path) -> None:
     CheckpointError
         If the file is corrupt, or belongs to another model.
     """
-    try:
-        state = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is corrupt: train again, or download it again"
-        ) from error
-    difference = first_difference(interpreter.state_dict(), state)
-    if difference:
-        raise CheckpointError(
-            f"{path} belongs to another model: {difference}; leave out the settings "
-            "that change its widths"
-        )
-    interpreter.load_state_dict(state)
+    load_weights(
+        interpreter,
+        path,
+        path,
+        remedy="leave out the settings that change its widths",
+        again="train again, or download it again",
+    )
 
 
 def _copy(source: Path, destination: Path) -> None:

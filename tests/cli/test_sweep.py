@@ -4,8 +4,9 @@ import shlex
 
 import pytest
 
+from lmac_td.benchmark.options import grouped
 from lmac_td.benchmark.plan import plan
-from lmac_td.benchmark.sweep import grouped, sweep_listing
+from lmac_td.benchmark.sweep import sweep_listing
 from lmac_td.cli import sweep
 from lmac_td.cli.sweep import main
 from lmac_td.errors import SettingError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lmac_td.errors import SettingError
 from lmac_td.interpreters.attribution.base import Attribution
+from lmac_td.validation import require_methods
 
 METHODS: dict[str, type[Attribution]] = {}
 
@@ -75,17 +75,7 @@ def build_attributions(
     >>> list(build_attributions(["saliency", "occlusion"], features=features))
     ['saliency', 'occlusion']
     """
-    if not isinstance(methods, list) or not methods:
-        raise SettingError(
-            f"methods is {methods!r}: give --methods a list such as "
-            '"[saliency, gradcam]"'
-        )
-    for method in methods:
-        if method not in METHODS:
-            raise SettingError(
-                f"methods names {method!r}: give --methods some of "
-                f"[{', '.join(sorted(METHODS))}]"
-            )
+    require_methods(methods, sorted(METHODS), "[saliency, gradcam]")
     row = "{}" if domain == "stft" else "{} (mel)"
     return {
         row.format(method): METHODS[method](

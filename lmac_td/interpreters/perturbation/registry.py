@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.budgeted import Budgeted
 from lmac_td.interpreters.perturbation.base import Perturbation
@@ -16,6 +15,7 @@ from lmac_td.interpreters.perturbation.captum_methods import (
 )
 from lmac_td.interpreters.perturbation.random_forest import RandomForest
 from lmac_td.interpreters.perturbation.rise import Rise
+from lmac_td.validation import require_methods
 
 METHODS: dict[str, type[Perturbation]] = {
     "feature_ablation": FeatureAblation,
@@ -67,16 +67,7 @@ def build_perturbations(
     >>> list(build_perturbations(["lime", "rise"], features))
     ['lime', 'rise']
     """
-    if not isinstance(methods, list) or not methods:
-        raise SettingError(
-            f'methods is {methods!r}: give --methods a list such as "[lime, rise]"'
-        )
-    for method in methods:
-        if method not in METHODS:
-            raise SettingError(
-                f"methods names {method!r}: give --methods some of "
-                f"[{', '.join(METHODS)}]"
-            )
+    require_methods(methods, list(METHODS), "[lime, rise]")
     built = {}
     for method in dict.fromkeys(methods):
         source = METHODS[method](features, **common, **(settings or {}).get(method, {}))
