@@ -47,12 +47,14 @@ def write_atomically(
     ['a.txt']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
+    with _errors_naming(path, path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(temporary, mode, **open_kwargs) as file:
-            yield file
-        os.replace(temporary, path)
+        with _errors_naming(path, temporary):
+            with open(temporary, mode, **open_kwargs) as file:
+                yield file
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -91,7 +93,8 @@ def temporary_folder_beside(path: str | Path) -> Iterator[Path]:
     made = [folder for folder in path.parents if not folder.exists()]
     scratch = _beside(path)
     try:
-        scratch.mkdir(parents=True)
+        with _errors_naming(path, scratch, scratch.parent):
+            scratch.mkdir(parents=True)
         yield scratch
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -191,6 +194,17 @@ def _exchange(first, second):
     if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         return False  # not on this file system
     raise OSError(number, os.strerror(number), str(second))
+
+
+@contextlib.contextmanager
+def _errors_naming(path: Path, *others: Path) -> Iterator[None]:
+    """Let errors of the system name a destination instead of the paths beside it."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) in map(str, others):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _real(path: str | Path) -> Path:

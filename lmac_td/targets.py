@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lmac_td.contracts import Classifier, Decision
 from lmac_td.errors import SettingError
+from lmac_td.names import nearest_names
 
 
 class TargetChoice:
@@ -63,17 +64,13 @@ class TargetChoice:
             )
         if target in ("decided", "tags"):
             return target
-        is_number = isinstance(target, int) and not isinstance(target, bool)
-        # A name first: classes may be named by numbers, such as pitches in Hz.
-        if (is_number or isinstance(target, str)) and str(target) in classifier.labels:
-            return classifier.labels.index(str(target))
-        if is_number and 0 <= target < classifier.n_classes:
-            return target
-        some = ", ".join(classifier.labels[:5])
-        more = ", ..." if classifier.n_classes > 5 else ""
+        number = label_number(target, classifier)
+        if number is not None:
+            return number
         raise SettingError(
             f"target is {target!r}: give --target auto, decided, tags, a number below "
-            f"{classifier.n_classes} or a class of {classifier.name} ({some}{more})"
+            f"{classifier.n_classes} or a class of {classifier.name}: "
+            f"{nearest_names(str(target), classifier.labels)}"
         )
 
     def choose(
@@ -110,6 +107,41 @@ class TargetChoice:
             tags = torch.where(tags.any(dim=1, keepdim=True), tags, strongest.bool())
         rows, targets = tags.nonzero(as_tuple=True)
         return rows, replace(decision.select(rows), target=targets)
+
+
+def label_number(target: str | int, classifier: Classifier) -> int | None:
+    """Return the number of a label, or None if the classifier does not know it.
+
+    Arguments
+    ---------
+    target : str or int
+        A label. Upper case, underscores and blanks around it do not matter unless
+        labels differ in nothing else. Or its number, if no label has this name.
+    classifier : Classifier
+
+    Example
+    -------
+    >>> from lmac_td.classifiers.modules import ModuleClassifier
+    >>> network = torch.nn.Identity()
+    >>> classifier = ModuleClassifier(network, 8000, ["dog", "crying_baby"])
+    >>> [label_number(name, classifier) for name in ("Crying baby", "0", "cat", 2)]
+    [1, 0, None, None]
+    """
+    labels = [str(label) for label in classifier.labels]
+    # A name first: classes may be named by numbers, such as pitches in Hz.
+    if str(target) in labels:
+        return labels.index(str(target))
+    alike = [i for i, label in enumerate(labels) if _plain(label) == _plain(target)]
+    if len(alike) == 1:
+        return alike[0]
+    if isinstance(target, bool) or not str(target).isdecimal():
+        return None
+    return int(target) if int(target) < len(labels) else None
+
+
+def _plain(label: str | int) -> str:
+    """Return a label without upper case and underscores."""
+    return str(label).lower().replace("_", " ").strip()
 
 
 def margin(logits: Tensor, target: Tensor, activation: str) -> Tensor:

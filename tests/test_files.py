@@ -199,3 +199,22 @@ def test_nothing_is_restored_where_nothing_is_missing(tmp_path):
     restore_folder(tmp_path / "result")
     assert os.listdir(tmp_path) == ["result"]
     assert content_of(tmp_path / "result") == "whole"
+
+
+def test_errors_of_the_system_name_the_destination_and_no_hidden_name(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "in").mkdir(parents=True)
+    for path in (tmp_path / "file" / "x", tmp_path / "file" / "x" / "y"):
+        for writing in (write_atomically, temporary_folder_beside):
+            with pytest.raises(OSError, match="file") as error, writing(path):
+                pass
+            assert error.value.filename in (str(path), str(tmp_path / "file"))
+    with (
+        pytest.raises(IsADirectoryError) as error,
+        write_atomically(tmp_path / "folder") as file,
+    ):
+        file.write(b"")
+    assert (error.value.filename, error.value.filename2) == (
+        str(tmp_path / "folder"), None
+    )  # fmt: skip
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]

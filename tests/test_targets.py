@@ -17,6 +17,7 @@ from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.interpreters.attribution import build_attributions
+from lmac_td.names import nearest_names
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch
 from tests.conftest import SAMPLE_RATE
@@ -99,7 +100,7 @@ def test_an_unknown_class_is_refused(target):
     name = decision_of("softmax").classifier.name
     assert str(error.value) == (
         f"target is {target!r}: give --target auto, decided, tags, a number below 6 "
-        f"or a class of {name} (dog, rain, siren, clock, hen, ...)"
+        f"or a class of {name}: {nearest_names(str(target), LABELS)}"
     )
 
 
@@ -109,9 +110,22 @@ def test_a_number_that_is_the_name_of_a_class_is_that_class():
         assert TargetChoice(target).of(classifier) == expected
 
 
+@pytest.mark.parametrize("target", ["crying_baby", "Crying baby", " CRYING_BABY", "1"])
+def test_a_class_may_be_spelt_with_blanks_and_upper_case(target):
+    classifier = ModuleClassifier(torch.nn.Identity(), 8000, ["dog", "crying_baby"])
+    assert TargetChoice(target).of(classifier) == 1
+
+
+def test_labels_that_differ_in_upper_case_alone_are_told_apart():
+    classifier = ModuleClassifier(torch.nn.Identity(), 8000, ["A", "a", "b"])
+    assert [TargetChoice(name).of(classifier) for name in ("A", "a")] == [0, 1]
+    with pytest.raises(SettingError, match="target is ' a'"):
+        TargetChoice(" a").of(classifier)
+
+
 def test_few_classes_are_all_named():
     classifier = ModuleClassifier(torch.nn.Identity(), 8000, ["dog", "rain"])
-    with pytest.raises(SettingError, match=r"a number below 2 .* \(dog, rain\)$"):
+    with pytest.raises(SettingError, match=r"a number below 2 .*: dog, rain$"):
         TargetChoice("cat").of(classifier)
 
 

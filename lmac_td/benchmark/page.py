@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lmac_td.benchmark.plan import Step
 from lmac_td.files import replace_folder, temporary_folder_beside
-from lmac_td.inference.evaluation_page import file_name, title_of
+from lmac_td.inference.evaluation_page import title_of
+from lmac_td.names import file_name
 from lmac_td.report.page.content import PageClip
 from lmac_td.report.page.saved import CLIPS_FILE, link_clip, read_clips
 from lmac_td.report.page.write import write_page

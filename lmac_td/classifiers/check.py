@@ -109,6 +109,11 @@ def _check_declared(classifier):
             f"{name}: its threshold is {classifier.threshold!r}: give a number between "
             "0 and 1"
         )
+    if len(labels) == 1 and classifier.activation == "softmax":
+        raise SettingError(
+            f"{name} has one class and the activation softmax, so every probability is "
+            "1: give it the activation sigmoid"
+        )
     if not labels:
         raise SettingError(f"{name} has no labels: give a name for each class")
     for label, times in Counter(labels).items():

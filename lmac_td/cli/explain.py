@@ -14,6 +14,7 @@ of channels.
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from lmac_td.inference.interpretation import DESCRIPTION
 from lmac_td.inference.interpreter import AudioInterpreter
 from lmac_td.inference.methods import EVIDENCE, builders
 from lmac_td.inference.opening import AUTO
-from lmac_td.inference.recordings import file_name, find_recordings, folder_names
+from lmac_td.inference.recordings import find_recordings
 from lmac_td.inference.sounds import Sound
+from lmac_td.inference.targets import set_threshold
 from lmac_td.interpreters.budgeted.base import SMALLEST, check_shares
+from lmac_td.names import different_file_names
 from lmac_td.report.page.saved import read_clips, save_clips
 from lmac_td.report.page.write import write_page
 
@@ -41,10 +44,13 @@ def main(argv=None):
     check_shares("shares", options.shares)
     options.keep = None if options.keep is None else keep(options.keep)
     recordings = find_recordings(options.recordings, apart_from=out)
-    folders = [out / name for name in folder_names(recordings)]
+    names = different_file_names(path.stem for path in recordings)
+    folders = [out / name for name in names]
     for folder in folders:
         check_replaceable(folder)
     interpreter = open_interpreter(options)
+    if options.threshold is not None:
+        set_threshold(interpreter.explainer.classifier, options.threshold)
     for target in options.target or ():
         interpreter.check_target(target)
     print(describe(interpreter, options))
@@ -86,7 +92,6 @@ def open_interpreter(options):
             device=options.device,
             trust=options.trust,
             activation=options.activation,
-            threshold=options.threshold,
             window_s=options.window_s,
         )
     for name in ("method", "keep"):
@@ -95,6 +100,11 @@ def open_interpreter(options):
                 f"--{name} does not go with --interpreter, whose recipe says what is "
                 "kept: leave one of them out"
             )
+    if options.activation != AUTO:
+        raise SettingError(
+            "--activation does not go with --interpreter, whose classifier is known: "
+            "leave one of them out"
+        )
     if options.classifier is not None and is_recipe(options.classifier):
         raise SettingError(
             f"--classifier {options.classifier} is a recipe, which does not go with "
@@ -141,20 +151,22 @@ def explain(interpreter, recording, folder, options):
             f"{sound}: no tag reaches the threshold, so none is explained: give "
             "--target decided for the most probable one, or a lower --threshold."
         )
+    names = different_file_names(result.target for result in results)
+    places = ["."] if len(results) == 1 else names
     clips = []
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
-        for result in results:
-            place = new if len(results) == 1 else new / file_name(result.target)
-            result.save(place)
-            clips.append(result.page_clip(place))
+        for place, result in zip(places, results, strict=True):
+            result.save(new / place)
+            clips.append(result.page_clip(new / place))
         save_clips(new, clips)
         replace_folder(new, folder)
-    for result in results:
+    for place, result in zip(places, results, strict=True):
         print(
             f"{recording}: {result.target}, p = {result.probability:.2f}; "
-            f"kept p = {result.probability_kept:.2f}, "
-            f"removed p = {result.probability_removed:.2f}: {folder}",
+            f"kept ({100 * result.share_kept:.2g} % of the energy), "
+            f"p = {result.probability_kept:.2f}; "
+            f"removed, p = {result.probability_removed:.2f}: {folder / place}",
             flush=True,
         )
     return read_clips(folder)
@@ -173,8 +185,13 @@ def interpret(interpreter, recording, options):
 
 
 def check_replaceable(folder):
-    """Refuse to replace a folder that this command did not write."""
+    """Refuse a folder that cannot be written, or that this command did not write."""
     if not folder.exists():
+        above = next(parent for parent in folder.parents if parent.exists())
+        if not above.is_dir():
+            raise SettingError(f"{above} is a file: give another --out")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise SettingError(f"{above} cannot be written: give another --out")
         return
     is_ours = folder.is_dir() and (
         any(folder.rglob(DESCRIPTION)) or not any(folder.iterdir())
@@ -262,7 +279,7 @@ def _parser():
         help="of a classifier of transformers: sigmoid for taggers such as AudioSet's",
     )
     parser.add_argument(
-        "--threshold", type=float, default=0.5, help="of tags (default: %(default)s)"
+        "--threshold", type=float, help="of tags (default: the classifier's, or 0.5)"
     )
     parser.add_argument(
         "--window_s", type=float, metavar="SECONDS", help="length of the windows"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.inference.dial import dial_of, scores_of, write_clip
 from lmac_td.interpreters.base import Interpreter
+from lmac_td.names import file_name
 from lmac_td.report.page.content import PageClip
 from lmac_td.report.page.saved import save_clips
 from lmac_td.report.page.write import write_page
@@ -148,14 +148,3 @@ def title_of(clips: Collection[PageClip]) -> str:
     recordings = f"{n_clips} recording{'s' if n_clips > 1 else ''}"
     by = f"{len(methods)} methods" if len(methods) > 3 else " and ".join(methods)
     return f"{recordings}, explained by {by}"
-
-
-def file_name(name: str) -> str:
-    """Return a name without characters that a file name cannot have.
-
-    Example
-    -------
-    >>> file_name("evidence 0.5"), file_name("a/b:c"), file_name("??")
-    ('evidence_0.5', 'a_b_c', '_')
-    """
-    return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"

@@ -23,11 +23,13 @@ from lmac_td.inference.sounds import Sound
 from lmac_td.inference.targets import chosen, of_recording
 from lmac_td.inference.tracks import CrossFade, Track
 from lmac_td.interpreters.base import Interpreter
+from lmac_td.interpreters.budgeted import share_kept
 from lmac_td.metrics.confidence import of_class
 from lmac_td.report.page.content import Segment
 
 # About two frames of a spectrogram.
 EXPLAINED_FROM_S = 0.05
+ENERGY = "energy"
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ class _Explanation:
         parts = ("kept", "removed")
         self.p = {(n, part): [] for n in (None, *self.shares) for part in parts}
         self.window_mask = None
+        self.energy, self.energy_kept = 0.0, 0.0
 
     @torch.no_grad()
     def made(self, progress: bool = False) -> Interpretation:
@@ -228,9 +231,14 @@ class _Explanation:
             names, target, wavs, spectra, replace(decision, target=target)
         )
         explained = answer(explain(decided, explainer.interpreter))
+        mask = stft_mask(explained)
         if len(self.decisions.starts) == 1:
             n_frames = features.n_frames(windows.n_samples)
-            self.window_mask = stft_mask(explained)[0, :n_frames].cpu()
+            self.window_mask = mask[0, :n_frames].cpu()
+        magnitude = spectra.magnitude / windows.gains[rows].to(mask).unsqueeze(2)
+        energy = magnitude.square().sum(dim=(1, 2))
+        self.energy += float(energy.sum())
+        self.energy_kept += float((energy * share_kept(mask, magnitude, ENERGY)).sum())
         for part, logits in (
             ("kept", explained.kept_logits), ("removed", explained.removed_logits)
         ):  # fmt: skip
@@ -273,6 +281,7 @@ class _Explanation:
             probability=float(whole[self.target]),
             probability_kept=self.whole(None, "kept"),
             probability_removed=self.whole(None, "removed"),
+            share_kept=min(1.0, self.energy_kept / self.energy),
             timeline=tuple(self.segments()),
             features=explainer.features,
             tracks={

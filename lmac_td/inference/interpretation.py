@@ -65,6 +65,8 @@ class Interpretation:
         The label that is explained.
     probability, probability_kept, probability_removed : float
         Of the target: for the recording, for what is kept, for what is removed.
+    share_kept : float
+        Of the energy of the recording's STFT, what the interpretation keeps.
     timeline : tuple of Segment
         The windows of the recording, without their overlap: start and end in seconds,
         the decided label and its probability, and the relevance: by how much the
@@ -81,6 +83,7 @@ class Interpretation:
     probability: float
     probability_kept: float
     probability_removed: float
+    share_kept: float
     timeline: tuple[Segment, ...] = field(repr=False)
     features: SpectralFeatures = field(repr=False)
     tracks: Mapping[str, Track] = field(repr=False)
@@ -135,6 +138,7 @@ class Interpretation:
             "probability": self.probability,
             "probability_kept": self.probability_kept,
             "probability_removed": self.probability_removed,
+            "share_kept": self.share_kept,
             "labels": self.labels,
             "timeline": [vars(segment) for segment in self.timeline],
         }
@@ -245,13 +249,12 @@ class Interpretation:
         )
 
     def _as_dial_sound(self) -> DialSound:
-        kept = self.tracks["interpretation"]
-        energy, whole = (
-            sum(float(np.square(b, dtype=float).sum()) for b in track.blocks())
-            for track in (kept, self.tracks["sound"])
+        return DialSound(
+            max(1e-3, self.share_kept),
+            self.probability_kept,
+            self.probability_removed,
+            self.tracks["interpretation"],
         )
-        share = min(1.0, max(1e-3, energy / whole)) if whole else 1.0
-        return DialSound(share, self.probability_kept, self.probability_removed, kept)
 
 
 def difference(whole: Track, part: Track) -> Iterator[np.ndarray]:

@@ -22,7 +22,7 @@ from lmac_td.inference.methods import EVIDENCE, build_method
 from lmac_td.inference.opened import Opened
 from lmac_td.inference.opening import AUTO, open_classifier
 from lmac_td.inference.sounds import Sound
-from lmac_td.inference.targets import chosen
+from lmac_td.inference.targets import chosen, set_threshold
 from lmac_td.inference.trained import open_trained
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.runtime.process import set_up_process
@@ -113,7 +113,7 @@ class AudioInterpreter:
         window_s: float | None = None,
         batch_size: int = 4,
         activation: str = AUTO,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         **options: Any,
     ) -> AudioInterpreter:
         """Explain a classifier by a method that needs no training.
@@ -144,9 +144,9 @@ class AudioInterpreter:
         activation : str
             Of a classifier of transformers: ``softmax``, ``sigmoid`` (tags), or
             ``auto``, as its configuration says.
-        threshold : float
-            Of a classifier of transformers with tags: a tag is present if its
-            probability is at least this.
+        threshold : float, optional
+            Of a classifier of tags: a tag is present if its probability is at least
+            this. By default the classifier's own.
         **options
             Further arguments of the method, such as ``kernels`` of evidence. A yaml
             file may give some; these ones win.
@@ -165,8 +165,10 @@ class AudioInterpreter:
         if isinstance(classifier, Classifier):
             opened = Opened(classifier)
         else:
-            opened = open_classifier(classifier, trust, savedir, activation, threshold)
+            opened = open_classifier(classifier, trust, savedir, activation)
         classifier = opened.classifier
+        if threshold is not None:
+            set_threshold(classifier, threshold)
         framing = {"batch_size": batch_size} | opened.framing
         if window_s is not None:
             framing["window_s"] = window_s

@@ -8,12 +8,12 @@ from typing import Any
 
 from lmac_td.errors import SettingError
 from lmac_td.features import SpectralFeatures
-from lmac_td.inference.names import nearest_names
 from lmac_td.interpreters.attribution import METHODS as ATTRIBUTIONS
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.budgeted import BinGains, Budgeted, OfInterpreter, Scores
 from lmac_td.interpreters.mask_optimisation import MaskOptimisation
 from lmac_td.interpreters.perturbation import METHODS as PERTURBATIONS
+from lmac_td.names import nearest_names
 
 EVIDENCE = "evidence"
 # Arguments of Budgeted that a user may give; the others belong to the method.

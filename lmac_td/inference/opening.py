@@ -14,7 +14,7 @@ from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
 from lmac_td.inference.classifier_recipe import is_recipe, open_recipe
-from lmac_td.inference.names import require_hub_id
+from lmac_td.inference.hub_ids import require_hub_id
 from lmac_td.inference.opened import Opened, framing_of
 
 AUTO = "auto"
@@ -29,7 +29,6 @@ def open_classifier(
     trust: bool = False,
     savedir: str | Path | None = None,
     activation: str = AUTO,
-    threshold: float = 0.5,
 ) -> Opened:
     """Open a classifier.
 
@@ -47,7 +46,7 @@ def open_classifier(
         only if this is True.
     savedir : str or Path, optional
         Where downloads are kept; by default the cache of the hub.
-    activation, threshold
+    activation : str
         Of a model of transformers, see
         :class:`~lmac_td.classifiers.huggingface.HuggingFaceClassifier`.
 
@@ -71,7 +70,6 @@ def open_classifier(
         classifier = HuggingFaceClassifier(
             source,
             activation=activation,
-            threshold=threshold,
             download_folder=savedir,
         )
         return Opened(classifier)

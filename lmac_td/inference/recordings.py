@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import glob
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lmac_td.errors import SettingError
@@ -70,35 +69,3 @@ def _is_below(path: Path, folder: Path | None) -> bool:
 def _is_result(path: Path) -> bool:
     """Return whether a sound belongs to the explanation of a recording."""
     return any((folder / CLIPS_FILE).is_file() for folder in path.parents)
-
-
-def folder_names(paths: Iterable[Path]) -> list[str]:
-    """Return a different name of a folder for each recording.
-
-    Example
-    -------
-    >>> folder_names([Path("a/dog.wav"), Path("b/Dog.mp3"), Path("my cat?.ogg")])
-    ['dog', 'Dog_2', 'my cat']
-    """
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in paths:
-        stem = file_name(path.stem) or "recording"
-        name, number = stem, 1
-        while name.lower() in taken:  # some disks do not tell upper from lower case
-            number += 1
-            name = f"{stem}_{number}"
-        taken.add(name.lower())
-        names.append(name)
-    return names
-
-
-def file_name(text: str) -> str:
-    r"""Return a text without characters that a folder's name cannot have.
-
-    Example
-    -------
-    >>> file_name("Speech, whispering / loud")
-    'Speech, whispering _ loud'
-    """
-    return re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", text).strip(" ._")

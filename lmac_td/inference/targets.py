@@ -6,7 +6,8 @@ from torch import Tensor
 
 from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
-from lmac_td.inference.names import nearest_names
+from lmac_td.names import nearest_names
+from lmac_td.targets import label_number
 
 DECIDED = "decided"
 
@@ -24,6 +25,31 @@ def of_recording(probabilities: Tensor, activation: str) -> Tensor:
     if activation == "softmax":
         return probabilities.mean(dim=0)
     return probabilities.amax(dim=0)
+
+
+def set_threshold(classifier: Classifier, threshold: float) -> None:
+    """Set from which probability a tag is present.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    threshold : float
+
+    Raises
+    ------
+    SettingError
+        If the classifier has no tags, or the threshold is no probability.
+    """
+    if classifier.activation != "sigmoid":
+        raise SettingError(
+            f"threshold is {threshold}, but {classifier.name} decides on one label "
+            "(its activation is softmax): leave --threshold out"
+        )
+    if not 0 < threshold < 1:
+        raise SettingError(
+            f"threshold is {threshold}: give --threshold a number between 0 and 1"
+        )
+    classifier.threshold = float(threshold)
 
 
 def chosen(
@@ -62,23 +88,11 @@ def chosen(
         return [tag for tag in order if probabilities[tag] >= classifier.threshold]
     if target is None or target == DECIDED:
         return [int(probabilities.argmax())]
-    labels = list(classifier.labels)
-    # A name first: classes may be named by numbers, such as pitches in Hz.
-    if str(target) in labels:
-        return [labels.index(str(target))]
-    alike = [i for i, label in enumerate(labels) if _plain(label) == _plain(target)]
-    if len(alike) == 1:
-        return alike
-    number = int(target) if str(target).isdecimal() else -1
-    if 0 <= number < len(labels) and not isinstance(target, bool):
+    number = label_number(target, classifier)
+    if number is not None:
         return [number]
     raise SettingError(
         f"target is {target!r}, which {classifier.name} does not know: give "
-        f"{DECIDED}, a number below {len(labels)}, or a label: "
-        f"{nearest_names(str(target), labels)}"
+        f"{DECIDED}, a number below {classifier.n_classes}, or a label: "
+        f"{nearest_names(str(target), classifier.labels)}"
     )
-
-
-def _plain(label: str | int) -> str:
-    """Return a label without upper case and underscores."""
-    return str(label).lower().replace("_", " ").strip()

@@ -19,7 +19,7 @@ from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.experiment.shipped import REFERENCE_INTERPRETER
 from lmac_td.features import SpectralFeatures
-from lmac_td.inference.names import require_hub_id
+from lmac_td.inference.hub_ids import require_hub_id
 from lmac_td.inference.opened import framing_of
 from lmac_td.inference.trust import require_own_objects
 from lmac_td.interpreters.base import Interpreter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from lmac_td.audio import save_audio
 from lmac_td.contracts import ExplainedBatch
 from lmac_td.features import SpectralFeatures
 from lmac_td.metrics.signal import kept_gain
+from lmac_td.names import file_name
 from lmac_td.report.figures import mask_image, spectrogram_figure
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def save_samples(
         magnitudes = spectral_features(sounds).magnitude.cpu().numpy()
         has_tags = classifier.activation == "sigmoid"
         explained_class = classifier.labels[target]
-        stem = f"{clip_id}_{_file_name(explained_class)}" if has_tags else clip_id
+        stem = f"{clip_id}_{file_name(explained_class)}" if has_tags else clip_id
         panels = {}
         for name, wav, magnitude, logit in zip(
             names, sounds.cpu(), magnitudes, logits, strict=True
@@ -123,8 +123,3 @@ def _mask(explained: ExplainedBatch, row: int) -> np.ndarray:
 def _reason(logits: Tensor, target: int) -> str:
     """Return "decided" for the decided class, "explained:" for any other class."""
     return "decided" if int(logits.argmax()) == target else "explained:"
-
-
-def _file_name(label: str) -> str:
-    """Return a label without characters that a file name cannot have."""
-    return re.sub(r"[^\w-]+", "_", label).strip("_")

@@ -179,6 +179,7 @@ def test_inputs_of_a_spectrogram_that_are_not_those_of_the_sound_are_refused():
         ("threshold", 1.0, "a number between 0 and 1"),
         ("threshold", None, "a number between 0 and 1"),
         ("labels", (), "has no labels"),
+        ("labels", ("dog",), "has one class and the activation softmax"),
         ("labels", ("dog", "", "rain"), "class 1 has an empty label"),
         ("labels", ("dog", "rain", "dog"), "2 classes are labelled 'dog'"),
         ("labels", ("dog", "rain"), "not (2, 2)"),

@@ -8,6 +8,7 @@ import soundfile
 
 from lmac_td.cli import explain, page
 from lmac_td.cli.__main__ import VERBS, usage
+from lmac_td.errors import SettingError
 from lmac_td.report.page.saved import read_clips
 from tests.classifiers.huggingface.models import AST, config_of
 from tests.classifiers.huggingface.models import save as save_huggingface
@@ -115,6 +116,33 @@ def test_a_label_may_be_spelt_with_spaces_and_upper_case(tmp_path, target):
     out = tmp_path / "out"
     assert main(recording(tmp_path / "a.wav"), "--target", target, "--out", out) == 0
     assert json.loads((out / "a/explanation.json").read_text())["target"] == "sea_waves"
+
+
+@pytest.mark.parametrize("keep", ["0.3", "smallest"])
+def test_the_share_that_is_kept_is_printed(tmp_path, capsys, keep):
+    out = tmp_path / "out"
+    assert main(recording(tmp_path / "a.wav"), "--keep", keep, "--out", out) == 0
+    share = json.loads((out / "a/explanation.json").read_text())["share_kept"]
+    assert f"kept ({100 * share:.2g} % of the energy)" in capsys.readouterr().out
+
+
+def test_each_target_is_printed_with_its_folder(tmp_path, capsys):
+    out = tmp_path / "out"
+    given = recording(tmp_path / "a.wav"), "--target", "dog", "--target", "rain"
+    assert main(*given, "--out", out) == 0
+    said = capsys.readouterr().out
+    for label in ("dog", "rain"):
+        assert f"{out / 'a' / label}\n" in said
+        assert (out / "a" / label / "interpretation.wav").is_file()
+
+
+@pytest.mark.parametrize("below", ["", "/deep/er"])
+def test_results_cannot_be_written_below_a_file(tmp_path, below):
+    file = tmp_path / "file"
+    file.touch()
+    given = recording(tmp_path / "a.wav"), "--out", f"{file}{below}"
+    with pytest.raises(SettingError, match=f"{file} is a file: give another --out"):
+        main(*given)
 
 
 def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):

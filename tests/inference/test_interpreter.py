@@ -84,6 +84,15 @@ def test_the_interpretation_keeps_the_share_that_was_asked_for():
     assert result.mask.shape == magnitude[0].shape
     kept = share_kept(result.mask[None], magnitude, "energy")
     assert float(kept) == pytest.approx(0.3, abs=1e-3)
+    assert result.share_kept == pytest.approx(float(kept))
+
+
+def test_the_share_of_a_long_recording_is_that_of_its_windows():
+    wav = noise(1, 4 * SAMPLE_RATE)[0]
+    wav[:SAMPLE_RATE] *= 0.01
+    result = narrow(keep=0.2, window_s=1).interpret_file(wav, sample_rate=SAMPLE_RATE)
+    assert result.share_kept == pytest.approx(0.2, abs=1e-3)
+    assert result.describe()["share_kept"] == result.share_kept
 
 
 @pytest.mark.parametrize("target", ["2", 2, "decided", None])
@@ -104,6 +113,15 @@ def test_an_unknown_label_is_refused_with_the_nearest_ones(target, says):
     classifier.labels = ("cat", "rain", "dog")
     with pytest.raises(SettingError, match=says):
         narrow(classifier).interpret_file(noise(1)[0], target, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -1, float("nan")])
+def test_a_threshold_is_a_probability(threshold):
+    tagger = waveform_classifier(activation="sigmoid")
+    with pytest.raises(SettingError, match="give --threshold a number between"):
+        AudioInterpreter.from_classifier(tagger, threshold=threshold)
+    AudioInterpreter.from_classifier(tagger, threshold=0.9)
+    assert tagger.threshold == 0.9
 
 
 def test_each_tag_above_the_threshold_is_explained():
@@ -316,6 +334,7 @@ def test_the_reference_classifier_is_the_default():
         ({"kernals": 1}, SettingError, "no option 'kernals'.*kernels"),
         ({"keep": 2}, SettingError, "keep is 2"),
         ({"window_s": 0}, SettingError, "window_s"),
+        ({"threshold": 0.3}, SettingError, "one label .*leave --threshold out"),
         ({"classifier": "no/such/folder"}, CheckpointError, "does not exist"),
     ],
 )

@@ -21,10 +21,10 @@ def test_a_classifier_that_this_package_trained(with_trained):
 
 def test_a_model_of_transformers_and_its_tags(tmp_path):
     folder = save_huggingface(tmp_path, config_of(AST))
-    opened = open_classifier(folder, activation="sigmoid", threshold=0.2)
+    opened = open_classifier(folder, activation="sigmoid")
     classifier = opened.classifier
     assert isinstance(classifier, HuggingFaceClassifier)
-    assert (classifier.activation, classifier.threshold) == ("sigmoid", 0.2)
+    assert (classifier.activation, classifier.threshold) == ("sigmoid", 0.5)
     assert opened.framing == {}
 
 

@@ -1,0 +1,78 @@
+"""Names that do not exist, and names of files."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+MOST_BYTES = 180
+
+
+def nearest_names(name: str, known: Iterable[str], most: int = 5) -> str:
+    """Return the known names that are nearest to a name, as a list for a sentence.
+
+    Arguments
+    ---------
+    name : str
+    known : iterable of str
+    most : int
+        At most so many names; the remaining places go to the first of all names.
+
+    Example
+    -------
+    >>> nearest_names("dgo", ["cat", "dog", "rain"], most=2)
+    'dog, cat, ...'
+    """
+    known = [str(other) for other in known]
+    by_lower = {other.lower(): other for other in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
+    names = list(dict.fromkeys([*(by_lower[other] for other in near), *known]))
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
+
+
+def file_name(text: str) -> str:
+    r"""Return a text as the name of a file or folder, without a suffix.
+
+    Characters that some disk refuses become an underscore, and a name has at most 180
+    bytes, which leaves room for suffixes.
+
+    Arguments
+    ---------
+    text : str
+
+    Example
+    -------
+    >>> file_name("Speech, whispering / loud"), file_name("a" * 999) == "a" * 180
+    ('Speech, whispering _ loud', True)
+    """
+    text = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", text).strip(" .")
+    name = text.encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+    return name.strip(" .") or "_"
+
+
+def different_file_names(texts: Iterable[str]) -> list[str]:
+    """Return a different name of a file or folder for each text.
+
+    Some disks do not tell upper from lower case, so names differ in more than that.
+
+    Arguments
+    ---------
+    texts : iterable of str
+
+    Example
+    -------
+    >>> different_file_names(["dog", "Dog", "my cat?", "my cat*"])
+    ['dog', 'Dog_2', 'my cat_', 'my cat__2']
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for text in texts:
+        stem = file_name(text)
+        name, number = stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
