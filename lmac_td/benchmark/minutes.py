@@ -86,8 +86,17 @@ class Minutes:
         """Change the entry of a step, and write the file."""
         with self._lock:
             self.entries.setdefault(str(step.makes), {}).update(what)
-            with write_atomically(self.path, "w", encoding="utf-8") as file:
-                json.dump(self.entries, file, indent=1)
+            self._write()
+
+    def _write(self):
+        with write_atomically(self.path, "w", encoding="utf-8") as file:
+            json.dump(self.entries, file, indent=1)
+
+    def take(self, other: "Minutes"):
+        """Take the entries of another file, and write this one."""
+        with self._lock:
+            self.entries |= other.entries
+            self._write()
 
     def require_nothing_runs(self):
         """Refuse to run while a command of an earlier benchmark still runs.

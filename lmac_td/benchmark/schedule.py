@@ -246,7 +246,7 @@ class Reporter(doit.reporter.ZeroReporter):
         self.on_finished = on_finished
         self.failure = None
         self.n_steps, self.n_done = len(steps), 0
-        self.width = max(len(step.name) for step in steps)
+        self.width = max((len(step.name) for step in steps), default=0)
         self.running = []
         self.bar = tqdm(
             total=self.n_steps,
