@@ -70,8 +70,9 @@ def test_the_recordings_of_a_command_are_explained(line, at_home, request):
         shutil.copytree(made, at_home / line[line.index("--interpreter") + 1])
     with importable(at_home):  # and forget what the command imported
         assert explain(*line[2:]) == 0
-    assert (at_home / "explained" / "index.html").is_file()
-    descriptions = list((at_home / "explained").rglob("explanation.json"))
+    out = at_home / (line[line.index("--out") + 1] if "--out" in line else "explained")
+    assert (out / "index.html").is_file()
+    descriptions = list(out.rglob("explanation.json"))
     assert descriptions
     for path in descriptions:
         assert path.with_name("interpretation.wav").is_file()
@@ -85,6 +86,11 @@ def test_the_recordings_of_a_command_are_explained(line, at_home, request):
 )
 def test_a_page_of_several_folders(line, at_home):
     shutil.copy(at_home / "dog.wav", at_home / "rain.wav")
-    explain("dog.wav", "rain.wav")
+    folders = line[2 : line.index("--out")]
+    if all(folder.startswith("explained/") for folder in folders):
+        explain("dog.wav", "rain.wav")
+    else:
+        for folder in folders:
+            explain("dog.wav", "--out", folder, "--method", folder.split("_")[-1])
     run(*line[1:])
     assert (at_home / "both" / "index.html").is_file()
