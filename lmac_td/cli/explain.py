@@ -16,6 +16,7 @@ import argparse
 import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
@@ -26,7 +27,7 @@ from lmac_td.inference.interpretation import DESCRIPTION
 from lmac_td.inference.interpreter import AudioInterpreter
 from lmac_td.inference.methods import EVIDENCE, builders
 from lmac_td.inference.opening import AUTO
-from lmac_td.inference.recordings import find_recordings
+from lmac_td.inference.recordings import find_recordings, shown_names
 from lmac_td.inference.sounds import Sound
 from lmac_td.inference.targets import set_threshold
 from lmac_td.interpreters.budgeted.base import SMALLEST, check_shares
@@ -55,9 +56,10 @@ def main(argv=None):
         interpreter.check_target(target)
     print(describe(interpreter, options))
     clips, failed = [], []
-    for recording, folder in zip(recordings, folders, strict=True):
+    shown = shown_names(recordings)
+    for recording, name, folder in zip(recordings, shown, folders, strict=True):
         try:
-            clips += explain(interpreter, recording, folder, options)
+            clips += explain(interpreter, recording, name, folder, options)
         except DataError as error:
             failed.append(recording)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -142,8 +144,11 @@ def describe(interpreter, options):
     )
 
 
-def explain(interpreter, recording, folder, options):
-    """Explain one recording; write its folder, and return the clips of the page."""
+def explain(interpreter, recording, name, folder, options):
+    """Explain one recording; write its folder, and return the clips of the page.
+
+    The page and the figure show the recording by its name.
+    """
     results = interpret(interpreter, recording, options)
     if not results:
         sound = Sound(recording).name
@@ -157,6 +162,7 @@ def explain(interpreter, recording, folder, options):
     with temporary_folder_beside(folder) as scratch:
         new = scratch / folder.name
         for place, result in zip(places, results, strict=True):
+            result = replace(result, name=name)
             result.save(new / place)
             clips.append(result.page_clip(new / place))
         save_clips(new, clips)

@@ -159,6 +159,7 @@ def write_clip(
     metrics: Mapping[str, float] | None = None,
     label: str | None = None,
     condition: str | None = None,
+    about: str = "",
 ) -> PageClip:
     """Write the sounds and pictures of one entry's dial.
 
@@ -180,7 +181,7 @@ def write_clip(
         The entry's index in the batch.
     start : int, optional
         The step that is shown first; by default see :func:`first_step`.
-    timeline, metrics, label, condition
+    timeline, metrics, label, condition, about
         See :class:`~lmac_td.report.page.content.PageClip`.
 
     Returns
@@ -232,6 +233,7 @@ def write_clip(
         metrics=dict(metrics or {}),
         label=label,
         condition=condition,
+        about=about,
     )
 
 

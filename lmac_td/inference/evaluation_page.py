@@ -48,7 +48,9 @@ class EvaluationPage:
         clip_ids: Collection[str],
     ) -> None:
         self.folder = Path(folder)
-        self.methods = [name for name, m in methods.items() if not m.is_control]
+        self.methods = {
+            name: m.about() for name, m in methods.items() if not m.is_control
+        }
         self.spectral_features = spectral_features
         self.class_names = class_names
         self.clip_ids = clip_ids
@@ -82,6 +84,7 @@ class EvaluationPage:
                 row,
                 label=self.class_names[int(part.labels[row])],
                 condition=condition,
+                about=self.methods[method],
             )
             self._clips.append((clip, target))
 

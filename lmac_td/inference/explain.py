@@ -275,6 +275,7 @@ class _Explanation:
         return Interpretation(
             name=self.recording.name,
             method=explainer.method,
+            about=explainer.interpreter.about(),
             sample_rate=classifier.sample_rate,
             labels={classifier.labels[i]: float(whole[i]) for i in order},
             target=classifier.labels[self.target],

@@ -73,6 +73,8 @@ class Interpretation:
         probability of the target falls where the interpretation is removed.
     dial : tuple of DialSound
         Empty if no shares were asked for.
+    about : str
+        A sentence about the method: what it does, whether it was trained.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Interpretation:
     tracks: Mapping[str, Track] = field(repr=False)
     window_mask: Tensor | None = field(default=None, repr=False)
     dial: tuple[DialSound, ...] = field(default=(), repr=False)
+    about: str = field(default="", repr=False)
 
     @property
     def sound(self) -> Tensor:
@@ -225,6 +228,7 @@ class Interpretation:
             start=first_step(steps, self.probability),
             before=tuple(self.labels.items())[:MOST_LABELS],
             timeline=self.timeline if len(self.timeline) > 1 else (),
+            about=self.about,
         )
 
     def _step(self, folder: Path, dial_sound: DialSound, magnitude: Tensor) -> DialStep:

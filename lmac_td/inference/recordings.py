@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,3 +70,24 @@ def _is_below(path: Path, folder: Path | None) -> bool:
 def _is_result(path: Path) -> bool:
     """Return whether a sound belongs to the explanation of a recording."""
     return any((folder / CLIPS_FILE).is_file() for folder in path.parents)
+
+
+def shown_names(paths: Sequence[Path]) -> list[str]:
+    """Return the names by which recordings are told apart.
+
+    They are the names of the files, with their folders where names are the same.
+
+    Example
+    -------
+    >>> shown_names([Path("calls/mon/1.wav"), Path("calls/tue/1.wav"), Path("dog.wav")])
+    ['mon/1.wav', 'tue/1.wav', 'dog.wav']
+    """
+    names = [path.name for path in paths]
+    most = max((len(path.parts) for path in paths), default=0)
+    for n_parts in range(2, most + 1):
+        repeated = {name for name, n in Counter(names).items() if n > 1}
+        names = [
+            Path(*path.parts[-n_parts:]).as_posix() if name in repeated else name
+            for path, name in zip(paths, names, strict=True)
+        ]
+    return names

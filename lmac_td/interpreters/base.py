@@ -47,6 +47,9 @@ class Interpreter(nn.Module):
         for the sounds.
     remark : str
         What a reader of the method's table must know; empty if there is nothing.
+    does : str
+        What the method does to find what is kept, for people who do not know it: a verb
+        and its objects, such as ``keeps what is loudest``; see :meth:`about`.
     needs_sources : bool
         Whether ``forward`` has a fourth argument ``sources``, the
         :class:`~lmac_td.contracts.Sources` of ``wavs``.
@@ -61,6 +64,7 @@ class Interpreter(nn.Module):
 
     classifier_input: str = "audio"
     remark: str = ""
+    does: str = ""
     needs_sources: bool = False
     asks_classifier: bool = False
     is_control: bool = False
@@ -85,6 +89,19 @@ class Interpreter(nn.Module):
                 f"classifier_input is spectrogram, but {classifier.name} takes "
                 "waveforms: give --classifier_input audio"
             )
+
+    def about(self) -> str:
+        """Return a sentence about the method: what it does, whether it was trained.
+
+        Example
+        -------
+        >>> from lmac_td.interpreters.baselines import Zeros
+        >>> Zeros(SpectralFeatures(8000, 256, 32, 16)).about()
+        'A method without training: it keeps nothing, for comparison.'
+        """
+        is_trained = any(True for _ in self.parameters())
+        kind = "A trained network" if is_trained else "A method without training"
+        return f"{kind}: it {self.does}." if self.does else f"{kind}."
 
     def rows(self, name: str) -> dict[str, Interpreter]:
         """Return the rows of a table that this method gives, by their names.

@@ -20,6 +20,8 @@ from lmac_td.interpreters.base import Interpreter
 class Identity(Interpreter):
     """Keep everything; the classifier takes exactly its own inputs again."""
 
+    does = "keeps everything, for comparison"
+
     def forward(
         self, wavs: Tensor, features: Features, decision: Decision
     ) -> Explanation:
@@ -39,6 +41,8 @@ class Identity(Interpreter):
 
 class Zeros(Interpreter):
     """Keep nothing."""
+
+    does = "keeps nothing, for comparison"
 
     def forward(
         self, wavs: Tensor, features: Features, decision: Decision
@@ -60,6 +64,8 @@ class Zeros(Interpreter):
 class HalfGain(Interpreter):
     """Keep everything at half the amplitude (-6.02 dB)."""
 
+    does = "keeps everything at half the amplitude, for comparison"
+
     def forward(
         self, wavs: Tensor, features: Features, decision: Decision
     ) -> Explanation:
@@ -80,6 +86,8 @@ class RandomMask(Interpreter):
     seed : int
         Seed of the noise.
     """
+
+    does = "keeps parts at random, for comparison"
 
     def __init__(self, features: SpectralFeatures, seed: int = 0) -> None:
         super().__init__(features)
@@ -104,6 +112,7 @@ class Oracle(Interpreter):
     from a clean clip.
     """
 
+    does = "knows the true sources and keeps the target, for comparison"
     needs_sources = True
 
     def forward(

@@ -88,6 +88,11 @@ class L2I(Interpreter):
         numbers of bins.
     """
 
+    does = (
+        "selects components of a dictionary of spectra by the inner layers of the "
+        "classifier (L2I)"
+    )
+
     def __init__(
         self,
         features: SpectralFeatures,

@@ -52,6 +52,8 @@ class LMAC(Interpreter):
         If a setting has another value, or ``mel`` is combined with ``audio``.
     """
 
+    does = "makes a mask from the inner layers of the classifier (L-MAC)"
+
     def __init__(
         self,
         features: SpectralFeatures,

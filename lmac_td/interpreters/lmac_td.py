@@ -54,6 +54,8 @@ class LMACTD(Interpreter):
         If ``alpha`` is not in [0, 1].
     """
 
+    does = "separates the sound, guided by the inner layers of the classifier (LMAC-TD)"
+
     def __init__(
         self,
         features: SpectralFeatures,

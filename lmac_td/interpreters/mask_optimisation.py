@@ -131,6 +131,7 @@ class MaskOptimisation(Scores):
     torch.Size([2, 8000])
     """
 
+    does = "searches, for each recording, the mask that convinces the classifier"
     searches = True
     remark = (
         "the scores of each clip are searched for by gradient steps: such masks can be "

@@ -111,7 +111,39 @@ def test_targets_of_a_clip_have_a_card_each(tmp_path):
 
 def test_recordings_of_one_name_have_a_card_each(tmp_path):
     clips = [clip_in(tmp_path / f, name="take.wav") for f in ("monday", "tuesday")]
-    assert [len(card.clips) for card in arrange(clips)] == [1, 1]
+    cards = arrange(clips)
+    assert [len(card.clips) for card in cards] == [1, 1]
+    assert [card.heading for card in cards] == ["take.wav", "take.wav (2)"]
+
+
+def test_cards_are_named_by_recording_and_target(tmp_path):
+    clips = [clip_in(tmp_path / t, name="one", target=t) for t in ("dog", "cat")]
+    text = write_page(tmp_path, "Clips", clips).read_text("utf-8")
+    named = {e["id"]: e for _, e in Parsed(text).elements if "id" in e}
+    for number, target in enumerate(("dog", "cat")):
+        names = named[f"card-{number}"]["aria-labelledby"].split()
+        assert names == [f"name-{number}", f"target-{number}"]
+        assert re.search(rf'id="target-{number}">Why “{target}”\?<', text)
+
+
+def test_each_method_is_explained_once(tmp_path):
+    about = {"evidence": "It <b> this.", "lmac": "It does that.", "mine": ""}
+    clips = [
+        clip_in(tmp_path / f"{m} {name}", m, name=name, about=sentence)
+        for m, sentence in about.items()
+        for name in ("one", "two")
+    ]
+    text = write_page(tmp_path, "Clips", clips).read_text("utf-8")
+    told = re.findall(r'<dt>(.*?)</dt>\s*<dd id="(.*?)">(.*?)</dd>', text)
+    assert told == [
+        ("evidence", "method-0", "It &lt;b&gt; this."),
+        ("lmac", "method-1", "It does that."),
+    ]
+    described = [e.get("aria-describedby") for _, e in Parsed(text).elements
+                 if e.get("class", "").startswith("tile of-method")]  # fmt: skip
+    assert described == ["method-0", "method-1", None] * 2
+    plain = write_page(tmp_path, "Clips", clips[-2:]).read_text("utf-8")
+    assert "The method" not in plain
 
 
 def test_the_dial_has_the_shares_of_all_methods(tmp_path):

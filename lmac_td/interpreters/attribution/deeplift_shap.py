@@ -23,6 +23,7 @@ class DeepLiftShap(Attribution):
     evaluation mode, and wrong for ``norm_type: ln`` or a cosine head.
     """
 
+    does = "compares the classifier's units with those for reference sounds (DeepLIFT)"
     gradient_rules = "deeplift_shap"
 
     def attribute(self, x: Tensor, target: int, logits: ClipLogits) -> Tensor:

@@ -39,6 +39,8 @@ class GradCAM(Attribution):
     The other arguments are those of :class:`Attribution`.
     """
 
+    does = "weighs the channels of one layer of the classifier by their gradients"
+
     def __init__(
         self, *args: Any, layer: str | int | None = None, **settings: Any
     ) -> None:
@@ -106,6 +108,7 @@ class GuidedGradCAM(GradCAM):
     input, whatever the positions of the entries are.
     """
 
+    does = "multiplies Grad-CAM and guided backpropagation"
     gradient_rules = "guided_gradcam"
 
     def attribute(self, x: Tensor, target: int, logits: ClipLogits) -> Tensor:

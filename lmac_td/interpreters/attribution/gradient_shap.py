@@ -32,6 +32,8 @@ class GradientShap(Attribution):
     The other arguments are those of :class:`Attribution`.
     """
 
+    does = "averages gradients on the way from reference sounds to the input"
+
     def __init__(
         self, *args: Any, n_samples: int = 25, seed: int = 0, **settings: Any
     ) -> None:

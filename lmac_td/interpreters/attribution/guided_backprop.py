@@ -16,6 +16,7 @@ class GuidedBackprop(Attribution):
     Springenberg et al., *Striving for Simplicity*, 2015.
     """
 
+    does = "follows the positive gradients back to the input"
     gradient_rules = "guided_backprop"
 
     def attribute(self, x: Tensor, target: int, logits: ClipLogits) -> Tensor:

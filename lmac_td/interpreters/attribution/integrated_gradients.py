@@ -30,6 +30,8 @@ class IntegratedGradients(Attribution):
     The other arguments are those of :class:`Attribution`.
     """
 
+    does = "averages gradients on the way from silence to the input"
+
     def __init__(
         self, *args: Any, n_steps: int = 64, batch_size: int = 8, **settings: Any
     ) -> None:

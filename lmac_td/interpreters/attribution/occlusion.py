@@ -38,6 +38,7 @@ class Occlusion(Attribution):
     The other arguments are those of :class:`Attribution`.
     """
 
+    does = "silences one part of the input after another"
     needs_gradients = False
 
     def __init__(

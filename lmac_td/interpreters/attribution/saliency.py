@@ -13,6 +13,8 @@ from lmac_td.interpreters.attribution.registry import register
 class Saliency(Attribution):
     """|dS_c/dx| (Simonyan et al., *Deep Inside Convolutional Networks*, 2014)."""
 
+    does = "takes the size of the gradient at each point of the input"
+
     def attribute(self, x: Tensor, target: int, logits: ClipLogits) -> Tensor:
         """See :meth:`Attribution.attribute`."""
         import captum.attr

@@ -33,6 +33,8 @@ class SmoothGrad(Attribution):
     The other arguments are those of :class:`Attribution`.
     """
 
+    does = "averages the gradients of noisy copies of the input"
+
     def __init__(
         self,
         *args: Any,

@@ -38,6 +38,8 @@ class GradientTimesActivation(Relevance):
         is the finest.
     """
 
+    does = "weighs one layer of the classifier by its gradients"
+
     def __init__(
         self,
         features: SpectralFeatures,

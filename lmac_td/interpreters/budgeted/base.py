@@ -142,6 +142,11 @@ class Budgeted(Interpreter):
         return self.source.is_control
 
     @property
+    def does(self) -> str:
+        """See :class:`~lmac_td.interpreters.base.Interpreter`."""
+        return self.source.does
+
+    @property
     def remark(self) -> str:
         """See :class:`Interpreter`."""
         kept = "the smallest convincing part" if self.keep == SMALLEST else self.keep

@@ -23,6 +23,7 @@ NO_SMOOTHING = ((1, 1),)
 class Loudness(Relevance):
     """The magnitude |X| as relevance: the loudest bins are kept first."""
 
+    does = "keeps what is loudest, for comparison"
     is_control = True
 
     def relevance(self, wavs: Tensor, features: Features, decision: Decision) -> Tensor:
@@ -43,6 +44,7 @@ class RandomFields(Relevance):
     The other arguments are those of :class:`Relevance`.
     """
 
+    does = "keeps regions at random, for comparison"
     is_control = True
 
     def __init__(self, *args: Any, seed: int = 0, **kernels: Any) -> None:

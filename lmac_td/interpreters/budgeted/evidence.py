@@ -64,6 +64,11 @@ class BinGains(Relevance):
         If a setting has another value.
     """
 
+    does = (
+        "measures by gradients how much each part of the spectrogram supports the "
+        "decision"
+    )
+
     def __init__(
         self,
         features: SpectralFeatures,

@@ -39,6 +39,11 @@ class OfInterpreter(Relevance):
         super().__init__(features, kernels)
         self.interpreter = interpreter
 
+    @property
+    def does(self) -> str:
+        """See :class:`~lmac_td.interpreters.base.Interpreter`."""
+        return self.interpreter.does
+
     def check(self, classifier: Classifier) -> None:
         """See :meth:`Scores.check`."""
         self.interpreter.check(classifier)

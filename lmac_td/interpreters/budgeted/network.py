@@ -32,6 +32,7 @@ class NetworkScores(Scores):
         Whether the network takes one gradient, too.
     """
 
+    does = "scores how much each part of the spectrogram supports the decision"
     trained = True
 
     def __init__(

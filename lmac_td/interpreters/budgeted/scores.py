@@ -42,6 +42,8 @@ class Scores(nn.Module):
         Searching alone raises AI.
     remark : str
         What a reader of the table must know; empty if there is nothing.
+    does : str
+        See :class:`~lmac_td.interpreters.base.Interpreter`.
     """
 
     n_candidates: int = 1
@@ -49,6 +51,7 @@ class Scores(nn.Module):
     is_control: bool = False
     searches: bool = False
     remark: str = ""
+    does: str = ""
 
     def candidates(self, wavs: Tensor, features: Features, decision: Decision):
         """Score the bins of the STFT.

@@ -22,6 +22,8 @@ class FeatureAblation(OfSegments):
     It classifies each clip once, and once for each segment.
     """
 
+    does = "removes one part of the sound after another and asks the classifier"
+
     def weights(self, log_odds: Callable[[Tensor], Tensor], n_segments: int) -> Tensor:
         """See :meth:`OfSegments.weights`."""
         import captum.attr
@@ -56,6 +58,11 @@ class KernelShap(Surrogate):
 
     The arguments are those of :class:`Surrogate`.
     """
+
+    does = (
+        "removes parts of the sound at random and estimates the share of each in "
+        "the decision (Kernel SHAP)"
+    )
 
     def weights(self, log_odds: Callable[[Tensor], Tensor], n_segments: int) -> Tensor:
         """See :meth:`OfSegments.weights`.
@@ -97,6 +104,11 @@ class Lime(Surrogate):
 
     The other arguments are those of :class:`Surrogate`.
     """
+
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers (LIME)"
+    )
 
     def __init__(self, *args: Any, kernel_width: float = 0.25, **settings: Any) -> None:
         super().__init__(*args, **settings)

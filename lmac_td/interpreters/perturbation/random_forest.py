@@ -40,6 +40,10 @@ class RandomForest(OfSegments):
     The other arguments are those of :class:`OfSegments`.
     """
 
+    does = (
+        "silences parts of the sound at random and fits a random forest to the answers"
+    )
+
     def __init__(
         self,
         features: SpectralFeatures,

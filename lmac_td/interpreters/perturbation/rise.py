@@ -44,6 +44,8 @@ class Rise(Perturbation):
     SettingError
     """
 
+    does = "asks the classifier about the sound under random masks (RISE)"
+
     def __init__(
         self,
         features: SpectralFeatures,

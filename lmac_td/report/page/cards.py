@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import soundfile
 
 from lmac_td.errors import DataError
-from lmac_td.report.page.content import DialStep, PageClip
+from lmac_td.report.page.content import DialStep, PageClip, Segment
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Card:
         Length of the sound.
     sample_rate : int
         Of the sound, Hz.
+    copy : int
+        How many cards before have the same name, condition and target.
     """
 
     clips: tuple[PageClip, ...]
@@ -38,11 +41,17 @@ class Card:
     start: int
     seconds: float
     sample_rate: int
+    copy: int = 0
 
     @property
     def first(self) -> PageClip:
         """What all methods share: name, target, input, decision."""
         return self.clips[0]
+
+    @property
+    def heading(self) -> str:
+        """The recording's name; with a number if there are several of that name."""
+        return f"{self.first.name} ({self.copy + 1})" if self.copy else self.first.name
 
     @property
     def before(self) -> float | None:
@@ -59,6 +68,16 @@ class Card:
     def metrics(self) -> list[str]:
         """Names of all metrics that a method of this card has."""
         return list(dict.fromkeys(n for clip in self.clips for n in clip.metrics))
+
+    def place(self, part: Segment | Run) -> str:
+        """Return where a part is on the time axis, as properties of CSS.
+
+        They are shares of the width of the pictures.
+        """
+        start, end = (
+            min(max(t / self.seconds, 0), 1) for t in (part.start_s, part.end_s)
+        )
+        return f"--from: {start:.6f}; --wide: {end - start:.6f}"
 
     def steps(self, clip: PageClip) -> list[int]:
         """Return the index of a clip's step for each of the dial's shares.
@@ -95,17 +114,54 @@ def arrange(clips: Sequence[PageClip]) -> list[Card]:
                 group[clip.method] = clip
                 break
             copy += 1
-    return [_card(tuple(group.values())) for group in groups.values()]
+    return [_card(tuple(group.values()), key[-1]) for key, group in groups.items()]
 
 
-def _card(clips):
+def _card(clips, copy):
     shares = tuple(sorted({step.share for clip in clips for step in clip.steps}))
     start = shares.index(clips[0].steps[clips[0].start].share)
     try:
         sound = soundfile.info(str(clips[0].sound))
     except (OSError, soundfile.SoundFileError) as error:
         raise DataError(f"{clips[0].sound} is no sound to play: {error}") from error
-    return Card(clips, shares, start, sound.duration, sound.samplerate)
+    return Card(clips, shares, start, sound.duration, sound.samplerate, copy)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Parts of a recording that follow each other and have the same decision.
+
+    Attributes
+    ----------
+    label : str
+    start_s, end_s : float
+    probabilities : str
+        Of the label, in words: the least and the largest.
+    """
+
+    label: str
+    start_s: float
+    end_s: float
+    probabilities: str
+
+
+def runs(timeline: Sequence[Segment]) -> list[Run]:
+    """Join the parts of a timeline that have the same decision.
+
+    Example
+    -------
+    >>> parts = [("rain", 0.9), ("rain", 0.6), ("dog", 0.8)]
+    >>> timeline = [Segment(i, i + 1, *part, 0.0) for i, part in enumerate(parts)]
+    >>> [(run.label, run.end_s, run.probabilities) for run in runs(timeline)]
+    [('rain', 2, '60 % to 90 %'), ('dog', 3, '80 %')]
+    """
+    joined = []
+    for label, group in itertools.groupby(timeline, key=lambda part: part.label):
+        parts = list(group)
+        ends = (f(part.probability for part in parts) for f in (min, max))
+        words = " to ".join(dict.fromkeys(map(percent, ends)))
+        joined.append(Run(label, parts[0].start_s, parts[-1].end_s, words))
+    return joined
 
 
 class Links:
@@ -147,7 +203,7 @@ def data_of(card: Card, link: Links) -> dict:
     """
     clip = card.first
     return {
-        "name": clip.name,
+        "name": card.heading,
         "target": clip.target,
         "ofClass": card.of_class,
         "condition": clip.condition or "",

@@ -87,6 +87,8 @@ class PageClip:
         The data set's class, where it is known.
     condition : str, optional
         The mixing condition, where there is one.
+    about : str
+        A sentence about the method: what makes its mask, and whether it was trained.
     """
 
     name: str
@@ -101,3 +103,4 @@ class PageClip:
     metrics: dict[str, float] = field(default_factory=dict)
     label: str | None = None
     condition: str | None = None
+    about: str = ""

@@ -18,6 +18,7 @@ from lmac_td.report.page.cards import (
     data_of,
     duration_text,
     percent,
+    runs,
     seconds_text,
     share_text,
     value_text,
@@ -58,6 +59,7 @@ def write_page(folder: Path, title: str, clips: Sequence[PageClip]) -> Path:
         raise DataError(f"{folder}: there is no explained clip to show on a page")
     folder = Path(folder)
     link, cards = Links(folder), arrange(clips)
+    about = {clip.method: clip.about for clip in clips if clip.about}
     page = (
         _environment()
         .get_template("page.html.jinja")
@@ -69,6 +71,8 @@ def write_page(folder: Path, title: str, clips: Sequence[PageClip]) -> Path:
             classes=_sorted({card.of_class for card in cards}),
             conditions=_sorted({c.first.condition for c in cards if c.first.condition}),
             metrics=_metrics(clips),
+            about=about,
+            methods=list(about),
             css=_text("page.css"),
             js=_text("page.js"),
         )
@@ -95,6 +99,7 @@ def _environment():
         "percent": percent,
         "share": share_text,
         "seconds": seconds_text,
+        "runs": runs,
     }
     environment.globals["curve"] = _curve
     return environment

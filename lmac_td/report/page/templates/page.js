@@ -159,6 +159,7 @@
       });
       this.listen();
       this.show();
+      this.showPosition(0);
     }
 
     listen() {
@@ -174,6 +175,7 @@
         button.setAttribute("aria-pressed", this.clock.repeat);
       });
       on(".timeline button", "click", (b) => this.clock.seek(Number(b.dataset.start)));
+      for (const track of this.tracks) this.listenToTrack(track);
       for (const picture of this.all(".picture")) {
         picture.addEventListener("click", (event) => {
           const box = picture.getBoundingClientRect();
@@ -183,6 +185,38 @@
       }
       this.root.addEventListener("focusin", () => makeCurrent(this));
       this.root.addEventListener("pointerdown", () => makeCurrent(this));
+    }
+
+    // The line below a timeline tells the part under the pointer or with the focus, or
+    // else the part that plays. Arrows move the focus from part to part.
+    listenToTrack(track) {
+      track.parts = [...track.querySelectorAll(".timeline button")];
+      const timeline = track.querySelector(".timeline");
+      const look = ({ target }) => this.tell(track, target.closest("button"));
+      timeline.addEventListener("pointerover", look);
+      timeline.addEventListener("focusin", look);
+      timeline.addEventListener("pointerleave", () => this.tell(track, null));
+      timeline.addEventListener("focusout", () => this.tell(track, null));
+      timeline.addEventListener("keydown", (event) => {
+        const { parts } = track, now = parts.indexOf(document.activeElement);
+        const to = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0,
+          End: parts.length - 1 }[event.key];
+        if (to === undefined) return;
+        event.preventDefault();
+        event.stopPropagation();  // the arrows do not turn the dial here
+        if (parts[to]) this.reach(track, to).focus();
+      });
+    }
+
+    tell(track, part) {
+      const told = part || track.parts[track.segment];
+      if (told) track.querySelector(".now-part").textContent = told.title;
+    }
+
+    // The tab key reaches one part of a timeline.
+    reach(track, now) {
+      track.parts.forEach((part, i) => { part.tabIndex = i === now ? 0 : -1; });
+      return track.parts[now];
     }
 
     get chosen() { return this.content.methods[this.method].steps[this.step]; }
@@ -303,11 +337,13 @@
       if (now < 0) now = 0;
       if (track.segment === now) return;
       track.segment = now;
-      track.querySelectorAll(".timeline button").forEach((button, i) => {
-        if (i === now) button.setAttribute("aria-current", "true");
-        else button.removeAttribute("aria-current");
-        if (i === now) track.querySelector(".now-part").textContent = button.title;
+      track.parts.forEach((part, i) => {
+        if (i === now) part.setAttribute("aria-current", "true");
+        else part.removeAttribute("aria-current");
       });
+      if (track.contains(document.activeElement)) return;
+      this.tell(track, null);
+      this.reach(track, now);
     }
   }
 
@@ -350,7 +386,7 @@
   function order(a, b) {
     const by = valueOf("sort");
     const sign = control("descending").getAttribute("aria-pressed") === "true" ? -1 : 1;
-    if (!by) return sign * (a.index - b.index);
+    if (!by) return a.index - b.index;
     if (by === "name") {
       return sign * collator.compare(a.content.name, b.content.name) || a.index - b.index;
     }
@@ -364,6 +400,7 @@
   }
 
   function arrange() {
+    control("descending").disabled = !valueOf("sort");
     const shown = cards.filter(matches);
     for (const card of cards) {
       card.root.hidden = !shown.includes(card);
