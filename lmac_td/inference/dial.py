@@ -113,7 +113,8 @@ def dial_of(
 ) -> list[DialSetting]:
     """Keep the bins with the highest scores, up to several shares of the energy.
 
-    What a share keeps, a larger one keeps, too. The classifier is given the sounds.
+    What a share keeps, a larger one keeps, too. The classifier is given the sounds; all
+    of the sound it has decided already.
 
     Arguments
     ---------
@@ -138,11 +139,16 @@ def dial_of(
         size = features.magnitude.new_full((len(wavs),), share)
         mask = soft_threshold(scores, features.magnitude, size, keep_by="energy")
         explanation = resynthesis.explain_mask(mask, wavs, features, decision)
-        logits = classifier.classify(explanation.kept_input, explanation.removed_input)
-        kept, removed = (
-            of_class(classifier.probabilities(part), target) for part in logits
-        )
-        settings.append(DialSetting(share, explanation, kept, removed))
+        parts = [explanation.kept_input, explanation.removed_input]
+        # Of all of the sound the classifier has decided already.
+        unknown = parts if share < 1 else parts[1:]
+        answers = [
+            of_class(classifier.probabilities(logits), target)
+            for logits in classifier.classify(*unknown)
+        ]
+        if share == 1:
+            answers.insert(0, of_class(decision.probabilities, target))
+        settings.append(DialSetting(share, explanation, *answers))
     return settings
 
 

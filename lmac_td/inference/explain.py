@@ -108,14 +108,17 @@ class Explainer:
         LoadAudioError
             If the recording is silent or too short.
         """
-        probabilities, starts, end, silent = [], [], 0, True
+        probabilities, starts, length, end, silent = [], [], 0, 0, True
         for windows in self.windows(sound):
+            end = windows.starts[-1] + windows.n_samples
+            if windows.is_rest:
+                break
             wavs = windows.wavs.to(self.device)
             inputs = self.classifier.inputs_of(wavs)
             (logits,) = self.classifier.classify(inputs)
             probabilities.append(self.classifier.probabilities(logits).cpu())
             starts += windows.starts
-            end = windows.starts[-1] + windows.n_samples
+            length = windows.n_samples
             silent = silent and bool(windows.silent.all())
         length_s = end / self.classifier.sample_rate
         if length_s < EXPLAINED_FROM_S:
@@ -128,7 +131,7 @@ class Explainer:
                 f"{sound.name} is silent, so there is nothing to explain: give another "
                 "recording."
             )
-        return Decisions(torch.cat(probabilities), tuple(starts), end)
+        return Decisions(torch.cat(probabilities), tuple(starts), length, end)
 
 
 @dataclass(frozen=True)
@@ -140,18 +143,20 @@ class Decisions:
     probabilities : Tensor (n, C)
     starts : tuple of int
         Of the windows, in samples.
+    length : int
+        Samples of every window.
     n_samples : int
         Of the recording.
     """
 
     probabilities: Tensor
     starts: tuple[int, ...]
+    length: int
     n_samples: int
 
     def borders(self) -> list[int]:
         """Return n + 1 samples: the windows' middles, without their overlap."""
-        length = self.n_samples - self.starts[-1]  # of every window
-        middles = [start + length / 2 for start in self.starts]
+        middles = [start + self.length / 2 for start in self.starts]
         between = [round((a + b) / 2) for a, b in itertools.pairwise(middles)]
         return [0, *between, self.n_samples]
 
@@ -192,6 +197,9 @@ class _Explanation:
         )
         with bar:
             for windows in self.explainer.windows(self.recording):
+                if windows.is_rest:
+                    self.remove(windows)
+                    break
                 p = self.decisions.probabilities[first : first + len(windows.starts)]
                 self.add(windows, p[:, self.target])
                 first += len(windows.starts)
@@ -217,6 +225,12 @@ class _Explanation:
         for name, values in answers.items():
             self.p[name] += values.tolist()
 
+    def remove(self, rest: Windows) -> None:
+        """Add the short rest of a recording, of which nothing is kept."""
+        for name in self.fades:
+            whole = name in ("sound", "residual")
+            self.fade(name, rest, rest.wavs if whole else torch.zeros_like(rest.wavs))
+
     def explained(
         self, windows: Windows, rows: Tensor, answers: dict
     ) -> dict[str, Tensor]:
@@ -233,8 +247,7 @@ class _Explanation:
         explained = answer(explain(decided, explainer.interpreter))
         mask = stft_mask(explained)
         if len(self.decisions.starts) == 1:
-            n_frames = features.n_frames(windows.n_samples)
-            self.window_mask = mask[0, :n_frames].cpu()
+            self.window_mask = self.mask_of(mask[0].cpu())
         magnitude = spectra.magnitude / windows.gains[rows].to(mask).unsqueeze(2)
         energy = magnitude.square().sum(dim=(1, 2))
         self.energy += float(energy.sum())
@@ -256,6 +269,15 @@ class _Explanation:
                 answers[setting.share, "removed"][rows] = removed
                 sounds[setting.share] = setting.explanation.interpretation.cpu()
         return sounds
+
+    def mask_of(self, mask: Tensor) -> Tensor:
+        """Return the mask (frames, bins) of the recording by that of its only window.
+
+        Padding is cut, and the rest of the recording is removed.
+        """
+        n_frames = self.explainer.features.n_frames(self.decisions.n_samples)
+        missing = max(0, n_frames - len(mask))
+        return torch.nn.functional.pad(mask[:n_frames], (0, 0, 0, missing))
 
     def fade(self, name: str | float, windows: Windows, wavs: Tensor) -> None:
         """Add windows (B, T) to one of the sounds."""

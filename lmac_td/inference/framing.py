@@ -19,6 +19,9 @@ from lmac_td.validation import require_count, require_number
 WINDOW_S = 5.0
 # Shorter recordings are padded with silence: networks have windows of their own.
 SHORTEST_S = 0.1
+# What follows the last window and is at most this share of one gets no window: encoders
+# and resampling make clips some milliseconds longer.
+REST = 0.02
 # The STFT of classifiers that have none of their own, as in the recipes.
 WIN_MS, HOP_MS = 23.2199, 11.6099
 
@@ -36,12 +39,16 @@ class Windows:
     gains : Tensor (B, 1)
     n_samples : int
         Samples of each window before padding.
+    is_rest : bool
+        Whether it is no window, but the short rest of a recording behind the last one.
+        The classifier does not get it.
     """
 
     starts: tuple[int, ...]
     wavs: Tensor
     gains: Tensor
     n_samples: int
+    is_rest: bool = False
 
     @property
     def silent(self) -> Tensor:
@@ -88,6 +95,9 @@ class Framing:
     ) -> Iterator[Windows]:
         """Cut a sound into batches of windows.
 
+        If at most 2 % of a window follow the last one, they are no window: they are
+        yielded last, as they are, with ``is_rest``.
+
         Arguments
         ---------
         blocks : iterable of numpy.ndarray
@@ -103,13 +113,19 @@ class Framing:
         hop = max(1, round(length * (1 - self.overlap)))
         shortest = length if self.pad else math.ceil(SHORTEST_S * sample_rate)
         group: list[tuple[int, Tensor]] = []
-        for window in windows(blocks, length, hop):
-            group.append(window)
+        rest = None
+        for start, wav in windows(blocks, length, hop, round(REST * length)):
+            if start > 0 and len(wav) < length:
+                rest = Windows((start,), wav[None], torch.ones(1, 1), len(wav), True)
+                break
+            group.append((start, wav))
             if len(group) == self.batch_size:
                 yield self._stacked(group, shortest)
                 group = []
         if group:
             yield self._stacked(group, shortest)
+        if rest is not None:
+            yield rest
 
     def _stacked(self, group: Sequence[tuple[int, Tensor]], shortest: int) -> Windows:
         starts, wavs = zip(*group, strict=True)

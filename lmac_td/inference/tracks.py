@@ -20,7 +20,7 @@ MOST_IN_MEMORY = 2**24  # samples; longer sounds are mapped from the disk
 
 
 def windows(
-    blocks: Iterable[np.ndarray], length: int, hop: int
+    blocks: Iterable[np.ndarray], length: int, hop: int, rest: int = 0
 ) -> Iterator[tuple[int, Tensor]]:
     """Cut a sound into overlapping windows.
 
@@ -33,13 +33,15 @@ def windows(
     hop : int
         Samples between the starts of two windows. The last window ends where the sound
         ends, so it may overlap more.
+    rest : int
+        If no more samples than this follow a window, they get no window of their own.
 
     Yields
     ------
     start : int
         In samples.
     Tensor (length,)
-        Shorter only if the whole sound is shorter.
+        Shorter only if the whole sound is shorter, or if it is the rest.
 
     Example
     -------
@@ -47,6 +49,8 @@ def windows(
     [(0, 10), (5, 10), (10, 10), (15, 10)]
     >>> [(start, len(w)) for start, w in windows([np.zeros(7)], length=10, hop=5)]
     [(0, 7)]
+    >>> [(start, len(w)) for start, w in windows([np.zeros(11)], 10, hop=5, rest=1)]
+    [(0, 10), (10, 1)]
     """
     kept, first = np.zeros(0, np.float32), 0  # ``first``: where the kept part starts
     start = end = 0  # of the next window; the end of the last one
@@ -62,7 +66,8 @@ def windows(
             kept, first = kept[drop:], first + drop
     n_samples = first + len(kept)
     if n_samples > end:
-        start = max(0, n_samples - length)
+        is_rest = end > 0 and n_samples - end <= rest
+        start = end if is_rest else max(0, n_samples - length)
         yield start, torch.tensor(kept[start - first :])
 
 

@@ -7,7 +7,7 @@ import torch
 from matplotlib.image import imread
 
 from lmac_td.evaluation.batches import decide
-from lmac_td.inference.dial import SHARES, dial, first_step, write_clip
+from lmac_td.inference.dial import SHARES, dial, dial_of, first_step, write_clip
 from lmac_td.interpreters.attribution import build_attributions
 from lmac_td.interpreters.baselines import HalfGain, Oracle
 from lmac_td.interpreters.budgeted import BinGains, Budgeted, share_kept
@@ -63,6 +63,23 @@ def test_probabilities_are_those_of_the_sounds(wavs, spectral, frozen):
             rows = torch.arange(4)
             p = decision.probabilities[rows, batch.decision.target]
             torch.testing.assert_close(found, p, atol=1e-4, rtol=1e-3)
+
+
+def test_all_of_the_sound_is_not_decided_again(wavs, spectral, frozen, monkeypatch):
+    batch = decided_batch(wavs, spectral, frozen)
+    scores, sizes = torch.rand_like(batch.features.magnitude), []
+    run = frozen.run
+    monkeypatch.setattr(
+        frozen, "run", lambda inputs: sizes.append(len(inputs)) or run(inputs)
+    )
+    half, whole = dial_of(batch, scores, spectral, [0.5, 1.0])
+    assert sizes == [8, 4]  # kept and removed, and then removed alone
+    for setting in (half, whole):
+        inputs = setting.explanation.kept_input, setting.explanation.removed_input
+        answers = setting.probability, setting.probability_removed
+        for logits, found in zip(frozen.classify(*inputs), answers, strict=True):
+            p = frozen.probabilities(logits)[torch.arange(4), batch.decision.target]
+            torch.testing.assert_close(found, p, atol=1e-5, rtol=0)
 
 
 def test_the_oracle_gets_its_sources(wavs, spectral, frozen):

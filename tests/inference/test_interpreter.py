@@ -211,6 +211,55 @@ def test_silent_windows_are_skipped_and_a_silent_recording_is_refused():
         interpreter.interpret_file(torch.zeros(16000), sample_rate=SAMPLE_RATE)
 
 
+def test_a_clip_that_is_a_little_longer_than_a_window_is_one_window(tmp_path):
+    clip, rest = noise(1)[0], 0.1 * torch.ones(round(0.02 * SAMPLE_RATE))
+    classifier = waveform_classifier()
+    interpreter = narrow(classifier)
+    sizes = counted(interpreter)
+    longer = interpreter.interpret_file(
+        torch.cat([clip, rest]), "1", SAMPLE_RATE, shares=[0.5]
+    )
+    assert sizes == [(1, SAMPLE_RATE)]
+    alone = narrow(classifier).interpret_file(clip, "1", SAMPLE_RATE, shares=[0.5])
+    assert longer.labels == alone.labels
+    for name, end in (
+        ("sound", rest),
+        ("residual", rest),
+        ("interpretation", 0 * rest),
+    ):
+        expected = torch.cat([getattr(alone, name), end])
+        torch.testing.assert_close(getattr(longer, name), expected)
+    assert longer.dial[0].probability == alone.dial[0].probability
+    assert len(longer.dial[0].kept.tensor()) == len(longer.sound)
+    assert [(part.start_s, part.end_s) for part in longer.timeline] == [(0, 1.02)]
+    # The mask has the frames of the whole recording.
+    n_frames = interpreter.explainer.features.n_frames(len(longer.sound))
+    assert len(longer.mask) == n_frames > len(alone.mask)
+    assert longer.page_clip(tmp_path).timeline == ()
+
+
+def test_a_clip_that_is_clearly_longer_than_a_window_is_two_windows():
+    interpreter = narrow()
+    result = interpreter.interpret_file(
+        noise(1, round(1.03 * SAMPLE_RATE))[0], "1", SAMPLE_RATE
+    )
+    assert len(result.timeline) == 2
+    assert result.timeline[-1].end_s == pytest.approx(1.03)
+
+
+def test_the_rest_behind_many_windows_is_removed():
+    n_samples = 3 * SAMPLE_RATE + 100
+    result = narrow(batch_size=2).interpret_file(
+        noise(1, n_samples)[0], "1", SAMPLE_RATE
+    )
+    assert len(result.timeline) == 5
+    assert result.timeline[-1].end_s == n_samples / SAMPLE_RATE
+    assert torch.equal(result.residual[-100:], result.sound[-100:])
+    torch.testing.assert_close(
+        result.interpretation + result.residual, result.sound, atol=1e-5, rtol=0
+    )
+
+
 @pytest.mark.parametrize("n_samples", [800, 3000])
 def test_a_recording_shorter_than_a_window_keeps_its_length(n_samples):
     result = narrow().interpret_file(noise(1, n_samples)[0], sample_rate=SAMPLE_RATE)
@@ -372,6 +421,17 @@ def test_every_method_explains_a_recording(method):
     torch.testing.assert_close(
         result.interpretation + result.residual, result.sound, atol=1e-5, rtol=0
     )
+
+
+def test_every_method_tells_what_it_does():
+    for method in builders():
+        about = narrow_of(method, {}).explainer.interpreter.about()
+        assert about.startswith("A method without training: it "), about
+        assert about.endswith(".")
+        assert len(about) < 140
+    trained = AudioInterpreter.from_hparams(run_opts={"device": "cpu"})
+    result = trained.interpret_file(noise(1)[0], sample_rate=SAMPLE_RATE)
+    assert result.about.startswith("A trained network: it scores how much each part")
 
 
 def options_of(method):

@@ -29,6 +29,17 @@ def test_windows_cover_the_sound_and_hold_its_samples(n_samples, hop, block):
     assert starts == sorted(set(starts))
 
 
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_a_short_rest_follows_the_last_window(block):
+    for n_samples, starts in ((22, [0, 20]), (23, [0, 3]), (32, [0, 10, 30])):
+        wav = np.arange(n_samples, dtype=np.float32)
+        blocks = [wav[i : i + block] for i in range(0, n_samples, block)]
+        found = list(windows(blocks, length=20, hop=10, rest=2))
+        assert [start for start, _ in found] == starts
+        for start, window in found:
+            np.testing.assert_array_equal(window, wav[start : start + 20])
+
+
 @pytest.mark.parametrize("n_samples", [15, 20, 33, 100])
 def test_cross_faded_windows_are_the_sound(n_samples):
     wav, found = cut(n_samples, 20, 10, 16)
