@@ -19,6 +19,7 @@ from lmac_td.errors import DataError, SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import read_mask
+from lmac_td.report.lettering import readable, save_figure
 from lmac_td.report.runs import Run
 
 # The columns, and the ends of the names of their files.
@@ -158,7 +159,8 @@ def names_of(run: Run, condition: str, row: str) -> dict[str, str]:
         decided = int(line.decided)
         of_class = classes[decided] if classes else f"class {decided}"
         p = f"p {line.p_x:.2f} → {line.p_in:.2f}"
-        names.setdefault(line.clip_id, f"{line.clip_id}\n{of_class}\n{p}")
+        lines = (*map(readable, (line.clip_id, of_class)), p)
+        names.setdefault(line.clip_id, "\n".join(lines))
     return names
 
 
@@ -204,7 +206,7 @@ def clip_grid_figure(
             axis.tick_params(labelsize=7)
     figure.colorbar(levels, ax=axes, label="dB", shrink=0.5, pad=0.01)
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=110)
+        save_figure(figure, file, dpi=110)
 
 
 def _draw(axis, column, row, features):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.files import write_atomically
 from lmac_td.metrics.curves import SIZES
+from lmac_td.report.lettering import save_figure
 from lmac_td.report.over_classifiers import OverClassifiers
 
 _LINES = ("-", "--", "-.", ":")
@@ -78,7 +79,7 @@ def dial_figure(path: Path, means: OverClassifiers, condition: str) -> None:
     )
     figure.legend(loc="outside right center", fontsize=7)
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=110)
+        save_figure(figure, file, dpi=110)
 
 
 def dials_of(rows: list[str]) -> dict[str, dict[float, str]]:

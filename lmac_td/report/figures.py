@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage, imread, imsave
 
 from lmac_td.errors import DataError
+from lmac_td.report.lettering import readable, save_figure
 
 
 def spectrogram_figure(
@@ -35,7 +36,7 @@ def spectrogram_figure(
     title : str
     """
     panels = len(spectrograms)
-    figure, axes, bar = _panels((8, 2.2 * panels), panels, 1, title)
+    figure, axes, bar = _panels((8, 2.2 * panels), panels, 1, readable(title))
     axes = axes[:, 0]
     reference = max(next(iter(spectrograms.values())).max(), 1e-8)
     for axis, (name, magnitude) in zip(axes, spectrograms.items(), strict=True):
@@ -44,7 +45,7 @@ def spectrogram_figure(
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("s")
     figure.colorbar(image, cax=bar, label="dB")
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def draw_spectrogram(
@@ -163,14 +164,14 @@ def confusion_figure(
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     image = axis.imshow(confusion, cmap="Blues")
-    ticks = range(len(class_names))
-    axis.set_xticks(ticks, class_names, rotation=90, fontsize=7)
-    axis.set_yticks(ticks, class_names, fontsize=7)
+    ticks, names = range(len(class_names)), list(map(readable, class_names))
+    axis.set_xticks(ticks, names, rotation=90, fontsize=7)
+    axis.set_yticks(ticks, names, fontsize=7)
     axis.set_xlabel("decided")
     axis.set_ylabel("label")
     axis.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axis, label="clips")
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def dictionary_figure(
@@ -205,7 +206,7 @@ def dictionary_figure(
     axis.set_ylabel("kHz")
     axis.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axis, label="relative to the component's maximum")
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def lines_figure(
@@ -235,6 +236,8 @@ def lines_figure(
     marks : dict of str to dict of str to float, optional
         For a panel and a line, a y value to mark by a dotted line of the same colour.
     """
+    if isinstance(x[0], str):
+        x = list(map(readable, x))
     figure = Figure(figsize=(5.5 * len(panels) + 2, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -256,7 +259,7 @@ def lines_figure(
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def grid_figure(
@@ -287,11 +290,11 @@ def grid_figure(
     size = (1.6 * len(columns) + 1.5, 1.5 * len(rows) + 0.8)
     figure, axes, bar = _panels(size, len(rows), len(columns), title)
     for axis, name in zip(axes[0], columns, strict=True):
-        axis.set_title(name, fontsize=8)
+        axis.set_title(readable(name), fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel("s", fontsize=8)
     for axis_row, (row_name, row) in zip(axes, rows.items(), strict=True):
-        axis_row[0].set_ylabel(f"{row_name}\nkHz", fontsize=8)
+        axis_row[0].set_ylabel(f"{readable(row_name)}\nkHz", fontsize=8)
         for axis, magnitude in zip(axis_row, row.values(), strict=True):
             image = draw_spectrogram(
                 axis, magnitude, reference, sample_rate, duration_s
@@ -299,4 +302,4 @@ def grid_figure(
             axis.tick_params(labelsize=7)
             axis.locator_params(axis="x", nbins=4)
     figure.colorbar(image, cax=bar, label="dB")
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)

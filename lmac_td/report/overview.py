@@ -13,6 +13,7 @@ from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.files import write_atomically
 from lmac_td.metrics.curves import SIZES
 from lmac_td.metrics.signal import SILENCE_DB
+from lmac_td.report.lettering import save_figure
 
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = "os^vDP*X"
@@ -48,7 +49,7 @@ def curves_figure(path: Path, table: FaithfulnessTable, condition: str) -> None:
     figure.legend(handles, labels, loc="outside right center", fontsize=7)
     figure.suptitle(condition, fontsize=11)
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=90)
+        save_figure(figure, file, dpi=90)
 
 
 def gain_figure(
@@ -90,7 +91,7 @@ def gain_figure(
     axis.set_title(condition, fontsize=11)
     figure.legend(loc="outside right center", fontsize=7)
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=90)
+        save_figure(figure, file, dpi=90)
 
 
 def _methods(table, condition):

@@ -12,6 +12,7 @@ from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.frame import values_of
 from lmac_td.files import write_atomically
+from lmac_td.report.lettering import save_figure
 from lmac_td.report.runs import Runs
 
 # Measures of faithfulness, and of sound quality: the separation of the true target.
@@ -65,7 +66,7 @@ def sweep_figure(path: Path, runs: Runs, condition: str) -> None:
     figure.legend(loc="outside right center", fontsize=8)
     figure.suptitle(f"{condition}: faithfulness against sound quality", fontsize=11)
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=100)
+        save_figure(figure, file, dpi=100)
 
 
 def _is_own(runs, row):

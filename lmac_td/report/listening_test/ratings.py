@@ -15,6 +15,7 @@ from lmac_td.errors import DataError
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.files import write_atomically
+from lmac_td.report.lettering import save_figure
 from lmac_td.report.listening_test.export import STUDY_FILE
 
 REFERENCE = "reference"
@@ -225,4 +226,4 @@ def scores_figure(path: Path, scores: pd.DataFrame) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("mean opinion score, 95 % intervals")
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=120)
+        save_figure(figure, file, dpi=120)
