@@ -26,11 +26,11 @@ import sys
 
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.page import write_benchmark_pages
 from lmac_td.benchmark.plan import ROOT, plan, split_options
-from lmac_td.benchmark.report import comparisons_to_markdown, write_report
+from lmac_td.benchmark.report import comparisons_to_markdown
 from lmac_td.benchmark.rows import write_rows
-from lmac_td.benchmark.schedule import CommandFailedError, run_all
+from lmac_td.benchmark.run import run_and_report
+from lmac_td.benchmark.schedule import run_all
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.side_by_side import choose_columns
 
@@ -45,24 +45,17 @@ def main(argv=None):
     steps = plan(listing, split_options(settings))
     folder = ROOT / arguments.folder
     on_finished = rows_writer(arguments.rows_folder)
-    try:
+
+    def run():
         if arguments.report_only:
-            steps, minutes = finished_steps(steps, folder, on_finished)
-        else:
-            minutes = run_all(steps, folder, arguments.jobs, on_finished)
-    except CommandFailedError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    runs = write_report(steps, minutes, folder, columns)
-    for pair in arguments.compare if runs else ():
-        print(comparisons_to_markdown(runs, *pair))
-    pages = write_benchmark_pages(steps, folder)
-    print(f"Table (.md, .csv) and figures: {folder}")
-    if listing.closing:
-        print(f"\n{listing.closing.strip()}")
-    if pages:
-        print("\nPage to listen and compare:", *pages, sep="\n    ")
-    return 0
+            return finished_steps(steps, folder, on_finished)
+        return steps, run_all(steps, folder, arguments.jobs, on_finished)
+
+    def compare(runs):
+        for pair in arguments.compare if runs else ():
+            print(comparisons_to_markdown(runs, *pair))
+
+    return run_and_report(run, folder, columns, compare, listing.closing)
 
 
 def rows_writer(folder):

@@ -6,8 +6,9 @@
 A setting with several values is swept; with several such settings, every combination
 runs. A setting with one value is that of all runs. The sweep runs on the benchmark's
 runner: one log per command, and after an interruption the same command resumes. At the
-end it writes one table with intervals and, per condition, one figure of faithfulness
-against sound quality. Paths are relative to the repository's root.
+end it writes one table with intervals, per condition one figure of faithfulness against
+sound quality, and a page to listen to the values side by side. Paths are relative to
+the repository's root.
 """
 
 import argparse
@@ -16,8 +17,8 @@ from pathlib import Path
 
 from lmac_td.benchmark.options import grouped
 from lmac_td.benchmark.plan import ROOT, plan
-from lmac_td.benchmark.report import write_report
-from lmac_td.benchmark.schedule import CommandFailedError, run_all
+from lmac_td.benchmark.run import run_and_report
+from lmac_td.benchmark.schedule import run_all
 from lmac_td.benchmark.sweep import sweep_listing
 from lmac_td.cli.benchmark import stop_on_signals
 from lmac_td.errors import SettingError, exit_on_user_error
@@ -43,16 +44,15 @@ def main(argv=None):
     )
     folder = ROOT / (arguments.folder or f"results/sweep/{Path(arguments.recipe).stem}")
     steps = plan(listing, fixed)
-    try:
-        minutes = run_all(steps, folder, arguments.jobs)
-    except CommandFailedError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    runs = write_report(steps, minutes, folder)[None]
-    for condition in runs.table.conditions:
-        sweep_figure(folder / f"sweep_{condition}.png", runs, condition)
-    print(f"Table (.md, .csv) and figures: {folder}")
-    return 0
+
+    def run():
+        return steps, run_all(steps, folder, arguments.jobs)
+
+    def draw(runs):
+        for condition in runs[None].table.conditions:
+            sweep_figure(folder / f"sweep_{condition}.png", runs[None], condition)
+
+    return run_and_report(run, folder, add=draw)
 
 
 def _parser():

@@ -100,7 +100,7 @@ def test_the_commands_of_the_pages_can_be_planned(line, monkeypatch):
     assert len(planned) > 1
 
 
-def test_a_sweep_of_evidence_ends_in_a_table_and_figures(with_trained, capsys):
+def test_a_sweep_of_evidence_ends_in_a_table_figures_and_a_page(with_trained, capsys):
     recipe = with_trained("cnn14") / "evidence.yaml"
     folder = recipe.parent / "sweep"
     code = main(
@@ -116,6 +116,11 @@ def test_a_sweep_of_evidence_ends_in_a_table_and_figures(with_trained, capsys):
         assert f"| evidence_jitter{value} " in printed
     for name in ("table.md", "table.csv", "sweep_in_domain.png", "sweep_clean.png"):
         assert (folder / name).stat().st_size > 0
+    page = folder / "page" / "index.html"
+    assert f"Page to listen and compare:\n    {page}" in printed
+    shown = page.read_text("utf-8")
+    for value in ("0", "0.5"):
+        assert f"evidence, evidence_jitter{value}" in shown
 
 
 def test_the_figure_has_a_point_per_seed(tmp_path):
