@@ -67,6 +67,15 @@ def test_the_results_are_replaced_and_not_taken_for_recordings(tmp_path, monkeyp
     assert {p.name for p in (tmp_path / "explained").iterdir()} == {"dog", "index.html"}
 
 
+def test_recordings_of_one_name_are_told_apart(tmp_path):
+    files = [recording(tmp_path / day / "1.wav") for day in ("monday", "tuesday")]
+    out = tmp_path / "out"
+    assert main(*files, "--out", out) == 0
+    clips = [read_clips(out / folder) for folder in ("1", "1_2")]
+    assert [c.name for (c,) in clips] == ["monday/1.wav", "tuesday/1.wav"]
+    assert "A trained network: it scores" in (out / "index.html").read_text("utf-8")
+
+
 def test_a_label_is_explained(tmp_path):
     out = tmp_path / "out"
     assert main(recording(tmp_path / "a.wav"), "--target", "rain", "--out", out) == 0
