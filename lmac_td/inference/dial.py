@@ -234,7 +234,7 @@ def write_clip(
         start=first_step(steps, float(probabilities[target]))
         if start is None
         else start,
-        before=highest(probabilities, labels),
+        before=highest(probabilities, labels, labels[target]),
         timeline=tuple(timeline),
         metrics=dict(metrics or {}),
         label=label,
@@ -261,21 +261,45 @@ def first_step(steps: Sequence[DialStep], probability: float) -> int:
 
 
 def highest(
-    probabilities: Tensor, labels: Sequence[str], most: int = MOST_LABELS
+    probabilities: Tensor, labels: Sequence[str], target: str
 ) -> tuple[tuple[str, float], ...]:
-    """Return the labels with the highest probabilities, highest first.
+    """Return the labels that a page shows, see :func:`shown_labels`.
 
     Arguments
     ---------
     probabilities : Tensor (C,)
     labels : sequence of str
-    most : int
+    target : str
 
     Example
     -------
-    >>> highest(torch.tensor([0.25, 0.75]), ["cat", "dog"])
+    >>> highest(torch.tensor([0.25, 0.75]), ["cat", "dog"], "cat")
     (('dog', 0.75), ('cat', 0.25))
     """
     values, indices = probabilities.float().sort(descending=True, stable=True)
     pairs = zip(indices.tolist(), values.tolist(), strict=True)
-    return tuple((labels[index], value) for index, value in pairs)[:most]
+    return shown_labels({labels[index]: value for index, value in pairs}, target)
+
+
+def shown_labels(
+    probabilities: Mapping[str, float], target: str, most: int = MOST_LABELS
+) -> tuple[tuple[str, float], ...]:
+    """Return the labels with the highest probabilities; the target is among them.
+
+    Arguments
+    ---------
+    probabilities : mapping of str to float
+        Of all labels, highest first.
+    target : str
+    most : int
+        So many labels at most.
+
+    Example
+    -------
+    >>> shown_labels({"dog": 0.7, "cat": 0.2, "rain": 0.1}, "rain", most=2)
+    (('dog', 0.7), ('rain', 0.1))
+    """
+    pairs = list(probabilities.items())
+    if target in dict(pairs[:most]):
+        return tuple(pairs[:most])
+    return (*pairs[: most - 1], (target, probabilities[target]))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lmac_td.features import SpectralFeatures
 from lmac_td.files import write_atomically
-from lmac_td.inference.dial import MOST_LABELS, first_step
+from lmac_td.inference.dial import first_step, shown_labels
 from lmac_td.inference.pictures import MOST_COLUMNS, spectrogram_picture
 from lmac_td.inference.tracks import BLOCK, Track, save_blocks
 from lmac_td.metrics.signal import kept_gain
@@ -226,7 +226,7 @@ class Interpretation:
             picture=folder / "input.png",
             steps=steps,
             start=first_step(steps, self.probability),
-            before=tuple(self.labels.items())[:MOST_LABELS],
+            before=shown_labels(self.labels, self.target),
             timeline=self.timeline if len(self.timeline) > 1 else (),
             about=self.about,
         )

@@ -78,7 +78,8 @@ class PageClip:
     start : int
         Index of the step that is shown first.
     before : tuple of (str, float)
-        Labels and probabilities for the input, highest first, at most five.
+        Labels and probabilities for the input, highest first: at most five, and the
+        target is among them.
     timeline : tuple of Segment
         Parts of a long recording; empty for a short one.
     metrics : dict of str to float
