@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lmac_td.benchmark.options import grouped
 from lmac_td.benchmark.plan import ROOT, plan
+from lmac_td.benchmark.ray_tune import LOCAL, run_all_on_ray
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
 from lmac_td.benchmark.sweep import sweep_listing
@@ -46,7 +47,9 @@ def main(argv=None):
     steps = plan(listing, fixed)
 
     def run():
-        return steps, run_all(steps, folder, arguments.jobs)
+        if arguments.ray is None:
+            return steps, run_all(steps, folder, arguments.jobs)
+        return steps, run_all_on_ray(steps, folder, arguments.ray, arguments.jobs)
 
     def draw(runs):
         for condition in runs[None].table.conditions:
@@ -67,6 +70,14 @@ def _parser():
     )
     parser.add_argument(
         "--jobs", type=int, default=1, help="commands that run at a time"
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const=LOCAL,
+        metavar="ADDRESS",
+        help="run as trials of Ray Tune, on the cluster at this address (auto: the one "
+        "of this machine; without an address, Ray is started here)",
     )
     parser.add_argument(
         "--folder", help="folder of logs, table and figures (results/sweep/RECIPE)"

@@ -121,6 +121,22 @@ def test_a_sweep_of_evidence_ends_in_a_table_figures_and_a_page(with_trained, ca
     assert "evidence_jitter0 and evidence_jitter0.5</h1>" in page.read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("given", "address"), [(["--ray", "auto"], "auto"), (["--ray"], "local")]
+)
+def test_ray_runs_the_commands_where_it_is_asked_for(given, address, monkeypatch):
+    asked = []
+
+    def run_on_ray(steps, folder, address, jobs):
+        asked.append((len(steps), address, jobs))
+        raise SettingError("nothing runs in this test")
+
+    monkeypatch.setattr(sweep, "run_all_on_ray", run_on_ray)
+    with pytest.raises(SettingError, match="nothing runs"):
+        main([LMAC_TD, "--alpha", "0", "1", "--size", "demo", "--jobs", "2", *given])
+    assert asked == [(4, address, 2)]
+
+
 def test_the_figure_has_a_point_per_seed(tmp_path):
     paths = [
         write_run(tmp_path / f"{name}{seed}", name, seed, 10.0 * seed)
