@@ -110,6 +110,8 @@ def convert_interpreter(
         If the folder exists, no classifier is found, or a setting is not valid.
     """
     given = dict(given or {})
+    if Path(source).is_file() and len(method.files) > 1:
+        source = Path(source).parent
     files = {
         module: find_checkpoint(source, names, f"a trained {method.name}")
         for module, names in method.files.items()

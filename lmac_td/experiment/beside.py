@@ -29,7 +29,7 @@ def weights_beside(tree: Mapping, folder: Path) -> dict[str, str]:
 
 
 def missing_weights(tree: Mapping, recipe: str | Path, given: Mapping) -> dict:
-    """Return what lies beside a recipe in place of what it names and is not there.
+    """Return what lies beside a recipe in place of a path that is not there.
 
     So a folder that was moved, or comes from another disk, can be evaluated.
 
@@ -48,5 +48,17 @@ def missing_weights(tree: Mapping, recipe: str | Path, given: Mapping) -> dict:
     return {
         name: path
         for name, path in weights_beside(tree, Path(recipe).parent).items()
-        if name not in given and not (tree[name] and Path(str(tree[name])).exists())
+        if name not in given and _is_missing_path(name, tree[name])
     }
+
+
+def _is_missing_path(name: str, value: object) -> bool:
+    """Return whether a setting names a path on this disk that does not exist.
+
+    A hub id, such as ``fpaissan/r``, looks like a path with one slash; only the path of
+    a folder of this package, such as ``lmac/pretrained_classifier``, is taken for one.
+    """
+    if not isinstance(value, str) or value.startswith(("http://", "https://")):
+        return False
+    is_hub_id = value.count("/") == 1 and Path(value).name != name
+    return not is_hub_id and not Path(value).exists()

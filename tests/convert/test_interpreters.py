@@ -239,6 +239,14 @@ def test_masknets_that_do_not_fit_are_refused(lmac_td, tmp_path):
         convert_interpreter(LMAC_TD, tmp_path / "nowhere", out)
 
 
+def test_one_of_several_files_stands_for_its_folder(lmac_td, tmp_path):
+    converted, checkpoint, _, _ = lmac_td
+    again = convert_interpreter(
+        LMAC_TD, checkpoint / "masknet.ckpt", tmp_path / "again"
+    )
+    assert again.settings.values == converted.settings.values
+
+
 def test_a_classifier_must_be_named_and_fit(tmp_path):
     checkpoint, _ = save_lmac(tmp_path / "released")
     with pytest.raises(SettingError, match=r"give --classifier the folder or the hub"):
