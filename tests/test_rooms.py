@@ -23,7 +23,7 @@ ROWS = (
     ("training",),
     ("experiment",),
     ("inference", "sanity"),
-    ("benchmark",),
+    ("benchmark", "convert"),
     ("cli",),
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

@@ -41,6 +41,7 @@ FILES = (
     "classifiers/huggingface",
     "classifiers/speechbrain",
     "classifiers/modules",
+    "classifiers/cnn14_cosine",
 )
 SIZED = (
     "lmac_td",

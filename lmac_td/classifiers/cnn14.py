@@ -11,8 +11,9 @@ functional activations they would silently give the plain gradient.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -200,6 +201,49 @@ class Cnn14(nn.Module):
         if not self.return_reps:
             return embedding
         return embedding, tuple(reversed(outputs[2:]))
+
+
+def widths_of_shapes(
+    shapes: Mapping[str, Sequence[int]], path: str | Path
+) -> dict[str, Any]:
+    """Read the widths of a CNN14 from the shapes of its weights.
+
+    Arguments
+    ---------
+    shapes : mapping of str to sequence of int
+        By the keys of :meth:`Cnn14Classifier.trained_modules`.
+    path : str or Path
+        Where they are from, for the message.
+
+    Returns
+    -------
+    dict of str to object
+        ``cnn14_channels``, ``emb_dim``, ``n_mels`` and ``out_n_neurons``.
+
+    Raises
+    ------
+    CheckpointError
+        If they are not those of a CNN14.
+    """
+    try:
+        blocks = [
+            shapes[f"embedding_model.conv_block{n}.conv1.weight"][0]
+            for n in range(1, 7)
+        ]
+        n_mels = shapes["embedding_model.norm0.weight"][0]
+        n_classes = shapes["classifier.weight"][0]
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} does not hold the weights of a CNN14 ({error}): give a folder "
+            "that train_classifier.py wrote, or SpeechBrain's embedding_model.ckpt and "
+            "classifier.ckpt"
+        ) from error
+    return {
+        "cnn14_channels": blocks[:5],
+        "emb_dim": blocks[5],
+        "n_mels": n_mels,
+        "out_n_neurons": n_classes,
+    }
 
 
 class Cnn14Classifier(Classifier):

@@ -137,16 +137,82 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY, again=FETCH_AGAIN):
     CheckpointError
         If the file is damaged, or belongs to a model of other widths.
     """
+    load_state(module, read_state(path, source, again), path, remedy)
+
+
+def load_state(module, state, path, remedy=CNN14_REMEDY):
+    """Load a state dict strictly.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+    state : dict of str to Tensor
+    path : Path
+        The file that it was read from, for messages.
+    remedy : str
+        What to do where it belongs to another model.
+
+    Raises
+    ------
+    CheckpointError
+        If it belongs to a model of other widths.
+    """
+    difference = first_difference(module.state_dict(), state)
+    if difference:
+        raise CheckpointError(
+            f"{path} belongs to another model: {difference}; {remedy}"
+        )
+    module.load_state_dict(state)
+
+
+def read_state(path, source, again=FETCH_AGAIN):
+    """Read a state dict by the safe loader, which runs no code.
+
+    Arguments
+    ---------
+    path, source, again
+        See :func:`load_weights`.
+
+    Returns
+    -------
+    dict of str to Tensor
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, holds no state dict, or one that is wrapped.
+    """
+    state = read_tensors(path, source, again)
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(state).__name__}, not a state dict: {_SAVE}"
+        )
+    wrapper = _wrapper_of(state)
+    if wrapper:
+        raise CheckpointError(f"{path} {wrapper}: {_SAVE}")
+    return state
+
+
+def read_tensors(path, source, again=FETCH_AGAIN):
+    """Read what a file of weights holds; see :func:`read_state`.
+
+    Returns
+    -------
+    object
+        A state dict, or whatever else of tensors and plain values was saved.
+    """
     try:
         if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (
         OSError,
         EOFError,
         RuntimeError,
         pickle.UnpicklingError,
+        LookupError,
+        AttributeError,
+        TypeError,
         ValueError,
         safetensors.SafetensorError,
     ) as error:
@@ -155,17 +221,17 @@ def load_weights(module, path, source, remedy=CNN14_REMEDY, again=FETCH_AGAIN):
         raise CheckpointError(
             f"{path} is corrupt or is not a checkpoint of weights: {again}"
         ) from error
-    if not isinstance(state, dict):
-        raise CheckpointError(
-            f"{path} holds a {type(state).__name__}, not a state dict: save the "
-            "weights by torch.save(network.state_dict(), path)"
-        )
-    difference = first_difference(module.state_dict(), state)
-    if difference:
-        raise CheckpointError(
-            f"{path} belongs to another model: {difference}; {remedy}"
-        )
-    module.load_state_dict(state)
+
+
+_SAVE = "save the weights by torch.save(network.state_dict(), path)"
+
+
+def _wrapper_of(state):
+    """Say in what the weights of a state dict are wrapped; empty if in nothing."""
+    if state and all(str(key).startswith("module.") for key in state):
+        return "has weights below module., as DataParallel saves them"
+    inner = next((key for key, value in state.items() if isinstance(value, dict)), None)
+    return f"has weights below {inner!r}" if inner is not None else ""
 
 
 def first_difference(expected, found):

@@ -12,6 +12,7 @@ VERBS = {
     "sweep": "train and score a recipe with several values of its settings",
     "train-classifier": "train the classifier to be explained",
     "train-nmf": "learn the dictionary of L2I",
+    "convert": "convert published weights to folders that every command opens",
     "randomise": "randomise the classifier stage by stage and compare explanations",
     "roar": "remove the bins that explanations rank first, and train again",
     "draw-samples": "draw mixtures, masks and what is kept of an evaluation's samples",

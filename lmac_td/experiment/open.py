@@ -12,6 +12,7 @@ from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import PreparedData, check_named_objects, training_conditions
 from lmac_td.errors import SettingError
 from lmac_td.experiment import guards, kept, weights
+from lmac_td.experiment.beside import missing_weights
 from lmac_td.experiment.build import build_recipe, typed_recipe
 from lmac_td.experiment.command_line import parse_arguments, print_help, wants_help
 from lmac_td.experiment.conditions import conditions_of
@@ -282,6 +283,9 @@ def open_experiment(
         print_help(argv, usage, default_recipe)
     recipe, run_opts, given = parse_arguments(argv)
     tree = typed_recipe(recipe, given)
+    beside = missing_weights(tree, recipe, given)
+    if beside:
+        tree = typed_recipe(recipe, {**given, **beside})
     needs = [needs] if isinstance(needs, str) else needs
     if not set(needs) & set(tree):
         raise SettingError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 from huggingface_hub.errors import HTTPError
 
-from lmac_td.classifiers.cnn14 import WEIGHTS
+from lmac_td.classifiers.cnn14 import WEIGHTS, widths_of_shapes
+from lmac_td.classifiers.cnn14_cosine import head_of_shapes, is_cosine
 from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
@@ -148,43 +149,41 @@ def open_cnn14(folder: Path) -> Opened:
     folder : Path
         With ``model.safetensors`` and ``labels.json``.
     """
-    settings = widths_of(folder / WEIGHTS)
+    shapes = shapes_of(folder / WEIGHTS)
+    settings = widths_of_shapes(shapes, folder / WEIGHTS)
     trained_with = read_settings(folder)
     names = ("sample_rate", "n_fft", "win_length", "hop_length", "signal_length_s")
+    if is_cosine(shapes):
+        settings |= head_of_shapes(shapes)
+        names += ("logit_scale",)
     settings |= {name: trained_with[name] for name in names if name in trained_with}
-    recipe = load_recipe(HPARAMS / "evidence.yaml", settings)
+    recipe = load_recipe(evidence_recipe(shapes), settings)
     classifier = recipe["classifier"]
     classifier.load(folder, folder)
     return Opened(classifier, framing_of(recipe))
 
 
-def widths_of(path: Path) -> dict[str, Any]:
-    """Read the widths of a CNN14 from its weights, as settings of a recipe.
+def evidence_recipe(shapes: Mapping[str, Sequence[int]]) -> Path:
+    """Return the recipe of evidence for a CNN14 with weights of these shapes."""
+    name = "published/evidence_cosine" if is_cosine(shapes) else "evidence"
+    return HPARAMS / f"{name}.yaml"
+
+
+def shapes_of(path: Path) -> dict[str, list[int]]:
+    """Read the shapes of the weights of a CNN14, not the weights.
 
     Raises
     ------
     CheckpointError
-        If they are not those of a CNN14.
+        If the file is damaged.
     """
     import safetensors
 
     try:
         with safetensors.safe_open(path, "pt") as weights:
-            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
-        blocks = [
-            shapes[f"embedding_model.conv_block{n}.conv1.weight"][0]
-            for n in range(1, 7)
-        ]
-        n_mels = shapes["embedding_model.norm0.weight"][0]
-        n_classes = shapes["classifier.weight"][0]
-    except (OSError, safetensors.SafetensorError, KeyError) as error:
+            return {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"{path} does not hold the weights of a CNN14 ({error}): give a folder "
             "that train_classifier.py wrote"
         ) from error
-    return {
-        "cnn14_channels": blocks[:5],
-        "emb_dim": blocks[5],
-        "n_mels": n_mels,
-        "out_n_neurons": n_classes,
-    }

@@ -14,9 +14,9 @@ from huggingface_hub.errors import HTTPError
 
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
+from lmac_td.experiment.beside import weights_beside
 from lmac_td.experiment.build import build_recipe, typed_recipe
 from lmac_td.experiment.recipe import compose
-from lmac_td.experiment.settings import names_with_role
 from lmac_td.experiment.shipped import REFERENCE_INTERPRETER
 from lmac_td.features import SpectralFeatures
 from lmac_td.inference.hub_ids import require_hub_id
@@ -150,11 +150,7 @@ def _by_name(overrides: Mapping[str, Any] | str | None) -> dict[str, Any]:
 
 def _beside(tree: Mapping, folder: Path) -> dict[str, Any]:
     """Return the settings that name what the training put beside its recipe."""
-    beside = {
-        name: str(folder / name)
-        for name in names_with_role(tree, "pretrained")
-        if (folder / name).exists()
-    }
+    beside = weights_beside(tree, folder)
     if "pretrained_interpreter" in tree:
         beside["pretrained_interpreter"] = None  # it began with it, and has gone on
     return beside

@@ -103,10 +103,11 @@ class Decoder(nn.ConvTranspose1d):
 
 
 class Filterbank(nn.Module):
-    """An encoder and a decoder with the same frames: frame m is centred on sample m s.
+    """An encoder and a decoder with the same frames.
 
-    Both are always computed in float32: in half precision the reconstruction would not
-    be exact.
+    Frame m is centred on sample m s; with ``frames="published"`` it begins there. Both
+    are always computed in float32: in half precision the reconstruction would not be
+    exact.
 
     Arguments
     ---------
@@ -116,6 +117,10 @@ class Filterbank(nn.Module):
         Number of filters N.
     init : str
         ``perfect`` (the decoder inverts the encoder; needs N / 2 >= L) or ``random``.
+    frames : str
+        ``centred``: each sample is in two frames. ``published``: as in the authors'
+        release of LMAC-TD, the sound is not padded. Then the first and the last s
+        samples are in one frame only, and a last part that fills no frame is lost.
 
     Raises
     ------
@@ -134,7 +139,11 @@ class Filterbank(nn.Module):
     """
 
     def __init__(
-        self, kernel_size: int, out_channels: int, init: str = "perfect"
+        self,
+        kernel_size: int,
+        out_channels: int,
+        init: str = "perfect",
+        frames: str = "centred",
     ) -> None:
         super().__init__()
         if kernel_size < 2 or kernel_size % 2:
@@ -143,7 +152,10 @@ class Filterbank(nn.Module):
                 "2"
             )
         require_choice("filterbank_init", init, ("perfect", "random"))
+        require_choice("filterbank_frames", frames, ("centred", "published"))
         self.stride = kernel_size // 2
+        # Samples of silence before the first frame.
+        self.padding = self.stride if frames == "centred" else 0
         self.encoder = Encoder(kernel_size, out_channels)
         self.decoder = Decoder(out_channels, 1, kernel_size, self.stride)
         if init == "perfect":
@@ -153,20 +165,29 @@ class Filterbank(nn.Module):
                 self.decoder.weight.copy_(filters)
 
     def n_frames(self, n_samples: int) -> int:
-        """Return T' = ceil(T / s) + 1, the number of frames of a clip of T samples."""
-        return math.ceil(n_samples / self.stride) + 1
+        """Return T', the number of frames of a clip of T samples.
+
+        It is ceil(T / s) + 1, or floor(T / s) - 1 (and at least 1) if the sound is not
+        padded.
+        """
+        if self.padding:
+            return math.ceil(n_samples / self.stride) + 1
+        return max(n_samples // self.stride - 1, 1)
 
     def encode(self, wavs: Tensor) -> Tensor:
-        """Encode wavs (B, T) as h (B, N, T'); each sample is in two frames."""
+        """Encode wavs (B, T) as h (B, N, T')."""
         n_samples = wavs.shape[-1]
-        right = self.n_frames(n_samples) * self.stride - n_samples
+        encoded = (self.n_frames(n_samples) + 1) * self.stride
+        right = encoded - self.padding - n_samples  # below 0: it fills no frame
         with torch.autocast(wavs.device.type, enabled=False):
-            return self.encoder(F.pad(wavs, (self.stride, right)))
+            return self.encoder(F.pad(wavs, (self.padding, right)))
 
     def decode(self, h: Tensor, length: int) -> Tensor:
         """Decode h (B, N, T') as sound (B, length)."""
         with torch.autocast(h.device.type, enabled=False):
-            return self.decoder(h)[:, self.stride : self.stride + length]
+            wavs = self.decoder(h)[:, self.padding : self.padding + length]
+            missing = length - wavs.shape[1]
+            return F.pad(wavs, (0, missing)) if missing else wavs
 
 
 def perfect_filters(kernel_size: int, out_channels: int) -> Tensor:

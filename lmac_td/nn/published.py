@@ -173,7 +173,7 @@ def _add_skip(x: Tensor, skip: Tensor) -> Tensor:
         raise SettingError(
             "the skip connections of the published U-Net have different shapes, "
             f"{tuple(x.shape[2:])} and {tuple(skip.shape[2:])}, for a clip of this "
-            "length: give --geometry aligned"
+            "length: give clips of 5 s, or --geometry aligned"
         )
     return x + skip
 
@@ -206,7 +206,7 @@ class _PublishedMask:
                 raise
             raise SettingError(
                 "the skip connections of the published decoder have different shapes "
-                "for a clip of this length: give --geometry aligned"
+                "for a clip of this length: give clips of 5 s, or --geometry aligned"
             ) from error
         h = h.squeeze(1).transpose(1, 2)  # (B, bins, time)
         return fit(h, (n_frames,))

@@ -66,6 +66,26 @@ def export_interpreter(
     state = torch.load(
         best.paramfiles["interpreter"], map_location="cpu", weights_only=True
     )
+    write_interpreter(folder, state, classifier, pretrained, card)
+
+
+def write_interpreter(
+    folder: Path,
+    state: Mapping[str, torch.Tensor],
+    classifier: Classifier,
+    pretrained: Mapping[str, str | None],
+    card: str,
+) -> None:
+    """Write the weights of an interpreter, its classifier, the labels and a card.
+
+    Arguments
+    ---------
+    folder : Path
+    state : mapping of str to Tensor
+        The interpreter's weights.
+    classifier, pretrained, card
+        See :func:`export_interpreter`.
+    """
     # safetensors takes no tensors that share memory.
     state = {key: tensor.clone().contiguous() for key, tensor in state.items()}
     with write_atomically(folder / INTERPRETER) as file:

@@ -47,6 +47,8 @@ def path_of(recipe, folder):
         if recipe in named_files(page):
             write_clone(page, folder)
             return folder / recipe
+    if recipe.startswith("converted/"):  # that of a folder that `lmac-td convert` made
+        return ROOT / "hparams" / f"{Path(recipe).parent.name}.yaml"
     return ROOT / recipe
 
 

@@ -18,6 +18,7 @@ RECIPES = sorted([*HPARAMS.glob("*.yaml"), *HPARAMS.glob("published/*.yaml")])
 OVERLAYS = sorted((ROOT / "hparams" / "classifiers").glob("*.yaml"))
 # What a recipe gives for each placeholder of an overlay.
 PLACEHOLDERS = {
+    "cnn14_cosine": "",
     "huggingface": "pretrained_classifier: ast\n",
     "modules": "network: !new:torch.nn.Identity\nlabels: [dog, rain]\n",
     "speechbrain": "pretrained_classifier: ecapa\n",

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.published import PlainUNet
 from lmac_td.errors import SettingError
-from lmac_td.nn.published import PublishedUNet
+from lmac_td.nn.published import PublishedStftMask, PublishedUNet
 from lmac_td.nn.unet import AlignedUNet
 from tests.nn.unet_helpers import (
     HOP,
@@ -133,3 +133,17 @@ def test_the_published_geometry_refuses_representations_of_other_grids(place):
     reps[place] = torch.rand(1, 16 // 2**place, 99, 80 // POOLED[place])
     with pytest.raises(SettingError, match=r"different shapes.*--geometry aligned"):
         PublishedUNet(16)(reps, 80000, n_frames=10001, samples_per_frame=8)
+
+
+@pytest.mark.parametrize(("level", "late"), [(0, 4.5), (1, 4.5), (2, 4.5), (3, 0.5)])
+def test_the_published_mask_is_late(level, late):
+    """L-MAC's decoder of the release: by 4.5 frames (52 ms), 0.5 for the finest."""
+    mask = linear(PublishedStftMask(16))
+    reps = zeros((16, 8, 4, 2), 431)
+    reps[level][:, :, 2] = 1
+    response = mask(reps, n_frames=425).sum(dim=(0, 1))
+    frames = torch.arange(425)
+    found = (response * frames).sum() / response.sum()
+    span = POOLED[level]
+    expected = 2 * span + (span - 1) / 2
+    assert found.item() - expected == pytest.approx(late, abs=0.01)
