@@ -5,8 +5,8 @@
     lmac-td convert classifier speechbrain/cnn14-esc50 --out cnn14
     lmac-td convert nmf nmf_decoder.ckpt --out dictionary
 
-Weights tell the widths of a network, and not what is heard as which class, at which
-sample rate, or with how many attention heads. That is read from label_encoder.txt and
+Weights tell the widths of a network, but not the order of its classes, its sample rate
+or the number of its attention heads. These are read from label_encoder.txt and
 hyperparams.yaml beside the weights, as SpeechBrain's trainings write them, or given by
 --labels and by settings of the recipe (--alpha 0.75). What no file tells is taken from
 the published recipe, and printed.
