@@ -28,6 +28,7 @@ from lmac_td.contracts import (
 from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.base import Interpreter, masked
+from lmac_td.nn.psi import relative_contribution
 from lmac_td.validation import require_choice
 
 
@@ -196,9 +197,7 @@ class L2I(Interpreter):
         Tensor (B, K)
             In [-1, 1]; 0 if no pattern contributes.
         """
-        contribution = pooled.float() * self.theta.linear.weight[target]
-        largest = contribution.abs().amax(dim=1, keepdim=True)
-        return contribution / largest.where(largest > 0, 1.0)
+        return relative_contribution(pooled, self.theta.linear.weight[target])
 
     def sound(self, mask: Tensor, stft: Tensor, n_samples: int) -> Tensor:
         """Compute INV(mask . X, phase), the sound of a masked STFT.
