@@ -60,6 +60,8 @@ def test_equals_its_literal_twin(explained, spectral, task):
             + 0.15 * expected["l1"]
         )
         assert terms.loss[clip].item() == pytest.approx(total, rel=1e-4)
+        selection = total + 0.2 * expected["diversity"]
+        assert terms.selection[clip].item() == pytest.approx(selection, rel=1e-4)
 
 
 def test_few_attributes_of_their_own_are_concise_and_diverse(explained):

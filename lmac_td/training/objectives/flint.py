@@ -23,8 +23,10 @@ class FLINTLoss(Objective):
       its clips.
     - |Phi|_1: the mean of the attributes.
 
-    The entropy of attributes v is that of softmax(v). Being means, the terms depend
-    neither on the length of a clip nor on the number of attributes.
+    The entropy of attributes v is that of softmax(v). Being means, the other terms
+    depend neither on the length of a clip nor on the number of attributes. Checkpoints
+    are selected by the loss without D: validation clips come in the order of the data
+    set, so a batch may hold one class only.
 
     Arguments
     ---------
@@ -90,12 +92,13 @@ class FLINTLoss(Objective):
         conciseness = entropy(attributes)
         diversity = entropy(attributes.mean(dim=0, keepdim=True)).expand_as(conciseness)
         l1 = attributes.abs().mean(dim=1)
-        loss = (
+        of_clips = (
             self.output_w * fidelity
             + self.input_w * reconstruction
-            + self.entropy_w * (conciseness - diversity)
+            + self.entropy_w * conciseness
             + self.reg_w_l1 * l1
         )
+        loss = of_clips - self.entropy_w * diversity
         parts = {
             "fidelity": fidelity,
             "reconstruction": reconstruction,
@@ -103,7 +106,7 @@ class FLINTLoss(Objective):
             "diversity": diversity,
             "l1": l1,
         }
-        return Terms(loss, parts)
+        return Terms(loss, parts, selection=of_clips)
 
 
 def entropy(attributes: Tensor) -> Tensor:
