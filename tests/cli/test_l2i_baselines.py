@@ -26,7 +26,7 @@ def test_all_baselines_are_in_one_table(with_trained):
     ]
     table = results / "table.csv"
     said = run(COMPARE, *folders, "--csv", table).stdout
-    own = said.split("**Fidelity of the surrogate**")[1]
+    own = said.split("| fidelity of the surrogate |")[1]
     with open(table, encoding="utf-8") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["flint", "vibi", *LIME]
