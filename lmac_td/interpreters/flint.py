@@ -90,6 +90,11 @@ class FLINT(Interpreter):
     torch.Size([2, 5])
     """
 
+    does = (
+        "finds the attributes of the inner layers of the classifier that speak for the "
+        "decision, and where they are active (FLINT)"
+    )
+
     def __init__(
         self,
         features: SpectralFeatures,

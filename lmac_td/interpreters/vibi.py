@@ -80,6 +80,8 @@ class VIBI(Interpreter):
     tensor([8, 8, 8])
     """
 
+    does = "chooses a few tiles of the sound that predict the decision (VIBI)"
+
     def __init__(
         self,
         features: SpectralFeatures,

@@ -98,6 +98,7 @@ def test_the_mask_shows_where_the_selected_attributes_are_active(decided, model)
 
 
 def test_no_relevant_attribute_keeps_nothing(decided, model):
+    assert "A trained network: it finds the attributes" in model.about()
     nn.init.constant_(model.head.weight, -1.0)
     explanation = model(*decided)
     assert not explanation.selected.any()

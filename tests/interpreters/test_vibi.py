@@ -40,6 +40,7 @@ def test_the_mask_is_the_k_most_probable_chunks(decided, model):
     explanation = model(*decided)
     frames, bins = explanation.mask.shape[1:]
     assert model.grid(frames) == (4, 8)
+    assert "A trained network: it chooses a few tiles" in model.about()
     for clip in range(len(explanation.mask)):
         p = explanation.log_probabilities[clip].tolist()
         best = sorted(range(32), key=lambda chunk: -p[chunk])[:5]

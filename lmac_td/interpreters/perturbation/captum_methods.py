@@ -148,18 +148,30 @@ class SlimeTime(Lime):
     The arguments are those of :class:`Lime`.
     """
 
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over windows of time (SLIME)"
+    )
     default_segments = Windows
 
 
 class SlimeFrequency(Lime):
     """SLIME over bands of frequency; the arguments are those of :class:`Lime`."""
 
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over bands of frequency (SLIME)"
+    )
     default_segments = Bands
 
 
 class SlimeTimeFrequency(Lime):
     """SLIME over tiles of both; the arguments are those of :class:`Lime`."""
 
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over tiles of time and frequency (SLIME)"
+    )
     default_segments = Tiles
 
 
@@ -172,4 +184,8 @@ class AudioLime(Lime):
     The other arguments are those of :class:`Lime`.
     """
 
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over parts of a separation (audioLIME)"
+    )
     default_segments = HarmonicPercussive
