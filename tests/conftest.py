@@ -306,6 +306,8 @@ chunk_size: 50
 nmf_dictionary: {folder}/results/nmf/dictionary
 psi_width: 4
 """
+    flint = "n_attributes: 6\nattribute_width: 4\ndecoder_width: 4\n"
+    vibi = "explainer_width: 2\napproximator_width: 2\nchunk_ms: 250\n"
     budgeted = "score_width: 4\ncontrols: True\n"
     recipes = {
         "cnn14": ["cnn14", classifier],
@@ -313,6 +315,8 @@ psi_width: 4
         "lmac_td": ["lmac_td", classifier, interpreter, lmac_td],
         "lmac": ["lmac", classifier, interpreter, "unet_channels: [4, 4, 4, 4]\n"],
         "l2i": ["l2i", classifier, interpreter, l2i],
+        "flint": ["flint", classifier, interpreter, flint],
+        "vibi": ["vibi", classifier, interpreter, vibi],
         "baselines": ["baselines", widths, explained, baselines],
         "evidence": ["evidence", widths, explained, "controls: True\n"],
         "mask_optimisation": ["mask_optimisation", widths, explained, "steps: 4\n"],

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 READMES = [
     ROOT / folder / "README.md" for folder in (".", "recipes/ESC50", "benchmarks")
 ]
-PAGES = [*READMES, *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [*READMES, *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("papers/*.md"))]
 # A file that a page shows below its name: `my_data.yaml`:
 NAMED = re.compile(
     r"`([\w./]+\.(?:py|yaml|csv))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL

@@ -19,6 +19,8 @@ COMMANDS = {
     "lmac_td": (TRAIN, ("cnn14",)),
     "lmac": (TRAIN, ("cnn14",)),
     "l2i": (TRAIN, ("cnn14", "nmf")),
+    "flint": (TRAIN, ("cnn14",)),
+    "vibi": (TRAIN, ("cnn14",)),
     "budgeted": (TRAIN, ("cnn14",)),
 }
 # Files that name the folder that they are in.

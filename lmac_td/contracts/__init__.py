@@ -9,7 +9,12 @@ classifier or a new method is one file.
 
 from lmac_td.contracts.classifier import ACTIVATIONS, Classifier
 from lmac_td.contracts.decision import Decision
-from lmac_td.contracts.explanation import ExplainedBatch, Explanation, Sources
+from lmac_td.contracts.explanation import (
+    ExplainedBatch,
+    Explanation,
+    Sources,
+    SurrogateExplanation,
+)
 from lmac_td.contracts.representation import (
     Geometry,
     LayerOutput,
@@ -32,6 +37,7 @@ __all__ = [
     "LayerOutput",
     "Representation",
     "Sources",
+    "SurrogateExplanation",
     "even_shares",
     "require_gradients",
     "require_mel_bands",

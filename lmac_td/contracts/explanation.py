@@ -47,6 +47,20 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class SurrogateExplanation(Explanation):
+    """An Explanation by a surrogate: a model that imitates the classifier.
+
+    Attributes
+    ----------
+    class_logits : Tensor (B, C)
+        The surrogate's logits; the training makes their probabilities equal to the
+        classifier's. The table measures how well they agree (top-k fidelity).
+    """
+
+    class_logits: Tensor
+
+
+@dataclass(frozen=True)
 class Sources:
     """The sources of a batch of mixtures; among the methods, only the oracle uses them.
 

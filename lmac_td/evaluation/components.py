@@ -1,10 +1,8 @@
 """L2I's method-specific table: fidelity of Theta, and removal of components.
 
 Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity* is how well Theta agrees
-with the classifier: top-k is the share of clips whose decided class is among Theta's k
-most probable. A classifier of tags also has macro and micro AUPRC and
-the maximal micro F1 over all clips, see :mod:`lmac_td.evaluation.tag_fidelity`.
-*Faithfulness* removes the selected components from the sound::
+with the classifier (:mod:`.fidelity`). *Faithfulness* removes the selected components
+from the sound::
 
     FF_x = f(x)_c - f(x_2)_c,   x_2 = INV(X - sum of X_l over r_l > tau, phase)   (6)
 
@@ -13,31 +11,25 @@ and is reported as its median, for several thresholds tau, for tags also by clas
 drawn from the whole dictionary.
 """
 
-import json
-import math
-from collections.abc import Sequence
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
+import pandas as pd
 import torch
 from torch import Tensor
 
 from lmac_td.contracts import ExplainedBatch
 from lmac_td.evaluation.batches import DecidedBatch
-from lmac_td.evaluation.bootstrap import summarise
-from lmac_td.evaluation.components_markdown import components_to_markdown
-from lmac_td.evaluation.frame import ScoreFrame, n_clips, values_of
-from lmac_td.evaluation.tag_fidelity import MIN_CLIPS, tag_fidelity
-from lmac_td.files import write_atomically
+from lmac_td.evaluation.fidelity import METHOD, FidelityTable, statistic
+from lmac_td.evaluation.frame import values_of
+from lmac_td.evaluation.tag_fidelity import MIN_CLIPS
 from lmac_td.interpreters.l2i import L2I, require_threshold, soft_mask
 from lmac_td.metrics.confidence import of_class
 from lmac_td.random import seeded_generator
 
-TOP_K = (1, 3, 5)
-METHOD = "L2I"
 
-
-class ComponentTable:
+class ComponentTable(FidelityTable):
     """Fidelity of Theta, and faithfulness by removal of components, by condition.
 
     Arguments
@@ -55,51 +47,33 @@ class ComponentTable:
     Attributes
     ----------
     scores : ScoreFrame
-        The rows of the method ``L2I``: the rank of the explained class among
-        Theta's logits, and at each threshold the number of components removed, FF and
-        the random baseline's FF.
+        The rank of the explained class among Theta's logits, and at each threshold the
+        number of components removed, FF and the random baseline's FF.
     tags : ScoreFrame
-        For a classifier of tags, a line per clip: whether the classifier decides each
-        tag (``decided 0``, ...) and Theta's probability of it (``theta 0``, ...).
+        See :class:`FidelityTable`.
     """
 
-    def __init__(self, thresholds: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9), seed=0):
+    def __init__(
+        self,
+        thresholds: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
+        seed: int = 0,
+    ) -> None:
+        super().__init__("Theta")
         for threshold in thresholds:
             require_threshold("thresholds", threshold)
         self.thresholds = tuple(thresholds)
         self.seed = seed
-        self.scores = ScoreFrame()
-        self.tags = ScoreFrame()
-        self._labels = ()
-        self._with_tags = {}  # ids of the clips in `tags`, by condition
-        self._fidelity = {}
 
-    @torch.no_grad()
-    def add(
+    def more_columns(
         self,
         condition: str,
         decided: DecidedBatch,
         explained: ExplainedBatch,
         interpreter: L2I,
-    ) -> None:
-        """Measure an explained batch.
-
-        Arguments
-        ---------
-        condition : str
-        decided : DecidedBatch
-        explained : ExplainedBatch
-            It holds an :class:`~lmac_td.interpreters.l2i.L2IExplanation`.
-        interpreter : L2I
-            The one that explained the batch.
-        """
+    ) -> dict[str, list]:
+        """Return what the removal of components changes, at each threshold."""
         explanation, target = explained.explanation, explained.decision.target
-        classifier = explained.classifier
-        columns = {
-            "clip_id": decided.clip_ids,
-            "decided": target.tolist(),
-            "rank": rank_of_class(explanation.class_logits, target).tolist(),
-        }
+        classifier, columns = explained.classifier, {}
 
         def p(logits):
             return of_class(classifier.probabilities(logits).double(), target)
@@ -114,55 +88,7 @@ class ComponentTable:
             logits = removal_logits(explained, interpreter, selected, at_random)
             for name, after in zip(("FF", "random FF"), logits, strict=True):
                 columns[f"{name} {tau}"] = (before - p(after)).tolist()
-        self.scores.append(condition, METHOD, columns)
-        self._add_tags(condition, decided, explanation.class_logits)
-
-    @torch.no_grad()
-    def add_without_target(
-        self, condition: str, decided: DecidedBatch, interpreter: L2I
-    ) -> None:
-        """Add clips in which no tag reaches its threshold to the fidelity.
-
-        They have no explanation, but Theta may find a tag in them. So only Psi and
-        Theta run.
-
-        Arguments
-        ---------
-        condition : str
-        decided : DecidedBatch
-            One entry per clip.
-        interpreter : L2I
-        """
-        activations = interpreter.psi(
-            decided.decision.representations,
-            n_samples=decided.wavs.shape[-1],
-            n_frames=decided.features.magnitude.shape[1],
-        )
-        class_logits, _ = interpreter.theta(activations.float())
-        self._add_tags(condition, decided, class_logits)
-
-    def _add_tags(self, condition, decided, class_logits):
-        """Add the clips that are not in ``tags``: a clip has an entry for each tag."""
-        classifier = decided.decision.classifier
-        if classifier.activation != "sigmoid":
-            return
-        self._labels = classifier.labels
-        seen = self._with_tags.setdefault(condition, set())
-        places = [
-            place
-            for place, clip_id in enumerate(decided.clip_ids)
-            if clip_id not in seen and clip_id not in decided.clip_ids[:place]
-        ]
-        clip_ids = [decided.clip_ids[place] for place in places]
-        if not clip_ids:
-            return
-        seen.update(clip_ids)
-        tags = decided.decision.probabilities[places] >= classifier.threshold
-        theta = classifier.probabilities(class_logits[places])
-        columns = {"clip_id": clip_ids}
-        columns |= {f"decided {c}": column for c, column in _by_class(tags.int())}
-        columns |= {f"theta {c}": column for c, column in _by_class(theta.double())}
-        self.tags.append(condition, METHOD, columns)
+        return columns
 
     def random_order(
         self, condition: str, clip_ids: Sequence[str], like: Tensor
@@ -191,67 +117,25 @@ class ComponentTable:
         ]
         return torch.stack(orders).to(like.device)
 
-    def summary(self) -> dict:
-        """Return all numbers, by condition, ready for JSON.
+    def more_numbers(self, scores: pd.DataFrame) -> dict:
+        """Return the removal at each threshold."""
+        return {"removal": [self._removal(scores, tau) for tau in self.thresholds]}
 
-        Each number has its 95 % bootstrap interval over clips, where there is one.
-        """
-        conditions = dict.fromkeys([*self.scores.conditions, *self.tags.conditions])
-        return {condition: self._summary_of(condition) for condition in conditions}
-
-    def _summary_of(self, condition):
-        found = {}
-        if (condition, METHOD) in self.scores:
-            scores = self.scores.row(condition, METHOD)
-            found = {
-                "n_clips": n_clips(scores),
-                "fidelity (%)": {
-                    f"top-{k}": _statistic(
-                        100.0 * (values_of(scores, "rank") < k), "mean", scores
-                    )
-                    for k in TOP_K
-                },
-                "removal": [self._removal(scores, tau) for tau in self.thresholds],
-            }
-        if (condition, METHOD) in self.tags:
-            found["tags"] = self._tags_of(condition)
-        return found
+    def settings(self) -> dict:
+        """Return the seed of the random baseline."""
+        return {"seed": self.seed}
 
     def _removal(self, scores, tau):
         return {
             "tau": tau,
-            "FF": _statistic(values_of(scores, f"FF {tau}"), "median", scores),
-            "random FF": _statistic(
+            "FF": statistic(values_of(scores, f"FF {tau}"), "median", scores),
+            "random FF": statistic(
                 values_of(scores, f"random FF {tau}"), "median", scores
             ),
-            "removed": _statistic(values_of(scores, f"removed {tau}"), "mean", scores),
+            "removed": statistic(values_of(scores, f"removed {tau}"), "mean", scores),
         }
 
-    def _tags_of(self, condition):
-        # This order does not depend on the batches; the bootstrap draws by position.
-        tags = self.tags.row(condition, METHOD).sort_values("clip_id")
-        classes = range(len(self._labels))
-        decided, theta = (
-            np.stack([values_of(tags, f"{kind} {c}") for c in classes], axis=1)
-            for kind in ("decided", "theta")
-        )
-        decided = decided.astype(bool)
-        if self._fidelity.get(condition, (0,))[0] != len(tags):
-            self._fidelity[condition] = len(tags), tag_fidelity(decided, theta)
-        return {
-            "n_clips": len(tags),
-            "fidelity": {
-                name: {"value": _or_none(value), "interval": [*map(_or_none, ends)]}
-                for name, (value, *ends) in self._fidelity[condition][1].items()
-            },
-            "n_classes": len(classes),
-            "n_classes decided in two clips": int(
-                (decided.sum(axis=0) >= MIN_CLIPS).sum()
-            ),
-            "classes": self._classes_of(condition),
-        }
-
-    def _classes_of(self, condition):
+    def classes_of(self, condition: str) -> list[dict]:
         """Return the removal by class, for classes explained in enough clips."""
         if (condition, METHOD) not in self.scores:
             return []
@@ -265,26 +149,6 @@ class ComponentTable:
             for c, own in scores.groupby("decided")
             if len(own) >= MIN_CLIPS
         ]
-
-    def to_markdown(self) -> str:
-        """Return one section per condition, and one more if there are tags."""
-        return components_to_markdown(self.summary())
-
-    def to_json(self, path: str | Path) -> None:
-        """Write settings and numbers.
-
-        Arguments
-        ---------
-        path : str or Path
-            The file to write. Its folders are created.
-        """
-        content = {
-            "seed": self.seed,
-            "conditions": self.summary(),
-        }
-        with write_atomically(path, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, allow_nan=False)
-            file.write("\n")
 
 
 def removal_logits(
@@ -312,31 +176,3 @@ def removal_logits(
         x_2 = interpreter.sound(1 - mask, explained.features.stft, n_samples)
         inputs.append(classifier.inputs_of(x_2))
     return classifier.classify(*inputs)
-
-
-def rank_of_class(logits: Tensor, c: Tensor) -> Tensor:
-    """Return the rank of c (B,) in logits (B, C), from 0; ties go to lower indices.
-
-    Example
-    -------
-    >>> rank_of_class(torch.tensor([[0.1, 0.7, 0.7]]), torch.tensor([2]))
-    tensor([1])
-    """
-    own = logits.gather(1, c.unsqueeze(1))
-    earlier = torch.arange(logits.shape[1], device=c.device) < c.unsqueeze(1)
-    return ((logits > own) | ((logits == own) & earlier)).sum(dim=1)
-
-
-def _by_class(values):
-    """Return columns (B,) of (B, C), as lists, by the number of their class."""
-    return enumerate(values.T.tolist())
-
-
-def _statistic(values, statistic, scores):
-    """Return a statistic and its interval over clips; null if there is none."""
-    value, low, high = summarise(values, statistic, clips=scores["clip_id"].tolist())
-    return {statistic: value, "interval": [_or_none(low), _or_none(high)]}
-
-
-def _or_none(value):
-    return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Render the tables of fidelity and removal of components as Markdown."""
+"""Render the tables of a surrogate, and of the removal of components, as Markdown."""
 
 import math
 from collections.abc import Mapping
@@ -7,27 +7,47 @@ from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.evaluation.tag_fidelity import MIN_CLIPS
 
 
-def components_to_markdown(summary: Mapping[str, Mapping]) -> str:
+def components_to_markdown(
+    summary: Mapping[str, Mapping], surrogate: str = "Theta"
+) -> str:
     """Return one section per condition, and one more if there are tags.
 
     Arguments
     ---------
     summary : mapping of str to mapping
-        The result of :meth:`lmac_td.evaluation.components.ComponentTable.summary`.
+        The result of :meth:`lmac_td.evaluation.fidelity.FidelityTable.summary`.
+    surrogate : str
+        The name of the surrogate.
     """
     sections = []
     for condition, numbers in summary.items():
         if "removal" in numbers:
             title = f"### {condition}: fidelity, and removal of components\n\n"
-            sections.append(title + _removal_to_markdown(numbers))
+            tables = _fidelity_to_markdown(numbers), _removal_to_markdown(numbers)
+            sections.append(title + "\n".join(tables))
+        elif "fidelity (%)" in numbers:
+            title = f"### {condition}: fidelity\n\n"
+            sections.append(title + _fidelity_to_markdown(numbers))
         if "tags" in numbers:
             title = f"### {condition}: fidelity to the classifier's tags\n\n"
-            sections.append(title + _tags_to_markdown(numbers["tags"]))
+            sections.append(title + _tags_to_markdown(numbers["tags"], surrogate))
     return "\n".join(sections)
 
 
-def _removal_to_markdown(numbers):
+def _fidelity_to_markdown(numbers):
     fidelity = numbers["fidelity (%)"]
+    return markdown_table(
+        [*(f"{k} fidelity (%) ↑" for k in fidelity), "clips"],
+        [
+            [
+                *(f"{value['mean']:.1f}" for value in fidelity.values()),
+                str(numbers["n_clips"]),
+            ]
+        ],
+    )
+
+
+def _removal_to_markdown(numbers):
     removal = [
         [
             f"{row['tau']:g}",
@@ -37,22 +57,10 @@ def _removal_to_markdown(numbers):
         ]
         for row in numbers["removal"]
     ]
-    return (
-        markdown_table(
-            [*(f"{k} fidelity (%) ↑" for k in fidelity), "clips"],
-            [
-                [
-                    *(f"{value['mean']:.1f}" for value in fidelity.values()),
-                    str(numbers["n_clips"]),
-                ]
-            ],
-        )
-        + "\n"
-        + markdown_table(["τ", "FF median ↑", "FF median, random", "removed"], removal)
-    )
+    return markdown_table(["τ", "FF median ↑", "FF median, random", "removed"], removal)
 
 
-def _tags_to_markdown(tags):
+def _tags_to_markdown(tags, surrogate):
     values, intervals = [], []
     for found in tags["fidelity"].values():
         value, low, high = (
@@ -65,7 +73,7 @@ def _tags_to_markdown(tags):
     text = markdown_table(
         ["", *head, "clips", "classes"],
         [
-            ["Theta", *values, str(tags["n_clips"]), str(n)],
+            [surrogate, *values, str(tags["n_clips"]), str(n)],
             ["95 % interval", *intervals, "", ""],
         ],
     )

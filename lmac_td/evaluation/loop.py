@@ -16,7 +16,7 @@ from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from torch import Tensor
 from tqdm import tqdm
 
-from lmac_td.contracts import Classifier, ExplainedBatch
+from lmac_td.contracts import Classifier, ExplainedBatch, SurrogateExplanation
 from lmac_td.data.mixing import has_interference, make_mixtures
 from lmac_td.evaluation.batches import DecidedBatch, choose_targets, decide_batch
 from lmac_td.evaluation.columns import AS_AUDIO
@@ -175,6 +175,8 @@ def score(
     if spectral_features is not None:
         known["sample_rate"] = spectral_features.sample_rate
         known["hop_samples"] = spectral_features.hop_samples
+    if isinstance(explanation, SurrogateExplanation):
+        known["surrogate_logits"] = explanation.class_logits.float()
     if classifier.activation == "sigmoid":
         known["threshold"] = classifier.threshold
     table.add(

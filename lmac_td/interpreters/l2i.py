@@ -22,17 +22,18 @@ from lmac_td.contracts import (
     Classifier,
     Decision,
     ExplainedBatch,
-    Explanation,
+    SurrogateExplanation,
     require_representations,
 )
 from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.base import Interpreter, masked
+from lmac_td.nn.psi import relative_contribution
 from lmac_td.validation import require_choice
 
 
 @dataclass(frozen=True)
-class L2IExplanation(Explanation):
+class L2IExplanation(SurrogateExplanation):
     """An Explanation in terms of K patterns.
 
     Attributes
@@ -41,9 +42,6 @@ class L2IExplanation(Explanation):
         H.
     reconstruction : Tensor (B, frames, bins)
         W H; the training makes it equal to log(1 + |STFT|).
-    class_logits : Tensor (B, C)
-        Theta's logits; the training makes their probabilities equal to the
-        classifier's.
     relevance : Tensor (B, K)
         r, in [-1, 1]: the relevance of each pattern for the target class.
     selected : Tensor (B, K), bool
@@ -52,7 +50,6 @@ class L2IExplanation(Explanation):
 
     activations: Tensor
     reconstruction: Tensor
-    class_logits: Tensor
     relevance: Tensor
     selected: Tensor
 
@@ -149,11 +146,7 @@ class L2I(Interpreter):
             With ``mask`` (B, frames, bins). The mask has no gradient: L2I is trained on
             its reconstruction and on Theta's logits, not on what it keeps.
         """
-        activations = self.psi(
-            decision.representations,
-            n_samples=wavs.shape[-1],
-            n_frames=features.magnitude.shape[1],
-        ).float()
+        activations = self.activations(wavs, features, decision)
         class_logits, pooled = self.theta(activations)
         with torch.autocast(wavs.device.type, enabled=False):
             reconstruction = activations.transpose(1, 2) @ self.dictionary.T
@@ -173,6 +166,23 @@ class L2I(Interpreter):
             selected=selected,
         )
 
+    def activations(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Tensor:
+        """Compute H, (B, K, frames)."""
+        return self.psi(
+            decision.representations,
+            n_samples=wavs.shape[-1],
+            n_frames=features.magnitude.shape[1],
+        ).float()
+
+    def class_logits(
+        self, wavs: Tensor, features: Features, decision: Decision
+    ) -> Tensor:
+        """Compute Theta's logits alone, (B, C); the arguments are those of forward."""
+        class_logits, _ = self.theta(self.activations(wavs, features, decision))
+        return class_logits
+
     def relevance(self, pooled: Tensor, target: Tensor) -> Tensor:
         """Compute the relevance r of each pattern for the target class.
 
@@ -187,9 +197,7 @@ class L2I(Interpreter):
         Tensor (B, K)
             In [-1, 1]; 0 if no pattern contributes.
         """
-        contribution = pooled.float() * self.theta.linear.weight[target]
-        largest = contribution.abs().amax(dim=1, keepdim=True)
-        return contribution / largest.where(largest > 0, 1.0)
+        return relative_contribution(pooled, self.theta.linear.weight[target])
 
     def sound(self, mask: Tensor, stft: Tensor, n_samples: int) -> Tensor:
         """Compute INV(mask . X, phase), the sound of a masked STFT.

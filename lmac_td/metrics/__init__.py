@@ -2,8 +2,9 @@
 
 ``confidence`` asks the classifier, ``conciseness`` the map, ``signal`` the sound,
 ``localisation`` and ``segments`` the ground truth; ``curves`` compares maps at equal
-size; ``second_classifier`` shows what another classifier answers. ``registry`` lists
-them as the columns of the common table. Nothing here knows of interpreters: tensors
+size; ``second_classifier`` shows what another classifier answers, ``fidelity`` how well
+a surrogate imitates the classifier. ``registry`` lists them as the columns of the
+common table. Nothing here knows of interpreters: tensors
 come in, numbers go out.
 """
 
@@ -27,6 +28,7 @@ from lmac_td.metrics.confidence import (
     input_fidelity,
 )
 from lmac_td.metrics.curves import area_under, top_bins, top_bins_at
+from lmac_td.metrics.fidelity import top_k_fidelity
 from lmac_td.metrics.localisation import (
     active_frames,
     speech_relevance_at,
@@ -75,4 +77,5 @@ __all__ = [
     "temporal_iou",
     "top_bins",
     "top_bins_at",
+    "top_k_fidelity",
 ]

@@ -43,8 +43,8 @@ from torch import Tensor
 from lmac_td.metrics.score_inputs import NEEDS, ScoreInputs
 
 FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE = "faithfulness", "ground truth", "equal size"
-SECOND_CLASSIFIER = "second classifier"
-GROUPS = (FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE, SECOND_CLASSIFIER)
+SECOND_CLASSIFIER, SURROGATE = "second classifier", "fidelity of the surrogate"
+GROUPS = (FAITHFULNESS, GROUND_TRUTH, EQUAL_SIZE, SECOND_CLASSIFIER, SURROGATE)
 # When a value may be undefined (NaN): never, where the map is zero everywhere, or also
 # for other reasons that the function's docstring gives.
 NEVER, ZERO_MAP, SOMETIMES = "never", "zero map", "sometimes"
@@ -77,8 +77,8 @@ class Metric:
         map``) or for other reasons as well (``sometimes``).
     needs : tuple of str
         What the batch must offer, else the row has no such column: ``sources``,
-        ``stft_mask``, ``equal_size``, ``equal_amplitude``, ``second_classifier`` or
-        ``frame_times``.
+        ``stft_mask``, ``equal_size``, ``equal_amplitude``, ``second_classifier``,
+        ``frame_times`` or ``surrogate``.
     group : str
         The printed table that it belongs to.
     statistics : tuple of str

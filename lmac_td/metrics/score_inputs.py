@@ -20,6 +20,7 @@ NEEDS = {
         "second_agrees_in",
     ),
     "frame_times": ("sample_rate", "hop_samples"),
+    "surrogate": ("surrogate_logits",),
 }
 
 
@@ -56,6 +57,8 @@ class ScoreInputs:
         what is kept and for what is removed.
     second_agrees_x, second_agrees_in : Tensor (B,) or None
         Whether it decides the explained class, for the mixture and for what is kept.
+    surrogate_logits : Tensor (B, C) or None
+        The logits of the method's surrogate, if it has one.
     threshold : float or None
         Threshold of a tag; None for one class per clip.
     n_samples : Tensor (B,), int64, or None
@@ -91,6 +94,7 @@ class ScoreInputs:
     second_out: Tensor | None = None
     second_agrees_x: Tensor | None = None
     second_agrees_in: Tensor | None = None
+    surrogate_logits: Tensor | None = None
     threshold: float | None = None
     n_samples: Tensor | None = None
     sample_rate: int | None = None

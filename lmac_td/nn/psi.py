@@ -158,6 +158,32 @@ class Theta(nn.Module):
         return self.linear(pooled), pooled
 
 
+def relative_contribution(values: Tensor, weights: Tensor) -> Tensor:
+    """Return r_k = z_k w_k / max_l |z_l w_l|: the share of each term of a logit.
+
+    L2I, section 3.2; FLINT uses the same relevance.
+
+    Arguments
+    ---------
+    values, weights : Tensor (B, K)
+        z, and the weights of the explained class.
+
+    Returns
+    -------
+    Tensor (B, K)
+        In [-1, 1]; 0 if no term contributes.
+
+    Example
+    -------
+    >>> import torch
+    >>> relative_contribution(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, -1.0]]))
+    tensor([[ 0.5000, -1.0000]])
+    """
+    contribution = values.float() * weights
+    largest = contribution.abs().amax(dim=1, keepdim=True)
+    return contribution / largest.where(largest > 0, 1.0)
+
+
 class AttentionPooling(nn.Module):
     """Attention over time: z = H a with a = softmax_t(w' tanh(V h_t)).
 

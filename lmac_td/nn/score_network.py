@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmac_td.contracts import Geometry, Representation
-from lmac_td.nn.unet import fit, interpolate, values_of
+from lmac_td.nn.unet import fit, resample, values_of
 
 # The bottom of the U-Net has one entry for 8 frames and 8 bands.
 BOTTOM = 8
@@ -134,13 +134,7 @@ class ScoreNetwork(nn.Module):
             self.skips, self.geometry, representations, strict=True
         ):
             h = conv(F.group_norm(values_of(rep), 1))
-            step, start = hop / geometry.hop_samples, offset - geometry.offset_samples
-            h = interpolate(
-                h.transpose(2, 3), sizes[0], step, start / geometry.hop_samples
-            )
-            h = h.transpose(2, 3)
-            step = h.shape[3] / sizes[1]
-            total = total + interpolate(h, sizes[1], step, (step - 1) / 2)
+            total = total + resample(h, geometry, sizes, hop, offset)
         return total
 
 

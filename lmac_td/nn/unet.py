@@ -272,6 +272,46 @@ def init_before_relu(layer: nn.Module) -> None:
     nn.init.zeros_(layer.bias)
 
 
+def resample(
+    x: Tensor,
+    geometry: Geometry,
+    sizes: Sequence[int],
+    hop_samples: float,
+    offset_samples: float,
+) -> Tensor:
+    """Bring the values of a representation to another grid, by interpolation.
+
+    Arguments
+    ---------
+    x : Tensor (B, channels, time, frequencies)
+    geometry : Geometry
+        The positions of its entries.
+    sizes : pair of int
+        Entries of the new grid, along time and frequency. The frequencies of both
+        grids cover the same band evenly.
+    hop_samples, offset_samples : float
+        Samples between entries of the new grid along time, and the sample on which the
+        first one is centred.
+
+    Returns
+    -------
+    Tensor (B, channels, time, frequencies)
+        Of ``sizes``.
+
+    Example
+    -------
+    >>> geometry = Geometry("", 1, 2, hop_samples=4, offset_samples=0)
+    >>> x = torch.tensor([[[[0.0, 0.0], [4.0, 4.0]]]])
+    >>> resample(x, geometry, (3, 1), 2, 0).flatten()
+    tensor([0., 2., 4.])
+    """
+    step, start = hop_samples / geometry.hop_samples, offset_samples
+    start = (start - geometry.offset_samples) / geometry.hop_samples
+    x = interpolate(x.transpose(2, 3), sizes[0], step, start).transpose(2, 3)
+    step = x.shape[3] / sizes[1]
+    return interpolate(x, sizes[1], step, (step - 1) / 2)
+
+
 def fit(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """Cut axes to sizes, or repeat their last entry, from the third axis on.
 

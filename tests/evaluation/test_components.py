@@ -13,11 +13,12 @@ from speechbrain.dataio.batch import PaddedBatch
 from lmac_td.data.mixing import CLEAN_DB, make_mixtures
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.batches import choose_targets, decide
-from lmac_td.evaluation.components import METHOD, ComponentTable, rank_of_class
+from lmac_td.evaluation.components import METHOD, ComponentTable
 from lmac_td.evaluation.loop import evaluate
 from lmac_td.evaluation.observers import method_table_filler, without_target_filler
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.evaluation.tag_fidelity import tag_fidelity
+from lmac_td.metrics.fidelity import rank_of_class
 from lmac_td.random import seeded_generator
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch, explained_batch

@@ -24,16 +24,24 @@ from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.attribution import METHODS, build_attributions
 from lmac_td.interpreters.baselines import reference_interpreters
+from lmac_td.interpreters.flint import FLINT
 from lmac_td.interpreters.l2i import L2I
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.interpreters.lmac_td import LMACTD
+from lmac_td.interpreters.vibi import VIBI
+from lmac_td.nn.attributes import (
+    AttributeDecoder,
+    build_attribute_head,
+    build_attribute_maps,
+)
+from lmac_td.nn.chunks import ChunkExplainer, build_approximator
 from lmac_td.nn.decoders import build_mask_unet, build_unet
 from lmac_td.nn.filterbank import Filterbank
 from lmac_td.nn.psi import build_psi, build_theta
 from lmac_td.nn.sepformer import MaskNet
 from lmac_td.targets import TargetChoice
 from lmac_td.training.brain import InterpreterBrain
-from lmac_td.training.objectives import L2ILoss, MaskingLoss
+from lmac_td.training.objectives import FLINTLoss, L2ILoss, MaskingLoss, VIBILoss
 from tests.classifiers.huggingface.models import AST, config_of, save
 from tests.networks import (
     SAMPLE_RATE,
@@ -46,7 +54,7 @@ from tests.networks import (
 N_CLASSES = 5
 CLASSIFIERS = ["cnn14", "spectrogram_cnn", "waveform_cnn", "ast", "wav2vec2"]
 ACTIVATIONS = ["softmax", "sigmoid"]
-LEARNED = ["lmac_td", "lmac", "l2i"]
+LEARNED = ["lmac_td", "lmac", "l2i", "flint", "vibi"]
 # Attributions that replace the gradients of modules and would miss steps: the ReLU
 # of ImageCnn works in place and is used twice, transformers call functions.
 REFUSED = {
@@ -57,7 +65,14 @@ REFUSED = {
     "wav2vec2": {"guided_backprop", "guided_gradcam", "deeplift_shap"},
 }
 # Those of one method are trained; LMAC-TD's filterbank is not.
-TRAINED = {"lmac_td": {"unet", "masknet"}, "lmac": {"decoder"}, "l2i": {"psi", "theta"}}
+TRAINED = {
+    "lmac_td": {"unet", "masknet"},
+    "lmac": {"decoder"},
+    "l2i": {"psi", "theta"},
+    "flint": {"psi", "head", "decoder"},
+    "vibi": {"explainer", "approximator"},
+}
+OBJECTIVES = {"l2i": L2ILoss, "flint": FLINTLoss, "vibi": VIBILoss}
 QUICK = {
     "smoothgrad": {"n_samples": 2},
     "integrated_gradients": {"n_steps": 2},
@@ -162,6 +177,13 @@ def learned(method, classifier, features):
     if method == "lmac":
         decoder = build_mask_unet("aligned", "stft", classifier, features, (4, 4, 4, 4))
         return LMAC(features, decoder, classifier_input=input_of(classifier))
+    if method == "flint":
+        psi = build_attribute_maps(classifier, n_attributes=6, width=4)
+        head = build_attribute_head(classifier, n_attributes=6)
+        return FLINT(features, psi, head, AttributeDecoder(6, width=4))
+    if method == "vibi":
+        approximator = build_approximator(classifier, features, width=2)
+        return VIBI(features, ChunkExplainer(width=2), approximator)
     dictionary = torch.rand(features.n_bins, 6)
     psi = build_psi(classifier, features, dictionary, width=4)
     return L2I(features, dictionary, psi, build_theta(dictionary, classifier, "att"))
@@ -244,7 +266,7 @@ def test_a_training_step_changes_only_the_interpreter(
     method, classifier, features, loader, tmp_path
 ):
     interpreter = learned(method, classifier, features)
-    objective = L2ILoss() if method == "l2i" else MaskingLoss()
+    objective = OBJECTIVES.get(method, MaskingLoss)()
     frozen = copy.deepcopy(classifier.state_dict())
     before = copy.deepcopy(interpreter.state_dict())
     brain = InterpreterBrain(

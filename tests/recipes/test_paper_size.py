@@ -108,7 +108,7 @@ def test_the_published_recipe_has_the_published_geometry():
     assert sizes[0] == sizes[1]  # MaskNet differs in its frames alone
 
 
-@pytest.mark.parametrize("method", ["lmac", "lmac_mel", "l2i"])
+@pytest.mark.parametrize("method", ["lmac", "lmac_mel", "l2i", "flint", "vibi"])
 def test_the_other_methods_take_one_training_step(method, tmp_path):
     dictionary = np.random.default_rng(0).random((513, 100), dtype=np.float32)
     np.save(

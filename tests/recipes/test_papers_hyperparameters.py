@@ -12,6 +12,8 @@ from tests.conftest import ROOT
 LMAC_TD = "Mancini et al., LMAC-TD, section III"
 LMAC = "Paissan et al., L-MAC, section 4"
 L2I = "Parekh et al., Listen to Interpret, section 4.2"
+FLINT = "the authors' release of FLINT, for CIFAR-10"
+VIBI = "the authors' release of VIBI, for MNIST"
 SPEECHBRAIN = "SpeechBrain's recipes/ESC50/interpret"
 RELEASE = "the authors' release of LMAC-TD"
 
@@ -50,6 +52,14 @@ PAPERS = [
     ("l2i", "removal_thresholds", [0.1, 0.3, 0.5, 0.7, 0.9], f"{L2I}, Table 1"),
     ("nmf", "n_components", 100, f"{L2I}: K for ESC-50"),
     ("nmf", "sparsity", 0.8, "the authors' release of L2I: mu"),
+    ("flint", "output_w", 0.6, FLINT),
+    ("flint", "input_w", 2, FLINT),
+    ("flint", "entropy_w", 0.2, FLINT),
+    ("flint", "reg_w_l1", 0.15, FLINT),
+    ("vibi", "bottleneck_w", 0.1, VIBI),
+    ("vibi", "temperature", 0.5, VIBI),
+    ("vibi", "explainer_width", 8, VIBI),
+    ("vibi", "approximator_width", 32, VIBI),
     *(
         (recipe, name, value, "the papers' STFT: 23.2 ms windows, 11.6 ms apart")
         for recipe in ("lmac_td", "lmac", "l2i")

@@ -5,7 +5,7 @@ source of scores (:class:`~lmac_td.interpreters.budgeted.Scores`) for the bins o
 STFT, and :class:`~lmac_td.interpreters.budgeted.Budgeted` cuts it to any size.
 
 - :class:`FeatureAblation`, :class:`KernelShap`, :class:`Lime`: over segments, by
-  Captum.
+  Captum. SLIME and :class:`AudioLime` are LIME over segments of their own.
 - :class:`Rise`: random smooth masks.
 - :class:`RandomForest`: a surrogate over short windows of time.
 
@@ -16,9 +16,13 @@ imported only when a method runs.
 
 from lmac_td.interpreters.perturbation.base import OfSegments, Perturbation
 from lmac_td.interpreters.perturbation.captum_methods import (
+    AudioLime,
     FeatureAblation,
     KernelShap,
     Lime,
+    SlimeFrequency,
+    SlimeTime,
+    SlimeTimeFrequency,
 )
 from lmac_td.interpreters.perturbation.masked_clip import MaskedClip
 from lmac_td.interpreters.perturbation.random_forest import RandomForest
@@ -33,9 +37,11 @@ from lmac_td.interpreters.perturbation.segments import (
     Windows,
     build_segments,
 )
+from lmac_td.interpreters.perturbation.separation import Separator, build_parts
 
 __all__ = [
     "METHODS",
+    "AudioLime",
     "Bands",
     "FeatureAblation",
     "HarmonicPercussive",
@@ -48,8 +54,13 @@ __all__ = [
     "RandomForest",
     "Rise",
     "Segments",
+    "Separator",
+    "SlimeFrequency",
+    "SlimeTime",
+    "SlimeTimeFrequency",
     "Tiles",
     "Windows",
+    "build_parts",
     "build_perturbations",
     "build_segments",
 ]

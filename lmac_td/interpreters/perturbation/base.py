@@ -16,7 +16,7 @@ from lmac_td.errors import SettingError
 from lmac_td.features import Features, SpectralFeatures
 from lmac_td.interpreters.budgeted import Relevance
 from lmac_td.interpreters.perturbation.masked_clip import MaskedClip
-from lmac_td.interpreters.perturbation.segments import Tiles
+from lmac_td.interpreters.perturbation.segments import Segments, Tiles
 from lmac_td.validation import require_choice, require_count, require_number
 
 # The relevance is that of segments, or smooth already: no kernel averages it.
@@ -127,17 +127,19 @@ class Perturbation(Relevance):
 class OfSegments(Perturbation):
     """Base of the methods that remove whole segments.
 
-    A subclass implements :meth:`weights`.
+    A subclass implements :meth:`weights`, and may name other ``default_segments``.
 
     Arguments
     ---------
     features : SpectralFeatures
     segments : callable, optional
-        See :mod:`lmac_td.interpreters.perturbation.segments`; by default tiles of
-        1000 Hz and 500 ms.
+        See :mod:`lmac_td.interpreters.perturbation.segments`; by default those of
+        ``default_segments``: tiles of 1000 Hz and 500 ms.
 
     The other arguments are those of :class:`Perturbation`.
     """
+
+    default_segments: type[Segments] = Tiles
 
     def __init__(
         self,
@@ -146,7 +148,7 @@ class OfSegments(Perturbation):
         **settings: Any,
     ) -> None:
         super().__init__(features, **settings)
-        self.segments = segments or Tiles(features)
+        self.segments = segments or self.default_segments(features)
 
     def weights(self, log_odds: Callable[[Tensor], Tensor], n_segments: int) -> Tensor:
         """Return the relevance (S,) of S segments.

@@ -10,6 +10,12 @@ from torch import Tensor
 
 from lmac_td.errors import SettingError
 from lmac_td.interpreters.perturbation.base import OfSegments
+from lmac_td.interpreters.perturbation.segments import (
+    Bands,
+    HarmonicPercussive,
+    Tiles,
+    Windows,
+)
 from lmac_td.random import seeded_global_generators
 from lmac_td.validation import require_count, require_number
 
@@ -134,3 +140,52 @@ class Lime(Surrogate):
                 n_samples=self.n_calls,
                 perturbations_per_eval=self.calls_at_once,
             )
+
+
+class SlimeTime(Lime):
+    """SLIME over windows of time: LIME (Mishra, Sturm and Dixon, 2017).
+
+    The arguments are those of :class:`Lime`.
+    """
+
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over windows of time (SLIME)"
+    )
+    default_segments = Windows
+
+
+class SlimeFrequency(Lime):
+    """SLIME over bands of frequency; the arguments are those of :class:`Lime`."""
+
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over bands of frequency (SLIME)"
+    )
+    default_segments = Bands
+
+
+class SlimeTimeFrequency(Lime):
+    """SLIME over tiles of both; the arguments are those of :class:`Lime`."""
+
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over tiles of time and frequency (SLIME)"
+    )
+    default_segments = Tiles
+
+
+class AudioLime(Lime):
+    """audioLIME: LIME over the parts of a separation (Haunschmid et al., 2020).
+
+    By default the parts are tones and clicks, by median filters. The parts of a
+    separator are segments, too: :func:`.separation.build_parts`.
+
+    The other arguments are those of :class:`Lime`.
+    """
+
+    does = (
+        "removes parts of the sound at random and fits a linear model to the "
+        "answers, over parts of a separation (audioLIME)"
+    )
+    default_segments = HarmonicPercussive

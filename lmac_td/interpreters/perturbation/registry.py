@@ -9,9 +9,13 @@ from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.budgeted import Budgeted
 from lmac_td.interpreters.perturbation.base import Perturbation
 from lmac_td.interpreters.perturbation.captum_methods import (
+    AudioLime,
     FeatureAblation,
     KernelShap,
     Lime,
+    SlimeFrequency,
+    SlimeTime,
+    SlimeTimeFrequency,
 )
 from lmac_td.interpreters.perturbation.random_forest import RandomForest
 from lmac_td.interpreters.perturbation.rise import Rise
@@ -21,6 +25,10 @@ METHODS: dict[str, type[Perturbation]] = {
     "feature_ablation": FeatureAblation,
     "kernel_shap": KernelShap,
     "lime": Lime,
+    "slime_time": SlimeTime,
+    "slime_frequency": SlimeFrequency,
+    "slime_time_frequency": SlimeTimeFrequency,
+    "audiolime": AudioLime,
     "rise": Rise,
     "random_forest": RandomForest,
 }

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmac_td.contracts import ExplainedBatch
+from lmac_td.contracts import Classifier, ExplainedBatch
 from lmac_td.training.objectives.base import Objective, Terms
 from lmac_td.validation import require_choice, require_number
 
@@ -64,18 +64,23 @@ class L2ILoss(Objective):
             With the parts ``fidelity``, ``nmf`` and ``l1``.
         """
         explanation = batch.explanation
-        task = self.task
-        if task == "auto":
-            softmax = batch.classifier.activation == "softmax"
-            task = "multiclass" if softmax else "multilabel"
         fidelity = fidelity_loss(
-            batch.decision.logits.float(), explanation.class_logits.float(), task
+            batch.decision.logits.float(),
+            explanation.class_logits.float(),
+            task_of(self.task, batch.classifier),
         )
         error = torch.log1p(batch.features.magnitude) - explanation.reconstruction
         nmf = error.square().mean(dim=(1, 2))
         l1 = explanation.activations.abs().mean(dim=(1, 2))
         loss = fidelity + self.nmf_w * nmf + self.reg_w_l1 * l1
         return Terms(loss, {"fidelity": fidelity, "nmf": nmf, "l1": l1})
+
+
+def task_of(task: str, classifier: Classifier) -> str:
+    """Return the task; ``auto`` stands for that of the classifier's activation."""
+    if task != "auto":
+        return task
+    return "multiclass" if classifier.activation == "softmax" else "multilabel"
 
 
 def fidelity_loss(logits: Tensor, class_logits: Tensor, task: str) -> Tensor:

@@ -89,6 +89,8 @@ def method_for(name, truth, **settings):
 def few_calls(name, n_calls=64):
     """A quick method with its default segments, made coarse."""
     tiles = Tiles(STFT, 4000, 500)
+    if name.startswith(("slime", "audiolime")):
+        return lambda **s: METHODS[name](STFT, tiles, n_calls=n_calls, **s)
     return {
         "feature_ablation": lambda **s: FeatureAblation(STFT, tiles, **s),
         "kernel_shap": lambda **s: KernelShap(STFT, tiles, n_calls=n_calls, **s),

@@ -11,12 +11,16 @@ from lmac_td.evaluation.batches import decide
 from lmac_td.interpreters.budgeted import Budgeted
 from lmac_td.interpreters.perturbation import (
     METHODS,
+    Bands,
     FeatureAblation,
+    HarmonicPercussive,
     KernelShap,
+    Lime,
     MaskedClip,
     RandomForest,
     Rise,
     Tiles,
+    Windows,
     build_perturbations,
 )
 from lmac_td.metrics.curves import top_bins
@@ -188,10 +192,7 @@ def test_classifiers_with_gradients_are_explained_too(kind, activation):
     methods = build_perturbations(
         list(METHODS),
         stft,
-        {
-            name: {"n_calls": 70}
-            for name in ("kernel_shap", "lime", "rise", "random_forest")
-        },
+        {name: {"n_calls": 70} for name in METHODS if name != "feature_ablation"},
     )
     wavs = noise(2)
     batch = wavs, *decide(wavs, stft, classifier)
@@ -200,6 +201,24 @@ def test_classifiers_with_gradients_are_explained_too(kind, activation):
         scores = method(*batch).scores
         assert scores.isfinite().all(), name
         assert scores.std() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("name", "segments"),
+    [
+        ("slime_time", Windows(STFT)),
+        ("slime_frequency", Bands(STFT)),
+        ("slime_time_frequency", Tiles(STFT)),
+        ("audiolime", HarmonicPercussive(STFT)),
+    ],
+)
+def test_slime_and_audiolime_are_lime_over_their_segments(name, segments):
+    batch = decided(black_box("tile"), noise(1))
+    found = METHODS[name](STFT, n_calls=40).relevance(*batch)
+    expected = Lime(STFT, segments, n_calls=40).relevance(*batch)
+    assert torch.equal(found, expected)
+    numbers = segments(batch[0][0], batch[1].magnitude[0])
+    assert found.unique().numel() <= numbers.unique().numel()
 
 
 def test_noise_in_place_of_a_removed_part():
