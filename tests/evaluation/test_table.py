@@ -150,7 +150,8 @@ def test_optional_columns_stand_only_where_something_has_them():
     mask = torch.rand(8, 4, 6)
     table = FaithfulnessTable(n_resamples=N_RESAMPLES)
     table.add(condition="plain", method="m", **b)
-    more = truth | at_size | second
+    surrogate = {"surrogate_logits": torch.randn(8, 5)}
+    more = truth | at_size | second | surrogate
     table.add(condition="rich", method="m", mask=mask, **more, **b)
     table.add(condition="rich", method="n", **b)
     check_invariants(table)
@@ -162,6 +163,7 @@ def test_optional_columns_stand_only_where_something_has_them():
     for name in (
         *("mask", "eta", "insertion", "Ground truth", "Equal size"),
         *("amplitude", "Second classifier", "second (change)"),
+        *("Fidelity of the surrogate", "top-5 fidelity"),
     ):
         assert name not in plain
         assert name in rich
