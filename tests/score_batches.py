@@ -104,10 +104,17 @@ def filled(**settings):
     return table
 
 
+def of_surrogate(n_clips=8, seed=11):
+    """What :meth:`FaithfulnessTable.add` wants for the fidelity of a surrogate."""
+    generator = torch.Generator().manual_seed(seed)
+    return {"surrogate_logits": torch.randn(n_clips, 5, generator=generator)}
+
+
 def with_groups():
     """A row with every column, one with some, one with undefined and infinite ones."""
     table = filled()
     more = sources() | answers() | answers_by_amplitude() | of_second_classifier()
+    more |= of_surrogate()
     table.add(condition="more", method="m,\n1", **batch(), **more)
     b = batch(3, prefix="ünï,") | {"labels": None}
     table.add(condition="more", method="n", mask=b["attribution"], **b)

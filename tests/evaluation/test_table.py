@@ -22,6 +22,7 @@ from tests.score_batches import (
     batch,
     columns_of,
     of_second_classifier,
+    of_surrogate,
     part,
     sources,
     tagged,
@@ -150,7 +151,7 @@ def test_optional_columns_stand_only_where_something_has_them():
     mask = torch.rand(8, 4, 6)
     table = FaithfulnessTable(n_resamples=N_RESAMPLES)
     table.add(condition="plain", method="m", **b)
-    more = truth | at_size | second
+    more = truth | at_size | second | of_surrogate()
     table.add(condition="rich", method="m", mask=mask, **more, **b)
     table.add(condition="rich", method="n", **b)
     check_invariants(table)
@@ -162,6 +163,7 @@ def test_optional_columns_stand_only_where_something_has_them():
     for name in (
         *("mask", "eta", "insertion", "Ground truth", "Equal size"),
         *("amplitude", "Second classifier", "second (change)"),
+        *("Fidelity of the surrogate", "top-5 fidelity"),
     ):
         assert name not in plain
         assert name in rich

@@ -8,7 +8,7 @@ from lmac_td.evaluation.invariants import check_invariants
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.metrics.fidelity import TOP_K, rank_of_class, top_k_fidelity
-from tests.score_batches import batch
+from tests.score_batches import batch, of_surrogate
 
 
 def literal_top_k(logits, c, k):
@@ -36,7 +36,7 @@ def test_of_equal_logits_the_first_counts_as_larger():
 def test_only_methods_with_a_surrogate_are_in_its_table():
     table, clips = FaithfulnessTable(n_resamples=20), batch()
     table.add(condition="clean", method="identity", **clips)
-    logits = torch.randn(len(clips["p_x"]), 5)
+    logits = of_surrogate()["surrogate_logits"]
     table.add(condition="clean", method="flint", surrogate_logits=logits, **clips)
     check_invariants(table)
     found = [c.header for c in all_columns() if c.metric.needs == ("surrogate",)]
