@@ -166,8 +166,8 @@ def score_mixtures(
     dict
         ``mixture``, ``utterance``, ``snr_db``, ``eta (T)`` for each T, in percent,
         ``IBM (%)``, the share of bins in which the speech is louder, which is the score
-        of a random map, ``SI-SDR (dB)`` of the mixture and ``SI-SDRi (dB)``; with a recogniser
-        ``words``, ``errors (mixture)`` and ``errors (enhanced)``.
+        of a random map, ``SI-SDR (dB)`` of the mixture and ``SI-SDRi (dB)``; with a
+        recogniser ``words``, ``errors (mixture)`` and ``errors (enhanced)``.
     """
     mixtures = list(mixtures)
     bar = tqdm(mixtures, desc="explaining", unit="mixture", dynamic_ncols=True)
