@@ -145,7 +145,9 @@ class Explanations:
         )
         if self.recogniser is not None:
             require_transcripts(mixtures, hparams["ljspeech_folder"])
-        shap = MaskShap(estimator, background_of(estimator, background))
+        shap = MaskShap(
+            estimator, background_of(estimator, background), hparams["gradients_at"]
+        )
         kept = []
 
         def keep(number, explained):

@@ -3,9 +3,9 @@
 Sivasankaran et al., section 3, on the estimator's inputs: the normalised magnitude.
 The attributions are those of Captum's ``DeepLiftShap``: DeepLIFT's rule for the
 sigmoid, and plain gradients for all other layers. That is exact for linear layers; for
-the LSTM and layer normalisation there is no rule. The SHAP toolkit does the same,
-except that it takes these gradients at the background, and Captum at the input. So
-values do not add up to the change of the mask.
+the LSTM and layer normalisation there is no rule, so values do not add up to the change
+of the mask. Captum takes these gradients at the input. The SHAP toolkit, which the
+paper used, takes them at the background: ``gradients_at="background"`` does so, too.
 
 There are three granularities. The time-frequency map Φ^TF(n, f) explains one bin of the
 mask. The time map Φ^T(n) = Σ_f Φ^TF(n, f) (eq. 4) explains a frame. The utterance map
@@ -23,6 +23,7 @@ from captum.attr import DeepLift, DeepLiftShap
 from torch import Tensor, nn
 
 from lmac_td.enhancement.estimator import MaskEstimator, differentiable_recurrence
+from lmac_td.validation import require_choice
 
 
 class MaskShap:
@@ -35,6 +36,8 @@ class MaskShap:
     background : Tensor (K, frames, bins)
         Inputs of other utterances of the same data set, at least two; the paper has
         K = 40. They are repeated or cut to the length of what is explained.
+    gradients_at : str
+        Where layers without a rule are differentiated: ``input`` or ``background``.
 
     Example
     -------
@@ -50,11 +53,18 @@ class MaskShap:
     True
     """
 
-    def __init__(self, estimator: MaskEstimator, background: Tensor) -> None:
+    def __init__(
+        self,
+        estimator: MaskEstimator,
+        background: Tensor,
+        gradients_at: str = "input",
+    ) -> None:
         if len(background) < 2:
             raise ValueError("the background needs at least two utterances")
+        require_choice("gradients_at", gradients_at, ("input", "background"))
         self.estimator = estimator
         self.background = background
+        self.gradients_at = gradients_at
 
     def time_frequency(self, inputs: Tensor, frame: int, bin_: int) -> Tensor:
         """Explain one bin of the mask: Φ^TF(n, f).
@@ -94,22 +104,24 @@ class MaskShap:
         Tensor (explained frames, frames, bins)
         """
         frames = range(len(inputs)) if frames is None else frames
-        background = self._background(len(inputs))
-        copies = inputs.expand_as(background).clone().requires_grad_()
+        background = repeat_to(self.background, len(inputs))
+        copies = inputs.expand_as(background)
+        points, others = self._in_order(copies, background)
+        points = points.clone().requires_grad_()
         maps = inputs.new_empty((len(frames), *inputs.shape))
         with _attributing(self.estimator):
-            sequence = self.estimator.sequence_of(copies)  # (K, frames, 2 hidden)
+            sequence = self.estimator.sequence_of(points)  # (K, frames, 2 hidden)
             multipliers = DeepLift(
                 _Head(self.estimator), multiply_by_inputs=False
             ).attribute(
                 sequence.detach(),
-                baselines=self.estimator.sequence_of(background).detach(),
+                baselines=self.estimator.sequence_of(others).detach(),
                 target=0,
             )
             for row, frame in enumerate(frames):
                 (gradient,) = torch.autograd.grad(
                     sequence[:, frame],
-                    copies,
+                    points,
                     multipliers[:, frame],
                     retain_graph=True,
                 )
@@ -117,15 +129,25 @@ class MaskShap:
         return maps
 
     def _by_captum(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Call ``DeepLiftShap`` for a network with one output."""
+        """Explain a network with one output."""
+        background = repeat_to(self.background, len(inputs))
         with _attributing(self.estimator):
-            attribution = DeepLiftShap(network).attribute(
-                inputs.unsqueeze(0), baselines=self._background(len(inputs)), target=0
+            if self.gradients_at == "input":
+                attribution = DeepLiftShap(network).attribute(
+                    inputs.unsqueeze(0), baselines=background, target=0
+                )
+                return attribution[0].detach()
+            # A multiplier is the same for both orders of a pair; gradients are not.
+            multipliers = DeepLift(network, multiply_by_inputs=False).attribute(
+                background, baselines=inputs.expand_as(background), target=0
             )
-        return attribution[0].detach()
+        return (multipliers * (inputs - background)).mean(dim=0).detach()
 
-    def _background(self, n_frames: int) -> Tensor:
-        return repeat_to(self.background, n_frames)
+    def _in_order(self, copies: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where gradients are taken, and the other end of each pair."""
+        if self.gradients_at == "input":
+            return copies, background
+        return background, copies
 
 
 @contextlib.contextmanager

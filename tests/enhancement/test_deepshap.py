@@ -10,9 +10,9 @@ from lmac_td.enhancement.deepshap import MaskShap, repeat_to
 N, F = 7, 9
 
 
-@pytest.fixture
-def shap(estimator):
-    return MaskShap(estimator, torch.randn(4, N, F))
+@pytest.fixture(params=["input", "background"])
+def shap(estimator, request):
+    return MaskShap(estimator, torch.randn(4, N, F), request.param)
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ class FrameSums(nn.Module):
         return self.estimator(inputs).sum(dim=2)
 
 
-def test_time_maps_are_those_of_captum(shap, inputs):
+def test_time_maps_are_those_of_captum(estimator, inputs):
+    shap = MaskShap(estimator, torch.randn(4, N, F))
     by_frame = shap.time(inputs)
     assert by_frame.shape == (N, N, F)
     for n in range(N):
@@ -42,15 +43,32 @@ def test_time_maps_are_those_of_captum(shap, inputs):
     assert torch.equal(shap.time(inputs, [5, 2]), by_frame[[5, 2]])
 
 
+def test_maps_at_the_background_are_those_of_the_shap_toolkit(estimator, inputs):
+    shap = pytest.importorskip("shap")
+    background = torch.randn(4, N, F)
+    expected = shap.DeepExplainer(FrameSums(estimator), background).shap_values(
+        inputs[None], check_additivity=False
+    )  # (1, N, F, outputs)
+    by_frame = MaskShap(estimator, background, "background").time(inputs)
+    torch.testing.assert_close(
+        by_frame,
+        torch.tensor(expected[0]).float().permute(2, 0, 1),
+        atol=1e-6,
+        rtol=1e-4,
+    )
+
+
 def test_the_rule_is_written_out(shap, inputs):
     """The mean over backgrounds b of (x - b) times the multipliers.
 
-    The multiplier of the sigmoid is Δy / Δz; all else passes gradients at the input.
+    The multiplier of the sigmoid is Δy / Δz; all else passes gradients, at the input
+    (Captum) or at the background (the SHAP toolkit).
     """
     estimator, frame = shap.estimator, 3
     expected = torch.zeros(N, F)
     for b in shap.background:
         x = inputs.clone().requires_grad_()
+        b = b.clone().requires_grad_()
 
         def before_sigmoid(x):
             return estimator.linear(estimator.norm(estimator.lstm(x[None])[0]))[0]
@@ -59,7 +77,8 @@ def test_the_rule_is_written_out(shap, inputs):
         for f in range(F):
             change = z[frame, f].sigmoid() - z_b[frame, f].sigmoid()
             multiplier = change / (z[frame, f] - z_b[frame, f])
-            (gradient,) = torch.autograd.grad(z[frame, f], x, retain_graph=True)
+            point, at = (x, z) if shap.gradients_at == "input" else (b, z_b)
+            (gradient,) = torch.autograd.grad(at[frame, f], point, retain_graph=True)
             expected += (multiplier * gradient * (x - b)).detach()
     expected /= len(shap.background)
     torch.testing.assert_close(
