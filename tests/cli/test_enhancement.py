@@ -1,5 +1,6 @@
 """Train mask estimators, explain them, and refuse what cannot work."""
 
+import functools
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from lmac_td.audio import load_audio
 from lmac_td.enhancement import recognition
 from lmac_td.experiment.recipe import compose
-from tests.commands import ROOT, refused, run
+from tests.commands import ROOT, refused, run, run_as_a_user
 
 FOLDER = "recipes/SpeechEnhancement"
 TRAIN = f"{FOLDER}/train_enhancement.py"
@@ -133,6 +134,15 @@ def test_a_resumed_training_gives_the_same_weights(recipe, tmp_path):
     run(TRAIN, recipe, output_folder=tmp_path / "b")
     one, other = weights("a"), weights("b")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_the_command_runs_in_its_own_folder():
+    here = functools.partial(run_as_a_user, cwd=ROOT / FOLDER)
+    said = refused(
+        TRAIN, "hparams/enhancement.yaml", run=here, ljspeech_folder="nowhere"
+    )
+    assert "nowhere" in said
 
 
 class TestRefusals:

@@ -34,6 +34,13 @@ def test_errors_are_counted_without_case_and_punctuation():
     assert found == {"words": 3, "errors (mixture)": 1, "errors (enhanced)": 1}
 
 
+def test_silence_is_all_deletions():
+    silent = Listener()
+    silent.transcribe_batch = lambda wavs, lengths: ([""], None)
+    found = Recogniser(silent).errors("one two", torch.zeros(8), torch.zeros(8))
+    assert found == {"words": 2, "errors (mixture)": 2, "errors (enhanced)": 2}
+
+
 def test_a_recogniser_is_loaded_by_its_class(monkeypatch, tmp_path):
     asked = {}
 
