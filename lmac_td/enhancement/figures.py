@@ -19,6 +19,7 @@ from lmac_td.enhancement.scoring import ExplainedMixture
 from lmac_td.files import write_atomically
 
 DISPLAYED = 99.5  # percentile of |value| at the end of a colour scale
+DARKEST = 0.8  # quantile of the counts that are drawn black
 
 
 def loudest_bin(explained: ExplainedMixture) -> tuple[int, int]:
@@ -100,12 +101,12 @@ def relevance_figure(
     )
     figure.colorbar(image, ax=axes[0], shrink=0.8)
     n_maps = len(explained.maps)
+    most = max(1.0, float(counts[counts > 0].double().quantile(DARKEST)))
     panels = {
         f"above the {percentile:g}th percentile": counts,
         "of these, speech is louder (IBM = 1)": counts * speech,
     }
     for axis, (name, values) in zip(axes[1:], panels.items(), strict=True):
-        most = max(1, int(counts.max()))
         image = _draw(axis, name, values, seconds, khz, "Greys", (0, most))
     figure.colorbar(image, ax=list(axes[1:]), label=f"maps, of {n_maps}", shrink=0.8)
     _save(path, figure)
