@@ -108,7 +108,13 @@ def relevance_figure(
     }
     for axis, (name, values) in zip(axes[1:], panels.items(), strict=True):
         image = _draw(axis, name, values, seconds, khz, "Greys", (0, most))
-    figure.colorbar(image, ax=list(axes[1:]), label=f"maps, of {n_maps}", shrink=0.8)
+    figure.colorbar(
+        image,
+        ax=list(axes[1:]),
+        label=f"maps, of {n_maps}",
+        shrink=0.8,
+        extend="max",
+    )
     _save(path, figure)
 
 
