@@ -9,10 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 READMES = [
-    ROOT / folder / "README.md" for folder in (".", "recipes/ESC50", "benchmarks")
+    ROOT / folder / "README.md"
+    for folder in (".", "recipes/ESC50", "recipes/SpeechEnhancement", "benchmarks")
 ]
 DOCS = ROOT / "docs"
-PAGES = [*READMES, *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("papers/*.md"))]
+PAPERS = sorted(DOCS.glob("papers/*.md"))
+PAGES = [*READMES, *sorted(DOCS.glob("*.md")), *PAPERS]
 # A file that a page shows below its name: `my_data.yaml`:
 NAMED = re.compile(
     r"`([\w./]+\.(?:py|yaml|csv))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL

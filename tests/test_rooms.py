@@ -21,6 +21,7 @@ ROWS = (
     ("data", "interpreters", "report"),
     ("evaluation",),
     ("training",),
+    ("enhancement",),
     ("experiment",),
     ("inference", "sanity"),
     ("benchmark", "convert"),

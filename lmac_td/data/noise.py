@@ -7,7 +7,7 @@ so every method is scored on the same mixtures.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import soundfile
@@ -48,6 +48,8 @@ class NoisePool(Interference):
         a warning, instead of raising an error.
     setting : str
         The setting that names the folder, for error messages.
+    files : sequence of Path, optional
+        Recordings to use instead of all of the folder, not empty.
 
     Raises
     ------
@@ -76,20 +78,9 @@ class NoisePool(Interference):
         cache_folder: str | Path | None = None,
         skip_bad_files: bool = False,
         setting: str = "wham_folder",
+        files: Sequence[Path] | None = None,
     ):
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise DataError(f"{folder} does not exist: correct {setting}.")
-        # Sorted, since the order in which a disk lists files differs.
-        self.files = sorted(
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
-        )
-        if not self.files:
-            raise DataError(
-                f"{folder} holds no wav or flac file: fill it or correct {setting}."
-            )
+        self.files = list_recordings(folder, setting) if files is None else list(files)
         self.sample_rate = sample_rate
         self.n_samples = round(signal_length_s * sample_rate)
         self.cache_folder = cache_folder
@@ -184,6 +175,46 @@ class NoisePool(Interference):
         wav = load_audio(path, self.sample_rate, remedy=self._remedy)
         centred = int(wav.abs().argmax()) - self.n_samples // 2
         return max(0, min(centred, len(wav) - self.n_samples))
+
+
+def list_recordings(
+    folder: str | Path, setting: str, endings: Sequence[str] = ENDINGS
+) -> list[Path]:
+    """List the recordings of a folder by name, without those of its subfolders.
+
+    Arguments
+    ---------
+    folder : str or Path
+    setting : str
+        The setting that names the folder, for error messages.
+    endings : sequence of str
+        Of the files, in lower case.
+
+    Returns
+    -------
+    list of Path
+        Not empty.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no recording.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} does not exist: correct {setting}.")
+    # Sorted, since the order in which a disk lists files differs.
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in endings and not file.name.startswith(".")
+    )
+    if not files:
+        kinds = " or ".join(ending.removeprefix(".") for ending in endings)
+        raise DataError(
+            f"{folder} holds no {kinds} file: fill it or correct {setting}."
+        )
+    return files
 
 
 def _randint(n: int, generator: torch.Generator | None) -> int:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.pages import PAGES, ROOT
+from tests.pages import PAGES, PAPERS, ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -67,6 +67,8 @@ def test_every_page_is_in_the_table_of_contents():
     listed = set(re.findall(r"^([a-z_]+)$", index, re.MULTILINE))
     pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
     assert pages == listed | {"index"}
+    papers = set(re.findall(r"^papers/([a-z0-9_]+)$", index, re.MULTILINE))
+    assert papers == {page.stem for page in PAPERS}
 
 
 def test_names_are_defined_where_the_page_says():
