@@ -49,11 +49,8 @@ def literal_threshold(levels, hz):
         power = 10 ** (literal_hearing(f) / 10)
         for z, level in maskers:
             dz = literal_bark(f) - z
-            if dz > 0:
-                spread = (-27 + 0.37 * max(level - 40, 0)) * dz
-            else:
-                spread = 27 * dz
-            power += 10 ** ((level - 6.025 - 0.275 * z + spread) / 10)
+            slope = -27 + 0.37 * max(level - 40, 0) if dz > 0 else 27
+            power += 10 ** ((level - 6.025 - 0.275 * z + slope * dz) / 10)
         thresholds.append(10 * math.log10(power))
     return thresholds
 

@@ -93,7 +93,8 @@ def test_more_noise_moves_maps_further(stability):
 
 
 def test_a_clip_whose_decision_changes_does_not_count(classifier, spectral):
-    comparison = Stability({"id": Identity(spectral)}, batches_of(), spectral, classifier)
+    methods = {"identity": Identity(spectral)}
+    comparison = Stability(methods, batches_of(), spectral, classifier)
     # As if the classifier had decided the first clip for another class.
     decision = comparison.decided[0].decision
     decision.target[0] = (decision.target[0] + 1) % 4
