@@ -64,7 +64,7 @@ def test_no_absolute_path(page):
 
 def test_every_page_is_in_the_table_of_contents():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^([a-z_/]+)$", index, re.MULTILINE))
+    listed = set(re.findall(r"^([a-z0-9_/]+)$", index, re.MULTILINE))
     docs = [page.relative_to(ROOT) for page in PAGES if page.name != "README.md"]
     pages = {"/".join(page.with_suffix("").parts[1:]) for page in docs}
     assert pages == listed | {"index"}
