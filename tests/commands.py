@@ -16,6 +16,7 @@ COMPARE = "recipes/ESC50/compare_runs.py"
 BENCHMARK = "recipes/ESC50/benchmark.py"
 RANDOMISE = "recipes/ESC50/randomise_classifier.py"
 ROAR = "recipes/ESC50/roar.py"
+STABILITY = "recipes/ESC50/stability.py"
 
 
 def command(script, *arguments, **settings):

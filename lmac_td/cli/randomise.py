@@ -1,12 +1,13 @@
 """Cascading randomisation: do explanations change when the classifier is randomised?
 
-    python recipes/ESC50/randomise_classifier.py hparams/lmac.yaml [--setting value ...]
+    python recipes/ESC50/randomise_classifier.py RECIPE ... [--setting value ...]
 
 This is Adebayo et al.'s sanity check, in the stages of L-MAC's figures 3 and 4. The
 classifier is re-initialised from the logits down. At each stage, the clips are
 explained again, for the class that the intact classifier decided, and the explanations
 are compared with the intact ones. Give the settings that the interpreter was trained
-with.
+with. Several recipes put their methods side by side; each takes the settings that it
+has, and the results go to the output folder of the first.
 Further options:
 
     --n_clips 16                    test clips, spread over the classes
@@ -21,29 +22,23 @@ randomisation.png and randomisation_example.png, to <output_folder>/sanity.
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
-from lmac_td.cli.sanity import open_explained, read_options
-from lmac_td.data.prepare import PreparedData
+from lmac_td.cli.sanity import open_side_by_side, read_options, sample_batches
 from lmac_td.errors import exit_on_user_error
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import HalfGain, RandomMask
-from lmac_td.report.figures import grid_figure, lines_figure
 from lmac_td.sanity.cascade import cascade
-from lmac_td.sanity.randomisation import (
-    ANOTHER_CLIP,
+from lmac_td.sanity.comparison import (
     INTACT,
-    Comparison,
-    Summary,
     clips_to_csv,
     stages_to_markdown,
     summarise_stages,
 )
-from lmac_td.sanity.similarity import MEASURES
+from lmac_td.sanity.figures import example_figure, similarity_figure
+from lmac_td.sanity.randomisation import Comparison
 
 MEASURED, FRESH = "measured", "fresh"
 OPTIONS = {
@@ -58,30 +53,6 @@ TYPES = {
     "randomisation_seed": {"type": "int", "min": 0, "max": 2**32 - 1},
     "norm_statistics": {"type": "str", "choices": (MEASURED, FRESH)},
 }
-
-
-def sample_batches(
-    data: PreparedData, n_clips: int, condition: str, loader_settings: Mapping
-) -> list:
-    """Return batches of test clips, spread over the classes.
-
-    Arguments
-    ---------
-    data : PreparedData
-    n_clips : int
-    condition : str
-    loader_settings : mapping
-        Arguments of SpeechBrain's ``make_dataloader``.
-
-    Returns
-    -------
-    list of PaddedBatch
-    """
-    wanted = data.sample_ids("test", n_clips)
-    clips = data.dataset("test", condition).filtered_sorted(
-        key_test={"id": wanted.__contains__}
-    )
-    return list(make_dataloader(clips, **loader_settings))
 
 
 def compare_stages(
@@ -112,88 +83,12 @@ def compare_stages(
             comparison.add(stage)
 
 
-def save_similarity_figure(
-    path: Path, summary: Summary, stages: Sequence[str], methods: Mapping
-) -> None:
-    """Save the similarity at every stage, a line per method.
-
-    Arguments
-    ---------
-    path : Path
-    summary : dict
-        The result of :func:`lmac_td.sanity.randomisation.summarise_stages`.
-    stages : sequence of str
-    methods : mapping of str to Interpreter
-        The recipe's methods; other rows are controls.
-    """
-    panels = {
-        measure: {
-            method: [rows[stage][measure] for stage in stages]
-            for method, rows in summary.items()
-        }
-        for measure in MEASURES[:2]
-    }
-    marks = {
-        measure: {
-            method: summary[method][ANOTHER_CLIP][measure][0] for method in methods
-        }
-        for measure in panels
-    }
-    with write_atomically(path) as file:
-        lines_figure(
-            file,
-            panels,
-            stages,
-            "randomised down to",
-            "Masks, against the intact classifier's (dotted: against another clip's)",
-            set(summary) - set(methods),
-            marks,
-        )
-
-
-def save_example_figure(
-    path: Path,
-    comparison: Comparison,
-    stages: Sequence[str],
-    methods: Mapping,
-    title: str,
-    hparams: Mapping,
-) -> None:
-    """Save what is kept of the first clip at every stage, a row per method.
-
-    Arguments
-    ---------
-    path : Path
-    comparison : Comparison
-    stages : sequence of str
-    methods : mapping of str to Interpreter
-    title : str
-    hparams : mapping
-        Must have ``sample_rate`` and ``signal_length_s``.
-    """
-    whole = comparison.intact[0].features.magnitude[0].cpu().numpy()
-    rows = {
-        method: {"input": whole}
-        | {stage: comparison.sounds[method][stage].numpy() for stage in stages}
-        for method in methods
-    }
-    with write_atomically(path) as file:
-        grid_figure(
-            file,
-            rows,
-            whole.max(),
-            hparams["sample_rate"],
-            hparams["signal_length_s"],
-            title,
-        )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Randomise the classifier that the recipe's interpreters explain."""
     argv = sys.argv[1:] if argv is None else argv
     options, argv = read_options(argv, OPTIONS, TYPES)
     condition = options.sanity_condition
-    experiment, methods, classifier = open_explained(argv, __doc__, condition)
+    experiment, methods, classifier = open_side_by_side(argv, __doc__, condition)
     hparams, features = experiment.hparams, experiment.hparams["features"]
     data = experiment.prepare("test", conditions=[condition])
     batches = sample_batches(data, options.n_clips, condition, hparams["eval_loader"])
@@ -217,13 +112,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         file.write(table)
     clips_to_csv(folder / "randomisation.csv", comparison.scores)
     stages = [INTACT, *classifier.stages()]
-    save_similarity_figure(folder / "randomisation.png", summary, stages, methods)
+    similarity_figure(
+        folder / "randomisation.png",
+        summary,
+        stages,
+        methods,
+        "randomised down to",
+        "Masks, against the intact classifier's (dotted: against another clip's)",
+    )
     label = data.class_names[int(batches[0].class_index[0])]
     title = (
         f"{batches[0].id[0]} ({label}): what is kept as {classifier.name} is randomised"
     )
     path = folder / "randomisation_example.png"
-    save_example_figure(path, comparison, stages, methods, title, hparams)
+    example_figure(path, comparison, stages, methods, title, hparams)
     print(table)
     print(
         "Similarity to the intact classifier's explanations, mean and 95 % interval "

@@ -28,8 +28,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmac_td.cli.sanity import open_explained, read_options
-from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.cli.sanity import open_explained, read_options, require_ascending
+from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.guards import CONTENT
 from lmac_td.experiment.open import Experiment
@@ -68,20 +68,6 @@ TYPES = {
 }
 # Values of these settings can be added to finished cells.
 EXTENDABLE = ("roar_levels", "repeats")
-
-
-def check_levels(levels: Sequence[float]) -> None:
-    """Refuse levels that are not in ascending order.
-
-    Raises
-    ------
-    SettingError
-    """
-    if not levels or sorted(set(levels)) != levels:
-        raise SettingError(
-            f"roar_levels is {levels}: give --roar_levels in ascending order, each "
-            "once, such as [0.1, 0.5]"
-        )
 
 
 def open_cells(
@@ -143,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Remove and retrain for the interpreters that the recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
     options, argv = read_options(argv, OPTIONS, TYPES)
-    check_levels(options.roar_levels)
+    require_ascending("roar_levels", options.roar_levels, "[0.1, 0.5]")
     condition, repeats = options.sanity_condition, range(options.repeats)
     experiment, methods, classifier = open_explained(argv, __doc__, condition)
     hparams, folder = experiment.hparams, experiment.output_folder / "sanity"

@@ -5,7 +5,15 @@ classifier stage by stage and compares explanations:
 
 - ``cascade``: randomise the classifier and restore it.
 - ``similarity``: compare two maps of a clip.
-- ``randomisation``: explain clips at every stage, and summarise.
+- ``comparison``: explain clips several times, compare, and summarise.
+- ``randomisation``: explain clips at every stage.
+- ``figures``: similarity by stage, and what is kept of one clip.
+
+Stability adds noise that nobody hears, and compares explanations in the same way:
+
+- ``masking_threshold``: what a clip masks for a human ear.
+- ``inaudible_noise``: noise below this threshold.
+- ``stability``: explain clips with noise.
 
 RemOve And Retrain, ROAR (Hooker et al., "A benchmark for interpretability methods in
 deep neural networks"), removes the bins that an explanation ranks first and trains a

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lmac_td.sanity import roar
-from tests.commands import RANDOMISE, ROAR, refused, run
+from tests.commands import RANDOMISE, ROAR, STABILITY, refused, run
 
 FEW = {"roar_levels": "[0.5]", "repeats": 1, "roar_epochs": 1}
 
@@ -48,6 +48,61 @@ def test_randomise_what_needs_no_training(trained):
     }
     assert rank["intact"] == 1
     assert rank["conv_block1"] < 0.9
+
+
+@pytest.mark.slow
+def test_stability_of_several_recipes_in_one_command(trained):
+    """Each recipe takes the settings that it has, and its own weights."""
+    recipes = trained / "lmac.yaml", trained / "baselines.yaml"
+    settings = {
+        "n_clips": 2,
+        "stability_levels": "[-40, 0]",
+        "methods": "[saliency]",
+        "output_folder": trained / "results" / "lmac",
+    }
+    said = run(STABILITY, *recipes, **settings).stdout
+    folder = trained / "results" / "lmac" / "sanity"
+    assert (folder / "stability.md").read_text() in said
+    for name in ("stability.png", "stability_example.png"):
+        assert (folder / name).stat().st_size > 10_000
+    with open(folder / "stability.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    stages = ["-40 dB", "0 dB", "another clip's", "a random mask"]
+    assert {r["stage"] for r in rows} == set(stages)
+    assert list(dict.fromkeys(r["method"] for r in rows)) == [
+        "lmac", "saliency", "identity",
+    ]  # fmt: skip
+    assert not (trained / "results" / "baselines_stft").exists()
+    saliency = [r for r in rows if r["method"] == "saliency" and r["stage"] == "0 dB"]
+    if all(r["decision unchanged"] == "1.0" for r in saliency):
+        assert all(0 < float(r["rank correlation"]) < 1 for r in saliency)
+
+
+@pytest.mark.slow
+def test_randomise_several_recipes_in_one_command(trained):
+    recipes = trained / "lmac.yaml", trained / "baselines.yaml"
+    said = run(RANDOMISE, *recipes, n_clips=2, methods="[gradcam]").stdout
+    for name in ("lmac", "gradcam", "random mask", "half gain"):
+        assert f"### {name}\n" in said
+    alone = run(RANDOMISE, recipes[0], n_clips=2).stdout
+
+    def section(text):
+        return text[text.index("### lmac\n") :].split("\n### ")[0]
+
+    assert section(said) == section(alone)
+
+
+@pytest.mark.parametrize("script", [RANDOMISE, STABILITY])
+def test_recipes_that_do_not_belong_together_are_refused(trained, script):
+    lmac, baselines = trained / "lmac.yaml", trained / "baselines.yaml"
+    said = refused(script, lmac, baselines, learning_rate=1)
+    assert "no setting named 'learning_rate'" in said
+    assert "is named lmac, as one of another" in refused(script, lmac, lmac)
+    with open(baselines, "a", encoding="utf-8") as file:
+        file.write("wham_snr_db: 7\n")
+    said = refused(script, lmac, baselines)
+    assert "wham_snr_db is 0" in said
+    assert "--wham_snr_db" in said
 
 
 @pytest.mark.slow
@@ -157,6 +212,9 @@ def test_every_cell_is_of_its_own_clips(trained, monkeypatch):
         (RANDOMISE, {"randomisation_seed": -1}, "randomisation_seed"),
         (RANDOMISE, {"sanity_condition": "speech"}, "in_domain or clean"),
         (RANDOMISE, {"n_clip": 3}, "no setting named 'n_clip'"),
+        (STABILITY, {"n_clips": 1}, "--n_clips"),
+        (STABILITY, {"stability_levels": "[0, -10]"}, "ascending"),
+        (STABILITY, {"stability_levels": "[6]"}, "from -100 to 0"),
         (ROAR, {"roar_levels": "[1.5]"}, "roar_levels is '[1.5]'"),
         (ROAR, {"roar_levels": "half"}, "a list of numbers above 0 to 1"),
         (ROAR, {"roar_levels": "[0.5, 0.1]"}, "ascending"),
@@ -170,7 +228,7 @@ def test_mistakes_are_refused(tiny_recipes, script, settings, words):
     assert not (tiny_recipes / "results").exists()
 
 
-@pytest.mark.parametrize("script", [RANDOMISE, ROAR])
+@pytest.mark.parametrize("script", [RANDOMISE, ROAR, STABILITY])
 def test_a_method_that_cannot_explain_the_classifier_is_refused(trained, script):
     settings = {"methods": "[gradcam]", "gradcam_layer": "fc"}
     said = refused(script, trained / "baselines.yaml", **settings)
@@ -178,7 +236,7 @@ def test_a_method_that_cannot_explain_the_classifier_is_refused(trained, script)
 
 
 def test_other_recipes_and_untrained_ones_are_refused(tiny_recipes):
-    for script in (RANDOMISE, ROAR):
+    for script in (RANDOMISE, ROAR, STABILITY):
         assert "another command" in refused(script, tiny_recipes / "cnn14.yaml")
         said = refused(script, tiny_recipes / "lmac.yaml")
         assert "train_interpreter.py" in said

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmac_td.cli import randomise, roar
-from lmac_td.cli.sanity import read_options
+from lmac_td.cli import randomise, roar, stability
+from lmac_td.cli.sanity import read_options, require_ascending
 from lmac_td.errors import SettingError
 
 
@@ -11,7 +11,7 @@ def read(command, *argv):
     return read_options(["a.yaml", *argv], command.OPTIONS, command.TYPES)
 
 
-@pytest.mark.parametrize("command", [randomise, roar])
+@pytest.mark.parametrize("command", [randomise, roar, stability])
 def test_defaults_satisfy_their_own_types(command):
     assert command.OPTIONS.keys() == command.TYPES.keys()
     options, rest = read(command)
@@ -38,6 +38,8 @@ def test_options_are_read_and_the_rest_is_the_recipes():
         (randomise, "n_clips", "2.5", "a whole number from 2"),
         (randomise, "randomisation_seed", "-1", "a whole number from 0"),
         (randomise, "norm_statistics", "none", "measured or fresh"),
+        (stability, "stability_levels", "[3]", "a list of numbers from -100 to 0"),
+        (stability, "noise_seed", "-1", "a whole number from 0"),
         (roar, "repeats", "0", "a whole number from 1"),
         (roar, "repeats", "many", "a whole number from 1"),
         (roar, "repeats", "True", "a whole number from 1"),
@@ -65,6 +67,6 @@ def test_an_option_without_a_value_is_refused(name):
 
 @pytest.mark.parametrize("levels", [[], [0.5, 0.1], [0.5, 0.5]])
 def test_levels_ascend(levels):
-    roar.check_levels([0.1, 0.5])
+    require_ascending("roar_levels", [0.1, 0.5], "[0.1]")
     with pytest.raises(SettingError, match="give --roar_levels in ascending order"):
-        roar.check_levels(levels)
+        require_ascending("roar_levels", levels, "[0.1]")

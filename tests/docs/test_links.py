@@ -64,8 +64,9 @@ def test_no_absolute_path(page):
 
 def test_every_page_is_in_the_table_of_contents():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^([a-z_]+)$", index, re.MULTILINE))
-    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    listed = set(re.findall(r"^([a-z0-9_/]+)$", index, re.MULTILINE))
+    docs = [page.relative_to(ROOT) for page in PAGES if page.name != "README.md"]
+    pages = {"/".join(page.with_suffix("").parts[1:]) for page in docs}
     assert pages == listed | {"index"}
     papers = set(re.findall(r"^papers/([a-z0-9_]+)$", index, re.MULTILINE))
     assert papers == {page.stem for page in PAPERS}

@@ -19,15 +19,15 @@ from lmac_td.interpreters.baselines import HalfGain, Identity
 from lmac_td.interpreters.lmac import LMAC
 from lmac_td.nn.decoders import build_mask_unet
 from lmac_td.sanity.cascade import cascade, measure_statistics, reinitialise
-from lmac_td.sanity.randomisation import (
+from lmac_td.sanity.comparison import (
     ANOTHER_CLIP,
     INTACT,
     RANDOM_MASK,
-    Comparison,
     clips_to_csv,
     stages_to_markdown,
     summarise_stages,
 )
+from lmac_td.sanity.randomisation import Comparison
 from lmac_td.sanity.similarity import (
     MEASURES,
     comparable_maps,

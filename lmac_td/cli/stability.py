@@ -1,0 +1,120 @@
+"""Stability: do explanations change when noise is added that nobody hears?
+
+    python recipes/ESC50/stability.py RECIPE ... [--setting value ...]
+
+Noise below the masking threshold of each clip is added to it. The clips are explained
+again, for the class that was decided without noise, and the explanations are compared
+with the first ones. A clip counts only if its decision stays the same. Give the
+settings that the interpreter was trained with. Several recipes put their methods side
+by side; each takes the settings that it has, and the results go to the output folder of
+the first.
+Further options:
+
+    --n_clips 16                    test clips, spread over the classes
+    --sanity_condition in_domain    the training condition that mixes them
+    --stability_levels "[-20, -10, 0]"    dB relative to the masking threshold
+    --noise_seed 0                  seed of the noise
+
+It writes stability.md, stability.csv (every clip), and two figures, stability.png and
+stability_example.png, to <output_folder>/sanity.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from lmac_td.cli.sanity import (
+    open_side_by_side,
+    read_options,
+    require_ascending,
+    sample_batches,
+)
+from lmac_td.errors import exit_on_user_error
+from lmac_td.files import write_atomically
+from lmac_td.interpreters.baselines import Identity
+from lmac_td.sanity.comparison import (
+    INTACT,
+    clips_to_csv,
+    stages_to_markdown,
+    summarise_stages,
+)
+from lmac_td.sanity.figures import example_figure, similarity_figure
+from lmac_td.sanity.stability import Stability, name_of_level
+
+OPTIONS = {
+    "n_clips": 16,
+    "sanity_condition": "in_domain",
+    "stability_levels": [-20.0, -10.0, 0.0],
+    "noise_seed": 0,
+}
+TYPES = {
+    "n_clips": {"type": "int", "min": 2},  # a clip is compared with another one
+    "sanity_condition": {"type": "str"},
+    "stability_levels": {"type": "list[float]", "min": -100, "max": 0},
+    "noise_seed": {"type": "int", "min": 0, "max": 2**32 - 1},
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Add inaudible noise to the clips that the recipe's interpreters explain."""
+    argv = sys.argv[1:] if argv is None else argv
+    options, argv = read_options(argv, OPTIONS, TYPES)
+    require_ascending("stability_levels", options.stability_levels, "[-20, 0]")
+    condition = options.sanity_condition
+    experiment, methods, classifier = open_side_by_side(argv, __doc__, condition)
+    hparams, features = experiment.hparams, experiment.hparams["features"]
+    data = experiment.prepare("test", conditions=[condition])
+    batches = sample_batches(data, options.n_clips, condition, hparams["eval_loader"])
+
+    # A control: its attribution is the spectrogram itself, and shows how far it moves.
+    controls = {"identity": Identity(features)}
+    comparison = Stability(
+        methods | controls,
+        batches,
+        features,
+        classifier,
+        experiment.device,
+        options.noise_seed,
+    )
+    for level in tqdm(
+        options.stability_levels,
+        desc="levels",
+        disable=experiment.run_opts.noprogressbar,
+        dynamic_ncols=True,
+    ):
+        comparison.add(level)
+
+    folder = experiment.output_folder / "sanity"
+    summary = summarise_stages(comparison.scores)
+    table = stages_to_markdown(summary, "noise, relative to the threshold")
+    with write_atomically(folder / "stability.md", "w", encoding="utf-8") as file:
+        file.write(table)
+    clips_to_csv(folder / "stability.csv", comparison.scores)
+    levels = [name_of_level(level) for level in options.stability_levels]
+    similarity_figure(
+        folder / "stability.png",
+        summary,
+        levels,
+        methods,
+        "noise, relative to the masking threshold",
+        "Masks, against those without noise (dotted: against another clip's)",
+    )
+    label = data.class_names[int(batches[0].class_index[0])]
+    example_figure(
+        folder / "stability_example.png",
+        comparison,
+        [INTACT, *levels],
+        methods,
+        f"{batches[0].id[0]} ({label}): what is kept as noise is added",
+        hparams,
+    )
+    print(table)
+    print(
+        "Similarity to the explanations without noise, mean and 95 % interval over the "
+        f"clips of {len(comparison.clip_ids)} whose decision is unchanged. Table, "
+        f"clips and figures: {folder}"
+    )
+
+
+command = exit_on_user_error()(main)
