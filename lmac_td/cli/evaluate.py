@@ -313,6 +313,8 @@ def write_pages(folder, table, options, experiment, data, quantus):
     if method_table is not None:
         pages["method_table.md"] = method_table.to_markdown()
         method_table.to_json(folder / "method_table.json")
+        if hasattr(method_table, "draw"):
+            method_table.draw(folder)
     if quantus is not None:
         pages["quantus.md"] = quantus.to_markdown()
         quantus.to_csv(folder / "quantus.csv")

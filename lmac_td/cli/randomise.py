@@ -44,6 +44,7 @@ from lmac_td.sanity.randomisation import (
     summarise_stages,
 )
 from lmac_td.sanity.similarity import MEASURES
+from lmac_td.targets import label_name
 
 MEASURED, FRESH = "measured", "fresh"
 OPTIONS = {
@@ -218,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips_to_csv(folder / "randomisation.csv", comparison.scores)
     stages = [INTACT, *classifier.stages()]
     save_similarity_figure(folder / "randomisation.png", summary, stages, methods)
-    label = data.class_names[int(batches[0].class_index[0])]
+    label = label_name(data.class_names, int(batches[0].class_index[0]))
     title = (
         f"{batches[0].id[0]} ({label}): what is kept as {classifier.name} is randomised"
     )
