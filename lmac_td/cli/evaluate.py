@@ -319,7 +319,9 @@ def write_pages(folder, table, options, experiment, data, quantus):
         pages["quantus.md"] = quantus.to_markdown()
         quantus.to_csv(folder / "quantus.csv")
     if options.published:
-        pages["published.md"] = published_markdown(data.class_names, table.rows)
+        pages["published.md"] = published_markdown(
+            data.class_names, table.rows, table.settings["recipe"]["dataset"]
+        )
     for name, text in pages.items():
         write_page(folder / name, text)
     return "\n".join(pages.values())
