@@ -9,7 +9,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 READMES = [
-    ROOT / folder / "README.md" for folder in (".", "recipes/ESC50", "benchmarks")
+    ROOT / folder / "README.md"
+    for folder in (
+        ".",
+        "recipes/ESC50",
+        "recipes/SONYCUST",
+        "recipes/UrbanSound8K",
+        "benchmarks",
+    )
 ]
 DOCS = ROOT / "docs"
 PAGES = [*READMES, *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("papers/*.md"))]
