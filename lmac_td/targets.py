@@ -7,6 +7,7 @@ each present tag, and none if no tag is present.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +16,29 @@ from torch import Tensor
 from lmac_td.contracts import Classifier, Decision
 from lmac_td.errors import SettingError
 from lmac_td.names import nearest_names
+
+NO_LABEL = "no label"
+
+
+def label_name(class_names: Sequence[str], class_index: int) -> str:
+    """Return the name of a class of a data set.
+
+    Arguments
+    ---------
+    class_names : sequence of str
+    class_index : int
+        -1 for a clip without a label.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> label_name(["dog", "rain"], 1), label_name(["dog", "rain"], -1)
+    ('rain', 'no label')
+    """
+    return NO_LABEL if class_index < 0 else class_names[class_index]
 
 
 class TargetChoice:

@@ -10,7 +10,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 READMES = [
     ROOT / folder / "README.md"
-    for folder in (".", "recipes/ESC50", "recipes/SpeechEnhancement", "benchmarks")
+    for folder in (
+        ".",
+        "recipes/ESC50",
+        "recipes/SONYCUST",
+        "recipes/SpeechEnhancement",
+        "recipes/UrbanSound8K",
+        "benchmarks",
+    )
 ]
 DOCS = ROOT / "docs"
 PAPERS = sorted(DOCS.glob("papers/*.md"))

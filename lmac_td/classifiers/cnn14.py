@@ -20,7 +20,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from lmac_td.classifiers.weights import load_weights, locate
-from lmac_td.contracts import Classifier, Geometry
+from lmac_td.contracts import ACTIVATIONS, Classifier, Geometry
 from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import LogMel, SpectralFeatures
 from lmac_td.validation import require_choice
@@ -266,6 +266,15 @@ class Cnn14Classifier(Classifier):
         training saved beside the weights.
     revision : str, optional
         The commit, tag or branch that :meth:`load` takes from a hub id.
+    activation : str
+        ``softmax`` (one class per clip) or ``sigmoid`` (tags).
+    threshold : float
+        For sigmoids: a tag is present if its probability is at least this.
+
+    Raises
+    ------
+    SettingError
+        If ``activation`` is neither.
 
     Example
     -------
@@ -290,9 +299,14 @@ class Cnn14Classifier(Classifier):
         n_classes: int,
         labels: Sequence[str] | None = None,
         revision: str | None = None,
+        activation: str = "softmax",
+        threshold: float = 0.5,
     ) -> None:
         super().__init__()
+        require_choice("activation", activation, ACTIVATIONS)
         self.revision = revision
+        self.activation = activation
+        self.threshold = threshold
         self.embedding_model = Cnn14(n_mels, emb_dim, channels)
         self.classifier = nn.Linear(emb_dim, n_classes)
         self.spectrogram = features

@@ -41,7 +41,7 @@ class CosineCnn14Classifier(Cnn14Classifier):
     logit_scale : float
         Factor of the cosines. A training with additive angular margin softmax
         multiplies them by 30; without it all classes are almost equally probable.
-    labels, revision
+    labels, revision, activation, threshold
         See :class:`~lmac_td.classifiers.cnn14.Cnn14Classifier`.
 
     Example
@@ -70,9 +70,19 @@ class CosineCnn14Classifier(Cnn14Classifier):
         logit_scale: float = 30.0,
         labels: Sequence[str] | None = None,
         revision: str | None = None,
+        activation: str = "softmax",
+        threshold: float = 0.5,
     ) -> None:
         super().__init__(
-            features, n_mels, channels, emb_dim, n_classes, labels, revision
+            features,
+            n_mels,
+            channels,
+            emb_dim,
+            n_classes,
+            labels,
+            revision,
+            activation,
+            threshold,
         )
         require_number("logit_scale", logit_scale)
         self.logit_scale = logit_scale

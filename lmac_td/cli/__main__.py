@@ -10,6 +10,7 @@ VERBS = {
     "compare": "put several evaluations in one table",
     "benchmark": "train and measure everything that a file lists",
     "sweep": "train and score a recipe with several values of its settings",
+    "cross-validate": "train and score a recipe once for each fold of a data set",
     "train-classifier": "train the classifier to be explained",
     "train-nmf": "learn the dictionary of L2I",
     "convert": "convert published weights to folders that every command opens",

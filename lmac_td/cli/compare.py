@@ -52,8 +52,10 @@ def main(argv=None):
         return
     print(runs_to_markdown(runs, columns))
     if arguments.published:
-        classes = range(runs.table.settings["recipe"]["out_n_neurons"])
-        print(published_markdown(classes, runs.table.rows))
+        recipe = runs.table.settings["recipe"]
+        classes = range(recipe["out_n_neurons"])
+        identity = recipe.get("dataset", "")  # older evaluations have none
+        print(published_markdown(classes, runs.table.rows, identity))
 
 
 command = exit_on_user_error()(main)

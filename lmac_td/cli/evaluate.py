@@ -313,11 +313,15 @@ def write_pages(folder, table, options, experiment, data, quantus):
     if method_table is not None:
         pages["method_table.md"] = method_table.to_markdown()
         method_table.to_json(folder / "method_table.json")
+        if hasattr(method_table, "draw"):
+            method_table.draw(folder)
     if quantus is not None:
         pages["quantus.md"] = quantus.to_markdown()
         quantus.to_csv(folder / "quantus.csv")
     if options.published:
-        pages["published.md"] = published_markdown(data.class_names, table.rows)
+        pages["published.md"] = published_markdown(
+            data.class_names, table.rows, table.settings["recipe"]["dataset"]
+        )
     for name, text in pages.items():
         write_page(folder / name, text)
     return "\n".join(pages.values())

@@ -39,6 +39,7 @@ from lmac_td.sanity.comparison import (
 )
 from lmac_td.sanity.figures import example_figure, similarity_figure
 from lmac_td.sanity.randomisation import Comparison
+from lmac_td.targets import label_name
 
 MEASURED, FRESH = "measured", "fresh"
 OPTIONS = {
@@ -120,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "randomised down to",
         "Masks, against the intact classifier's (dotted: against another clip's)",
     )
-    label = data.class_names[int(batches[0].class_index[0])]
+    label = label_name(data.class_names, int(batches[0].class_index[0]))
     title = (
         f"{batches[0].id[0]} ({label}): what is kept as {classifier.name} is randomised"
     )

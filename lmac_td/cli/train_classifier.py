@@ -3,9 +3,11 @@
     python recipes/ESC50/train_classifier.py hparams/cnn14.yaml [--setting value ...]
 
 The command prints the accuracy on each test fold, with noise and without, and writes a
-figure of the confusions. The folder to give as ``pretrained_classifier`` is
-``<output_folder>/classifier``; it holds a model card, too. After an interruption, the
-same command resumes from the last checkpoint, and gives the same weights.
+figure of the confusions. With ``--activation sigmoid`` the classifier learns all labels
+of a clip as tags, and the command prints AUPRC and F1. The folder to give as
+``pretrained_classifier`` is ``<output_folder>/classifier``; it holds a model card, too.
+After an interruption, the same command resumes from the last checkpoint, and gives the
+same weights.
 """
 
 import shlex
@@ -15,6 +17,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.shipped import HPARAMS
+from lmac_td.training import tagger
 from lmac_td.training.checkpoints import load_best
 from lmac_td.training.classifier import (
     ClassifierBrain,
@@ -22,7 +25,7 @@ from lmac_td.training.classifier import (
     test,
     tested_conditions,
 )
-from lmac_td.training.export import export, model_card, write_card
+from lmac_td.training.export import accuracies, export, model_card, write_card
 from lmac_td.training.fitting import fit
 
 
@@ -60,23 +63,15 @@ def main(argv=None):
         f"train it with `{command_line}`",
     )
     hparams["averaged"].finish(classifier, hparams["half_precision_weights"])
-    results = {
-        split: {
-            name: test(brain, data, split, name, hparams["eval_loader"])
-            for name in conditions
-        }
-        for split in ("valid", "test")
-    }
-    tested = results["test"]
     folder = experiment.output_folder
-    save_test(tested, data.class_names, folder, hparams["experiment_name"])
+    quality, table = report(brain, data, conditions, hparams, folder)
     classifier.labels = tuple(data.class_names)
     exported = folder / "classifier"
     export(classifier, exported, hparams["half_precision_weights"])
-    card = model_card(hparams, data.class_names, results, epoch, command_line)
+    card = model_card(hparams, data.class_names, quality, epoch, command_line)
     write_card(exported, card)
     experiment.save_settings(exported)
-    print(accuracy_table(tested, chosen_on=data.folds["valid"]))
+    print(table)
     print(
         f"Best epoch: {epoch}, chosen on fold {data.folds['valid']}\n"
         f"pretrained_classifier: {exported}"
@@ -102,6 +97,33 @@ def train(experiment, data):
     )
     fit(brain, hparams, clips, data.dataset("valid"))
     return brain
+
+
+def report(brain, data, conditions, hparams, folder):
+    """Test on both splits and write the results of the test.
+
+    Returns
+    -------
+    str
+        Both results, for the model card.
+    str
+        That of the test, to be printed.
+    """
+    has_tags = hparams["classifier"].activation == "sigmoid"
+    run = tagger.test if has_tags else test
+    results = {
+        split: {
+            name: run(brain, data, split, name, hparams["eval_loader"])
+            for name in conditions
+        }
+        for split in ("valid", "test")
+    }
+    tested = results["test"]
+    if has_tags:
+        tagger.save_test(tested, folder)
+        return tagger.quality(results), tagger.scores_table(tested)
+    save_test(tested, data.class_names, folder, hparams["experiment_name"])
+    return accuracies(results), accuracy_table(tested, chosen_on=data.folds["valid"])
 
 
 def accuracy_table(results, chosen_on):

@@ -31,6 +31,7 @@ def make_dataset(
     mixing_seed: int | None = None,
     clean_probability: float = 0.0,
     snr_range_db: tuple[float, float] = (0.0, 0.0),
+    n_classes: int | None = None,
 ) -> EpochSeededDataset:
     """Make the dataset of one split under one condition.
 
@@ -54,6 +55,8 @@ def make_dataset(
     snr_range_db : (float, float)
         Each clip's ratio is ``snr_db`` plus a number drawn uniformly from this range;
         only if ``mixing_seed`` is None.
+    n_classes : int, optional
+        Needed for ``tags``.
 
     Returns
     -------
@@ -61,7 +64,9 @@ def make_dataset(
         Its items have ``id``, ``clip`` and ``interference`` (both (T,), float32, as
         decoded), ``snr_db`` (a float), ``n_samples`` (the length of the clip before
         padding) and ``class_index``. A clip that stays clean has an infinite ``snr_db``
-        and an interference of zeros.
+        and an interference of zeros. If clips may have several labels or none,
+        ``class_index`` is that of the first (-1: none), and ``tags`` (C,) is 1 for each
+        label and 0 for other classes.
 
     Raises
     ------
@@ -127,8 +132,37 @@ def make_dataset(
         takes=["id", "wav", "n_samples", "epoch_seed"],
         provides=["clip", "interference", "snr_db"],
     )
-    dataset.set_output_keys(OUTPUT_KEYS)
+    keys = list(OUTPUT_KEYS)
+    if n_classes is not None and any("class_indices" in c for c in clips.values()):
+        dataset.add_dynamic_item(
+            Tags(n_classes), takes=["class_indices"], provides=["tags"]
+        )
+        keys.append("tags")
+    dataset.set_output_keys(keys)
     return dataset
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Converts the classes of a clip to ones and zeros. It can be pickled for workers.
+
+    Arguments
+    ---------
+    n_classes : int
+
+    Example
+    -------
+    >>> Tags(3)([0, 2])
+    tensor([1., 0., 1.])
+    """
+
+    n_classes: int
+
+    def __call__(self, class_indices: list[int]) -> torch.Tensor:
+        """Return (n_classes,): 1 for the given classes, 0 for the others."""
+        tags = torch.zeros(self.n_classes)
+        tags[class_indices] = 1
+        return tags
 
 
 def _range_of(snr_range_db):

@@ -12,6 +12,7 @@ from lmac_td.data.cache import cached_path, decode_once, decoded_length
 from lmac_td.data.sources.base import Clip, DataSource, read_source
 from lmac_td.errors import DataError, LoadAudioError, SettingError
 from lmac_td.files import write_atomically
+from lmac_td.targets import NO_LABEL
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,9 @@ def write_manifests(
     ``.npy`` file), ``path`` (the recording), ``duration`` (seconds, as decoded),
     ``n_samples`` (the length of the recording, without padding), ``fold``, ``category``
     (the class name), ``class_index``, and the details of the source. If any clip of the
-    source has several labels, ``labels`` holds all labels of a clip, and category and
-    class index are those of its first label. Nothing is written into the folder of the
+    source has several labels or none, ``labels`` holds all labels of a clip and
+    ``class_indices`` their classes. Category and class index are then those of its
+    first label, or ``no label`` and -1. Nothing is written into the folder of the
     source.
 
     Arguments
@@ -116,7 +118,7 @@ def write_manifests(
     )
     _check_usable_clips(splits, decoded)
 
-    several = any(len(clip.labels) > 1 for clip in clips)
+    has_tags = any(len(clip.labels) != 1 for clip in clips)
     class_index = {name: i for i, name in enumerate(class_names)}
     manifests = {}
     for split, split_clips in splits.items():
@@ -125,9 +127,7 @@ def write_manifests(
                 **_recording_entries(clip.path, decoded[clip], sample_rate),
                 "fold": clip.fold,
                 **clip.details,
-                "category": clip.labels[0],
-                "class_index": class_index[clip.labels[0]],
-                **({"labels": list(clip.labels)} if several else {}),
+                **_label_entries(clip.labels, class_index, has_tags),
             }
             for clip in split_clips
             if clip in decoded
@@ -136,6 +136,18 @@ def write_manifests(
         with write_atomically(manifests[split], "w", encoding="utf-8") as file:
             json.dump(entries, file, indent=1)
     return manifests, class_names
+
+
+def _label_entries(
+    labels: tuple[str, ...], class_index: dict[str, int], has_tags: bool
+) -> dict:
+    """Return a manifest's entries about the labels of a clip."""
+    indices = [class_index[label] for label in labels]
+    category, first = (labels[0], indices[0]) if labels else (NO_LABEL, -1)
+    entries = {"category": category, "class_index": first}
+    if has_tags:
+        entries |= {"labels": list(labels), "class_indices": indices}
+    return entries
 
 
 def _recording_entries(path: Path, decoded: Path, sample_rate: int) -> dict:

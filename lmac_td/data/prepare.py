@@ -115,6 +115,7 @@ class PreparedData:
             mixing_seed=None if split == "train" else self.mixing_seed,
             clean_probability=clean_probability,
             snr_range_db=snr_range_db,
+            n_classes=len(self.class_names),
         )
 
 

@@ -14,6 +14,7 @@ drawn from the whole dictionary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -24,9 +25,11 @@ from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.fidelity import METHOD, FidelityTable, statistic
 from lmac_td.evaluation.frame import values_of
 from lmac_td.evaluation.tag_fidelity import MIN_CLIPS
+from lmac_td.files import write_atomically
 from lmac_td.interpreters.l2i import L2I, require_threshold, soft_mask
 from lmac_td.metrics.confidence import of_class
 from lmac_td.random import seeded_generator
+from lmac_td.report.figures import bars_figure
 
 
 class ComponentTable(FidelityTable):
@@ -149,6 +152,36 @@ class ComponentTable(FidelityTable):
             for c, own in scores.groupby("decided")
             if len(own) >= MIN_CLIPS
         ]
+
+    def draw(self, folder: str | Path) -> None:
+        """Draw the removal by class as in the paper's figure 2a, if there are tags.
+
+        Arguments
+        ---------
+        folder : str or Path
+            Gets ``removal_by_class_<condition>.png``, at the lowest threshold.
+        """
+        for condition, numbers in self.summary().items():
+            classes = numbers.get("tags", {}).get("classes", [])
+            if not classes:
+                continue
+            removed, at_random = {}, {}
+            for of in classes:
+                row = min(of["removal"], key=lambda row: row["tau"])
+                name = f"{of['class']} ({of['n_clips']})"
+                removed[name], at_random[name] = (
+                    (row[key]["median"], *row[key]["interval"])
+                    for key in ("FF", "random FF")
+                )
+            path = Path(folder) / f"removal_by_class_{condition}.png"
+            with write_atomically(path) as file:
+                bars_figure(
+                    file,
+                    {"relevant components": removed, "random components": at_random},
+                    "FF, median (drop in probability)",
+                    f"{condition}: components removed at τ = {row['tau']:g}, by class "
+                    "(clips)",
+                )
 
 
 def removal_logits(

@@ -80,7 +80,8 @@ def _tags_to_markdown(tags, surrogate):
     if n_own < n:
         text += (
             f"\nThe classifier decides {n - n_own} of {n} classes in fewer than "
-            f"{MIN_CLIPS} clips: they are left out of the macro AUPRC and below.\n"
+            f"{MIN_CLIPS} clips: they are left out of the macro AUPRC and below "
+            f"({', '.join(tags['classes left out'])}).\n"
         )
     rows = []
     for found in tags["classes"]:

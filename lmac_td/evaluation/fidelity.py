@@ -194,6 +194,9 @@ class FidelityTable:
             "n_classes decided in two clips": int(
                 (decided.sum(axis=0) >= MIN_CLIPS).sum()
             ),
+            "classes left out": [
+                self._labels[c] for c in classes if decided[:, c].sum() < MIN_CLIPS
+            ],
             "classes": self.classes_of(condition),
         }
 

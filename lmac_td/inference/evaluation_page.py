@@ -19,6 +19,7 @@ from lmac_td.names import file_name
 from lmac_td.report.page.content import PageClip
 from lmac_td.report.page.saved import save_clips
 from lmac_td.report.page.write import write_page
+from lmac_td.targets import label_name
 
 
 class EvaluationPage:
@@ -82,7 +83,7 @@ class EvaluationPage:
                 settings,
                 stft,
                 row,
-                label=self.class_names[int(part.labels[row])],
+                label=label_name(self.class_names, int(part.labels[row])),
                 condition=condition,
                 about=self.methods[method],
             )

@@ -262,6 +262,41 @@ def lines_figure(
     save_figure(figure, path, dpi=90)
 
 
+def bars_figure(
+    path: Path | IO[bytes],
+    series: dict[str, dict[str, tuple[float, float | None, float | None]]],
+    y_label: str,
+    title: str,
+) -> None:
+    """Draw bars with intervals, in groups beside each other.
+
+    Arguments
+    ---------
+    path : Path or file
+        The figure's file.
+    series : dict of str to dict of str to (float, float or None, float or None)
+        For each colour and group: a value and both ends of its interval; None for no
+        interval. All colours have the same groups.
+    y_label, title : str
+    """
+    groups = list(next(iter(series.values())))
+    figure = Figure(figsize=(1.5 + 1.1 * len(groups), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    width = 0.8 / len(series)
+    for place, (name, values) in enumerate(series.items()):
+        x = np.arange(len(groups)) + (place - (len(series) - 1) / 2) * width
+        heights, low, high = np.array([values[g] for g in groups], dtype=float).T
+        errors = np.nan_to_num([heights - low, high - heights])
+        axis.bar(x, heights, width, yerr=errors, capsize=2, label=name)
+    axis.axhline(0, color="black", lw=0.8)
+    axis.set_xticks(range(len(groups)), groups, rotation=30, ha="right", fontsize=8)
+    axis.set_ylabel(y_label)
+    axis.set_title(title, fontsize=10)
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
 def grid_figure(
     path: Path | IO[bytes],
     rows: dict[str, dict[str, np.ndarray]],

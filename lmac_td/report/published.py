@@ -41,6 +41,17 @@ _METHODS = {
     "deeplift_shap": "shap",
     "identity": "all-ones baseline",
 }
+# Rows that are printed in L-MAC's table 5, but cannot be read with certainty.
+_UNREADABLE = {
+    ("UrbanSound8K", "white_noise"): {
+        ("stft", "lmac", None),
+        ("stft", "all-ones baseline", None),
+    },
+    ("UrbanSound8K", "speech"): {
+        ("stft", "saliency", None),
+        ("stft", "smoothgrad", None),
+    },
+}
 _RUN = re.compile(r"( \(mel\)|, seed \d+|_(small|demo|stft|mel|seed_?\d+))+$")
 
 _HALVED = (
@@ -81,6 +92,12 @@ If it masks mel bands, ours are left out: they are computed on the sound, on the
 more bins of the STFT. Their texts mix at 5 dB
 (mixtures), 3 dB (white noise) and 3 dB (speech); the published code mixes at 12.04,
 6.02 and 12.04 dB, as `--snr published` does.
+"""
+
+
+_URBANSOUND8K = """\
+L-MAC's text says neither which folds of UrbanSound8K were measured nor how long a clip
+was.
 """
 
 
@@ -264,7 +281,29 @@ def _is_of(row, key):
     return parameter == key[2] or (method == "lmac_td" and key[2] is None)
 
 
-def published_markdown(class_names, rows):
+def dataset_of(class_names, identity=""):
+    """Return the papers' name of a data set; None if they report nothing for it.
+
+    Arguments
+    ---------
+    class_names : sequence of str
+        The evaluated classes.
+    identity : str
+        The identity of the data source.
+
+    Example
+    -------
+    >>> dataset_of(range(50))
+    'ESC-50'
+    >>> dataset_of(range(10), "lmac_td.data.sources.urbansound8k.UrbanSound8K(a.csv)")
+    'UrbanSound8K'
+    """
+    if ".UrbanSound8K(" in identity and len(class_names) == 10:
+        return "UrbanSound8K"
+    return "ESC-50" if len(class_names) == 50 else None
+
+
+def published_markdown(class_names, rows, identity=""):
     """Render the papers' rows below ours, with what is wrong with them.
 
     Arguments
@@ -274,21 +313,24 @@ def published_markdown(class_names, rows):
         nothing for fewer of them.
     rows : dict of (str, str) to pandas.DataFrame
         Rows of a :class:`~lmac_td.evaluation.table.FaithfulnessTable`.
+    identity : str
+        The identity of the data source, by which UrbanSound8K is known.
 
     Returns
     -------
     str
         Markdown, a section per condition.
     """
-    if len(class_names) != 50:
+    dataset = dataset_of(class_names, identity)
+    if dataset is None:
         return (
             "### Published\n\nNo paper reports numbers for this data set, of "
             f"{len(class_names)} classes: L-MAC and LMAC-TD were measured on the 50 of "
-            "ESC-50.\n"
+            "ESC-50, and L-MAC on UrbanSound8K.\n"
         )
     notes, sections = {}, []
     for condition in dict.fromkeys(condition for condition, _ in rows):
-        lines, unmatched = _condition_lines(condition, rows, notes)
+        lines, unmatched, unread = _condition_lines(dataset, condition, rows, notes)
         section = f"### Published: {condition}\n\n"
         if lines:
             section += markdown_table(["method", "from", *METRICS, "notes"], lines)
@@ -296,19 +338,27 @@ def published_markdown(class_names, rows):
             section += ("\n" if lines else "") + (
                 f"No paper reports, under this condition: {'; '.join(unmatched)}.\n"
             )
+        if unread:
+            section += ("\n" if lines or unmatched else "") + (
+                "L-MAC's table 5 prints these, but their numbers cannot be read with "
+                f"certainty: {'; '.join(unread)}.\n"
+            )
         sections.append(section)
     listed = "".join(f"- {letter}: {note}.\n" for note, letter in notes.items())
-    return "\n".join([_PREFACE, *sections, *([listed] if listed else [])])
+    about = _PREFACE + (_URBANSOUND8K if dataset == "UrbanSound8K" else "")
+    return "\n".join([about, *sections, *([listed] if listed else [])])
 
 
-def _condition_lines(condition, rows, notes):
-    """Return the lines of a condition's table, and our rows without a paper."""
-    groups, unmatched = {}, []
+def _condition_lines(dataset, condition, rows, notes):
+    """Return a condition's lines, our rows without a paper, and those not readable."""
+    groups, unmatched, unread = {}, [], []
     for (name, method), scores in rows.items():
         if name == condition:
-            found = published_rows("ESC-50", condition, method)
+            found = published_rows(dataset, condition, method)
             if found:
                 groups.setdefault(found, []).append((method, scores))
+            elif own_key(method) in _UNREADABLE.get((dataset, condition), ()):
+                unread.append(method)
             else:
                 unmatched.append(method)
     lines = []
@@ -324,7 +374,7 @@ def _condition_lines(condition, rows, notes):
             lines.append([row.method, sources, *cells, ", ".join(letters)])
             if _DOUBLED_BELOW in faults:
                 lines.append(["… doubled", "", *_doubled_cells(row), ""])
-    return lines, unmatched
+    return lines, unmatched, unread
 
 
 def _merged(found):

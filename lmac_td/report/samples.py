@@ -16,6 +16,7 @@ from lmac_td.features import SpectralFeatures
 from lmac_td.metrics.signal import kept_gain
 from lmac_td.names import file_name
 from lmac_td.report.figures import mask_image, spectrogram_figure
+from lmac_td.targets import label_name
 
 if TYPE_CHECKING:
     from lmac_td.evaluation.loop import DecidedBatch
@@ -105,7 +106,7 @@ def save_samples(
             panels,
             sample_rate,
             sounds.shape[-1] / sample_rate,
-            f"{clip_id}: {class_names[label]}, "
+            f"{clip_id}: {label_name(class_names, label)}, "
             f"{_reason(logits[0][row], target)} {explained_class}",
         )
 

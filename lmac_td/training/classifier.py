@@ -24,6 +24,9 @@ from lmac_td.training.fitting import seed_step
 class ClassifierBrain(sb.Brain):
     """Cross-entropy training of a classifier on noisy clips.
 
+    A classifier with a softmax learns the first label of each clip, one with sigmoids
+    learns all labels, by binary cross-entropy.
+
     Validation and test use the moving average of the weights. What a step draws
     (dropout, augmentation) depends on the seed, the epoch and the step, so a resumed
     training gives the same weights as one that was never interrupted.
@@ -68,8 +71,7 @@ class ClassifierBrain(sb.Brain):
         """
         wavs, *_ = make_mixtures(batch, self.device)
         classifier = self.raw_modules["classifier"]
-        labels = batch.class_index.to(self.device, non_blocking=True)
-        targets = F.one_hot(labels, classifier.n_classes).float()
+        targets = self.targets(batch)
         if stage == sb.Stage.TRAIN:
             wavs, targets = self.hparams.augmentation.mixtures(wavs, targets)
             inputs = classifier.inputs_of(wavs)
@@ -80,18 +82,39 @@ class ClassifierBrain(sb.Brain):
         (logits,) = classifier.classify(inputs)
         return logits.float(), targets
 
+    def targets(self, batch: PaddedBatch) -> Tensor:
+        """Return the probabilities (B, C) that the classifier should give."""
+        classifier = self.raw_modules["classifier"]
+        if classifier.activation == "sigmoid" and hasattr(batch, "tags"):
+            return batch.tags.data.to(self.device, non_blocking=True)
+        labels = batch.class_index.to(self.device, non_blocking=True)
+        return F.one_hot(labels, classifier.n_classes).float()
+
     def compute_objectives(
         self, predictions: tuple[Tensor, Tensor], batch: PaddedBatch, stage: sb.Stage
     ) -> Tensor:
-        """Return the mean cross-entropy; labels are smoothed in training only."""
+        """Return the mean cross-entropy; labels are smoothed in training only.
+
+        ``accuracy`` in the log is the share of clips that are classified correctly, or
+        of tags that are decided correctly.
+        """
         logits, targets = predictions
         smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
-        losses = F.cross_entropy(
-            logits, targets, reduction="none", label_smoothing=smoothing
-        )
+        classifier = self.raw_modules["classifier"]
+        if classifier.activation == "sigmoid":
+            losses = tag_losses(logits, targets, smoothing)
+            tags = classifier.probabilities(logits.detach())
+            hits = ((tags >= classifier.threshold) == (targets >= 0.5)).float().mean(1)
+            confidences = torch.maximum(tags, 1 - tags).mean(dim=1)
+        else:
+            losses = F.cross_entropy(
+                logits, targets, reduction="none", label_smoothing=smoothing
+            )
+            hits = (logits.argmax(dim=-1) == targets.argmax(dim=-1)).float()
+            confidences = logits.detach().softmax(dim=-1).amax(dim=-1)
         self.losses.append(losses.detach())
-        self.hits.append((logits.argmax(dim=-1) == targets.argmax(dim=-1)).float())
-        self.confidences.append(logits.detach().softmax(dim=-1).amax(dim=-1))
+        self.hits.append(hits)
+        self.confidences.append(confidences)
         return losses.mean()
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
@@ -150,6 +173,25 @@ class ClassifierBrain(sb.Brain):
             torch.cat(part).cpu() for part in zip(*answers, strict=True)
         )
         return torch.cat(labels), decisions.cpu(), confidences.cpu(), clip_ids
+
+
+def tag_losses(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the binary cross-entropy (B,) of tags, the mean over tags.
+
+    Arguments
+    ---------
+    logits, targets : Tensor (B, C)
+        Targets are probabilities.
+    smoothing : float
+        Targets are moved towards 0.5 by this share.
+
+    Example
+    -------
+    >>> tag_losses(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor([0.6931])
+    """
+    targets = (1 - smoothing) * targets + smoothing / 2
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
 
 
 def tested_conditions(conditions: dict, training_condition: str) -> list[str]:

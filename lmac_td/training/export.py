@@ -44,20 +44,19 @@ def write_card(folder: Path, card: str) -> None:
 def model_card(
     hparams: Mapping,
     class_names: Sequence[str],
-    results: Mapping[str, Mapping[str, Mapping]],
+    quality: str,
     epoch: int,
     command: str,
 ) -> str:
-    """Describe a trained classifier: data, condition, accuracy, command, licence.
+    """Describe a trained classifier: data, condition, quality, command, licence.
 
     Arguments
     ---------
     hparams : mapping
         The built recipe of the training.
     class_names : sequence of str
-    results : dict of str to dict of str to dict
-        By split (``valid``, ``test``) and condition, the result of
-        :func:`lmac_td.training.classifier.test`.
+    quality : str
+        What the tests of the classifier found, as Markdown.
     epoch : int
         The epoch of the weights.
     command : str
@@ -72,8 +71,6 @@ def model_card(
     channels = [*hparams["cnn14_channels"], hparams["emb_dim"]]
     n_weights = sum(p.numel() for p in classifier.trained_modules().parameters())
     condition = hparams["training_condition"]
-    ratio_db = hparams["conditions"][condition].snr_db
-    lowest_db, highest_db = hparams["snr_range_db"]
     licence = hparams["data_licence"] or "not stated (`data_licence` of the recipe)"
     return f"""# {hparams["experiment_name"]}, seed {hparams["seed"]}
 
@@ -88,17 +85,12 @@ Classes: {", ".join(class_names)}.
 - Trained on {_listed(hparams["train_fold_nums"])}; the epoch ({epoch} of \
 {hparams["number_of_epochs"]}) was chosen on {_listed(hparams["valid_fold_nums"])}; \
 tested on {_listed(hparams["test_fold_nums"])}.
-- Condition: {condition}, at {ratio_db + lowest_db:g} to {ratio_db + highest_db:g} dB; \
-a share of {hparams["clean_probability"]:g} of the clips had no noise.
+- Condition: {condition}{_noise(hparams, condition)}.
 - The weights are the moving average over the steps of the training.
 
     {command}
 
-## Accuracy
-
-`confidence` is the mean probability of the decided class.
-
-{_accuracies(results)}
+{quality}
 
 ## Licence
 
@@ -110,8 +102,36 @@ def _listed(folds):
     return f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
 
 
-def _accuracies(results):
+def _noise(hparams, condition):
+    ratio_db = hparams["conditions"][condition].snr_db
+    if ratio_db is None:
+        return ""
+    lowest_db, highest_db = hparams["snr_range_db"]
+    return (
+        f", at {ratio_db + lowest_db:g} to {ratio_db + highest_db:g} dB; a share of "
+        f"{hparams['clean_probability']:g} of the clips had no noise"
+    )
+
+
+def accuracies(results: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """Format accuracies for a model card.
+
+    Arguments
+    ---------
+    results : dict of str to dict of str to dict
+        By split (``valid``, ``test``) and condition, the result of
+        :func:`lmac_td.training.classifier.test`.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     rows = [
+        "## Accuracy",
+        "",
+        "`confidence` is the mean probability of the decided class.",
+        "",
         "| fold | condition | clips | accuracy | confidence |",
         "| --- | --- | --- | --- | --- |",
     ]

@@ -36,6 +36,7 @@ OPTIONS = {
     "sounds.py": {"speech", "noise", "seed", "hz", "out"},
     "draw_two_questions.py": {"speech", "noise", "seed", "out"},
     "roar.py": {"roar_levels", "repeats"},
+    "ten_folds.py": {"jobs", "folder", "evaluate_only", "published"},
 }
 
 

@@ -20,6 +20,7 @@ from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.evaluation.tag_fidelity import tag_fidelity
 from lmac_td.metrics.fidelity import rank_of_class
 from lmac_td.random import seeded_generator
+from lmac_td.report.figures import bars_figure
 from lmac_td.targets import TargetChoice
 from tests.batches import decided_batch, explained_batch
 from tests.commands import EVALUATE, run
@@ -349,10 +350,53 @@ def test_tags_are_written(measure_tags, tmp_path):
         assert f" {name} ↑ " in said
         assert f" {found['value']:.3f} " in said
     assert "in fewer than 2 clips" in said
+    decided = table.tags.row("clean", METHOD)
+    rare = [
+        label
+        for c, label in enumerate(table._labels)
+        if sum(decided[f"decided {c}"]) < 2
+    ]
+    assert tags["classes left out"] == rare != []
+    assert f"left out of the macro AUPRC and below ({', '.join(rare)})." in said
     assert "Removal by class, τ = -0.5:" in said
     table.to_json(tmp_path / "table.json")
     written = json.loads((tmp_path / "table.json").read_text())
     assert written["conditions"]["clean"]["tags"] == tags
+
+
+def test_the_removal_by_class_is_drawn_with_its_control(measure_tags, tmp_path, shown):
+    table, *_ = measure_tags()
+    table.draw(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["removal_by_class_clean.png"]
+    ((series, y_label, title),) = shown
+    assert "τ = -0.5" in title
+    assert "median" in y_label
+    relevant, at_random = series.values()
+    scores = table.scores.row("clean", METHOD).to_dict(orient="records")
+    for of in table.summary()["clean"]["tags"]["classes"]:
+        c, name = table._labels.index(of["class"]), f"{of['class']} ({of['n_clips']})"
+        for found, column in ((relevant, "FF -0.5"), (at_random, "random FF -0.5")):
+            own = [row[column] for row in scores if row["decided"] == c]
+            assert found[name][0] == pytest.approx(statistics.median(own))
+    assert len(relevant) == len(at_random) >= 2
+
+
+def test_without_tags_nothing_is_drawn(measure, tmp_path):
+    measure([list(range(6))]).draw(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is drawn as bars, beside the file."""
+    drawn = []
+
+    def draw(file, *arguments):
+        drawn.append(arguments)
+        bars_figure(file, *arguments)
+
+    monkeypatch.setattr("lmac_td.evaluation.components.bars_figure", draw)
+    return drawn
 
 
 def test_a_classifier_of_one_class_a_clip_has_no_tags(measure):

@@ -109,7 +109,7 @@ def test_a_card_without_a_licence_says_so(trained):
         "train_fold_nums": [1, 2], "valid_fold_nums": [3], "test_fold_nums": [4],
         "snr_range_db": [-1, 2], "clean_probability": 0.25,
     }  # fmt: skip
-    card = model_card(hparams, CLASSES, {}, 2, "python train.py")
+    card = model_card(hparams, CLASSES, "", 2, "python train.py")
     assert "hum, at 2 to 5 dB; a share of 0.25 of the clips had no noise" in card
     assert "folds 1, 2; the epoch (2 of 3) was chosen on fold 3" in card
     assert "not stated (`data_licence` of the recipe)" in card

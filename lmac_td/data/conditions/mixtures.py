@@ -9,6 +9,7 @@ import torch
 from lmac_td.data.cache import load_decoded
 from lmac_td.data.conditions.base import Interference, PaperCondition, SplitSetup
 from lmac_td.errors import DataError
+from lmac_td.targets import NO_LABEL
 
 
 class Mixtures(PaperCondition):
@@ -139,5 +140,10 @@ class OtherClasses(Interference):
 
 
 def _classes(clip: dict) -> set[str | int]:
-    """Return the classes of a clip of a manifest: its labels if it may have several."""
-    return set(clip["labels"]) if "labels" in clip else {clip["class_index"]}
+    """Return the classes of a clip of a manifest: its labels if it may have several.
+
+    Clips without a label share the class ``no label``.
+    """
+    if "labels" in clip:
+        return set(clip["labels"]) or {NO_LABEL}
+    return {clip["class_index"]}

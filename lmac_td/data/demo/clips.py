@@ -77,10 +77,26 @@ SOUNDS = {
 }
 
 
-def _place_events(
+def place_events(
     sound: Sound, rng: np.random.Generator, n: int, rate: int
 ) -> list[tuple[int, int]]:
-    """Draw (start, stop) of the events, in order and without overlap."""
+    """Draw where the events of a clip are.
+
+    Arguments
+    ---------
+    sound : Sound
+    rng : numpy.random.Generator
+    n : int
+        Samples of the clip.
+    rate : int
+        Hz.
+
+    Returns
+    -------
+    list of (int, int)
+        The first sample of each event, and the one after its last; in order and without
+        overlap.
+    """
     if sound.event_share is not None:
         low, high = (share * n for share in sound.event_share)
     else:
@@ -129,7 +145,7 @@ def make_clip(
     >>> samples.shape, all(0 <= start < stop <= 32000 for start, stop in events)
     ((32000,), True)
     """
-    events = _place_events(sound, rng, n, rate)
+    events = place_events(sound, rng, n, rate)
     # The events of a clip come from one source, so they share a timbre.
     timbre = int(rng.integers(2**32))
     foreground = np.zeros(n)

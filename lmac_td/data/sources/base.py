@@ -25,7 +25,7 @@ class Clip:
     fold : int
         The fold of the clip. Clips that were cut from one recording share a fold.
     labels : tuple of str
-        The names of its classes: one, or several if clips have tags.
+        The names of its classes: one; if clips have tags, any number.
     details : dict
         Further entries for the manifest, such as the data set's own class number.
     """
@@ -45,6 +45,11 @@ class DataSource:
     folder : str or Path
         The folder of the data set.
 
+    Attributes
+    ----------
+    may_lack_labels : bool
+        Whether a clip may have no label. A subclass for tags sets it.
+
     Example
     -------
     >>> class OneFolderAClass(DataSource):
@@ -63,6 +68,8 @@ class DataSource:
     >>> [clip.clip_id for clip in clips], class_names
     (['cat-a', 'dog-a'], ['cat', 'dog'])
     """
+
+    may_lack_labels = False
 
     def __init__(self, folder: str | Path):
         if folder is None:
@@ -131,8 +138,8 @@ def read_source(source: DataSource) -> tuple[list[Clip], list[str]]:
     Raises
     ------
     DataError
-        If there are no clips, two have the same id, a clip has no label or one that is
-        not a class name, or the source itself finds a mistake.
+        If there are no clips, two have the same id, a clip lacks a label that it must
+        have, a label is not a class name, or the source itself finds a mistake.
     """
     clips = source.clips()
     if not clips:
@@ -141,7 +148,7 @@ def read_source(source: DataSource) -> tuple[list[Clip], list[str]]:
     class_names = source.class_names(clips)
     known = set(class_names)
     for clip in clips:
-        if not clip.labels:
+        if not clip.labels and not source.may_lack_labels:
             raise DataError(
                 f"{source.listing} gives {clip.clip_id} no label: give each clip at "
                 "least one."
