@@ -41,6 +41,7 @@ from lmac_td.sanity.comparison import (
 )
 from lmac_td.sanity.figures import example_figure, similarity_figure
 from lmac_td.sanity.stability import Stability, name_of_level
+from lmac_td.targets import label_name
 
 OPTIONS = {
     "n_clips": 16,
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "noise, relative to the masking threshold",
         "Masks, against those without noise (dotted: against another clip's)",
     )
-    label = data.class_names[int(batches[0].class_index[0])]
+    label = label_name(data.class_names, int(batches[0].class_index[0]))
     example_figure(
         folder / "stability_example.png",
         comparison,
