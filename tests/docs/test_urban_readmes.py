@@ -24,7 +24,7 @@ CHEAP = {
     "lmac_td": NARROW | {
         "number_of_epochs": 1, "encoder_channels": 16, "unet_channels": "[4, 4, 4, 4]",
         "masknet_channels": 8, "intra_layers": 1, "inter_layers": 1, "nhead": 2,
-        "d_ffn": 8, "chunk_size": 50,
+        "d_ffn": 8, "chunk_size": 50, "kernel_size": 8,
     },
     "l2i": NARROW | {"number_of_epochs": 1, "psi_width": 4},
     "baselines": NARROW | {"methods": "[saliency]"},
