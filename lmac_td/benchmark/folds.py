@@ -12,7 +12,6 @@ from lmac_td.errors import SettingError
 from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.experiment.build import resolved_tree, typed_recipe
-from lmac_td.experiment.run_options import RUN_OPTIONS
 from lmac_td.metrics.registry import find
 from lmac_td.report.runs import Run
 
@@ -89,9 +88,7 @@ def plan_folds(recipe: str, options: Mapping[str, str], train: bool = True) -> l
         If there are too few folds, ``output_folder`` is given, or a command would
         refuse its settings.
     """
-    given = {name: v for name, v in options.items() if name not in RUN_OPTIONS}
-    tree = typed_recipe(ROOT / recipe, given)
-    values = resolved_tree(recipe, tree)
+    tree, values = _composed(recipe, options)
     if "output_folder" in options:
         raise SettingError(
             "output_folder would be that of all folds: give --results_folder instead"
@@ -133,11 +130,20 @@ def _entry(script_and_recipe, settings, name, makes):
 
 def _folder(script, recipe, own, options, name="classifier"):
     """Return the folder that a command writes, below its output folder."""
+    _, values = _composed(recipe, {key: str(v) for key, v in own.items()} | options)
+    return f"{values['output_folder']}/{name}"
+
+
+def _composed(recipe, options):
+    """Return a recipe with those options that it knows, and its resolved values.
+
+    Options that no command knows are refused later, see
+    :func:`lmac_td.benchmark.plan.plan`.
+    """
     known = typed_recipe(ROOT / recipe)
-    given = {**{key: str(value) for key, value in own.items()}, **options}
-    given = {key: value for key, value in given.items() if key in known}
+    given = {name: value for name, value in options.items() if name in known}
     tree = typed_recipe(ROOT / recipe, given)
-    return f"{resolved_tree(recipe, tree)['output_folder']}/{name}"
+    return tree, resolved_tree(recipe, tree)
 
 
 def evaluations_of(steps: Sequence[Step]) -> list[Step]:
