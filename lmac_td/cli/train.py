@@ -2,7 +2,8 @@
 
     python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
 
-After an interruption, the same command resumes from the last finished epoch.
+After an interruption, the same command resumes from the last checkpoint, and gives the
+same weights.
 ``--precision bf16`` computes the networks in bfloat16 (signals, loss and metrics stay
 in float32). ``--compile`` compiles the networks.
 """
@@ -92,5 +93,5 @@ def export(experiment, classifier, arguments):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last epoch."
+    "Interrupted: the same command resumes from the last checkpoint."
 )(main)

@@ -138,5 +138,5 @@ def accuracy_table(results, chosen_on):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last epoch."
+    "Interrupted: the same command resumes from the last checkpoint."
 )(main)
