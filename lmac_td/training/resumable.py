@@ -181,10 +181,9 @@ class ResumableBrain(sb.Brain):
         """Save in the middle of an epoch only where no gradients are accumulated."""
         if self.step % self.grad_accumulation_factor != 0:
             return False
-        if is_distributed_initialized() and self.ckpt_interval_minutes > 0:
-            # Several processes agree on the time, which takes time.
-            if self.step % ASKED_EVERY != 0:
-                return False
+        by_time = self.ckpt_interval_minutes > 0 and is_distributed_initialized()
+        if by_time and self.step % ASKED_EVERY != 0:  # agreeing takes time
+            return False
         return super()._should_save_intra_epoch_ckpt(*args)
 
     def _save_intra_epoch_ckpt(self) -> None:
