@@ -39,11 +39,12 @@ def main(argv=None):
     # This refuses what cannot be compiled, before anything is written.
     networks_to_compile(interpreter, classifier, experiment.run_opts)
     experiment.load_interpreter()
-    data = experiment.prepare("train", "valid")
-    experiment.create_output_folder()
-    experiment.add_tensorboard()
-    train(experiment, classifier, data)
-    run_on_main(export, args=[experiment, classifier, shlex.join(map(str, argv))])
+    with experiment.training():
+        data = experiment.prepare("train", "valid")
+        experiment.create_output_folder()
+        experiment.add_tensorboard()
+        train(experiment, classifier, data)
+        run_on_main(export, args=[experiment, classifier, shlex.join(map(str, argv))])
     print(
         f"Trained: {experiment.output_folder}\n"
         f"Score it: python eval_faithfulness.py {shlex.join(argv)}"

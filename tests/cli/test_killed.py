@@ -32,14 +32,15 @@ TRAININGS = {
 }
 
 
-def fork(*arguments, **settings):
-    """Run a command in a child process -> its id."""
+def fork(*arguments, prepare=None, **settings):
+    """Run a command in a child process, after a preparation there -> its id."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        os.setsid()
+        if prepare is not None:
+            prepare()
         code = run(*arguments, check=False, **settings).returncode or 0
     finally:
         os._exit(code)
