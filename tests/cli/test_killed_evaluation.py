@@ -25,8 +25,16 @@ def before_the_exchange():
     files._exchange = kill_itself
 
 
-def after_the_exchange():
-    files.shutil.rmtree = kill_itself
+def after_the_exchange(remove=kill_itself):
+    """Before the old table, which has the new one's name, is removed."""
+    exchange = files._exchange
+
+    def exchange_and_prepare(*names):
+        done = exchange(*names)
+        files.shutil.rmtree = remove
+        return done
+
+    files._exchange = exchange_and_prepare
 
 
 def while_the_old_one_is_removed():
@@ -34,7 +42,7 @@ def while_the_old_one_is_removed():
         next(path for path in folder.rglob("*") if path.is_file()).unlink()
         kill_itself()
 
-    files.shutil.rmtree = remove_one
+    after_the_exchange(remove_one)
 
 
 EXACT = before_the_exchange, after_the_exchange, while_the_old_one_is_removed
