@@ -55,6 +55,9 @@ def write_atomically(
         with _errors_naming(path, temporary):
             with open(temporary, mode, **open_kwargs) as file:
                 yield file
+                if path.exists():  # what replaces it must be on the disk first
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

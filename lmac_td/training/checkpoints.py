@@ -1,21 +1,20 @@
 """Save, find and load checkpoints; set damaged ones aside."""
 
-import contextlib
 import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch import nn
 
 from lmac_td.errors import CheckpointError, TrainingError, UserError
+from lmac_td.runtime.loading import first_not_finite, weights_only
 from lmac_td.training.checksums import find_damage, write_checksums
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ class WholeCheckpointer(Checkpointer):
         TrainingError
         """
         for name, module in self.recoverables.items():
-            if isinstance(module, nn.Module) and not is_finite(module):
+            if _is_broken(module):
                 raise TrainingError(
                     f"the weights of {name} are not finite any more, so they are not "
                     f"saved: the checkpoints in {self.checkpoints_dir} are as they "
@@ -160,7 +159,7 @@ class WholeCheckpointer(Checkpointer):
                 "--output_folder"
             ) from error
         for name, module in self.recoverables.items():
-            if isinstance(module, nn.Module) and not is_finite(module):
+            if _is_broken(module):
                 raise CheckpointError(
                     f"{checkpoint.path} holds weights of {name} that are not finite: "
                     "train again into another --output_folder, with a lower --lr"
@@ -168,32 +167,10 @@ class WholeCheckpointer(Checkpointer):
         self.loaded = checkpoint
 
 
-def is_finite(module: nn.Module) -> bool:
-    """Return whether all weights and buffers that a checkpoint holds are finite.
-
-    Example
-    -------
-    >>> is_finite(nn.Linear(2, 2))
-    True
-    """
-    return all(
-        bool(value.isfinite().all())
-        for value in module.state_dict().values()
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-    )
-
-
-@contextlib.contextmanager
-def weights_only() -> Iterator[None]:
-    """Let ``torch.load`` read tensors and plain values only, whoever calls it."""
-    allow, force = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = {name: os.environ.pop(name, None) for name in (allow, force)}
-    os.environ[force] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[force]
-        os.environ.update({k: v for k, v in before.items() if v is not None})
+def _is_broken(recoverable: object) -> bool:
+    """Return whether it is a module with weights that are not finite."""
+    is_module = isinstance(recoverable, nn.Module)
+    return is_module and first_not_finite(recoverable.state_dict()) is not None
 
 
 def progress(checkpoint: Checkpoint) -> tuple[float, float, float]:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from lmac_td.errors import CheckpointError, TrainingError
+from lmac_td.runtime.loading import weights_only
 from lmac_td.training.checkpoints import (
     DAMAGED,
     WholeCheckpointer,
     find_best,
     load_best,
     load_weights,
-    weights_only,
 )
 from lmac_td.training.checksums import SUMS, write_checksums
 
