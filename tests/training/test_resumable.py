@@ -203,13 +203,6 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(folders, capsys, caplo
     assert outcome(parts) == outcome(whole)
 
 
-def test_draws_do_not_depend_on_what_was_drawn_before_the_training(folders):
-    whole, other = folders
-    train(whole)
-    train(other)
-    assert outcome(whole)[0] == outcome(other)[0]
-
-
 def fused(parameters, lr):
     return torch.optim.Adam(parameters, lr=lr, fused=True)
 
