@@ -102,7 +102,7 @@ def training_on_new_mixtures(
     process = training_step.process
 
     def step(batch):
-        training_step.brain.memory.clear()
+        training_step.brain.state.memory.clear()
         return process(batch)
 
     training_step.process = step

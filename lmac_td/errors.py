@@ -31,6 +31,10 @@ class CheckpointError(UserError):
     """A checkpoint is missing or belongs to a model of other widths."""
 
 
+class TrainingError(UserError):
+    """A training cannot go on: losses or weights are not finite."""
+
+
 class DownloadError(UserError):
     """A download failed; nothing of it was kept."""
 

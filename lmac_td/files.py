@@ -9,10 +9,11 @@ import ctypes
 import errno
 import glob
 import os
+import re
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,6 +55,9 @@ def write_atomically(
         with _errors_naming(path, temporary):
             with open(temporary, mode, **open_kwargs) as file:
                 yield file
+                if path.exists():  # what replaces it must be on the disk first
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -171,6 +175,65 @@ def restore_folder(destination):
         shutil.rmtree(path)
 
 
+def remove_leftovers(folder: str | Path, others: Sequence[str] = ()) -> None:
+    """Remove temporary files and folders that killed processes left in a folder.
+
+    No other process may write to the folder, except below the names of ``others``.
+
+    Arguments
+    ---------
+    folder : str or Path
+    others : sequence of str
+        Beginnings of names that are left as they are, and their temporary files, too.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in (".a.txt.0123456789ab", ".b.txt.0123456789ab", ".notes"):
+    ...     (folder / name).touch()
+    >>> remove_leftovers(folder, others=["b"])
+    >>> sorted(os.listdir(folder))
+    ['.b.txt.0123456789ab', '.notes']
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _begins_with(name, others)]
+        for name in (*folders, *names):
+            if _TEMPORARY.fullmatch(name) and not _begins_with(name, others):
+                _remove(Path(place) / name)
+        folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
+
+
+def remove_leftovers_of(destination: str | Path) -> None:
+    """Finish what killed processes began at a destination, and remove what they left.
+
+    See :func:`restore_folder`. No other process may write to the destination.
+
+    Arguments
+    ---------
+    destination : str or Path
+        A file or a folder; it need not exist.
+    """
+    restore_folder(destination)
+    path = _real(destination)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        of = left.name.rsplit(".", 1)[0]
+        if _TEMPORARY.fullmatch(left.name) and of == f".{path.name}":
+            _remove(left)
+
+
+def _begins_with(name, others):
+    return name.removeprefix(".").startswith(tuple(others))
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")  # names that _beside gives
 _COMPLETE, _REPLACED = "complete", "replaced"
 # linux/fs.h and fcntl.h, sys/stdio.h of macOS.
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from lmac_td import files
 from lmac_td.files import (
+    remove_leftovers,
+    remove_leftovers_of,
     replace_folder,
     restore_folder,
     temporary_folder_beside,
@@ -218,3 +221,39 @@ def test_errors_of_the_system_name_the_destination_and_no_hidden_name(tmp_path):
         str(tmp_path / "folder"), None
     )  # fmt: skip
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    end = "0123456789ab"
+    (tmp_path / "save").mkdir()
+    left = [
+        tmp_path / f".settings.json.{end}",
+        tmp_path / "save" / f".x.npy.{end}",
+        tmp_path / f".dictionary.{end}" / "dictionary" / "w.npy",
+    ]
+    kept = [
+        tmp_path / f".evaluation_clean.{end}" / "table.md",
+        tmp_path / "evaluation" / f".table.md.{end}",
+        tmp_path / ".notes",
+        tmp_path / f"settings.json.{end}",
+        tmp_path / f".settings.json.{end}x",
+    ]
+    for path in (*left, *kept):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    remove_leftovers(tmp_path, others=["evaluation"])
+    assert not any(map(Path.exists, left))
+    assert all(map(Path.exists, kept))
+
+
+def test_leftovers_of_one_destination_are_removed(tmp_path):
+    end = "0123456789ab"
+    scratch, other = tmp_path / f".e.{end}", tmp_path / f".e.x.{end}"
+    complete = tmp_path / f".e.complete.{end}"
+    for folder in (scratch, other, complete):
+        folder.mkdir()
+        (folder / "table.md").touch()
+    remove_leftovers_of(tmp_path / "e")
+    assert (tmp_path / "e" / "table.md").exists()  # it was complete
+    assert not scratch.exists()
+    assert other.exists()

@@ -12,7 +12,7 @@ LONGEST_FILE = 450  # lines
 # From the ground up. A room imports rooms of rows below its own, and no others.
 ROWS = (
     ("errors", "names", "random", "versions"),
-    ("files", "validation", "runtime"),
+    ("files", "locks", "validation", "runtime"),
     ("audio", "features"),
     ("contracts",),
     ("targets",),

@@ -11,6 +11,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 
 from lmac_td.classifiers.labels import read_labels
 from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.runtime.loading import weights_only
 
 HYPERPARAMS = "hyperparams.yaml"
 
@@ -58,7 +59,7 @@ def open_encoder(
         # One folder per source: SpeechBrain does not check which source a file is from.
         settings["savedir"] = str(Path(savedir) / re.sub(r"[^\w.-]+", "_", source))
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), weights_only():
             return EncoderClassifier.from_hparams(source=source, **settings)
     except Exception as error:  # the yaml may run any code
         what, remedy = "loaded", "check its files and that its yaml is of this version"

@@ -13,6 +13,7 @@ from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.fetching import FetchConfig, fetch
 
 from lmac_td.errors import CheckpointError
+from lmac_td.runtime.loading import first_not_finite
 
 
 def locate(
@@ -155,12 +156,17 @@ def load_state(module, state, path, remedy=CNN14_REMEDY):
     Raises
     ------
     CheckpointError
-        If it belongs to a model of other widths.
+        If it belongs to a model of other widths, or weights are not finite.
     """
     difference = first_difference(module.state_dict(), state)
     if difference:
         raise CheckpointError(
             f"{path} belongs to another model: {difference}; {remedy}"
+        )
+    broken = first_not_finite(state)
+    if broken:
+        raise CheckpointError(
+            f"{path}: its {broken} is not finite: fetch or train it again"
         )
     module.load_state_dict(state)
 

@@ -28,12 +28,7 @@ from lmac_td.experiment.guards import check_folder
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.scoring import load_trained
 from lmac_td.experiment.shipped import HPARAMS
-from lmac_td.files import (
-    replace_folder,
-    restore_folder,
-    temporary_folder_beside,
-    write_atomically,
-)
+from lmac_td.files import replace_folder, write_atomically
 from lmac_td.inference.evaluation_page import EvaluationPage
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.published import published_markdown
@@ -69,8 +64,7 @@ def main(argv=None):
     settings = settings_of_table(experiment, trained, second, data, conditions)
     compared = [find_row(row, rows, settings) for row in options.compare]
 
-    with temporary_folder_beside(folder) as scratch:
-        new = scratch / folder.name
+    with experiment.evaluation(folder) as new:
         page = evaluation_page(experiment, trained, data, new)
         watching = observers_of(
             experiment, trained, interpreters, data, quantus, page, new
@@ -132,7 +126,6 @@ def folder_of(experiment, conditions):
     """Return the evaluation's folder; a single condition has its own."""
     folder = experiment.output_folder / evaluation_name(conditions)
     check_folder("output_folder", folder)
-    restore_folder(folder)
     return folder
 
 

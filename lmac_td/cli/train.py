@@ -2,7 +2,8 @@
 
     python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
 
-After an interruption, the same command resumes from the last finished epoch.
+After an interruption, the same command resumes from the last checkpoint, and gives the
+same weights.
 ``--precision bf16`` computes the networks in bfloat16 (signals, loss and metrics stay
 in float32). ``--compile`` compiles the networks.
 """
@@ -38,11 +39,12 @@ def main(argv=None):
     # This refuses what cannot be compiled, before anything is written.
     networks_to_compile(interpreter, classifier, experiment.run_opts)
     experiment.load_interpreter()
-    data = experiment.prepare("train", "valid")
-    experiment.create_output_folder()
-    experiment.add_tensorboard()
-    train(experiment, classifier, data)
-    run_on_main(export, args=[experiment, classifier, shlex.join(map(str, argv))])
+    with experiment.training():
+        data = experiment.prepare("train", "valid")
+        experiment.create_output_folder()
+        experiment.add_tensorboard()
+        train(experiment, classifier, data)
+        run_on_main(export, args=[experiment, classifier, shlex.join(map(str, argv))])
     print(
         f"Trained: {experiment.output_folder}\n"
         f"Score it: python eval_faithfulness.py {shlex.join(argv)}"
@@ -92,5 +94,5 @@ def export(experiment, classifier, arguments):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last epoch."
+    "Interrupted: the same command resumes from the last checkpoint."
 )(main)

@@ -44,6 +44,14 @@ def main(argv=None):
         )
     experiment.check_resumable()
     conditions = tested_conditions(hparams["conditions"], hparams["training_condition"])
+    with experiment.training():
+        train_test_export(experiment, conditions, shlex.join(map(str, argv)))
+
+
+def train_test_export(experiment, conditions, arguments):
+    """Train, test and export; print the accuracies."""
+    hparams = experiment.hparams
+    classifier = hparams["classifier"]
     data = experiment.prepare(
         "train",
         "valid",
@@ -54,9 +62,7 @@ def main(argv=None):
     experiment.create_output_folder()
     experiment.add_tensorboard()
     brain = train(experiment, data)
-    command_line = (
-        f"python recipes/ESC50/train_classifier.py {shlex.join(map(str, argv))}"
-    )
+    command_line = f"python recipes/ESC50/train_classifier.py {arguments}"
     epoch = load_best(
         hparams["checkpointer"],
         hparams["save_folder"],
@@ -138,5 +144,5 @@ def accuracy_table(results, chosen_on):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last epoch."
+    "Interrupted: the same command resumes from the last checkpoint."
 )(main)

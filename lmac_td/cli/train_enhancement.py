@@ -28,8 +28,14 @@ def main(argv=None):
     """Train and test the mask estimator that a recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
     experiment = open_experiment(argv, __doc__, needs=NEEDS, default_recipe=RECIPE)
-    hparams = experiment.hparams
     experiment.check_resumable()
+    with experiment.training():
+        train_and_test(experiment)
+
+
+def train_and_test(experiment):
+    """Train until the last epoch, and print the error on the test split."""
+    hparams = experiment.hparams
     condition = hparams["training_condition"]
     data = experiment.prepare("train", "valid", "test")
     experiment.create_output_folder()
@@ -69,9 +75,9 @@ def mean_squared_error(brain, dataset, eval_loader):
     brain.on_stage_start(None)
     for batch in make_dataloader(dataset, **eval_loader):
         brain.evaluate_batch(batch, stage=None)
-    return float(brain.error / brain.n_frames)
+    return brain.error
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last epoch."
+    "Interrupted: the same command resumes from the last checkpoint."
 )(main)

@@ -77,6 +77,13 @@ def main(argv=None):
     check_settings(
         hparams["n_components"], hparams["sparsity"], hparams["n_iterations"]
     )
+    with experiment.training():
+        learn_and_save(experiment)
+
+
+def learn_and_save(experiment):
+    """Learn the dictionary, save it and draw it."""
+    hparams = experiment.hparams
     data = experiment.prepare("train", conditions=["clean"])
     loader = make_dataloader(data.dataset("train", "clean"), **hparams["eval_loader"])
     frames, n_silent = collect_frames(hparams["features"], loader, experiment.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedBatch
@@ -9,10 +11,10 @@ from torch import Tensor
 
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.enhancement.masks import ideal_ratio_mask
-from lmac_td.training.checkpoints import resume_message
+from lmac_td.training.resumable import ResumableBrain
 
 
-class EnhancementBrain(sb.Brain):
+class EnhancementBrain(ResumableBrain):
     """Minimises the mean squared error of the mask against the ideal one (eq. 3).
 
     The paper does not name its loss.
@@ -22,7 +24,7 @@ class EnhancementBrain(sb.Brain):
     modules : dict
         ``mask_estimator``, a :class:`~lmac_td.enhancement.estimator.MaskEstimator`.
     hparams : dict
-        ``lr_annealing`` and ``train_logger``.
+        ``lr_annealing``, ``train_logger``, ``epoch_counter`` and ``seed``.
     checkpointer : WholeCheckpointer
         Saves the estimator, the epoch counter and the annealing.
     **others
@@ -63,21 +65,23 @@ class EnhancementBrain(sb.Brain):
         frames = torch.arange(mask.shape[1], device=mask.device)
         inside = frames < n_frames.unsqueeze(1)  # (B, frames)
         error = (mask - ideal).square().mean(dim=2).masked_select(inside)
-        self.error += error.detach().double().sum()
-        self.n_frames += inside.sum()
+        self.state.add("error", error.sum(dtype=torch.float64))
+        self.state.add("frames", inside.sum())
         return error.mean()
 
-    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Reset the sums."""
-        self.error, self.n_frames = 0.0, 0
+    @property
+    def error(self) -> float:
+        """The mean error of the stage so far; NaN before its first batch."""
+        sums = self.state.sums
+        return float(sums["error"] / sums["frames"]) if sums else math.nan
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """After validation: anneal the learning rate, log, and save a checkpoint."""
-        # None was seen where training resumes at the end of an epoch.
-        stats = {"loss": float(self.error / self.n_frames)} if self.n_frames else {}
+        stats = {"loss": self.error}
         if stage == sb.Stage.TRAIN:
+            self.end_of_training_stage()
             self.train_stats = stats
             return
         old_lr, new_lr = self.hparams.lr_annealing(
@@ -87,11 +91,4 @@ class EnhancementBrain(sb.Brain):
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
         )
-        self.checkpointer.save_and_keep_only(
-            meta={"loss": stats["loss"], "epoch": epoch}, min_keys=["loss"]
-        )
-
-    def on_fit_start(self) -> None:
-        """Resume from the last checkpoint, with a message."""
-        with resume_message(self.checkpointer):
-            super().on_fit_start()
+        self.checkpointer.save_and_keep_only(meta={**stats, "epoch": epoch})

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from lmac_td.errors import SettingError
 from lmac_td.validation import require_choice
 
+# The folder of an evaluation; that of one condition alone begins with it.
+EVALUATION = "evaluation"
+
 
 def conditions_of(wanted: str | list, known: Sequence[str]) -> list[str]:
     """Return the names that the setting ``condition`` asks for.
@@ -49,4 +52,4 @@ def evaluation_name(conditions: Sequence[str]) -> str:
     >>> evaluation_name(["speech"]), evaluation_name(["speech", "clean"])
     ('evaluation_speech', 'evaluation')
     """
-    return f"evaluation_{conditions[0]}" if len(conditions) == 1 else "evaluation"
+    return f"{EVALUATION}_{conditions[0]}" if len(conditions) == 1 else EVALUATION

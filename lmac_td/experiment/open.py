@@ -1,10 +1,12 @@
 """Open an experiment: a recipe and the settings of a command line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import speechbrain as sb
+from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.contracts import Classifier
@@ -15,7 +17,7 @@ from lmac_td.experiment import guards, kept, weights
 from lmac_td.experiment.beside import missing_weights
 from lmac_td.experiment.build import build_recipe, typed_recipe
 from lmac_td.experiment.command_line import parse_arguments, print_help, wants_help
-from lmac_td.experiment.conditions import conditions_of
+from lmac_td.experiment.conditions import EVALUATION, conditions_of
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.loggers import add_tensorboard
 from lmac_td.experiment.recipe import named_in
@@ -32,11 +34,21 @@ from lmac_td.experiment.settings import (
 )
 from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.experiment.yaml_files import dump_yaml
-from lmac_td.files import write_atomically
+from lmac_td.files import (
+    remove_leftovers,
+    remove_leftovers_of,
+    temporary_folder_beside,
+    write_atomically,
+)
+from lmac_td.locks import one_writer
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
 from lmac_td.training.checkpoints import has_checkpoint
+from lmac_td.training.export import CARD
 from lmac_td.training.export_interpreter import RECIPE
+
+# What evaluations write into an output folder, while a training may run there.
+WRITTEN_BY_OTHERS = (EVALUATION, CARD)
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,49 @@ class Experiment:
     def check_unseen(self):
         """See :func:`lmac_td.experiment.guards.check_unseen`."""
         guards.check_unseen(self.hparams, names_with_role(self.tree, "pretrained"))
+
+    @contextmanager
+    def evaluation(self, folder: Path) -> Iterator[Path]:
+        """Hold the folder of an evaluation, and tidy what is beside it.
+
+        Arguments
+        ---------
+        folder : Path
+            Below the output folder.
+
+        Yields
+        ------
+        Path
+            The name of a new folder, to be filled and to replace the other one.
+
+        Raises
+        ------
+        SettingError
+            If another process writes this evaluation.
+        """
+        with one_writer(folder.parent, folder.name):
+            remove_leftovers_of(folder)
+            with temporary_folder_beside(folder) as scratch:
+                yield scratch / folder.name
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Hold the output folder for a training, and tidy it.
+
+        Raises
+        ------
+        SettingError
+            If another process trains in the folder, or its checkpoints were made with
+            other settings.
+        """
+        if not if_main_process():
+            yield
+            return
+        with one_writer(self.output_folder, "training"):
+            if "save_folder" in self.hparams:
+                self.check_resumable()  # another process may have trained meanwhile
+            remove_leftovers(self.output_folder, WRITTEN_BY_OTHERS)
+            yield
 
     def create_output_folder(self):
         """Make the output folder: settings, environment, log."""

@@ -24,6 +24,8 @@ _CHOICES = {
     "distributed_backend": ("nccl", "gloo", "mpi"),
 }
 _WITHOUT_DEFAULT = {"device": "str", "optimizer_step_limit": "int"}
+# A long epoch is also saved in its middle; 0 saves at its end only.
+CKPT_INTERVAL_MINUTES = 15
 
 
 def _setting(name):
@@ -72,6 +74,8 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
     ('cpu', False)
     """
     typed = {name: RUN_OPTIONS[name].read(text) for name, text in given.items()}
+    if not typed.get("ckpt_interval_steps"):
+        typed.setdefault("ckpt_interval_minutes", CKPT_INTERVAL_MINUTES)
     options = RunOptions(
         **typed, param_file=str(recipe), overridden_args={*typed, "device"}
     )

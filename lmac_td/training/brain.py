@@ -5,6 +5,7 @@ loss) and SpeechBrain's stages.
 """
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.report.samples import save_samples
 from lmac_td.runtime.compilation import compile_networks
-from lmac_td.training.checkpoints import resume_message
-from lmac_td.training.fitting import seed_step
+from lmac_td.training.resumable import ResumableBrain
 
 logger = logging.getLogger(__name__)
 
 # A mask with a mean outside this range is useless: it copies or mutes the input.
 SATURATED_HIGH = 0.98
 SATURATED_LOW = 0.02
+
+SELECTION = "selection"  # the sum of what the best checkpoint is chosen by
 
 
 def brain_modules(
@@ -54,7 +56,7 @@ def brain_modules(
     }
 
 
-class InterpreterBrain(sb.Brain):
+class InterpreterBrain(ResumableBrain):
     """Trains an interpreter of a frozen classifier.
 
     Arguments
@@ -71,10 +73,6 @@ class InterpreterBrain(sb.Brain):
     **others
         Further arguments of ``speechbrain.Brain``.
     """
-
-    def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
-        """Seed what a step draws, so that a resumed training draws the same."""
-        seed_step(self, self.epoch)
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
@@ -108,7 +106,7 @@ class InterpreterBrain(sb.Brain):
         targets = decided.decision.target.tolist()
         shape = tuple(decided.wavs.shape[1:])  # a batch may be padded further
         memory = tuple(
-            self.memory.setdefault((clip_id, target, shape), {})
+            self.state.memory.setdefault((clip_id, target, shape), {})
             for clip_id, target in zip(decided.clip_ids, targets, strict=True)
         )
         return replace(decided, decision=replace(decided.decision, memory=memory))
@@ -123,20 +121,25 @@ class InterpreterBrain(sb.Brain):
         decided, explained, clean = predictions
         terms = self.hparams.objective(explained, clean)
         n_entries = len(decided)
-        self.n_entries += n_entries
+        self.state.n_entries += n_entries
         selection = terms.loss if terms.selection is None else terms.selection
-        # Kept as tensors until the stage ends, since float() waits for the GPU.
-        self.selection += selection.detach().sum().double()
+        self.state.add(SELECTION, selection.sum().double())
         for name, value in (
             ("loss", terms.loss),
             *terms.parts.items(),
             ("mask_mean", explained.explanation.mask.float()),
         ):
-            total = self.sums.get(name, 0.0)
-            self.sums[name] = total + value.detach().mean() * n_entries
+            self.state.add(name, value.mean() * n_entries)
         if stage != sb.Stage.TRAIN:
-            score(self.table, "validation", "interpreter", decided, explained)
-            self.save_samples(decided, explained)
+            if terms.loss.isfinite().all():
+                score(self.table, "validation", "interpreter", decided, explained)
+                self.save_samples(decided, explained)
+            else:
+                logger.warning(
+                    "epoch %d: the validation loss of %s is not finite",
+                    self.epoch,
+                    ", ".join(decided.clip_ids),
+                )
         return terms.loss.mean()
 
     def save_samples(self, decided: DecidedBatch, explained: ExplainedBatch) -> None:
@@ -155,27 +158,25 @@ class InterpreterBrain(sb.Brain):
             )
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Reset the sums and the table."""
-        self.sums = {}
-        self.selection = 0.0
-        self.n_entries = 0
+        """Reset the sums, the memory (each epoch has its own mixtures), the table."""
+        super().on_stage_start(stage, epoch)
         self.table = FaithfulnessTable()
-        self.epoch = epoch
-        self.memory = {}  # each epoch has its own mixtures
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """After validation: anneal the learning rate, log, and save a checkpoint."""
         # Means over entries, not over batches: the last batch may be smaller.
-        stats = {name: float(v) / self.n_entries for name, v in self.sums.items()}
         if stage == sb.Stage.TRAIN:
-            # SpeechBrain's mean also covers the part before an interruption.
+            stats = self.end_of_training_stage()
+            stats.pop(SELECTION, None)
             self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        loss = float(self.selection) / self.n_entries
-        stats |= self.table.means("validation", "interpreter")
-        self.log_and_save(epoch, stats, {"loss": loss, "epoch": epoch})
+        stats = self.state.means()
+        meta = {"loss": stats.pop(SELECTION), "epoch": epoch}
+        if self.table.rows:
+            stats |= self.table.means("validation", "interpreter")
+        self.log_and_save(epoch, stats, meta)
         self.warn_if_saturated(stats["mask_mean"])
 
     def log_and_save(self, epoch: int, stats: dict, meta: dict) -> None:
@@ -190,6 +191,8 @@ class InterpreterBrain(sb.Brain):
             ``epoch`` and, after a validation, ``loss``: plain numbers, since
             SpeechBrain reads them with a safe yaml loader.
         """
+        if not math.isfinite(meta.get("loss", 0.0)):
+            meta = {"epoch": epoch}  # never the best checkpoint
         loss = meta.get("loss")
         old_lr = new_lr = self.optimizer.param_groups[0]["lr"]
         annealing = self.hparams.lr_annealing
@@ -199,7 +202,7 @@ class InterpreterBrain(sb.Brain):
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": old_lr}, self.train_stats, stats
         )
-        self.checkpointer.save_and_keep_only(meta=meta, min_keys=["loss"])
+        self.checkpointer.save_and_keep_only(meta=meta)
 
     def validates(self, epoch: int) -> bool:
         """Return whether an epoch ends with a validation; the last one always does."""
@@ -231,8 +234,3 @@ class InterpreterBrain(sb.Brain):
         """Compile the networks; see :mod:`lmac_td.runtime.compilation`."""
         modules = self.raw_modules
         compile_networks(modules["interpreter"], modules["classifier"], self)
-
-    def on_fit_start(self) -> None:
-        """Resume from the last checkpoint, with a message."""
-        with resume_message(self.checkpointer):
-            super().on_fit_start()

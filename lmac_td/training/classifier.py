@@ -1,6 +1,7 @@
 """Train and test the classifier that is explained later."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,16 @@ from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import PreparedData
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import confusion_figure
-from lmac_td.training.checkpoints import resume_message
-from lmac_td.training.fitting import seed_step
+from lmac_td.training.resumable import ResumableBrain
 
 
-class ClassifierBrain(sb.Brain):
+class ClassifierBrain(ResumableBrain):
     """Cross-entropy training of a classifier on noisy clips.
 
     A classifier with a softmax learns the first label of each clip, one with sigmoids
     learns all labels, by binary cross-entropy.
 
-    Validation and test use the moving average of the weights. What a step draws
-    (dropout, augmentation) depends on the seed, the epoch and the step, so a resumed
-    training gives the same weights as one that was never interrupted.
+    Validation and test use the moving average of the weights.
 
     Arguments
     ---------
@@ -44,10 +42,6 @@ class ClassifierBrain(sb.Brain):
     **others
         Further arguments of ``speechbrain.Brain``.
     """
-
-    def on_fit_batch_start(self, batch: PaddedBatch, should_step: bool) -> None:
-        """Seed the global generators for this step."""
-        seed_step(self, self.epoch)
 
     def on_fit_batch_end(
         self, batch: PaddedBatch, outputs: Any, loss: Tensor, should_step: bool
@@ -110,17 +104,20 @@ class ClassifierBrain(sb.Brain):
             losses = F.cross_entropy(
                 logits, targets, reduction="none", label_smoothing=smoothing
             )
-            hits = (logits.argmax(dim=-1) == targets.argmax(dim=-1)).float()
+            hits = logits.argmax(dim=-1) == targets.argmax(dim=-1)
             confidences = logits.detach().softmax(dim=-1).amax(dim=-1)
-        self.losses.append(losses.detach())
-        self.hits.append(hits)
-        self.confidences.append(confidences)
+        self.state.n_entries += len(losses)
+        for name, values in (
+            ("loss", losses),
+            ("accuracy", hits),
+            ("confidence", confidences),
+        ):
+            self.state.add(name, values.sum(dtype=torch.float64))
         return losses.mean()
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Empty the accumulators; before training also set the learning rate."""
-        self.losses, self.hits, self.confidences = [], [], []
-        self.epoch = epoch
+        """Empty the sums; before training also set the learning rate."""
+        super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TRAIN:
             self.hparams.lr_annealing(self.optimizer, epoch)
 
@@ -128,28 +125,25 @@ class ClassifierBrain(sb.Brain):
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """Log; after validation also save a checkpoint."""
-        stats = {}
-        if self.losses:  # none where training resumes at the end of an epoch
-            stats["loss"] = float(torch.cat(self.losses).mean())
-            stats["accuracy"] = float(torch.cat(self.hits).mean())
         if stage == sb.Stage.TRAIN:
-            self.train_stats = stats
+            self.train_stats = self.end_of_training_stage()
+            self.train_stats.pop("confidence", None)
             return
-        stats["confidence"] = float(torch.cat(self.confidences).mean())
+        stats = self.state.means()
         lr = self.optimizer.param_groups[0]["lr"]
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": lr}, self.train_stats, stats
         )
-        self.checkpointer.save_and_keep_only(
-            meta={"loss": stats["loss"], "epoch": epoch}, min_keys=["loss"]
-        )
+        meta = {"epoch": epoch}
+        if math.isfinite(stats["loss"]):  # else it is never the best checkpoint
+            meta["loss"] = stats["loss"]
+        self.checkpointer.save_and_keep_only(meta=meta)
 
     def on_fit_start(self) -> None:
-        """Resume from the last checkpoint and report it."""
-        for name in ("classifier", "averaged"):  # its convolutions are faster so
+        """Lay out the weights for fast convolutions, and resume."""
+        for name in ("classifier", "averaged"):
             self.raw_modules[name].to(memory_format=torch.channels_last)
-        with resume_message(self.checkpointer):
-            super().on_fit_start()
+        super().on_fit_start()
 
     @torch.no_grad()
     def decide(self, loader: DataLoader) -> tuple[Tensor, Tensor, Tensor, list[str]]:

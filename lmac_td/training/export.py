@@ -7,7 +7,9 @@ from pathlib import Path
 import safetensors.torch
 
 from lmac_td.classifiers.cnn14 import LABELS, WEIGHTS, Cnn14Classifier
+from lmac_td.errors import TrainingError
 from lmac_td.files import write_atomically
+from lmac_td.runtime.loading import first_not_finite
 
 CARD = "README.md"
 
@@ -24,11 +26,22 @@ def export(
         Created if it is missing.
     half_precision : bool
         Write the weights of convolutions and linear layers as float16.
+
+    Raises
+    ------
+    TrainingError
+        If weights are not finite, also because float16 cannot hold them.
     """
     state = {}
     for key, tensor in classifier.trained_modules().state_dict().items():
         is_half = half_precision and tensor.ndim > 1
         state[key] = (tensor.half() if is_half else tensor).cpu().contiguous()
+    broken = first_not_finite(state)
+    if broken:
+        raise TrainingError(
+            f"{broken} of the classifier is not finite, so it is not exported: train "
+            "with a lower --lr, or give --half_precision_weights False"
+        )
     with write_atomically(folder / WEIGHTS) as file:
         file.write(safetensors.torch.save(state))
     with write_atomically(folder / LABELS, "w", encoding="utf-8") as file:

@@ -20,6 +20,7 @@ from lmac_td.classifiers.weights import load_weights
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
+from lmac_td.runtime.loading import first_not_finite
 from lmac_td.training.checkpoints import find_best
 from lmac_td.training.export import CARD, export
 
@@ -85,7 +86,18 @@ def write_interpreter(
         The interpreter's weights.
     classifier, pretrained, card
         See :func:`export_interpreter`.
+
+    Raises
+    ------
+    CheckpointError
+        If weights are not finite.
     """
+    broken = first_not_finite(state)
+    if broken:
+        raise CheckpointError(
+            f"{broken} of the interpreter is not finite, so it is not exported: train "
+            "into another --output_folder with a lower --lr"
+        )
     # safetensors takes no tensors that share memory.
     state = {key: tensor.clone().contiguous() for key, tensor in state.items()}
     with write_atomically(folder / INTERPRETER) as file:

@@ -1,13 +1,11 @@
-"""Run a Brain with the loaders of a recipe, and seed its steps."""
+"""Run a Brain with the loaders of a recipe."""
 
 from collections.abc import Mapping
 
 import speechbrain as sb
-import torch
 from torch.utils.data import Dataset
 
 from lmac_td.data.epoch_seeds import use_epoch_seeded_sampler
-from lmac_td.random import seeded_generator
 
 
 def fit(
@@ -43,17 +41,3 @@ def fit(
         ),
         valid_loader_kwargs=hparams["eval_loader"],
     )
-
-
-def seed_step(brain: sb.Brain, epoch: int) -> None:
-    """Seed torch for one training step, so that a resumed training draws the same.
-
-    Arguments
-    ---------
-    brain : speechbrain.Brain
-        With its number of the step, and ``hparams.seed``.
-    epoch : int
-    """
-    seed = brain.hparams.seed, epoch
-    draws = seeded_generator(f"step {brain.step}", "training", seed)
-    torch.manual_seed(draws.initial_seed())

@@ -11,6 +11,7 @@ import torch
 from lmac_td.audio import load_audio
 from lmac_td.enhancement import recognition
 from lmac_td.experiment.recipe import compose
+from lmac_td.training.checkpoints import list_checkpoints
 from tests.commands import ROOT, refused, run, run_as_a_user
 
 FOLDER = "recipes/SpeechEnhancement"
@@ -124,8 +125,8 @@ def test_word_errors_stand_beside_the_score(recipe, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_resumed_training_gives_the_same_weights(recipe, tmp_path):
     def weights(folder):
-        (file,) = (tmp_path / folder).glob("save/CKPT*/mask_estimator.ckpt")
-        return torch.load(file)
+        newest, *_ = list_checkpoints(tmp_path / folder / "save")
+        return torch.load(newest.paramfiles["mask_estimator"])
 
     run(TRAIN, recipe, number_of_epochs=1, output_folder=tmp_path / "a")
     assert "Resuming after epoch 1" in (

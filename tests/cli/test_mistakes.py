@@ -1,11 +1,14 @@
 """A user's mistakes: one sentence each, and nothing is written."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
 
+from lmac_td import locks
+from lmac_td.locks import one_writer
 from tests.commands import (
     CLASSIFIER,
     COMPARE,
@@ -13,6 +16,7 @@ from tests.commands import (
     RANDOMISE,
     ROAR,
     TRAIN,
+    TRAIN_NMF,
     refused,
     run,
     run_as_a_user,
@@ -216,3 +220,26 @@ def test_a_classifier_of_other_widths(trained):
 )
 def test_a_mistake_ends_a_process_with_exit_code_2(script, arguments, words):
     assert words in refused(script, *arguments, run=run_as_a_user)
+
+
+@pytest.mark.parametrize(
+    ("script", "recipe", "work"),
+    [
+        (CLASSIFIER, "cnn14", "training"),
+        (TRAIN_NMF, "nmf", "training"),
+        (EVALUATE, "evidence", "evaluation"),
+    ],
+)
+def test_two_writers_in_one_output_folder(
+    tiny_recipes, with_trained, monkeypatch, script, recipe, work
+):
+    if script == EVALUATE:
+        with_trained("cnn14")
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.1)
+    folder = tiny_recipes / "shared"
+    with one_writer(folder, work):
+        before = sorted(folder.rglob("*"))
+        said = refused(script, tiny_recipes / f"{recipe}.yaml", output_folder=folder)
+        assert f"another {work} writes into {folder} (process {os.getpid()}" in said
+        after = {path for path in folder.rglob("*") if "manifest" not in path.parts}
+        assert sorted(after) == before

@@ -49,7 +49,7 @@ def test_a_dictionary_is_learned_and_learned_anew(with_trained):
         "dictionary.npy",
         "settings.json",
     ]
-    assert not list(folder.parent.glob(".*"))
+    assert [path.name for path in folder.parent.glob(".*")] == [".training.lock"]
 
 
 @pytest.mark.slow

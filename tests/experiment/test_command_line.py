@@ -7,6 +7,7 @@ from lmac_td.errors import SettingError
 from lmac_td.experiment.build import typed_recipe
 from lmac_td.experiment.command_line import parse_arguments
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.run_options import CKPT_INTERVAL_MINUTES
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.experiment.yaml_files import read_yaml
 
@@ -200,3 +201,20 @@ def test_show_prints_every_text_as_valid_yaml(tiny_recipes, tmp_path, capsys, va
 def test_show_refuses_what_other_commands_refuse(tiny_recipes):
     with pytest.raises(SettingError, match="did you mean --alpha"):
         show.main([str(tiny_recipes / "lmac_td.yaml"), "--alhpa", "1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "minutes", "steps"),
+    [
+        ([], CKPT_INTERVAL_MINUTES, 0),
+        (["--ckpt_interval_minutes", "0"], 0, 0),
+        (["--ckpt_interval_minutes", "60"], 60, 0),
+        (["--ckpt_interval_steps", "100"], 0, 100),
+        (["--ckpt_interval_steps", "0"], CKPT_INTERVAL_MINUTES, 0),
+    ],
+)
+def test_long_epochs_are_saved_in_their_middle(arguments, minutes, steps):
+    _, options, _ = parse_arguments(["a.yaml", *arguments])
+    assert options.ckpt_interval_minutes == minutes
+    assert options.ckpt_interval_steps == steps
+    assert "ckpt_interval_minutes" in options.overridden_args or not minutes

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
-from lmac_td.errors import CheckpointError
+from lmac_td.errors import CheckpointError, TrainingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.training.export import export, model_card
 
@@ -113,3 +113,23 @@ def test_a_card_without_a_licence_says_so(trained):
     assert "hum, at 2 to 5 dB; a share of 0.25 of the clips had no noise" in card
     assert "folds 1, 2; the epoch (2 of 3) was chosen on fold 3" in card
     assert "not stated (`data_licence` of the recipe)" in card
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e6])
+def test_weights_that_are_not_finite_are_not_exported(trained, tmp_path, value):
+    """Also those that are too large for float16."""
+    export(trained, tmp_path, half_precision=True)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    trained.classifier.weight.data[0, 0] = value
+    with pytest.raises(TrainingError, match="of the classifier is not finite"):
+        export(trained, tmp_path, half_precision=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_weights_that_are_not_finite_are_not_loaded(trained, tmp_path):
+    export(trained, tmp_path)
+    state = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    state["classifier.weight"].fill_(torch.nan)
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="is not finite"):
+        classifier().load(tmp_path, tmp_path / "downloads")

@@ -1,0 +1,190 @@
+"""What a training needs besides weights to go on exactly where it was interrupted."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from lmac_td.random import seeded_generator
+
+
+def seed_draws(seed: int, epoch: int, step: int) -> None:
+    """Seed the generators of torch, numpy and Python for one training step.
+
+    Arguments
+    ---------
+    seed : int
+        Of the training.
+    epoch, step : int
+
+    Example
+    -------
+    >>> seed_draws(seed=0, epoch=1, step=2)
+    >>> first = torch.rand(1), np.random.rand(), random.random()
+    >>> seed_draws(seed=0, epoch=1, step=2)
+    >>> first == (torch.rand(1), np.random.rand(), random.random())
+    True
+    """
+    draws = seeded_generator(f"step {step}", "training", (seed, epoch))
+    number = draws.initial_seed()
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
+
+
+@register_checkpoint_hooks
+class Generators:
+    """A recoverable: the states of all generators that belong to the process.
+
+    Steps are seeded (:func:`seed_draws`). This is for what is drawn between them: by a
+    data set or a condition of your own, or in a validation.
+
+    Arguments
+    ---------
+    device : str
+        A GPU's generator is kept, too.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+
+    @mark_as_saver
+    def save(self, path: Path) -> None:
+        """Write the states; SpeechBrain calls it."""
+        name, keys, *position = np.random.get_state()
+        states = {
+            "python": random.getstate(),
+            "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *position),
+            "torch": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        torch.save(states, path)
+
+    @mark_as_loader
+    def load(self, path: Path, end_of_epoch: bool) -> None:
+        """Restore the states; SpeechBrain calls it."""
+        del end_of_epoch
+        states = torch.load(path, map_location="cpu", weights_only=True)
+        random.setstate(states["python"])
+        name, keys, *position = states["numpy"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
+        torch.set_rng_state(states["torch"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)
+
+
+@register_checkpoint_hooks
+class EpochState:
+    """A recoverable: what a Brain has gathered since its stage began.
+
+    Attributes
+    ----------
+    sums : dict of str to Tensor or float
+        Sums over entries. They stay tensors until the stage ends, since float() waits
+        for the GPU.
+    n_entries : int
+        The number of entries, such as clips.
+    memory : dict
+        What was computed for mixtures that come again in this epoch.
+
+    Example
+    -------
+    >>> state = EpochState()
+    >>> state.n_entries += 2
+    >>> state.add("loss", torch.tensor(3.0))
+    >>> state.means()
+    {'loss': 1.5}
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, where a stage begins."""
+        self.sums: dict[str, Tensor | float] = {}
+        self.n_entries = 0
+        self.memory: dict[tuple, dict[str, Tensor]] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add to a sum, without a gradient."""
+        self.sums[name] = self.sums.get(name, 0.0) + value.detach()
+
+    def means(self) -> dict[str, float]:
+        """Return the sums by the number of entries; empty if there were none."""
+        n = self.n_entries
+        return {name: float(value) / n for name, value in self.sums.items() if n}
+
+    def copy(self) -> tuple[dict, int]:
+        """Return what :meth:`restore` takes back."""
+        return dict(self.sums), self.n_entries
+
+    def restore(self, copied: tuple[dict, int]) -> None:
+        """Forget what was added since :meth:`copy`."""
+        self.sums, self.n_entries = copied
+
+    @mark_as_saver
+    def save(self, path: Path) -> None:
+        """Write everything; SpeechBrain calls it."""
+        torch.save(vars(self), path)
+
+    @mark_as_loader
+    def load(self, path: Path, end_of_epoch: bool) -> None:
+        """Read everything, unless an epoch has ended; SpeechBrain calls it."""
+        if not end_of_epoch:
+            content: Mapping[str, Any] = torch.load(
+                path, map_location="cpu", weights_only=True
+            )
+            vars(self).update(content)
+
+
+class RunningStatistics:
+    """Copies the statistics of batch normalisation, to undo one batch.
+
+    Arguments
+    ---------
+    modules : torch.nn.Module
+        Only layers whose weights are trained are copied.
+
+    Example
+    -------
+    >>> norm = nn.BatchNorm1d(1)
+    >>> statistics = RunningStatistics(norm)
+    >>> statistics.keep()
+    >>> _ = norm(torch.full((2, 1), torch.nan))
+    >>> statistics.restore()
+    >>> norm.running_mean
+    tensor([0.])
+    """
+
+    def __init__(self, modules: nn.Module) -> None:
+        layers = [
+            layer
+            for layer in modules.modules()
+            if isinstance(layer, _NormBase) and layer.track_running_stats
+            if any(p.requires_grad for p in layer.parameters(recurse=False))
+        ]
+        self.live = [buffer for layer in layers for buffer in layer.buffers()]
+        self.kept = [buffer.clone() for buffer in self.live]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Copy the statistics."""
+        if self.live:
+            torch._foreach_copy_(self.kept, self.live)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Set the statistics to the copy."""
+        if self.live:
+            torch._foreach_copy_(self.live, self.kept)

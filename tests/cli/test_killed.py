@@ -1,0 +1,121 @@
+"""Trainings that are killed at random moments, by ``kill -9``, and started again.
+
+A child process is forked and not started anew, since importing torch takes seconds.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from lmac_td.training.checkpoints import list_checkpoints
+from tests.commands import CLASSIFIER, TRAIN, TRAIN_NMF, run
+
+pytestmark = pytest.mark.slow
+
+KILLS = 3  # of each training
+# By tiny recipe: the command, what it builds on, and the settings of the test.
+TRAININGS = {
+    "cnn14": (CLASSIFIER, [], {"number_of_epochs": 3, "batch_size": 4}),
+    "nmf": (TRAIN_NMF, [], {"n_iterations": 30}),
+    "lmac_td": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
+    "lmac": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
+    "l2i": (TRAIN, ["cnn14", "nmf"], {"number_of_epochs": 3}),
+    "budgeted": (
+        TRAIN,
+        ["cnn14"],
+        {"number_of_epochs": 2, "repeats": 3, "valid_period": 2, "distil_w": 0.1},
+    ),
+}
+
+
+def fork(*arguments, prepare=None, **settings):
+    """Run a command in a child process, after a preparation there -> its id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        if prepare is not None:
+            prepare()
+        code = run(*arguments, check=False, **settings).returncode or 0
+    finally:
+        os._exit(code)
+
+
+def killed_after(seconds, *arguments, **settings):
+    """Run a command and kill it -> whether it was still running."""
+    child = fork(*arguments, **settings)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return False
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def outcome(folder):
+    """All that a training leaves: weights, optimiser, generators, log, exports."""
+    paths = [*folder.rglob("*.safetensors"), *folder.rglob("*.npy")]
+    paths += folder.glob("train_log.txt")
+    newest = list_checkpoints(folder / "save")[:1]
+    for checkpoint in newest:
+        paths += [checkpoint.path / f"{name}.ckpt" for name in checkpoint.paramfiles]
+    assert paths
+    return {
+        str(path.relative_to(folder)).replace(name_of(newest), "newest"): path
+        for path in paths
+    }
+
+
+def name_of(newest):
+    return newest[0].path.name if newest else "none"
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_killed_at_random_moments_it_gives_the_same_weights(
+    tiny_recipes, with_trained, name, steps
+):
+    """With checkpoints after each epoch, and after each step."""
+    script, needs, settings = TRAININGS[name]
+    if name == "nmf" and steps:
+        pytest.skip("it has no steps")
+    folder = with_trained(*needs) if needs else tiny_recipes
+    recipe = folder / f"{name}.yaml"
+    settings = {**settings, "ckpt_interval_steps": steps, "interpret_period": 0}
+    if script != TRAIN:
+        del settings["interpret_period"]
+    whole, parts = folder / "whole", folder / "parts"
+    begin = time.monotonic()
+    assert os.waitstatus_to_exitcode(
+        os.waitpid(fork(script, recipe, output_folder=whole, **settings), 0)[1]
+    ) == 0  # fmt: skip
+    lasted = time.monotonic() - begin
+
+    draws, kills = random.Random(f"{name} {steps}"), 0
+    while kills < KILLS:
+        seconds = lasted * draws.uniform(0.1, 1)
+        was_killed = killed_after(
+            seconds, script, recipe, output_folder=parts, **settings
+        )
+        kills += was_killed
+        if not was_killed:
+            compare_and_remove(parts, whole)
+    run(script, recipe, output_folder=parts, **settings)
+    compare_and_remove(parts, whole)
+
+
+def compare_and_remove(parts, whole):
+    """Compare a training that was killed with one that was not; then begin another."""
+    found, expected = outcome(parts), outcome(whole)
+    assert found.keys() == expected.keys()
+    for name, path in found.items():
+        assert path.read_bytes() == expected[name].read_bytes(), name
+    assert not list(parts.glob("save/.*"))
+    shutil.rmtree(parts)
