@@ -66,7 +66,7 @@ class NewClassifier(nn.Module):
 
 
 def require_classes(classifier: Classifier, class_names: Sequence[str]) -> None:
-    """Refuse a classifier that has other classes than the data set.
+    """Refuse a classifier of tags, or one with other classes than the data set.
 
     Arguments
     ---------
@@ -79,6 +79,11 @@ def require_classes(classifier: Classifier, class_names: Sequence[str]) -> None:
     ------
     SettingError
     """
+    if classifier.activation == "sigmoid":
+        raise SettingError(
+            f"roar measures the accuracy of one class per clip, and {classifier.name} "
+            "decides on tags: use randomise_classifier.py, or another classifier"
+        )
     if classifier.n_classes != len(class_names):
         raise SettingError(
             f"roar trains {classifier.name} again on the {len(class_names)} classes of "

@@ -143,3 +143,6 @@ def test_a_classifier_of_other_classes_is_not_trained_again():
     require_classes(classifier, ["a", "b", "c"])
     with pytest.raises(SettingError, match="2 classes of the data set, and it has 3"):
         require_classes(classifier, ["a", "b"])
+    classifier.activation = "sigmoid"
+    with pytest.raises(SettingError, match="decides on tags"):
+        require_classes(classifier, ["a", "b", "c"])
