@@ -64,10 +64,12 @@ def black_box(tiny_recipes, monkeypatch):
 
 
 def test_a_black_box_is_explained_by_every_method(black_box):
-    rows, used, done = evaluated(black_box, controls=True)
+    methods = f"[{', '.join(METHODS)}]"
+    rows, used, done = evaluated(black_box, controls=True, methods=methods)
     assert list(rows) == [
         "feature_ablation", "loudness", "random field",
-        "kernel_shap", "lime", "rise", "random_forest",
+        "kernel_shap", "lime", "slime_time", "slime_frequency", "slime_time_frequency",
+        "audiolime", "rise", "random_forest",
     ]  # fmt: skip
     assert used["remarks"]["lime"] == "keeps 0.5 of the amplitude"
     assert "they run the classifier again to choose" not in done.stdout
