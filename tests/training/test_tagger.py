@@ -13,6 +13,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError
 from lmac_td.training import tagger
 from lmac_td.training.classifier import ClassifierBrain, tag_losses
+from lmac_td.training.state import EpochState
 
 NAMES = ["engine", "music", "dog"]
 
@@ -33,9 +34,7 @@ def brain_of(classifier):
     brain = SimpleNamespace(
         raw_modules={"classifier": classifier},
         device="cpu",
-        losses=[],
-        hits=[],
-        confidences=[],
+        state=EpochState(),
         hparams=SimpleNamespace(label_smoothing=0.0),
     )
     brain.targets = lambda batch: ClassifierBrain.targets(brain, batch)
@@ -70,10 +69,11 @@ def test_a_hit_is_a_tag_that_is_decided_correctly(spectral):
     logits = torch.tensor([[3.0, 1.0, -1.0]])  # probabilities 0.95, 0.73, 0.27
     targets = torch.tensor([[1.0, 1.0, 0.0]])
     ClassifierBrain.compute_objectives(brain, (logits, targets), None, Stage.VALID)
-    assert brain.hits[0].tolist() == pytest.approx([2 / 3])
+    means = brain.state.means()
+    assert means["accuracy"] == pytest.approx(2 / 3)
     p = torch.sigmoid(logits)
     expected = (p[0, 0] + p[0, 1] + 1 - p[0, 2]) / 3
-    assert brain.confidences[0].item() == pytest.approx(expected.item())
+    assert means["confidence"] == pytest.approx(expected.item())
 
 
 def test_another_activation_is_refused(spectral):
