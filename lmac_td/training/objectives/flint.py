@@ -114,6 +114,7 @@ def entropy(attributes: Tensor) -> Tensor:
 
     Example
     -------
+    >>> import torch
     >>> entropy(torch.zeros(1, 2))
     tensor([0.6931])
     """
