@@ -69,6 +69,6 @@ def require_gradients(classifier: Classifier, method: str) -> None:
     if not classifier.differentiable:
         raise SettingError(
             f"{method} needs gradients, and {classifier.name} is a black box: use a "
-            "method that perturbs the sound, such as rise or feature_ablation "
+            "method that perturbs the sound, such as rise or occlusion "
             "(lmac-td explain: --method rise; recipe: hparams/perturbation.yaml)"
         )

@@ -1,8 +1,8 @@
 """L2I's method-specific table: fidelity of Theta, and removal of components.
 
 Parekh et al. ("Listen to Interpret"), section 4.1. *Fidelity* is how well Theta agrees
-with the classifier (:mod:`.fidelity`). *Faithfulness* removes the selected components
-from the sound::
+with the classifier (:mod:`lmac_td.evaluation.fidelity`). *Faithfulness* removes the
+selected components from the sound::
 
     FF_x = f(x)_c - f(x_2)_c,   x_2 = INV(X - sum of X_l over r_l > tau, phase)   (6)
 

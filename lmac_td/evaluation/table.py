@@ -3,7 +3,8 @@
 :class:`FaithfulnessTable` measures batches by every metric of
 :mod:`lmac_td.metrics.registry` and keeps the scores clip by clip. :mod:`.rendering`
 prints it, :mod:`.summary` writes it, :mod:`.invariants` asserts what every correct
-table satisfies, :mod:`.comparison` compares two rows, :mod:`.merge` joins tables.
+table satisfies, :mod:`lmac_td.evaluation.comparison` compares two rows, :mod:`.merge`
+joins tables.
 """
 
 from collections.abc import Sequence

@@ -446,5 +446,5 @@ class TestWeights:
 
     def test_a_checkpoint_that_wraps_the_state_dict_is_refused(self, tmp_path):
         torch.save({"state_dict": WaveformCnn(3).state_dict()}, tmp_path / "a.pt")
-        with pytest.raises(CheckpointError, match=r"it has no conv1\.weight"):
+        with pytest.raises(CheckpointError, match="weights below 'state_dict'"):
             classify(WaveformCnn(3), weights=tmp_path / "a.pt")

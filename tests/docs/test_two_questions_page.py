@@ -21,7 +21,10 @@ LINES = [
     shlex.split(line)
     for line in re.findall(r"^ {4}((?:python|lmac-td) .*)$", TEXT, re.MULTILINE)
 ]
-PRINTED = re.compile(r"(\S+), p = ([\d.]+); kept p = ([\d.]+), removed p = ([\d.]+)")
+PRINTED = re.compile(
+    r"(\S+), p = ([\d.]+); kept \(\d+ % of the energy\), p = ([\d.]+); "
+    r"removed, p = ([\d.]+)"
+)
 
 for package in ("silero_vad", "torchcrepe"):
     if importlib.util.find_spec(package) is None:

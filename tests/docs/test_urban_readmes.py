@@ -82,7 +82,7 @@ def test_urbansound8k(run_command, corpus, tmp_path):
             assert "| L-MAC 5 " in said
             assert "### Published: speech" in said
     assert (results / "cnn14/1234/classifier/model.safetensors").is_file()
-    for method in ("lmac", "baselines", "lmac_td_alpha0.75", "l2i_att"):
+    for method in ("lmac", "baselines_stft", "lmac_td_alpha0.75", "l2i_att"):
         (table,) = results.glob(f"{method}/1234/evaluation*/table.json")
         assert json.loads(table.read_text())["settings"]["test_fold_nums"] == [10]
 

@@ -22,6 +22,7 @@ HPARAMS = ROOT / "hparams"
 METHODS = sorted([*HPARAMS.glob("*.yaml"), *HPARAMS.glob("published/*.yaml")])
 CLASSIFIERS = sorted(HPARAMS.glob("classifiers/*.yaml"))
 OPEN = {
+    "cnn14_cosine": "",
     "huggingface": "pretrained_classifier: ast\n",
     "modules": "network: !new:torch.nn.Identity\nlabels: [dog, rain]\n",
     "speechbrain": "pretrained_classifier: ecapa\n",

@@ -150,7 +150,7 @@ class SlimeTime(Lime):
 
     does = (
         "removes parts of the sound at random and fits a linear model to the "
-        "answers, over windows of time (SLIME)"
+        "answers, over windows (SLIME)"
     )
     default_segments = Windows
 
@@ -160,7 +160,7 @@ class SlimeFrequency(Lime):
 
     does = (
         "removes parts of the sound at random and fits a linear model to the "
-        "answers, over bands of frequency (SLIME)"
+        "answers, over bands (SLIME)"
     )
     default_segments = Bands
 
@@ -170,7 +170,7 @@ class SlimeTimeFrequency(Lime):
 
     does = (
         "removes parts of the sound at random and fits a linear model to the "
-        "answers, over tiles of time and frequency (SLIME)"
+        "answers, over tiles (SLIME)"
     )
     default_segments = Tiles
 
@@ -186,6 +186,6 @@ class AudioLime(Lime):
 
     does = (
         "removes parts of the sound at random and fits a linear model to the "
-        "answers, over parts of a separation (audioLIME)"
+        "answers, over its sources (audioLIME)"
     )
     default_segments = HarmonicPercussive

@@ -69,7 +69,7 @@ class Card:
         """Names of all metrics that a method of this card has."""
         return list(dict.fromkeys(n for clip in self.clips for n in clip.metrics))
 
-    def place(self, part: Segment | Run) -> str:
+    def place(self, part: Segment | Stretch) -> str:
         """Return where a part is on the time axis, as properties of CSS.
 
         They are shares of the width of the pictures.
@@ -128,7 +128,7 @@ def _card(clips, copy):
 
 
 @dataclass(frozen=True)
-class Run:
+class Stretch:
     """Parts of a recording that follow each other and have the same decision.
 
     Attributes
@@ -145,7 +145,7 @@ class Run:
     probabilities: str
 
 
-def runs(timeline: Sequence[Segment]) -> list[Run]:
+def runs(timeline: Sequence[Segment]) -> list[Stretch]:
     """Join the parts of a timeline that have the same decision.
 
     Example
@@ -160,7 +160,7 @@ def runs(timeline: Sequence[Segment]) -> list[Run]:
         parts = list(group)
         ends = (f(part.probability for part in parts) for f in (min, max))
         words = " to ".join(dict.fromkeys(map(percent, ends)))
-        joined.append(Run(label, parts[0].start_s, parts[-1].end_s, words))
+        joined.append(Stretch(label, parts[0].start_s, parts[-1].end_s, words))
     return joined
 
 
