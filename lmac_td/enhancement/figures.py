@@ -17,6 +17,7 @@ from lmac_td.enhancement.masks import ideal_binary_mask
 from lmac_td.enhancement.relevance import most_relevant
 from lmac_td.enhancement.scoring import ExplainedMixture
 from lmac_td.files import write_atomically
+from lmac_td.report.lettering import readable
 
 DISPLAYED = 99.5  # percentile of |value| at the end of a colour scale
 DARKEST = 0.8  # quantile of the counts that are drawn black
@@ -127,7 +128,8 @@ def _extent(explained: ExplainedMixture, shap: MaskShap) -> tuple[float, float]:
 def _figure(n_panels: int, title: str) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=(3.6 * n_panels, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
+    # The panels' names have superscripts; a recording's name is plain text.
+    figure.suptitle(readable(title), fontsize=10, parse_math=False)
     axes = figure.subplots(1, n_panels, sharex=True, sharey=True)
     axes[0].set_ylabel("kHz")
     return figure, axes

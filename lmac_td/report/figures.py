@@ -290,11 +290,12 @@ def bars_figure(
         errors = np.nan_to_num([heights - low, high - heights])
         axis.bar(x, heights, width, yerr=errors, capsize=2, label=name)
     axis.axhline(0, color="black", lw=0.8)
-    axis.set_xticks(range(len(groups)), groups, rotation=30, ha="right", fontsize=8)
+    names = list(map(readable, groups))
+    axis.set_xticks(range(len(groups)), names, rotation=30, ha="right", fontsize=8)
     axis.set_ylabel(y_label)
     axis.set_title(title, fontsize=10)
     axis.legend(fontsize=8)
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def grid_figure(

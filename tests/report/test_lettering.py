@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 from lmac_td.report import lettering
 from lmac_td.report.figures import (
+    bars_figure,
     confusion_figure,
     grid_figure,
     lines_figure,
@@ -111,5 +112,7 @@ def test_figures_take_names_of_every_kind(tmp_path):
     grid_figure(tmp_path / "g.png", rows, 1.0, 16000, 1.0, ODD)
     points = [(0.5, 0.4, 0.6)] * 2
     lines_figure(tmp_path / "l.png", {"AI": {ODD: points}}, [ODD, "b"], ODD, ODD)
-    for name in "scgl":
+    bars = {f"{ODD} {n}": (0.5, 0.4, 0.6) for n in range(6)}
+    bars_figure(tmp_path / "b.png", {ODD: bars}, "FF", ODD)
+    for name in "scglb":
         assert (tmp_path / f"{name}.png").stat().st_size > 0
