@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -107,6 +108,29 @@ def temporary_folder_beside(path: str | Path) -> Iterator[Path]:
                 folder.rmdir()
         raise
     shutil.rmtree(scratch)
+
+
+def sha256_of(*paths: str | Path) -> str:
+    """Return the SHA-256 of files, one after the other, in hexadecimal digits.
+
+    Arguments
+    ---------
+    *paths : str or Path
+
+    Example
+    -------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> _ = path.write_text("a")
+    >>> sha256_of(path)[:8], sha256_of(path, path)[:8]
+    ('ca978112', '961b6dd3')
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def replace_folder(new, destination):
@@ -233,6 +257,7 @@ def _remove(path):
         path.unlink(missing_ok=True)
 
 
+_CHUNK = 2**22  # bytes that are read at once
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")  # names that _beside gives
 _COMPLETE, _REPLACED = "complete", "replaced"
 # linux/fs.h and fcntl.h, sys/stdio.h of macOS.

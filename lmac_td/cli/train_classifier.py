@@ -15,6 +15,7 @@ import sys
 
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.evaluation.markdown import compact_table
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.training import tagger
@@ -134,13 +135,13 @@ def report(brain, data, conditions, hparams, folder):
 
 def accuracy_table(results, chosen_on):
     """Format the accuracies by condition and fold as Markdown."""
-    rows = ["| condition | test fold | clips | accuracy |", "| --- | --- | --- | --- |"]
+    rows = []
     for condition, result in results.items():
         for fold, accuracy in result["accuracy"].items():
             note = " (chose the checkpoint)" if fold in chosen_on else ""
             n_clips = result["clips"][fold]
-            rows.append(f"| {condition} | {fold}{note} | {n_clips} | {accuracy:.3f} |")
-    return "\n".join(rows)
+            rows.append([condition, f"{fold}{note}", n_clips, f"{accuracy:.3f}"])
+    return compact_table(["condition", "test fold", "clips", "accuracy"], rows)
 
 
 command = exit_on_user_error(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmac_td.convert.origins import Settings
 from lmac_td.errors import SettingError
-from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
+from lmac_td.evaluation.markdown import compact_table
+from lmac_td.files import (
+    replace_folder,
+    sha256_of,
+    temporary_folder_beside,
+    write_atomically,
+)
 from lmac_td.training.export import CARD
 
 
@@ -93,24 +98,16 @@ def card_of(
     str
         Markdown.
     """
-    rows = "\n".join(
-        f"| {name} | {path.name} | {_sha256(path)} |" for name, path in files.items()
-    )
+    rows = [[name, path.name, sha256_of(path)] for name, path in files.items()]
     return f"""# {title}
 
 {text}
 
 ## Converted from
 
-| part | file | SHA-256 |
-| --- | --- | --- |
-{rows}
+{compact_table(["part", "file", "SHA-256"], rows)}
 
 ## Settings
 
 {settings.table()}
 """
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lmac_td.evaluation.markdown import compact_table
+
 WEIGHTS = "the weights"
 HYPERPARAMS = "hyperparams.yaml"
 LINE = "the command line"
@@ -54,7 +56,6 @@ class Settings:
     def table(self) -> str:
         """Return the settings as a table of Markdown."""
         rows = [
-            f"| {name} | {self.values[name]} | {origin} |"
-            for name, origin in self.origins.items()
+            [name, self.values[name], origin] for name, origin in self.origins.items()
         ]
-        return "\n".join(["| setting | value | from |", "| --- | --- | --- |", *rows])
+        return compact_table(["setting", "value", "from"], rows)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from lmac_td.audio import save_audio
 from lmac_td.files import write_atomically
+from lmac_td.report.page.write import page_environment
 
 PAGE = "index.html"
 
@@ -75,14 +75,8 @@ def write_page(
     -------
     Path
     """
-    environment = Environment(
-        loader=PackageLoader("lmac_td.enhancement"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    text = environment.get_template("page.html.jinja").render(
+    template = page_environment("lmac_td.enhancement").get_template("page.html.jinja")
+    text = template.render(
         tables=tables,
         figures=figures,
         samples=samples,

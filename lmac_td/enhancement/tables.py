@@ -15,6 +15,7 @@ from scipy import stats
 
 from lmac_td.enhancement.scoring import eta_column
 from lmac_td.evaluation.bootstrap import summarise
+from lmac_td.evaluation.markdown import compact_table, with_interval
 
 N_RESAMPLES = 2000
 ERRORS = ("errors (mixture)", "errors (enhanced)")
@@ -83,7 +84,7 @@ def generalisation_table(
         made[f"{model}, η (%)"] = [
             _mean(train, column),
             _mean(test, column),
-            _cell(*relative_drop(train, test, column)),
+            with_interval(*relative_drop(train, test, column), 1),
         ]
     return pd.DataFrame(made)
 
@@ -126,13 +127,7 @@ def _drop(train, test):
 
 
 def _mean(scores, column):
-    return _cell(*summarise(scores[column], clips=list(scores.utterance)))
-
-
-def _cell(value, low, high):
-    if math.isnan(low):
-        return f"{value:.1f}"
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return with_interval(*summarise(scores[column], clips=list(scores.utterance)), 1)
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -145,5 +140,4 @@ def to_markdown(table: pd.DataFrame) -> str:
     | --- | --- |
     | a | 1.0 |
     """
-    lines = [list(table), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return compact_table(list(table), table.to_numpy().tolist())

@@ -15,6 +15,34 @@ def interval(low, high, decimals, sign=""):
     return f"[{number(low, decimals, sign)}, {number(high, decimals, sign)}]"
 
 
+def with_interval(value, low, high, decimals):
+    """Return a number with its interval as text, without one where there is none.
+
+    Example
+    -------
+    >>> with_interval(0.5, 0.25, 0.75, 2), with_interval(0.5, math.nan, math.nan, 2)
+    ('0.50 [0.25, 0.75]', '0.50')
+    """
+    if math.isnan(value) or math.isnan(low):
+        return number(value, decimals)
+    return f"{number(value, decimals)} {interval(low, high, decimals)}"
+
+
+def compact_table(head, rows):
+    """Return a Markdown table without padding, for model cards and short tables.
+
+    Example
+    -------
+    >>> print(compact_table(["model", "score"], [["a", 1.0]]))
+    | model | score |
+    | --- | --- |
+    | a | 1.0 |
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    cells = ([str(cell).replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
 def markdown_table(head, rows):
     """Return a Markdown table whose pipes are aligned in a terminal."""
     lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, *rows)]

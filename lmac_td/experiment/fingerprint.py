@@ -1,8 +1,8 @@
 """The fingerprint of trained weights: it changes when they are trained again."""
 
-import hashlib
 from pathlib import Path
 
+from lmac_td.files import sha256_of
 from lmac_td.training.checkpoints import find_best
 
 WEIGHTS = ("*.ckpt", "*.npy", "*.safetensors", "*.bin", "*.pt", "*.pth")
@@ -29,7 +29,4 @@ def fingerprint(folder: str | Path) -> str | None:
         files += [best.paramfiles["interpreter"]] if best else []
     if not files:
         return None
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(Path(path).read_bytes())
-    return digest.hexdigest()[:16]
+    return sha256_of(*files)[:16]

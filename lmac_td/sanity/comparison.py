@@ -18,7 +18,7 @@ from lmac_td.evaluation.batches import DecidedBatch, decide_batch
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.explaining import explain
 from lmac_td.evaluation.frame import ScoreFrame, values_of
-from lmac_td.evaluation.markdown import markdown_table
+from lmac_td.evaluation.markdown import markdown_table, with_interval
 from lmac_td.features import SpectralFeatures
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.base import Interpreter
@@ -220,17 +220,12 @@ def stages_to_markdown(summary: Summary, title: str = "randomised down to") -> s
     sections = []
     for method, rows in summary.items():
         lines = [
-            [row, *map(_with_interval, columns.values())]
+            [row, *(with_interval(*values, 3) for values in columns.values())]
             for row, columns in rows.items()
         ]
         head = [title, *next(iter(rows.values()))]
         sections.append(f"### {method}\n\n{markdown_table(head, lines)}")
     return "\n".join(sections)
-
-
-def _with_interval(values):
-    value, low, high = values
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if value == value else "–"
 
 
 def clips_to_csv(path: str | Path, scores: ScoreFrame) -> None:

@@ -5,15 +5,15 @@ has the format of ``sha256sum --check``. Checkpoints of earlier versions have no
 their files are then checked as far as their formats allow.
 """
 
-import hashlib
 import zipfile
 from pathlib import Path
 
 import yaml
 from speechbrain.utils.checkpoints import METAFNAME, PARAMFILE_EXT
 
+from lmac_td.files import sha256_of
+
 SUMS = "SHA256SUMS"
-_CHUNK = 2**22  # bytes
 
 
 def write_checksums(folder: Path) -> None:
@@ -35,7 +35,7 @@ def write_checksums(folder: Path) -> None:
     >>> find_damage(folder)
     'CKPT.yaml has changed'
     """
-    lines = [f"{_digest(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    lines = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
@@ -88,19 +88,11 @@ def _damage_of(path, sums):
             return None if _is_readable(path) else "cannot be read"
         if path.name not in sums:
             return f"is not in {SUMS}"
-        return None if _digest(path) == sums[path.name] else "has changed"
+        return None if sha256_of(path) == sums[path.name] else "has changed"
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
     except IsADirectoryError:
         return "is a folder"
-
-
-def _digest(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _is_readable(path):

@@ -8,6 +8,7 @@ import safetensors.torch
 
 from lmac_td.classifiers.cnn14 import LABELS, WEIGHTS, Cnn14Classifier
 from lmac_td.errors import TrainingError
+from lmac_td.evaluation.markdown import compact_table
 from lmac_td.files import write_atomically
 from lmac_td.runtime.loading import first_not_finite
 
@@ -140,20 +141,24 @@ def accuracies(results: Mapping[str, Mapping[str, Mapping]]) -> str:
     str
         Markdown.
     """
-    rows = [
-        "## Accuracy",
-        "",
-        "`confidence` is the mean probability of the decided class.",
-        "",
-        "| fold | condition | clips | accuracy | confidence |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     role = {"valid": "chose the epoch", "test": "test"}
     for split, by_condition in results.items():
         for condition, result in by_condition.items():
             rows += [
-                f"| {fold} ({role[split]}) | {condition} | {result['clips'][fold]} | "
-                f"{accuracy:.3f} | {result['confidence'][fold]:.3f} |"
+                [
+                    f"{fold} ({role[split]})",
+                    condition,
+                    result["clips"][fold],
+                    f"{accuracy:.3f}",
+                    f"{result['confidence'][fold]:.3f}",
+                ]
                 for fold, accuracy in result["accuracy"].items()
             ]
-    return "\n".join(rows)
+    table = compact_table(
+        ["fold", "condition", "clips", "accuracy", "confidence"], rows
+    )
+    return (
+        "## Accuracy\n\n`confidence` is the mean probability of the decided class.\n\n"
+        f"{table}"
+    )

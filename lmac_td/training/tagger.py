@@ -18,6 +18,7 @@ from speechbrain import Stage
 from speechbrain.dataio.dataloader import make_dataloader
 
 from lmac_td.data.prepare import PreparedData
+from lmac_td.evaluation.markdown import compact_table, number, with_interval
 from lmac_td.evaluation.tag_fidelity import (
     MIN_CLIPS,
     average_precision,
@@ -102,34 +103,31 @@ def scores_table(results: Mapping[str, Mapping]) -> str:
     -------
     str
     """
-    rows = [
-        f"| condition | folds | clips | {' | '.join(SCORES)} |",
-        "| --- " * (3 + len(SCORES)) + "|",
+    by_condition = [
+        [
+            condition,
+            ", ".join(map(str, result["folds"])),
+            result["clips"],
+            *(_with_interval(*result["scores"][name]) for name in SCORES),
+        ]
+        for condition, result in results.items()
     ]
-    for condition, result in results.items():
-        numbers = [_with_interval(*result["scores"][name]) for name in SCORES]
-        folds = ", ".join(map(str, result["folds"]))
-        cells = [condition, folds, str(result["clips"]), *numbers]
-        rows.append(f"| {' | '.join(cells)} |")
-    rows += ["", "| tag | condition | clips | AUPRC |", "| --- " * 4 + "|"]
-    for condition, result in results.items():
-        rows += [
-            f"| {name} | {condition} | {of['clips']} | {_number(of['AUPRC'])} |"
-            for name, of in result["classes"].items()
-        ]
-    left_out = {
-        name
-        for result in results.values()
+    by_tag = [
+        [name, condition, of["clips"], number(_or_nan(of["AUPRC"]), 3)]
+        for condition, result in results.items()
         for name, of in result["classes"].items()
-        if of["clips"] < MIN_CLIPS
-    }
+    ]
+    parts = [
+        compact_table(["condition", "folds", "clips", *SCORES], by_condition),
+        compact_table(["tag", "condition", "clips", "AUPRC"], by_tag),
+    ]
+    left_out = {name for name, _, n_clips, _ in by_tag if n_clips < MIN_CLIPS}
     if left_out:
-        rows += [
-            "",
+        parts.append(
             f"Fewer than {MIN_CLIPS} clips have these tags, which macro AUPRC leaves "
-            f"out: {', '.join(sorted(left_out))}.",
-        ]
-    return "\n".join(rows)
+            f"out: {', '.join(sorted(left_out))}."
+        )
+    return "\n\n".join(parts)
 
 
 def quality(results: Mapping[str, Mapping[str, Mapping]]) -> str:
@@ -156,10 +154,9 @@ def _or_none(value):
     return None if math.isnan(value) else float(value)
 
 
-def _number(value):
-    return "–" if value is None else f"{value:.3f}"
+def _or_nan(value):
+    return math.nan if value is None else value
 
 
-def _with_interval(value, low, high):
-    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-    return _number(value) + interval
+def _with_interval(*values):
+    return with_interval(*map(_or_nan, values), 3)

@@ -259,7 +259,7 @@ def test_what_may_not_be_read_is_not_called_damaged(checkpointer, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lmac_td.training.checksums._digest", refuse)
+    monkeypatch.setattr("lmac_td.training.checksums.sha256_of", refuse)
     with pytest.raises(PermissionError):
         checkpointer.recover_if_possible()
     monkeypatch.undo()

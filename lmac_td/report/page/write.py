@@ -85,14 +85,24 @@ def write_page(folder: Path, title: str, clips: Sequence[PageClip]) -> Path:
     return path
 
 
-def _environment():
-    environment = Environment(
-        loader=PackageLoader(_PACKAGE),
+def page_environment(package: str) -> Environment:
+    """Return what renders the ``templates`` of a package; values are escaped.
+
+    Arguments
+    ---------
+    package : str
+    """
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+
+
+def _environment():
+    environment = page_environment(_PACKAGE)
     environment.filters |= {
         "duration": duration_text,
         "value": value_text,
