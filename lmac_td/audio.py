@@ -5,6 +5,7 @@ empty, silent, with NaN) is refused by name with one error:
 :class:`lmac_td.errors.LoadAudioError`.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def read_mono(
     if not Path(path).is_file():
         raise LoadAudioError(f"{path} is missing or is not a file: {remedy}.")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(encoded(path)) as file:
             file.seek(start)
             frames = file.read(n_frames, dtype="float32", always_2d=True)
             file_rate = file.samplerate
@@ -129,6 +130,14 @@ def read_mono(
     if not np.isfinite(frames).all():
         raise LoadAudioError(f"{path} holds NaN or infinite samples: {remedy}.")
     return frames.mean(axis=1), file_rate  # (T, channels) -> (T,)
+
+
+def encoded(path: str | Path) -> str | bytes:
+    """Return a path for soundfile, which refuses names that are no text.
+
+    Such names were written in another encoding. Posix systems take bytes.
+    """
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -189,7 +198,7 @@ def recorded_length(path: str | Path, sample_rate: int) -> int:
     16000
     """
     try:
-        info = soundfile.info(path)
+        info = soundfile.info(encoded(path))
     except (soundfile.SoundFileError, OSError) as error:
         raise LoadAudioError(
             f"{path} is missing or cannot be decoded ({error}): {SKIP_REMEDY}."

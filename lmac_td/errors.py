@@ -6,9 +6,17 @@ commands print that sentence and exit with code 2 (see :func:`exit_on_user_error
 
 import contextlib
 import errno
-import os
 import re
+import signal
 import sys
+
+from lmac_td.terminal import (
+    BROKEN_PIPE,
+    StoppedError,
+    prepared_terminal,
+    say,
+    write_to_nobody,
+)
 
 
 class UserError(Exception):
@@ -53,40 +61,46 @@ REMEDIES = {
 }
 
 
-BROKEN_PIPE = 141  # the exit code that a shell expects
+AGAIN = "nothing incomplete is left; give the same command again."
 
 
 @contextlib.contextmanager
-def exit_on_user_error(when_interrupted="Interrupted."):
+def exit_on_user_error(when_interrupted=AGAIN):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
 
     The same holds for what the system says of a disk: it is full, read-only, and so on.
+    See :func:`lmac_td.terminal.prepared_terminal` for terminals, pipes and signals.
 
     Arguments
     ---------
     when_interrupted : str
-        What Ctrl-C prints; the exit code is then 130, as a shell expects.
+        How to go on after Ctrl-C or SIGTERM. The exit code is then 130 or 143, as a
+        shell expects. A ``remark`` of the exception is printed in its place.
     """
     try:
-        yield
+        with prepared_terminal():
+            yield
     except UserError as error:
         # A dataloader's worker sends its traceback, which ends with the sentence.
         sentence = re.split(r"^lmac_td\.errors\.\w+: ", str(error), flags=re.M)[-1]
         _exit_with(sentence)
     except BrokenPipeError:  # as in `command | head`: nobody reads what is printed
-        if sys.stdout is sys.__stdout__:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_to_nobody()
         sys.exit(BROKEN_PIPE)
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
         place = f"{error.filename}: " if error.filename else ""
         _exit_with(f"{place}{error.strerror}: {REMEDIES[error.errno]}")
-    except KeyboardInterrupt:
-        print(f"\n{when_interrupted}", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        what, number = "Interrupted", signal.SIGINT
+        if isinstance(error, StoppedError):
+            number = signal.Signals(error.number)
+            what = f"Stopped by {number.name}"
+        say(f"\n{what}: {getattr(error, 'remark', when_interrupted)}")
+        sys.exit(128 + number)
 
 
 def _exit_with(sentence):
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    say(f"error: {' '.join(sentence.split())}")
     sys.exit(2)

@@ -32,7 +32,7 @@ def write_atomically(
     mode : str
         ``"wb"`` or ``"w"``.
     **open_kwargs
-        Further arguments of :func:`open`.
+        Further arguments of :func:`open`. Text is UTF-8 by default.
 
     Yields
     ------
@@ -49,6 +49,9 @@ def write_atomically(
     ['a.txt']
     """
     path = Path(path)
+    if "b" not in mode:
+        # Names of files that are not valid text keep their bytes.
+        open_kwargs = {"encoding": "utf-8", "errors": "surrogateescape", **open_kwargs}
     temporary = _beside(path)
     with _errors_naming(path, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from lmac_td.errors import exit_on_user_error
+
 VERBS = {
     "explain": "explain recordings of your own, and make a page of them",
     "train": "train an interpreter of a frozen classifier",
@@ -32,6 +34,7 @@ def usage() -> str:
     )
 
 
+@exit_on_user_error()
 def command():
     """Run the verb that the command line names; exit code 2 if there is none."""
     verb, *arguments = sys.argv[1:] or ["--help"]

@@ -19,7 +19,6 @@ the table of what is finished. Paths are relative to the repository's root.
 """
 
 import argparse
-import contextlib
 import functools
 import signal
 import sys
@@ -123,22 +122,16 @@ def _parser():
     return parser
 
 
-def _interrupt(number, frame):
-    raise KeyboardInterrupt
+def heed_ctrl_c():
+    """Let Ctrl-C stop the program and its commands.
 
-
-def stop_on_signals():
-    """Let Ctrl-C, SIGTERM and a closed terminal stop the program and its commands."""
-    # In the background of a shell, Ctrl-C is ignored, and commands would inherit that.
+    In the background of a shell it is ignored, and commands would inherit that.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("SIGTERM", "SIGHUP"):
-        with contextlib.suppress(AttributeError):
-            if signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
-                signal.signal(getattr(signal, name), _interrupt)
 
 
 def command():
     """Run the command line; the exit code is 2 for a user's error."""
-    stop_on_signals()
-    with exit_on_user_error("Interrupted: the same command resumes."):
+    heed_ctrl_c()
+    with exit_on_user_error("the same command resumes."):
         sys.exit(main())

@@ -97,7 +97,7 @@ def _parser():
     return parser
 
 
-command = exit_on_user_error("Interrupted: nothing was written.")(main)
+command = exit_on_user_error("nothing was written; give the same command again.")(main)
 
 
 if __name__ == "__main__":

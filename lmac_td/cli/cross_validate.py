@@ -23,7 +23,7 @@ from lmac_td.benchmark.folds import (
 )
 from lmac_td.benchmark.plan import ROOT, split_options
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
-from lmac_td.cli.benchmark import stop_on_signals
+from lmac_td.cli.benchmark import heed_ctrl_c
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.files import write_atomically
@@ -86,8 +86,8 @@ def _parser():
 
 def command():
     """Run the command line; the exit code is 2 for a user's error."""
-    stop_on_signals()
-    with exit_on_user_error("Interrupted: the same command resumes."):
+    heed_ctrl_c()
+    with exit_on_user_error("the same command resumes."):
         sys.exit(main())
 
 

@@ -237,4 +237,4 @@ class Explanations:
         return tables
 
 
-command = exit_on_user_error("Interrupted: nothing was written.")(main)
+command = exit_on_user_error("nothing was written; give the same command again.")(main)

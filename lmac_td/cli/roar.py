@@ -168,6 +168,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-command = exit_on_user_error(
-    "Interrupted: the same command continues where it stopped."
-)(main)
+command = exit_on_user_error("the same command continues where it stopped.")(main)

@@ -21,7 +21,7 @@ from lmac_td.benchmark.ray_tune import LOCAL, run_all_on_ray
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
 from lmac_td.benchmark.sweep import sweep_listing
-from lmac_td.cli.benchmark import stop_on_signals
+from lmac_td.cli.benchmark import heed_ctrl_c
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.sweep import sweep_figure
 
@@ -92,8 +92,8 @@ def _parser():
 
 def command():
     """Run the command line; the exit code is 2 for a user's error."""
-    stop_on_signals()
-    with exit_on_user_error("Interrupted: the same command resumes."):
+    heed_ctrl_c()
+    with exit_on_user_error("the same command resumes."):
         sys.exit(main())
 
 

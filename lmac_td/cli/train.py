@@ -93,6 +93,4 @@ def export(experiment, classifier, arguments):
     )
 
 
-command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last checkpoint."
-)(main)
+command = exit_on_user_error("the same command resumes from the last checkpoint.")(main)

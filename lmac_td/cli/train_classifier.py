@@ -144,6 +144,4 @@ def accuracy_table(results, chosen_on):
     return compact_table(["condition", "test fold", "clips", "accuracy"], rows)
 
 
-command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last checkpoint."
-)(main)
+command = exit_on_user_error("the same command resumes from the last checkpoint.")(main)

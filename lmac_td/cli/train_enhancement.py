@@ -78,6 +78,4 @@ def mean_squared_error(brain, dataset, eval_loader):
     return brain.error
 
 
-command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last checkpoint."
-)(main)
+command = exit_on_user_error("the same command resumes from the last checkpoint.")(main)

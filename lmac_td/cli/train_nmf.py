@@ -108,4 +108,4 @@ def learn_and_save(experiment):
     )
 
 
-command = exit_on_user_error("Interrupted: no dictionary was written.")(main)
+command = exit_on_user_error("no dictionary was written; give it again.")(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile
 import torch
 
-from lmac_td.audio import load_audio, read_mono
+from lmac_td.audio import encoded, load_audio, read_mono
 from lmac_td.data.cache import decode_once, decoded_length, load_decoded
 from lmac_td.data.conditions.base import Interference
 from lmac_td.errors import DataError, LoadAudioError
@@ -143,7 +143,7 @@ class NoisePool(Interference):
         The function returns at most (T,).
         """
         try:
-            info = soundfile.info(path)
+            info = soundfile.info(encoded(path))
         except (soundfile.SoundFileError, OSError) as error:
             raise LoadAudioError(
                 f"{path} is missing or cannot be decoded ({error}): {self._remedy}."

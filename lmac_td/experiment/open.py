@@ -43,7 +43,7 @@ from lmac_td.files import (
 from lmac_td.locks import one_writer
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
-from lmac_td.training.checkpoints import has_checkpoint
+from lmac_td.training.checkpoints import has_checkpoint, list_checkpoints
 from lmac_td.training.export import CARD
 from lmac_td.training.export_interpreter import RECIPE
 
@@ -202,7 +202,16 @@ class Experiment:
             if "save_folder" in self.hparams:
                 self.check_resumable()  # another process may have trained meanwhile
             remove_leftovers(self.output_folder, WRITTEN_BY_OTHERS)
-            yield
+            try:
+                yield
+            except KeyboardInterrupt as interruption:
+                interruption.remark = self._how_to_resume()
+                raise
+
+    def _how_to_resume(self):
+        found = list_checkpoints(self.hparams.get("save_folder") or "")
+        where = f"resumes from {found[0].path}" if found else "begins anew"
+        return f"the same command {where}."
 
     def create_output_folder(self):
         """Make the output folder: settings, environment, log."""

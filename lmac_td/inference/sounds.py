@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from lmac_td.audio import encoded
 from lmac_td.errors import LoadAudioError, SettingError
 
 BLOCK = 2**17  # frames that are read at once
@@ -113,7 +114,7 @@ class Sound:
             for start in range(0, len(self.array), BLOCK):
                 yield as_float(self.array[start : start + BLOCK]), self.rate
             return
-        file = self.path or io.BytesIO(self.bytes)
+        file = encoded(self.path) if self.path else io.BytesIO(self.bytes)
         try:
             with soundfile.SoundFile(file) as opened:
                 for frames in opened.blocks(BLOCK, dtype="float32", always_2d=True):

@@ -5,7 +5,10 @@
 """
 
 import logging
+import sys
 from pathlib import Path
+
+from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 
 LOG_CONFIG = Path(__file__).with_name("log_config.yaml")
 
@@ -32,3 +35,13 @@ class ScreenFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a message is shown."""
         return record.levelno >= logging.WARNING or record.name == EPOCH_LOGGER
+
+
+class ScreenHandler(TqdmCompatibleStreamHandler):
+    """SpeechBrain's handler, which lets a command end when nobody reads the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Raise the error of a pipe that nobody reads; print other errors."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        super().handleError(record)

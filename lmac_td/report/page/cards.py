@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import soundfile
 
+from lmac_td.audio import encoded
 from lmac_td.errors import DataError
 from lmac_td.report.page.content import DialStep, PageClip, Segment
 
@@ -121,7 +122,7 @@ def _card(clips, copy):
     shares = tuple(sorted({step.share for clip in clips for step in clip.steps}))
     start = shares.index(clips[0].steps[clips[0].start].share)
     try:
-        sound = soundfile.info(str(clips[0].sound))
+        sound = soundfile.info(encoded(clips[0].sound))
     except (OSError, soundfile.SoundFileError) as error:
         raise DataError(f"{clips[0].sound} is no sound to play: {error}") from error
     return Card(clips, shares, start, sound.duration, sound.samplerate, copy)
