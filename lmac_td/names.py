@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -76,3 +77,27 @@ def different_file_names(texts: Iterable[str]) -> list[str]:
         taken.add(name.lower())
         names.append(name)
     return names
+
+
+def name_of_source(source: str, revision: str | None = None) -> str:
+    """Return the name of the folder of a source's downloads; no two share one.
+
+    Arguments
+    ---------
+    source : str
+        An address or a hub id.
+    revision : str, optional
+        Another revision has another folder.
+
+    Example
+    -------
+    >>> name_of_source("owner/a_b") == name_of_source("owner_a/b")
+    False
+    >>> name_of_source("owner/name", "v1").rpartition("-")[0]
+    'owner_name@v1'
+    """
+    source = source.rstrip("/")
+    whole = source if revision is None else f"{source}@{revision}"
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
+    shown = re.sub(r"[^\w.@-]+", "_", whole)[:60].strip(".")
+    return f"{shown}-{digest[:12]}"

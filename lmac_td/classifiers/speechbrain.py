@@ -53,7 +53,7 @@ class SpeechBrainClassifier(Classifier):
     source : str, Path or EncoderClassifier
         A folder with ``hyperparams.yaml``, an address, a hub id, or an
         EncoderClassifier, whose modules are then used and frozen, not copied. The yaml
-        of a source is executed when it is loaded: use only sources that you trust.
+        of a folder is executed when it is loaded: use only folders that you trust.
     savedir : str or Path, optional
         Where downloads are kept, one folder per source; the cache of the hub by
         default. A local folder is read in place.
@@ -68,14 +68,17 @@ class SpeechBrainClassifier(Classifier):
     logit_scale : float
         Factor of the scores before the softmax. The cosines of a head that was trained
         with (additive) angular margin softmax need the scale of that loss, usually 30.
+    trust_remote_code : bool
+        Let the yaml of a source that is not on this disk run any code. Otherwise it may
+        name networks of SpeechBrain and torch only.
 
     Raises
     ------
     CheckpointError
         If the source is missing, cannot be downloaded or cannot be loaded.
     SettingError
-        If the source is not an EncoderClassifier, its normalisation mixes clips, or the
-        output of a module cannot be a representation.
+        If the source is not an EncoderClassifier, runs code of its own, its
+        normalisation mixes clips, or the output of a module cannot be a representation.
 
     Example
     -------
@@ -111,12 +114,13 @@ class SpeechBrainClassifier(Classifier):
         representations: Sequence[str] | Mapping[str, Mapping | None] | None = None,
         run_opts: dict[str, Any] | None = None,
         logit_scale: float = 1.0,
+        trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
         require_number("logit_scale", logit_scale)
         encoder = source
         if not isinstance(source, EncoderClassifier):
-            encoder = open_encoder(source, savedir, run_opts)
+            encoder = open_encoder(source, savedir, run_opts, trust_remote_code)
         check_modules(encoder, source)
         self.compute_features = encoder.mods["compute_features"]
         self.mean_var_norm = encoder.mods["mean_var_norm"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,22 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 
 from lmac_td.classifiers.labels import read_labels
+from lmac_td.classifiers.speechbrain_sources import HYPERPARAMS, settings_of_source
 from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.runtime.loading import weights_only
-
-HYPERPARAMS = "hyperparams.yaml"
 
 
 def open_encoder(
     source: str | Path,
     savedir: str | Path | None = None,
     run_opts: dict[str, Any] | None = None,
+    trust_remote_code: bool = False,
 ) -> EncoderClassifier:
     """Load an ``EncoderClassifier`` without a change of torch's random state.
 
     Arguments
     ---------
-    source, savedir, run_opts
+    source, savedir, run_opts, trust_remote_code
         See :class:`~lmac_td.classifiers.speechbrain.SpeechBrainClassifier`.
 
     Returns
@@ -36,9 +35,10 @@ def open_encoder(
     ------
     CheckpointError
         If the source is missing, cannot be downloaded or cannot be loaded.
+    SettingError
+        If a source that is not on this disk runs code of its own.
     """
     source = str(source)
-    settings = {"run_opts": run_opts or {"device": "cpu"}}
     is_local = Path(source).is_dir()
     is_address = source.startswith(("http://", "https://"))
     if is_local:
@@ -47,20 +47,18 @@ def open_encoder(
                 f"{source} has no {HYPERPARAMS}: give the folder of a SpeechBrain "
                 "EncoderClassifier as pretrained_classifier"
             )
-        # The yaml may contain the address of the hub from which it was copied.
-        settings["overrides"] = {"pretrained_path": source}
-        settings["overrides_must_match"] = False
     elif not is_address and (source.count("/") != 1 or source.startswith(("/", "."))):
         raise CheckpointError(
             f"{source} does not exist: give pretrained_classifier a folder with "
             f"{HYPERPARAMS}, or a hub id such as owner/name"
         )
-    elif savedir is not None:
-        # One folder per source: SpeechBrain does not check which source a file is from.
-        settings["savedir"] = str(Path(savedir) / re.sub(r"[^\w.-]+", "_", source))
     try:
+        settings = settings_of_source(source, savedir, trust_remote_code)
+        settings["run_opts"] = run_opts or {"device": "cpu"}
         with torch.random.fork_rng(devices=[]), weights_only():
             return EncoderClassifier.from_hparams(source=source, **settings)
+    except SettingError:
+        raise
     except Exception as error:  # the yaml may run any code
         what, remedy = "loaded", "check its files and that its yaml is of this version"
         if not is_local:

@@ -3,7 +3,6 @@
 import http.client
 import os
 import pickle
-import re
 from pathlib import Path
 
 import huggingface_hub.errors
@@ -12,7 +11,10 @@ import torch
 from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.fetching import FetchConfig, fetch
 
+from lmac_td.classifiers.speechbrain_sources import require_https
 from lmac_td.errors import CheckpointError
+from lmac_td.files import temporary_folder_beside
+from lmac_td.names import name_of_source
 from lmac_td.runtime.loading import first_not_finite
 
 
@@ -46,6 +48,8 @@ def locate(
     ------
     CheckpointError
         If the file is missing or cannot be fetched, or no source is given.
+    SettingError
+        If an address is not encrypted.
     """
     if source is None:
         raise CheckpointError(
@@ -60,10 +64,9 @@ def locate(
         return path
     if not source.startswith(("http://", "https://")) and source.count("/") > 1:
         raise _no_classifier(source)  # a hub id has one slash at most
-    # One folder a source: a file kept for another source is never mistaken for it.
+    require_https(source, "pretrained_classifier")
     source = source.rstrip("/")
-    kept = source if revision is None else f"{source}@{revision}"
-    path = Path(savedir) / re.sub(r"[^\w.@-]+", "_", kept) / filename
+    path = Path(savedir) / name_of_source(source, revision) / filename
     if not path.is_file():
         run_on_main(_download, args=[filename, source, path, revision])
     return path
@@ -79,31 +82,24 @@ def _no_classifier(path):
 
 
 def _download(filename, source, path, revision):
-    """Fetch a checkpoint under another name, and give it its own once it is whole."""
-    partial = path.with_name(f"{filename}.partial")
-    partial.unlink(missing_ok=True)
+    """Fetch a checkpoint into a folder of this process; move it when it is whole."""
     try:
-        fetch(
-            filename,
-            source,
-            path.parent,
-            save_filename=partial.name,
-            fetch_config=FetchConfig(revision=revision),
-        )
+        with temporary_folder_beside(path) as scratch:
+            config = FetchConfig(revision=revision)
+            found = fetch(filename, source, scratch, fetch_config=config)
+            os.replace(found, path)
     except (
         OSError,
         ValueError,
         http.client.HTTPException,
         huggingface_hub.errors.HTTPError,
     ) as error:
-        partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"pretrained_classifier: {filename} could not be fetched from {source}"
             f"{(revision and f' at revision {revision}') or ''} "
             f"({type(error.__cause__ or error).__name__}); check the name and the "
             "network, or give a local folder that holds it"
         ) from error
-    os.replace(partial, path)
 
 
 # What to set if a file belongs to another CNN14.
@@ -158,7 +154,11 @@ def load_state(module, state, path, remedy=CNN14_REMEDY):
     CheckpointError
         If it belongs to a model of other widths, or weights are not finite.
     """
-    difference = first_difference(module.state_dict(), state)
+    own = module.state_dict()
+    for prefix in PREFIXES:
+        if not any(key.startswith(prefix) for key in own):
+            state = without_prefix(state, prefix)
+    difference = first_difference(own, state)
     if difference:
         raise CheckpointError(
             f"{path} belongs to another model: {difference}; {remedy}"
@@ -174,6 +174,8 @@ def load_state(module, state, path, remedy=CNN14_REMEDY):
 def read_state(path, source, again=FETCH_AGAIN):
     """Read a state dict by the safe loader, which runs no code.
 
+    It is also found below the keys under which trainings save it, see ``WRAPPERS``.
+
     Arguments
     ---------
     path, source, again
@@ -186,16 +188,16 @@ def read_state(path, source, again=FETCH_AGAIN):
     Raises
     ------
     CheckpointError
-        If the file is damaged, holds no state dict, or one that is wrapped.
+        If the file is damaged, or holds no state dict or several ones.
     """
-    state = read_tensors(path, source, again)
+    state = unwrapped(read_tensors(path, source, again))
     if not isinstance(state, dict):
         raise CheckpointError(
             f"{path} holds a {type(state).__name__}, not a state dict: {_SAVE}"
         )
-    wrapper = _wrapper_of(state)
-    if wrapper:
-        raise CheckpointError(f"{path} {wrapper}: {_SAVE}")
+    inner = next((key for key, value in state.items() if isinstance(value, dict)), None)
+    if inner is not None:
+        raise CheckpointError(f"{path} has weights below {inner!r}: {_SAVE}")
     return state
 
 
@@ -232,12 +234,44 @@ def read_tensors(path, source, again=FETCH_AGAIN):
 _SAVE = "save the weights by torch.save(network.state_dict(), path)"
 
 
-def _wrapper_of(state):
-    """Say in what the weights of a state dict are wrapped; empty if in nothing."""
-    if state and all(str(key).startswith("module.") for key in state):
-        return "has weights below module., as DataParallel saves them"
-    inner = next((key for key, value in state.items() if isinstance(value, dict)), None)
-    return f"has weights below {inner!r}" if inner is not None else ""
+# Keys under which trainings save a state dict beside an epoch, an optimiser and so on.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "network")
+# Put before each key by DataParallel and DistributedDataParallel, and by torch.compile.
+PREFIXES = ("module.", "_orig_mod.", "module.")
+
+
+def unwrapped(held: object) -> object:
+    """Return the state dict in what a training saved.
+
+    Arguments
+    ---------
+    held : object
+        What the file holds; anything but a wrapped state dict is returned as it is.
+
+    Example
+    -------
+    >>> unwrapped({"epoch": 3, "model": {"bias": torch.zeros(1)}})
+    {'bias': tensor([0.])}
+    """
+    while isinstance(held, dict) and not any(map(torch.is_tensor, held.values())):
+        name = next((n for n in WRAPPERS if isinstance(held.get(n), dict)), None)
+        if name is None:
+            break
+        held = held[name]
+    return held
+
+
+def without_prefix(state: dict[str, object], prefix: str) -> dict[str, object]:
+    """Return a state dict without a prefix that all its keys have.
+
+    Example
+    -------
+    >>> without_prefix({"module.a": 1, "module.b": 2}, "module.")
+    {'a': 1, 'b': 2}
+    """
+    if not all(str(key).startswith(prefix) for key in state):
+        return state
+    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def first_difference(expected, found):

@@ -54,6 +54,7 @@ def main(argv=None):
         hparams["asr_class"],
         Path(hparams["cache_folder"]) / "asr",
         first.device,
+        hparams["trust_remote_code"],
     )
     pairs = [(name, reference) for name in estimators] + [(n, n) for n in others]
     with temporary_folder_beside(folder) as scratch:

@@ -20,7 +20,7 @@ from typing import Any
 from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import Tensor
 
-from lmac_td.classifiers.weights import read_state
+from lmac_td.classifiers.weights import PREFIXES, read_state, without_prefix
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.yaml_files import read_yaml
 
@@ -94,7 +94,10 @@ def find_beside(source: str | Path, name: str) -> Path | None:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict; see :func:`lmac_td.classifiers.weights.read_state`."""
-    return read_state(path, path, AGAIN)
+    state = read_state(path, path, AGAIN)
+    for prefix in PREFIXES:
+        state = without_prefix(state, prefix)
+    return state
 
 
 def read_hyperparams(source: str | Path) -> dict[str, Any]:

@@ -25,6 +25,8 @@ ESC50_URL = f"https://github.com/karolpiczak/ESC-50/archive/{ESC50_COMMIT}.zip"
 ESC50_SHA256 = "661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f"
 
 _LISTING = PurePosixPath("meta/esc50.csv")
+# ESC-50 has 2000 recordings and 0.9 GB. An archive that unpacks to more is refused.
+MOST_FILES, MOST_BYTES = 10_000, 4 << 30
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60  # without a byte
 
@@ -96,7 +98,14 @@ def _unpack(archive, folder):
         root = next((n.parts[0] for n in names if n.parts[1:] == _LISTING.parts), None)
         if root is None:
             raise zipfile.BadZipFile(f"the archive holds no {_LISTING}")
-        for member in content.infolist():
+        members = content.infolist()
+        n_bytes = sum(member.file_size for member in members)
+        if len(members) > MOST_FILES or n_bytes > MOST_BYTES:
+            raise zipfile.BadZipFile(
+                f"the archive unpacks to {len(members)} files of {n_bytes} bytes, more "
+                f"than {MOST_FILES} files or {MOST_BYTES} bytes"
+            )
+        for member in members:
             name = PurePosixPath(member.filename.replace("\\", "/"))
             is_link = stat.S_ISLNK(member.external_attr >> 16)
             if is_link or ".." in name.parts or name.parts[:1] != (root,):

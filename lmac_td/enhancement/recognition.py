@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmac_td.classifiers.speechbrain_sources import settings_of_source
 from lmac_td.enhancement.mixtures import NoisySpeech
 from lmac_td.errors import DataError, SettingError
+from lmac_td.names import name_of_source
+from lmac_td.runtime.loading import weights_only
 
 CLASSES = ("EncoderDecoderASR", "EncoderASR", "WhisperASR")
 
@@ -75,7 +78,11 @@ class Recogniser:
 
 
 def load_recogniser(
-    source: str | None, kind: str, folder: str | Path, device: str
+    source: str | None,
+    kind: str,
+    folder: str | Path,
+    device: str,
+    trust_remote_code: bool = False,
 ) -> Recogniser | None:
     """Load the recogniser that a recipe names.
 
@@ -86,8 +93,10 @@ def load_recogniser(
     kind : str
         Its class in ``speechbrain.inference.ASR``; one of :data:`CLASSES`.
     folder : str or Path
-        Where its files are collected.
+        Where its files are collected, one folder for each source.
     device : str
+    trust_remote_code : bool
+        See :class:`lmac_td.classifiers.speechbrain.SpeechBrainClassifier`.
 
     Returns
     -------
@@ -104,9 +113,13 @@ def load_recogniser(
 
     cls = getattr(ASR, kind)
     try:
-        network = cls.from_hparams(
-            source, savedir=str(folder), run_opts={"device": device}
-        )
+        settings = settings_of_source(source, folder, trust_remote_code, "asr_source")
+        settings.setdefault("savedir", str(Path(folder) / name_of_source(source)))
+        settings["run_opts"] = {"device": device}
+        with weights_only():
+            network = cls.from_hparams(source, **settings)
+    except SettingError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise SettingError(
             f"asr_source {source} cannot be loaded as a {kind} ({error}): give the "

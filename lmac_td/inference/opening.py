@@ -90,7 +90,8 @@ def open_classifier(
             )
         from lmac_td.classifiers.speechbrain import SpeechBrainClassifier
 
-        return Opened(SpeechBrainClassifier(source, savedir))
+        classifier = SpeechBrainClassifier(source, savedir, trust_remote_code=trust)
+        return Opened(classifier)
     return open_cnn14(Path(source))
 
 

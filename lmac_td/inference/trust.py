@@ -17,6 +17,8 @@ from lmac_td.experiment.settings import DECLARATIONS
 from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.experiment.yaml_files import tag_of
 
+TRUST = "trust_remote_code"  # a setting by which a user lets a yaml run code
+
 
 def require_own_objects(tree: Mapping, source: str) -> None:
     """Refuse a recipe with objects that no recipe of this package has.
@@ -32,6 +34,11 @@ def require_own_objects(tree: Mapping, source: str) -> None:
     ------
     SettingError
     """
+    if tree.get(TRUST, False) is not False:
+        raise SettingError(
+            f"the recipe of {source} sets {TRUST}: give --trust (in Python: "
+            "trust=True) if you trust its authors"
+        )
     for name, node in tree.items():
         if is_value(node) or (tag_of(node) == "!ref" and not _parts(node)):
             continue

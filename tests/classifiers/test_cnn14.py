@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import re
+import shutil
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ import torch.nn as nn
 from captum.attr import GuidedBackprop, Saliency
 from speechbrain.lobes.models.Cnn14 import Cnn14 as SpeechBrainCnn14
 
+from lmac_td.classifiers import weights
 from lmac_td.classifiers.cnn14 import LABELS, REPRESENTATIONS, Cnn14, Cnn14Classifier
 from lmac_td.contracts import Decision
 from lmac_td.errors import CheckpointError
@@ -424,9 +426,8 @@ def test_a_cut_download_is_not_kept(folder, tmp_path, damage):
 
 
 def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch):
-    def interrupted(filename, source, savedir, save_filename, fetch_config):
-        savedir.mkdir(parents=True)
-        (savedir / save_filename).write_bytes(b"half")
+    def interrupted(filename, source, savedir, fetch_config):
+        (savedir / filename).write_bytes(b"half")
         raise KeyboardInterrupt
 
     savedir = tmp_path / "save"
@@ -435,7 +436,27 @@ def test_an_interrupted_download_is_fetched_again(folder, tmp_path, monkeypatch)
             patch.setattr("lmac_td.classifiers.weights.fetch", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 loaded(address, savedir)
+        assert checkpoints_below(savedir) == []
         assert_loaded(loaded(address, savedir), folder)
+
+
+def test_two_processes_fetch_into_files_of_their_own(folder, tmp_path, monkeypatch):
+    """The second begins and ends while the first one is half-way."""
+    savedir, places = tmp_path / "save", []
+
+    def slow(filename, source, place, fetch_config):
+        places.append(place)
+        (place / filename).write_bytes(b"half")
+        if len(places) == 1:
+            weights.locate(filename, source, savedir)
+        assert (place / filename).read_bytes() == b"half"
+        return shutil.copy(folder / filename, place / filename)
+
+    monkeypatch.setattr(weights, "fetch", slow)
+    path = weights.locate("classifier.ckpt", "someone/model", savedir)
+    assert path.read_bytes() == (folder / "classifier.ckpt").read_bytes()
+    assert len(set(places)) == 2
+    assert checkpoints_below(savedir) == [path]
 
 
 def test_an_address_without_files(tmp_path):
@@ -481,7 +502,8 @@ def test_a_revision_of_a_hub_is_that_of_its_name(folder, hub, tmp_path):
     assert_loaded(main, folder)
     assert_loaded(pinned, hub.parent / commit)
     kept = sorted(path.name for path in (tmp_path / "save").iterdir())
-    assert kept == ["someone_model", f"someone_model@{commit}"]
+    names = [name.rpartition("-")[0] for name in kept]
+    assert names == ["someone_model", f"someone_model@{commit}"]
 
 
 def test_a_revision_that_a_hub_does_not_have(folder, hub, tmp_path):

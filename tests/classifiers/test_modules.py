@@ -12,6 +12,7 @@ from torch import nn
 from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.classifiers.logits import logits_of_probabilities, mean_of_top_frames
 from lmac_td.classifiers.modules import ModuleClassifier
+from lmac_td.classifiers.weights import load_weights
 from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.sanity.cascade import cascade
@@ -444,7 +445,28 @@ class TestWeights:
         with pytest.raises(CheckpointError, match=r"pretrained_classifier: missing.pt"):
             classify(WaveformCnn(3)).load("missing.pt", "downloads")
 
-    def test_a_checkpoint_that_wraps_the_state_dict_is_refused(self, tmp_path):
-        torch.save({"state_dict": WaveformCnn(3).state_dict()}, tmp_path / "a.pt")
-        with pytest.raises(CheckpointError, match="weights below 'state_dict'"):
+    @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", None])
+    @pytest.mark.parametrize(
+        "prefix", ["", "module.", "_orig_mod.", "module._orig_mod."]
+    )
+    def test_a_checkpoint_that_wraps_the_state_dict_loads(self, tmp_path, key, prefix):
+        network = WaveformCnn(3)
+        saved = {f"{prefix}{k}": v for k, v in network.state_dict().items()}
+        if key is not None:
+            saved = {"epoch": 3, key: saved, "optimizer": {"state": {}}}
+        torch.save(saved, tmp_path / "a.pt")
+        other = WaveformCnn(3)
+        classify(other, weights=tmp_path / "a.pt")
+        for name, value in other.state_dict().items():
+            assert torch.equal(value, network.state_dict()[name])
+
+    def test_a_network_below_a_wrapper_of_its_own_loads(self, tmp_path):
+        network = torch.nn.ModuleDict({"module": WaveformCnn(3)})
+        torch.save(network.state_dict(), tmp_path / "a.pt")
+        load_weights(network, tmp_path / "a.pt", tmp_path)
+
+    def test_a_checkpoint_of_two_networks_is_refused(self, tmp_path):
+        both = {"generator": WaveformCnn(3).state_dict(), "critic": {}}
+        torch.save(both, tmp_path / "a.pt")
+        with pytest.raises(CheckpointError, match="weights below 'generator'"):
             classify(WaveformCnn(3), weights=tmp_path / "a.pt")

@@ -11,6 +11,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.inference.classifiers import EncoderClassifier
 
+from lmac_td.classifiers import speechbrain_sources
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.classifiers.speechbrain import SpeechBrainClassifier
 from lmac_td.errors import CheckpointError, SettingError
@@ -461,11 +462,11 @@ def test_weights_of_other_widths_are_refused(ecapa_folder, tmp_path):
 def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch, tmp_path):
     asked = {}
 
-    def unreachable(source, savedir=None, **settings):
+    def unreachable(filename, source, savedir=None, **settings):
         asked.update(source=source, savedir=savedir)
         raise huggingface_hub.errors.LocalEntryNotFoundError("no connection\n at all")
 
-    monkeypatch.setattr(EncoderClassifier, "from_hparams", unreachable)
+    monkeypatch.setattr(speechbrain_sources, "fetch", unreachable)
     with pytest.raises(CheckpointError) as caught:
         SpeechBrainClassifier("speechbrain/some-model", savedir=tmp_path)
     assert str(caught.value) == (
@@ -474,7 +475,95 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch, tmp_path):
         "the network, or give a local folder"
     )
     # Another model's files are never taken for those of this one.
-    assert asked["savedir"] == str(tmp_path / "speechbrain_some-model")
+    folder = Path(asked["savedir"])
+    assert folder.parent == tmp_path
+    assert folder.name.startswith("speechbrain_some-model-")
+
+
+# Models that are not on this disk.
+
+
+@pytest.fixture
+def hub(ecapa_folder, monkeypatch, tmp_path):
+    """A hub that has one model, ``owner/model``; returns its folder."""
+    folder = shutil.copytree(ecapa_folder, tmp_path / "on the hub")
+
+    def download(repo_id, filename, **_):
+        assert repo_id == "owner/model"
+        return str(folder / filename)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    yaml = folder / "hyperparams.yaml"
+    yaml.write_text(yaml.read_text().replace("nobody/nothing", "owner/model"))
+    return folder
+
+
+def test_a_model_of_the_hub_is_opened_as_networks_and_settings(hub, tmp_path, caplog):
+    classifier = SpeechBrainClassifier("owner/model", savedir=tmp_path / "kept")
+    assert classifier.labels == tuple(LABELS)
+    assert "no code of its own" in caplog.text
+
+
+CODE = [
+    "evil: !apply:pathlib.Path.touch [!new:pathlib.Path [{marker}]]",
+    "evil: !new:pathlib.Path [x]",
+    "evil: !name:os.system",
+    "evil: !applyref:os.getcwd",
+    "evil: !include:other.yaml",
+    "evil: !module:os",
+    "evil: !!python/object/apply:os.getcwd []",
+    "evil: [{{a: !new:subprocess.Popen [touch, {marker}]}}]",
+    "? !apply:os.getcwd []\n: 1",
+    "evil: !apply:torch.load [{marker}]",
+    "evil: !apply:torch.hub.load [a/b, c]",
+    "evil: !new:torch.nn.modules.module.OrderedDict",
+    "evil: !name:torch.nn.functional.importlib.import_module",
+    "evil: !new:speechbrain.lobes.models.fairseq_wav2vec.FairseqWav2Vec2",
+    "evil: !new:speechbrain.lobes.models.huggingface_transformers.wav2vec2.Wav2Vec2",
+    "evil: !apply:speechbrain.utils.superpowers.run_shell [touch {marker}]",
+    "evil: !new:torch.nn.Linear.__init__.__globals__",
+    "evil: [unclosed",
+]
+
+
+@pytest.mark.parametrize("line", CODE)
+def test_a_model_of_the_hub_that_runs_code_is_refused(hub, tmp_path, line):
+    marker = tmp_path / "executed"
+    yaml = hub / "hyperparams.yaml"
+    yaml.write_text(f"{yaml.read_text()}\n{line.format(marker=marker)}\n")
+    with pytest.raises(SettingError, match=r"trust_remote_code|cannot be read"):
+        SpeechBrainClassifier("owner/model", savedir=tmp_path / "kept")
+    assert not marker.exists()
+
+
+def test_a_user_may_trust_a_model_of_the_hub(hub, tmp_path):
+    marker = tmp_path / "executed"
+    yaml = hub / "hyperparams.yaml"
+    yaml.write_text(f"{yaml.read_text()}\n{CODE[0].format(marker=marker)}\n")
+    SpeechBrainClassifier(
+        "owner/model", savedir=tmp_path / "kept", trust_remote_code=True
+    )
+    assert marker.exists()
+
+
+def test_weights_of_the_hub_execute_nothing(hub, tmp_path, monkeypatch):
+    """Nor if an environment variable of torch allows it."""
+    marker = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (marker,)
+
+    torch.save({"a": Evil()}, hub / "classifier.ckpt")
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(CheckpointError, match="could not be"):
+        SpeechBrainClassifier("owner/model", savedir=tmp_path / "kept")
+    assert not marker.exists()
+
+
+def test_an_address_must_be_encrypted(tmp_path):
+    with pytest.raises(SettingError, match="begins with https://"):
+        SpeechBrainClassifier("http://example.org/model", savedir=tmp_path)
 
 
 # In a recipe.

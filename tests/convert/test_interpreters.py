@@ -163,12 +163,20 @@ def changed(path, change):
     torch.save(change(state), path)
 
 
+def test_weights_are_found_below_what_a_training_puts_around_them(tmp_path):
+    checkpoint, decoder = save_lmac(tmp_path / "released")
+    save_classifier(tmp_path / "released" / "save")
+    path = checkpoint / "psi_model.ckpt"
+    changed(path, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}})
+    convert_interpreter(LMAC, checkpoint, tmp_path / "out")
+    state = safetensors.torch.load_file(
+        tmp_path / "out" / "interpreter" / "model.safetensors"
+    )
+    expected = decoder.state_dict()
+    assert all(torch.equal(state[f"decoder.{k}"], v) for k, v in expected.items())
+
+
 REFUSED = {
-    "module.": (
-        lambda s: {f"module.{k}": v for k, v in s.items()},
-        r"below module\., as DataParallel saves them: save the weights by",
-    ),
-    "wrapped": (lambda s: {"state_dict": s}, "below 'state_dict': save the weights by"),
     "missing": (
         lambda s: {k: v for k, v in s.items() if k != "convt3.bias"},
         r"it has no convt3\.bias; give the checkpoint of the method",

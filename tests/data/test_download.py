@@ -160,6 +160,16 @@ def test_a_file_in_the_way(tmp_path):
         download_esc50(tmp_path / "ESC-50", "http://127.0.0.1:9/never-asked")
 
 
+@pytest.mark.parametrize("limit", ["MOST_FILES", "MOST_BYTES"])
+def test_an_archive_that_unpacks_to_too_much_is_refused(
+    tmp_path, serve, monkeypatch, limit
+):
+    monkeypatch.setattr(download, limit, 1)
+    with pytest.raises(DownloadError, match="the archive unpacks to 2 files of 30"):
+        download_esc50(tmp_path / "ESC-50", serve(zipped(GOOD)))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("step", ["_fetch", "_unpack"])
 def test_interruption_leaves_nothing(tmp_path, serve, monkeypatch, step, error):

@@ -6,6 +6,7 @@ import pytest
 import speechbrain.inference.ASR
 import torch
 
+from lmac_td.classifiers import speechbrain_sources
 from lmac_td.enhancement.mixtures import draw_mixtures
 from lmac_td.enhancement.recognition import (
     Recogniser,
@@ -51,9 +52,19 @@ def test_a_recogniser_is_loaded_by_its_class(monkeypatch, tmp_path):
     monkeypatch.setattr(
         speechbrain.inference.ASR.EncoderASR, "from_hparams", from_hparams
     )
+    yaml = tmp_path / "hyperparams.yaml"
+    monkeypatch.setattr(speechbrain_sources, "fetch", lambda *_, **__: yaml)
+    yaml.write_text("model: !new:torch.nn.Linear [1, 1]")
     recogniser = load_recogniser("someone/asr", "EncoderASR", tmp_path, "cpu")
     assert isinstance(recogniser.network, Listener)
     assert asked["source"] == "someone/asr"
+    other = asked["savedir"]
+    load_recogniser("someone_else/asr", "EncoderASR", tmp_path, "cpu")
+    assert asked["savedir"] != other
+    yaml.write_text("model: !apply:os.getcwd")
+    with pytest.raises(SettingError, match="trust_remote_code"):
+        load_recogniser("someone/asr", "EncoderASR", tmp_path, "cpu")
+    load_recogniser("someone/asr", "EncoderASR", tmp_path, "cpu", True)
     assert load_recogniser(None, "EncoderASR", tmp_path, "cpu") is None
 
 

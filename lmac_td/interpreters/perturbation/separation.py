@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from lmac_td.audio import resample
-from lmac_td.errors import CheckpointError
+from lmac_td.classifiers.speechbrain_sources import HYPERPARAMS, settings_of_source
+from lmac_td.errors import CheckpointError, SettingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.interpreters.perturbation.segments import (
     HarmonicPercussive,
     LoudestPart,
     Parts,
 )
-
-HYPERPARAMS = "hyperparams.yaml"
+from lmac_td.runtime.loading import weights_only
 
 
 class Separator:
@@ -32,10 +32,12 @@ class Separator:
     ---------
     source : str or Path
         A folder with ``hyperparams.yaml``, or a hub id such as
-        ``speechbrain/sepformer-whamr16k``. The yaml of a source is executed when it is
-        loaded: use only sources that you trust.
+        ``speechbrain/sepformer-whamr16k``. The yaml of a folder is executed when it is
+        loaded: use only folders that you trust.
     sample_rate : int
         Of the clips, in Hz.
+    trust_remote_code : bool
+        See :class:`lmac_td.classifiers.speechbrain.SpeechBrainClassifier`.
 
     Raises
     ------
@@ -43,8 +45,11 @@ class Separator:
         If ``source`` is neither a folder of a model nor a hub id.
     """
 
-    def __init__(self, source: str | Path, sample_rate: int) -> None:
+    def __init__(
+        self, source: str | Path, sample_rate: int, trust_remote_code: bool = False
+    ) -> None:
         self.source = str(source)
+        self.trust_remote_code = trust_remote_code
         self.sample_rate = sample_rate
         self._model = None
         is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.source)
@@ -87,17 +92,20 @@ class Separator:
         Raises
         ------
         CheckpointError
+        SettingError
+            If a source that is not on this disk runs code of its own.
         """
         from speechbrain.inference.separation import SepformerSeparation
 
-        settings = {"run_opts": {"device": "cpu"}}
-        if Path(self.source).is_dir():
-            # The yaml may contain the address of the hub from which it was copied.
-            settings["overrides"] = {"pretrained_path": self.source}
-            settings["overrides_must_match"] = False
         try:
-            with torch.random.fork_rng(devices=[]):
+            settings = settings_of_source(
+                self.source, None, self.trust_remote_code, "separator"
+            )
+            settings["run_opts"] = {"device": "cpu"}
+            with torch.random.fork_rng(devices=[]), weights_only():
                 model = SepformerSeparation.from_hparams(source=self.source, **settings)
+        except SettingError:
+            raise
         except Exception as error:  # the yaml may run any code
             message = " ".join(str(error).split())[:200]
             raise CheckpointError(
@@ -112,6 +120,7 @@ def build_parts(
     separator: str | Path | None,
     features: SpectralFeatures,
     segment_ms: float | None = 500,
+    trust_remote_code: bool = False,
 ) -> LoudestPart:
     """Build the segments of audioLIME.
 
@@ -123,6 +132,8 @@ def build_parts(
     features : SpectralFeatures
     segment_ms : float, optional
         Duration of the windows of each part; None: each part is one segment.
+    trust_remote_code : bool
+        Of a :class:`Separator`.
 
     Raises
     ------
@@ -136,4 +147,5 @@ def build_parts(
     """
     if separator is None:
         return HarmonicPercussive(features, segment_ms)
-    return Parts(features, Separator(separator, features.sample_rate), segment_ms)
+    separate = Separator(separator, features.sample_rate, trust_remote_code)
+    return Parts(features, separate, segment_ms)
