@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 
@@ -101,3 +102,38 @@ def name_of_source(source: str, revision: str | None = None) -> str:
     digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
     shown = re.sub(r"[^\w.@-]+", "_", whole)[:60].strip(".")
     return f"{shown}-{digest[:12]}"
+
+
+def same_places(first: object, second: object) -> bool:
+    """Return whether two values are the same, apart from how they spell paths.
+
+    A relative path, a link and a slash at the end lead to the same place.
+
+    Arguments
+    ---------
+    first, second : object
+        Values of settings. A text can also be one that paths are part of, such as
+        ``InDomain(folder=data/wham_noise, snr_db=5)``.
+
+    Example
+    -------
+    >>> same_places("./", "."), same_places("Noise(folder=./, 3)", "Noise(folder=., 3)")
+    (True, True)
+    >>> same_places("a", "b"), same_places(1, 1.0), same_places([1], [2])
+    (False, True, False)
+    """
+    if first == second:
+        return True
+    if isinstance(first, list) and isinstance(second, list):
+        same = map(same_places, first, second)
+        return len(first) == len(second) and all(same)
+    if not (isinstance(first, str) and isinstance(second, str)):
+        return False
+    return _with_real_paths(first) == _with_real_paths(second)
+
+
+def _with_real_paths(text: str) -> str:
+    if os.path.exists(text):
+        return os.path.realpath(text)
+    parts = re.split(r"([(),=]\s*)", text)
+    return "".join(os.path.realpath(p) if os.path.exists(p) else p for p in parts)

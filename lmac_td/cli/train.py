@@ -15,6 +15,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import run_on_main
 
 from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.experiment.guards import CLIPS
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.runtime.compilation import networks_to_compile
@@ -76,7 +77,7 @@ def export(experiment, classifier, arguments):
     settings = {
         name: value
         for name, value in experiment.settings.items()
-        if "training" in experiment.roles.get(name, ())
+        if "training" in experiment.roles.get(name, ()) and name != CLIPS
     }
     export_interpreter(
         experiment.output_folder,

@@ -5,15 +5,20 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lmac_td.data.sources.content import content_of
 from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.errors import SettingError
 from lmac_td.experiment.kept import read_roles, read_settings
 from lmac_td.interpreters.baselines import REFERENCES
+from lmac_td.names import same_places
 
 CONTENT = "content of "  # prefix of a fingerprint's name, before the setting
 # Names in settings.json for the identity of a recipe's objects.
 TRAINING_MIXTURES = "training mixtures"
 OBJECTS = ("dataset", TRAINING_MIXTURES, "classifier")
+DATA = ("dataset", "data_folder")
+# The name for hashes of the data set's folds, by which it is known wherever it lies.
+CLIPS = "clips of dataset"
 
 
 def check_trained_as(
@@ -39,15 +44,49 @@ def check_trained_as(
     """
     settings = json.loads(json.dumps(settings))  # as a file holds them: keys are texts
     roles = {**read_roles(folder), **roles}
-    for name, trained in read_settings(folder).items():
+    kept = read_settings(folder)
+    for name, trained in kept.items():
         now = settings.get(name)
-        if now == trained:
+        if same_places(now, trained) or is_same_content(name, kept, settings):
             continue
-        if name.startswith(CONTENT):
+        if name == CLIPS:
+            if None not in (trained, now) and is_fixed(roles.get(name, ("training",))):
+                raise SettingError(
+                    f"{folder} was trained on other clips of {settings['dataset']}: "
+                    "give the data set that it was trained on, or another "
+                    "--output_folder"
+                )
+        elif name.startswith(CONTENT):
             if None not in (trained, now):
                 raise SettingError(_trained_again(folder, name.removeprefix(CONTENT)))
         elif is_fixed(roles.get(name, ("training",))):
             raise SettingError(_differs(folder, name, trained, now, name in settings))
+
+
+def is_same_content(name: str, first: Mapping, second: Mapping) -> bool:
+    """Return whether a setting names the same content at two places.
+
+    Arguments
+    ---------
+    name : str
+        Of a setting.
+    first, second : mapping
+        Settings of two runs, with hashes of what they name.
+
+    Example
+    -------
+    >>> hashes = {"content of weights": "0a1b"}
+    >>> is_same_content("weights", hashes | {"weights": "a"}, hashes | {"weights": "b"})
+    True
+    """
+    key = CLIPS if name in DATA else f"{CONTENT}{name}"
+    return first.get(key) is not None and first.get(key) == second.get(key)
+
+
+def _content(settings):
+    """Return the hashes of a data set's folds; None if they are not known."""
+    content = settings.get(CLIPS)
+    return content if isinstance(content, Mapping) and content else None
 
 
 def _trained_again(folder, name):
@@ -95,13 +134,21 @@ def check_unseen(
     for source in sorted(pretrained):
         for folder in _folders_of(hparams.get(source)):
             trained = read_settings(folder)
-            if not _is_of_this_data_set(trained, hparams["dataset"]):
-                continue
+            of_training = set(trained.get("train_fold_nums", ()))
+            now = content_of(hparams["dataset"])
+            hashes = _content(trained) or {}
+            hashes_of_training = {hashes.get(str(fold)) for fold in of_training}
+            same = _is_of_this_data_set(trained, hparams["dataset"], now)
             for name in unseen:
-                seen = set(trained.get("train_fold_nums", ())) & set(hparams[name])
+                seen = [
+                    fold
+                    for fold in sorted(hparams[name])
+                    if (same and fold in of_training)
+                    or (now or {}).get(str(fold), "") in hashes_of_training
+                ]
                 if seen:
                     raise SettingError(
-                        f"{folder} was trained on fold {min(seen)} of {name}: take "
+                        f"{folder} was trained on fold {seen[0]} of {name}: take "
                         f"that out of --{name}, or give another {source}"
                     )
 
@@ -112,14 +159,16 @@ def _folders_of(value):
     return [os.path.expanduser(v) for v in values if v and isinstance(v, (str, Path))]
 
 
-def _is_of_this_data_set(trained, dataset):
+def _is_of_this_data_set(trained, dataset, content):
     """Return whether the settings are those of a training on this data set."""
+    if content and content == _content(trained):
+        return True
     if "dataset" in trained:
-        return trained["dataset"] == dataset.identity
+        return same_places(trained["dataset"], dataset.identity)
     if "data_folder" not in trained:
         return False
     # Older settings name no data source: then it was always ESC-50's layout.
-    return ESC50(trained["data_folder"]).identity == dataset.identity
+    return same_places(ESC50(trained["data_folder"]).identity, dataset.identity)
 
 
 def check_begins_with(folder: str, settings: Mapping, names: Iterable[str]):
@@ -141,7 +190,8 @@ def check_begins_with(folder: str, settings: Mapping, names: Iterable[str]):
     trained = read_settings(folder)
     for name in sorted(set(names) & set(trained)):
         now = settings.get(name)
-        if now != trained[name]:
+        same = same_places(now, trained[name])
+        if not (same or is_same_content(name, trained, settings)):
             raise SettingError(
                 f"pretrained_interpreter {folder} was trained with {name} "
                 f"{trained[name]!r}, not {now!r}: give --{name} as it was, or another "
@@ -191,6 +241,7 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
     SettingError
     """
     path = Path(folder).absolute()
+    real = Path(os.path.realpath(folder))
     there = next(p for p in (path, *path.parents) if os.path.exists(p))
     if not there.is_dir():
         raise SettingError(f"{name}: {there} is a file: give --{name} a folder")
@@ -199,7 +250,7 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
             f"{name}: {there} may not be written to: give another --{name}, or change "
             "its permissions"
         )
-    if data_folder is not None and path.is_relative_to(Path(data_folder).absolute()):
+    if data_folder is not None and real.is_relative_to(os.path.realpath(data_folder)):
         raise SettingError(
             f"{name} {folder} lies in the data set {data_folder}: give another --{name}"
         )

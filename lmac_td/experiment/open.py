@@ -12,6 +12,7 @@ from speechbrain.utils.run_opts import RunOptions
 from lmac_td.contracts import Classifier
 from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import PreparedData, check_named_objects, training_conditions
+from lmac_td.data.sources.content import content_of
 from lmac_td.errors import SettingError
 from lmac_td.experiment import guards, kept, weights
 from lmac_td.experiment.beside import missing_weights
@@ -88,6 +89,7 @@ class Experiment:
         hparams = self.hparams
         plain = {name: value for name, value in hparams.items() if _is_plain(value)}
         plain["dataset"] = hparams["dataset"].identity
+        plain[guards.CLIPS] = content_of(hparams["dataset"])
         training = hparams["conditions"].get(hparams["training_condition"])
         if training is not None:
             plain[guards.TRAINING_MIXTURES] = training.identity
@@ -110,7 +112,8 @@ class Experiment:
             if "pretrained" in roles
         }
         mixtures = {guards.TRAINING_MIXTURES: ("training", "evaluation")}
-        return declared | of_pretrained | mixtures
+        clips = {guards.CLIPS: declared["dataset"]} if "dataset" in declared else {}
+        return declared | of_pretrained | mixtures | clips
 
     def prepare(
         self, *splits: str, conditions: Sequence[str] | None = None, **more

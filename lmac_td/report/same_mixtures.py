@@ -5,11 +5,13 @@ table.json, and the names of those that others must agree in (the role *mixture*
 """
 
 from lmac_td.data.sources.esc50 import ESC50
+from lmac_td.names import same_places
 
 # The key in a table's settings that lists the settings that others must agree in.
 MIXTURE_SETTINGS = "mixture settings"
 # The key that holds the hash of each second classifier's weights, if there is one.
 SECOND_CLASSIFIER = "second_classifier"
+_CLIPS = "clips of dataset"  # hashes of its folds
 # These settings are in the table itself, independent of the recipe.
 _OF_TABLE = ("test_fold_nums", "mixing_seed")
 # The settings of tables that were made before these names were written.
@@ -55,12 +57,19 @@ def differing_settings(first: dict, second: dict) -> list[str]:
             name in names or name in recipe
             for names, recipe in zip(listed, recipes, strict=True)
         )
-        if known and recipes[0].get(name) != recipes[1].get(name):
+        values = [recipe.get(name) for recipe in recipes]
+        if known and not (same_places(*values) or _same_content(name, *recipes)):
             found.append(name)
     judges = [table.get(SECOND_CLASSIFIER) for table in (first, second)]
     if all(judges) and len({frozenset(j.values()) for j in judges}) > 1:
         found.append(SECOND_CLASSIFIER)
     return list(dict.fromkeys(found))
+
+
+def _same_content(name, first, second):
+    """Return whether two settings name the same content, in different places."""
+    key = _CLIPS if name in ("dataset", "data_folder") else f"content of {name}"
+    return first.get(key) is not None and first.get(key) == second.get(key)
 
 
 def differing_snrs(first: dict, second: dict, conditions) -> list[str]:
