@@ -5,6 +5,7 @@ empty, silent, with NaN) is refused by name with one error:
 :class:`lmac_td.errors.LoadAudioError`.
 """
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import torch
 import torch.nn.functional as F
 
 from lmac_td.errors import LoadAudioError
+from lmac_td.faults import Faults, missing_share
 from lmac_td.files import write_atomically
+
+logger = logging.getLogger(__name__)
 
 SKIP_REMEDY = "remove it or set skip_bad_files: True"
 
@@ -56,7 +60,9 @@ def load_audio(
     Raises
     ------
     LoadAudioError
-        If the file is missing, corrupt, empty or silent, or holds NaN or infinity.
+        If the file is missing, corrupt, empty, silent or a flat line, holds NaN or
+        infinity, or its channels cancel each other. A file that is cut off, and one
+        that is clipped, gives a warning.
 
     Example
     -------
@@ -129,7 +135,22 @@ def read_mono(
         raise LoadAudioError(f"{path} is empty (it has no samples): {remedy}.")
     if not np.isfinite(frames).all():
         raise LoadAudioError(f"{path} holds NaN or infinite samples: {remedy}.")
+    if start == 0 and n_frames == -1:
+        _name_faults(path, frames, remedy)
     return frames.mean(axis=1), file_rate  # (T, channels) -> (T,)
+
+
+def _name_faults(path, frames, remedy):
+    """Refuse a recording without a sound of its own; warn of a damaged one."""
+    faults = Faults()
+    faults.add(frames)
+    fatal = faults.fatal()
+    if fatal:
+        raise LoadAudioError(f"{path}: {fatal}: {remedy}.")
+    missing = missing_share(path)
+    cut = [f"it is cut off: {100 * missing:.0f} % is missing"] if missing else []
+    for remark in (*cut, *faults.remarks()):
+        logger.warning("%s: %s", path, remark)
 
 
 def encoded(path: str | Path) -> str | bytes:

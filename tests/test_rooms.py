@@ -12,7 +12,7 @@ LONGEST_FILE = 450  # lines
 # From the ground up. A room imports rooms of rows below its own, and no others.
 ROWS = (
     ("home", "terminal"),
-    ("errors", "names", "random", "versions"),
+    ("errors", "faults", "names", "random", "versions"),
     ("files", "locks", "validation", "runtime"),
     ("audio", "features"),
     ("contracts",),

@@ -19,6 +19,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from lmac_td.classifiers.front_end import check_front_end
 from lmac_td.classifiers.weights import load_weights, locate
 from lmac_td.contracts import ACTIVATIONS, Classifier, Geometry
 from lmac_td.errors import CheckpointError, SettingError
@@ -363,9 +364,12 @@ class Cnn14Classifier(Classifier):
         Raises
         ------
         CheckpointError
-            If a file is missing, cannot be downloaded, is corrupt or belongs to a model
-            of other widths.
+            If a file is missing, cannot be downloaded, is corrupt, or belongs to a
+            model of other widths or with another front end.
         """
+        if source is not None:
+            others = {"activation": self.activation}
+            check_front_end(source, self.spectrogram, others)
         if source is not None and (Path(source) / WEIGHTS).is_file():
             load_weights(self.trained_modules(), Path(source) / WEIGHTS, source)
         else:

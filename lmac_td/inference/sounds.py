@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ import soxr
 
 from lmac_td.audio import encoded
 from lmac_td.errors import LoadAudioError, SettingError
+from lmac_td.faults import Faults, missing_share
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2**17  # frames that are read at once
 REMEDY = "give a recording that soundfile reads, such as wav, flac, ogg or mp3"
@@ -53,7 +57,7 @@ class Sound:
     """
 
     def __init__(self, source: Any, sample_rate: int | None = None) -> None:
-        self.name = "recording"
+        self.name, self.was_read = "recording", False
         self.path, self.bytes, self.array = None, None, None
         if isinstance(source, Mapping):
             source, sample_rate = _of_mapping(source, sample_rate)
@@ -87,15 +91,17 @@ class Sound:
         Raises
         ------
         LoadAudioError
-            If the recording cannot be decoded, is empty, or holds NaN or infinity.
+            If the recording cannot be decoded, is empty or a flat line, holds NaN or
+            infinity, or its channels cancel each other.
         """
-        resampler, rate, n_frames = None, None, 0
+        resampler, rate, n_frames, faults = None, None, 0, Faults()
         for frames, rate in self._frames():
             if not np.isfinite(frames).all():
                 raise LoadAudioError(
                     f"{self.name} holds NaN or infinite samples: {REMEDY}."
                 )
             n_frames += len(frames)
+            faults.add(frames)
             samples = frames.mean(axis=1)
             if rate != sample_rate:
                 resampler = resampler or soxr.ResampleStream(
@@ -105,8 +111,22 @@ class Sound:
             yield samples
         if not n_frames:
             raise LoadAudioError(f"{self.name} is empty (it has no samples): {REMEDY}.")
+        self._name_faults(faults)
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _name_faults(self, faults: Faults) -> None:
+        """Refuse a recording without a sound of its own; warn once of a damaged one."""
+        fatal = faults.fatal()
+        if fatal:
+            raise LoadAudioError(f"{self.name}: {fatal}: give another recording.")
+        if self.was_read:
+            return
+        self.was_read = True
+        missing = missing_share(self.path or self.bytes or b"")
+        cut = [f"it is cut off: {100 * missing:.0f} % is missing"] if missing else []
+        for remark in (*cut, *faults.remarks()):
+            logger.warning("%s: %s", self.name, remark)
 
     def _frames(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yield frames (t, channels) of float32, and their rate."""

@@ -151,9 +151,9 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, text, says):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     embedding, head = save_classifier(tmp_path / "hub")
-    state = {f"module.{k}": v for k, v in embedding.state_dict().items()}
+    state = {f"other.{k}": v for k, v in embedding.state_dict().items()}
     torch.save(state, tmp_path / "hub" / "embedding_model.ckpt")
-    with pytest.raises(CheckpointError, match=r"embedding_model\.ckpt .*DataParallel"):
+    with pytest.raises(CheckpointError, match=r"embedding_model\.ckpt "):
         convert_classifier(tmp_path / "hub", tmp_path / "out")
     torch.save(head.state_dict(), tmp_path / "hub" / "embedding_model.ckpt")
     with pytest.raises(CheckpointError, match="does not hold the weights of a CNN14"):
