@@ -7,6 +7,7 @@ from pathlib import Path
 from lmac_td.classifiers.check import check_classifier
 from lmac_td.contracts import Classifier
 from lmac_td.errors import SettingError
+from lmac_td.interpreters.baselines import REFERENCES
 from lmac_td.training.checkpoints import has_checkpoint, load_best, load_weights
 from lmac_td.training.export_interpreter import INTERPRETER, load_exported
 
@@ -102,6 +103,8 @@ def trained_interpreters(
     ------
     CheckpointError
         If nothing was trained.
+    SettingError
+        If two methods give rows of the same name, or one that of a reference.
     """
     epoch = None
     if "interpreters" in hparams:
@@ -123,5 +126,12 @@ def trained_interpreters(
         interpreter.to(device).eval()
     rows = {}
     for name, interpreter in interpreters.items():
-        rows |= interpreter.rows(name)
+        new = interpreter.rows(name)
+        taken = sorted(set(new) & {*rows, *REFERENCES})
+        if taken:
+            raise SettingError(
+                f"{name} gives a row {taken[0]!r}, which another method or a reference "
+                "has: give it another name"
+            )
+        rows |= new
     return rows, epoch

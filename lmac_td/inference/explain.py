@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmac_td.contracts import Classifier
-from lmac_td.errors import LoadAudioError
+from lmac_td.errors import DataError, LoadAudioError
 from lmac_td.evaluation.batches import DecidedBatch, decide
 from lmac_td.evaluation.explaining import answer, explain, stft_mask
 from lmac_td.features import SpectralFeatures
@@ -107,6 +107,8 @@ class Explainer:
         ------
         LoadAudioError
             If the recording is silent or too short.
+        DataError
+            If the decision is not finite.
         """
         probabilities, starts, length, end, silent = [], [], 0, 0, True
         for windows in self.windows(sound):
@@ -116,6 +118,7 @@ class Explainer:
             wavs = windows.wavs.to(self.device)
             inputs = self.classifier.inputs_of(wavs)
             (logits,) = self.classifier.classify(inputs)
+            self._require_finite(sound, logits, "decision of the classifier")
             probabilities.append(self.classifier.probabilities(logits).cpu())
             starts += windows.starts
             length = windows.n_samples
@@ -132,6 +135,13 @@ class Explainer:
                 "recording."
             )
         return Decisions(torch.cat(probabilities), tuple(starts), length, end)
+
+    def _require_finite(self, sound: Sound, values: Tensor, what: str) -> None:
+        if not values.isfinite().all():
+            raise DataError(
+                f"{sound.name}: the {what} is not finite, so nothing is written: check "
+                f"the weights of {self.classifier.name} and of {self.method}."
+            )
 
 
 @dataclass(frozen=True)
@@ -261,6 +271,8 @@ class _Explanation:
             "interpretation": explained.explanation.interpretation.cpu(),
             "residual": explained.explanation.residual.cpu(),
         }
+        for values in (mask, *sounds.values()):
+            explainer._require_finite(self.recording, values, "explanation")
         if self.shares:
             scores = scores_of(explained)
             for setting in dial_of(decided, scores, features, self.shares):

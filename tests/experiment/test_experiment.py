@@ -15,6 +15,7 @@ from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.loggers import BothLoggers
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.weights import trained_interpreters
 
 
 @pytest.fixture
@@ -325,3 +326,16 @@ def test_another_kind_of_classifier_is_another_training(opened):
     words = "classifier 'CNN14', not 'another network': name it in the recipe as it was"
     with pytest.raises(SettingError, match=words):
         experiment.check_measurable()
+
+
+@pytest.mark.parametrize("names", [["oracle"], ["mine"]])
+def test_rows_of_one_name_are_refused(names):
+    """Also those that a method adds to its own."""
+
+    class Adds(torch.nn.Module):
+        def rows(self, name):
+            return {name: self, **dict.fromkeys(names, self)}
+
+    methods = {"first": Adds(), "mine": Adds()}
+    with pytest.raises(SettingError, match=f"a row '{names[0]}', which another"):
+        trained_interpreters({"interpreters": methods}, "cpu", [])

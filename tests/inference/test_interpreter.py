@@ -11,7 +11,7 @@ import torch
 
 from lmac_td import AudioInterpreter
 from lmac_td.classifiers.black_box import BlackBoxClassifier
-from lmac_td.errors import CheckpointError, LoadAudioError, SettingError
+from lmac_td.errors import CheckpointError, DataError, LoadAudioError, SettingError
 from lmac_td.evaluation.batches import decide
 from lmac_td.inference.dial import SHARES
 from lmac_td.inference.methods import SCORES, accepted_options, builders
@@ -209,6 +209,28 @@ def test_silent_windows_are_skipped_and_a_silent_recording_is_refused():
     assert not result.interpretation[round(1.5 * SAMPLE_RATE) :].any()
     with pytest.raises(LoadAudioError, match="is silent"):
         interpreter.interpret_file(torch.zeros(16000), sample_rate=SAMPLE_RATE)
+
+
+def test_a_decision_that_is_not_finite_is_refused():
+    interpreter = narrow()
+    parameters = list(interpreter.explainer.classifier.parameters())
+    parameters[-1].data.fill_(torch.nan)
+    with pytest.raises(DataError, match="decision of the classifier is not finite"):
+        interpreter.interpret_file(noise(1)[0], sample_rate=SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_explanation_that_is_not_finite_is_refused(value):
+    interpreter = narrow()
+
+    def spoil(module, inputs, explanation):
+        sound = explanation.interpretation.clone()
+        sound[:, 100] = value
+        return replace(explanation, interpretation=sound)
+
+    interpreter.explainer.interpreter.register_forward_hook(spoil)
+    with pytest.raises(DataError, match="explanation is not finite"):
+        interpreter.interpret_file(noise(1)[0], sample_rate=SAMPLE_RATE)
 
 
 def test_a_clip_that_is_a_little_longer_than_a_window_is_one_window(tmp_path):
