@@ -4,12 +4,13 @@
 # make esc10 DATA=... NOISE=... SPEECH=...   every method on real recordings
 # make test         the quick tests         make test-all   every test
 # make docs         the documentation       make check      lint and format
+# make audit        advisories of the packages that are installed
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 BENCHMARK = $(RUN) recipes/ESC50/benchmark.py
 
-.PHONY: install install-dev demo demo-quick esc10 test test-all docs check clean
+.PHONY: install install-dev demo demo-quick esc10 test test-all docs check audit clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -52,6 +53,9 @@ docs: install-dev
 check: install-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+audit: install-dev
+	$(RUN) -m pip_audit --local --skip-editable --vulnerability-service pypi
 
 clean:
 	rm -rf $(VENV) results docs/_build docs/api docs/generated
