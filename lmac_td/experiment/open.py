@@ -49,6 +49,7 @@ from lmac_td.training.export_interpreter import RECIPE
 
 # What evaluations write into an output folder, while a training may run there.
 WRITTEN_BY_OTHERS = (EVALUATION, CARD)
+SANITY = "sanity"  # folder of sanity checks in an output folder
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,29 @@ class Experiment:
             remove_leftovers_of(folder)
             with temporary_folder_beside(folder) as scratch:
                 yield scratch / folder.name
+
+    @contextmanager
+    def sanity_check(self, name: str) -> Iterator[Path]:
+        """Hold the folder of sanity checks for one of them.
+
+        Arguments
+        ---------
+        name : str
+            Of the check, such as ``roar``.
+
+        Yields
+        ------
+        Path
+            ``<output_folder>/sanity``.
+
+        Raises
+        ------
+        SettingError
+            If another process makes this check.
+        """
+        folder = self.output_folder / SANITY
+        with one_writer(folder, name):
+            yield folder
 
     @contextmanager
     def training(self) -> Iterator[None]:
