@@ -14,6 +14,7 @@ import pandas as pd
 from lmac_td.errors import DataError, SettingError
 from lmac_td.experiment.kept import renamed
 from lmac_td.files import write_atomically
+from lmac_td.reading import read_json
 
 COLUMNS = ("ranking", "removed", "repeat", "clip", "recognised")
 
@@ -56,8 +57,7 @@ class Cells:
         self._hits = {}
         if self.path.exists():
             try:
-                content = json.loads(self.path.read_text(encoding="utf-8"))
-                kept, self._hits = _validated(content)
+                kept, self._hits = _validated(read_json(self.path))
             except (OSError, ValueError) as error:
                 raise DataError(
                     f"{self.path} holds no finished cells of this test ({error}): "

@@ -21,6 +21,7 @@ from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
 from lmac_td.locks import one_writer
+from lmac_td.reading import read_text
 from lmac_td.runtime.loading import first_not_finite
 from lmac_td.training.checkpoints import find_best
 from lmac_td.training.export import CARD, export
@@ -234,7 +235,7 @@ def add_measured_table(folder: Path, evaluation: str, table: str) -> None:
     # The table's own headings are below this one.
     table = re.sub(r"^#", "##", table.strip(), flags=re.MULTILINE)
     with one_writer(folder, "model_card"):  # several evaluations may end at once
-        card = path.read_text(encoding="utf-8")
+        card = read_text(path)
         card = re.sub(earlier, "", card, flags=re.DOTALL)
         with write_atomically(path, "w", encoding="utf-8") as file:
             file.write(f"{card.rstrip()}\n\n{heading}\n\n{table}\n")
