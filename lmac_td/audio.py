@@ -76,7 +76,7 @@ def load_audio(
     if signal_length_s is not None:
         wav = fit_to_length(wav, round(signal_length_s * sample_rate))
     # Checked last, since only the returned part of the channels' mean matters.
-    if not wav.any():
+    if not wav.square().any():  # no power in float32
         where = "" if signal_length_s is None else f" in its first {signal_length_s} s"
         raise LoadAudioError(f"{path} is silent{where}: {remedy}.")
     return wav

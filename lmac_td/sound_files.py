@@ -195,5 +195,5 @@ def check_recording(
         peaks = [np.abs(b).max() for b in mono_blocks(file, path, remedy=remedy)]
     if not peaks:
         raise LoadAudioError(f"{path} is empty (it has no samples): {remedy}.")
-    if not max(peaks):
+    if not np.square(max(peaks)):
         raise LoadAudioError(f"{path} is silent: {remedy}.")

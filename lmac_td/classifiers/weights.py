@@ -255,8 +255,10 @@ def first_difference(expected, found):
                 f"its {key} is {tuple(found[key].shape)}, the settings ask for "
                 f"{tuple(tensor.shape)}"
             )
-    extra = next((key for key in found if key not in expected), None)
-    return extra and f"it has {extra}, which the settings do not ask for"
+    for key in found:
+        if key not in expected:
+            return f"it has {key}, which the settings do not ask for"
+    return None
 
 
 def _is_special(found, expected):

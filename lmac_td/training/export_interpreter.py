@@ -19,6 +19,7 @@ from lmac_td.classifiers.cnn14 import LABELS, Cnn14Classifier
 from lmac_td.classifiers.weights import load_weights
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
+from lmac_td.evaluation.markdown import compact_table
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
 from lmac_td.locks import one_writer
 from lmac_td.reading import read_text
@@ -148,7 +149,7 @@ def _copy(source: Path, destination: Path) -> None:
             shutil.copyfile(source, new)
             new.replace(destination)
         else:
-            shutil.copytree(source, new)
+            shutil.copytree(source, new, ignore_dangling_symlinks=True)
             replace_folder(new, destination)
 
 
@@ -181,7 +182,7 @@ def interpreter_card(
     data = f"\n## Data\n\n{licence.strip()}\n" if licence else ""
     labels = ", ".join(classifier.labels[:50])
     more = ", ..." if classifier.n_classes > 50 else ""
-    lines = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+    table = compact_table(["setting", "value"], settings.items())
     return f"""# {name}
 
 An interpreter of {classifier.name}: it returns the part of a sound that made the
@@ -199,9 +200,7 @@ In Python: `lmac_td.AudioInterpreter.from_hparams(FOLDER).interpret_file(RECORDI
 
     {command}
 
-| setting | value |
-| --- | --- |
-{lines}
+{table}
 {data}"""
 
 

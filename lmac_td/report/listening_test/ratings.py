@@ -15,7 +15,7 @@ from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.files import write_atomically
 from lmac_td.reading import checked, read_csv, read_json
-from lmac_td.report.lettering import save_figure
+from lmac_td.report.lettering import readable, save_figure
 from lmac_td.report.listening_test.export import STUDY_FILE
 
 REFERENCE = "reference"
@@ -78,7 +78,8 @@ def _pages(study):
     """Return what :func:`_lines` needs of a study; errors if it is missing."""
     for page in study["pages"].values():
         _ = [str(method) for method in page["methods"].values()]
-        _ = [page[name] for name in OF_PAGE]
+        if not all(isinstance(page[name], str) for name in OF_PAGE):
+            raise TypeError
     return study["pages"]
 
 
@@ -226,7 +227,8 @@ def scores_figure(path: Path, scores: pd.DataFrame) -> None:
         axis.bar(places, mean, color="#c9814f", width=0.65)
         ends = [mean - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - mean]
         axis.errorbar(places, mean, yerr=ends, fmt="none", ecolor="black", capsize=4)
-        axis.set_xticks(places, rows["method"], rotation=30, ha="right")
+        names = map(readable, rows["method"])
+        axis.set_xticks(places, list(names), rotation=30, ha="right")
         axis.set_title(question, fontsize=11)
         axis.set_ylim(0, 100)
         axis.spines[["top", "right"]].set_visible(False)
