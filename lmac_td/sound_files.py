@@ -16,7 +16,7 @@ SKIP_REMEDY = "remove it or set skip_bad_files: True"
 # A header that names another rate is wrong, and would need a giant resampler.
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz
 LOUDEST = 1e10  # sample values above overflow in power spectra
-LONGEST = 2**29  # frames that are decoded at once; 3.4 hours at 44.1 kHz
+LONGEST = 2**29  # sample values that are decoded at once; 1.7 hours of 44.1 kHz stereo
 _BLOCK = 2**20  # sample values that are read at once
 _STRETCH = 4096  # frames that are read to see whether a file can be read
 
@@ -154,15 +154,14 @@ def read_frames(
     LoadAudioError
         Also if there are none, or so many that they would fill the memory.
     """
-    blocks, length = [], 0
-    for block in mono_blocks(file, path, n_frames, remedy=remedy):
-        blocks.append(block)
-        length += len(block)
-        if length > LONGEST:
-            raise LoadAudioError(
-                f"{path} has more than {LONGEST} frames: cut it into several files."
-            )
-    if not length:
+    wanted = file.frames - file.tell() if n_frames < 0 else n_frames
+    if min(wanted, file.frames) * file.channels > LONGEST:
+        raise LoadAudioError(
+            f"{path} lasts {file.frames / file.samplerate / 60:.3g} min, too long to "
+            "be read at once: cut it into several files."
+        )
+    blocks = list(mono_blocks(file, path, n_frames, remedy=remedy))
+    if not blocks:
         raise LoadAudioError(f"{path} is empty (it has no samples): {remedy}.")
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
@@ -192,7 +191,9 @@ def check_recording(
             file.seek(max(0, file.frames - 1))
             read_frames(file, path, _STRETCH, remedy)
             return
-        peaks = [np.abs(b).max() for b in mono_blocks(file, path, remedy=remedy)]
+        most = LONGEST // file.channels
+        blocks = mono_blocks(file, path, most, remedy=remedy)
+        peaks = [np.abs(block).max() for block in blocks]
     if not peaks:
         raise LoadAudioError(f"{path} is empty (it has no samples): {remedy}.")
     if not np.square(max(peaks)):

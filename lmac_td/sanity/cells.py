@@ -55,17 +55,15 @@ class Cells:
         self.path = Path(path)
         self.settings = json.loads(json.dumps(settings))
         self._hits = {}
-        if self.path.exists():
-            try:
-                kept, self._hits = _validated(read_json(self.path))
-            except (OSError, ValueError) as error:
-                raise DataError(
-                    f"{self.path} holds no finished cells of this test ({error}): "
-                    "delete it"
-                ) from error
-            self._compare(
-                {name: v for name, v in kept.items() if name not in not_compared}
-            )
+        try:
+            kept, self._hits = _validated(read_json(self.path))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.path} holds no finished cells of this test ({error}): delete it"
+            ) from error
+        self._compare({name: v for name, v in kept.items() if name not in not_compared})
 
     def _compare(self, kept):
         for name, before in kept.items():
