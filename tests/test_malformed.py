@@ -199,8 +199,9 @@ NPY = {
     "objects": array(np.array([Evil()], dtype=object)), "texts": array(np.array(["a"])),
     "one axis": array(np.ones(5)), "no columns": array(np.ones((5, 0))),
     "NaN": array(np.full((5, 3), np.nan)), "complex": array(np.eye(5, 3) * 1j),
-    "huge": header("{'descr': '<f8', 'fortran_order': False, 'shape': (10**12, 6)}"),
-    "0.4 TB": header("{'descr': '<f8', 'fortran_order': True, 'shape': (5, 10**10)}"),
+    "huge": header("{'descr': '<f8', 'fortran_order': False, 'shape': (999999999, 6)}"),
+    "0.4 TB": header(
+        "{'descr': '<f8', 'fortran_order': True, 'shape': (5, 9999999999)}"),
     "code": header("__import__('os').abort()"),
 }  # fmt: skip
 
