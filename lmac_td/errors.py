@@ -35,6 +35,18 @@ class TrainingError(UserError):
     """A training cannot go on: losses or weights are not finite."""
 
 
+class UnreadableFileError(UserError, ValueError):
+    """A file is there, but is not what it should be: a pipe, damaged, too large.
+
+    Attributes
+    ----------
+    reason : str
+        Why, without the name of the file.
+    """
+
+    reason: str = ""
+
+
 class DownloadError(UserError):
     """A download failed; nothing of it was kept."""
 
@@ -50,7 +62,12 @@ REMEDIES = {
     errno.EISDIR: "move the folder that has the file's name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EIO: "check the disk",
+    errno.ENOENT: "give a path that exists",
+    errno.ELOOP: "a link leads to itself: remove it",
+    errno.EFBIG: "the disk takes no file of this size: give another folder",
+    errno.EMFILE: "allow more open files by `ulimit -n 4096`",
 }
+OTHER_REMEDY = "give another path"
 
 
 BROKEN_PIPE = 141  # the exit code that a shell expects
@@ -78,10 +95,11 @@ def exit_on_user_error(when_interrupted="Interrupted."):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
     except OSError as error:
-        if error.errno not in REMEDIES:
+        if error.errno not in REMEDIES and not error.filename:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _exit_with(f"{place}{error.strerror}: {REMEDIES[error.errno]}")
+        remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
+        _exit_with(f"{place}{error.strerror}: {remedy}")
     except KeyboardInterrupt:
         print(f"\n{when_interrupted}", file=sys.stderr)
         sys.exit(130)

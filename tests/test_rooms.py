@@ -12,7 +12,8 @@ LONGEST_FILE = 450  # lines
 # From the ground up. A room imports rooms of rows below its own, and no others.
 ROWS = (
     ("errors", "names", "random", "versions"),
-    ("files", "locks", "validation", "runtime"),
+    ("reading",),
+    ("files", "locks", "sound_files", "validation", "runtime"),
     ("audio", "features"),
     ("contracts",),
     ("targets",),

@@ -378,10 +378,10 @@ def open_experiment(
     hparams = experiment.hparams
     check_named_objects(hparams["dataset"], hparams["conditions"])
     guards.check_row_names(hparams)
-    data_folder = hparams.get("data_folder")
-    guards.check_folder("output_folder", hparams["output_folder"], data_folder)
-    for name in {"cache_folder", "save_folder"} & set(hparams):
-        guards.check_folder(name, hparams[name])
+    inputs = guards.input_folders(hparams)
+    for name in ("output_folder", "cache_folder", "save_folder"):
+        if name in hparams:
+            guards.check_folder(name, hparams[name], inputs)
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(hparams):
             hparams[name] = adapt_to_cpu(hparams[name], hparams["num_workers"])

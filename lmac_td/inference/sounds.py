@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
 from lmac_td.errors import LoadAudioError, SettingError
+from lmac_td.sound_files import mono_blocks, open_sound
 
 BLOCK = 2**17  # frames that are read at once
 REMEDY = "give a recording that soundfile reads, such as wav, flac, ogg or mp3"
@@ -89,13 +88,8 @@ class Sound:
             If the recording cannot be decoded, is empty, or holds NaN or infinity.
         """
         resampler, rate, n_frames = None, None, 0
-        for frames, rate in self._frames():
-            if not np.isfinite(frames).all():
-                raise LoadAudioError(
-                    f"{self.name} holds NaN or infinite samples: {REMEDY}."
-                )
-            n_frames += len(frames)
-            samples = frames.mean(axis=1)
+        for samples, rate in self._mono():
+            n_frames += len(samples)
             if rate != sample_rate:
                 resampler = resampler or soxr.ResampleStream(
                     rate, sample_rate, 1, dtype="float32", quality="HQ"
@@ -107,21 +101,20 @@ class Sound:
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
-    def _frames(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield frames (t, channels) of float32, and their rate."""
-        if self.array is not None:
-            for start in range(0, len(self.array), BLOCK):
-                yield as_float(self.array[start : start + BLOCK]), self.rate
+    def _mono(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield samples (t,) of float32, the mean of the channels, and their rate."""
+        if self.array is None:
+            with open_sound(self.path or self.bytes, self.name, remedy=REMEDY) as file:
+                for samples in mono_blocks(file, self.name, remedy=REMEDY):
+                    yield samples, file.samplerate
             return
-        file = self.path or io.BytesIO(self.bytes)
-        try:
-            with soundfile.SoundFile(file) as opened:
-                for frames in opened.blocks(BLOCK, dtype="float32", always_2d=True):
-                    yield frames, opened.samplerate
-        except (soundfile.SoundFileError, OSError) as error:
-            raise LoadAudioError(
-                f"{self.name} cannot be decoded and may be corrupt ({error}): {REMEDY}."
-            ) from error
+        for start in range(0, len(self.array), BLOCK):
+            frames = as_float(self.array[start : start + BLOCK])
+            if not np.isfinite(frames).all():
+                raise LoadAudioError(
+                    f"{self.name} holds NaN or infinite samples: {REMEDY}."
+                )
+            yield frames.mean(axis=1), self.rate
 
 
 def _of_mapping(source: Mapping, sample_rate: int | None) -> tuple[Any, int | None]:

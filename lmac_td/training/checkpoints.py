@@ -14,8 +14,9 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch import nn
 
 from lmac_td.errors import CheckpointError, TrainingError, UserError
+from lmac_td.reading import read_text
 from lmac_td.runtime.loading import first_not_finite, weights_only
-from lmac_td.training.checksums import find_damage, write_checksums
+from lmac_td.training.checksums import LARGEST, find_damage, write_checksums
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ def _read_meta(path: Path) -> dict | None:
     try:
         if find_damage(path, [METAFNAME]) is not None:
             return None
-        meta = yaml.safe_load((path / METAFNAME).read_text(encoding="utf-8"))
+        meta = yaml.safe_load(read_text(path / METAFNAME, LARGEST))
     except (FileNotFoundError, ValueError, yaml.YAMLError, RecursionError):
         return None
     numbers = ("unixtime", "epoch", "step", "loss")

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import PreparedData
 from lmac_td.files import write_atomically
+from lmac_td.reading import read_json
 from lmac_td.report.figures import confusion_figure
 from lmac_td.training.resumable import ResumableBrain
 
@@ -224,7 +225,7 @@ def test(
         class) and ``clips`` (their number); and ``confusion`` (C lists of C counts, by
         label and decision).
     """
-    manifest = json.loads(data.manifests[split].read_text(encoding="utf-8"))
+    manifest = read_json(data.manifests[split])
     loader = make_dataloader(data.dataset(split, condition), **eval_loader)
     labels, decisions, confidences, clip_ids = brain.decide(loader)
     labels, decisions = labels.numpy(), decisions.numpy()
