@@ -10,6 +10,8 @@ import os
 import re
 import sys
 
+from lmac_td import launch
+
 
 class UserError(Exception):
     """Base of every mistake that a user can fix."""
@@ -61,6 +63,7 @@ def exit_on_user_error(when_interrupted="Interrupted."):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
 
     The same holds for what the system says of a disk: it is full, read-only, and so on.
+    Of several processes that one command started, one prints the sentence.
 
     Arguments
     ---------
@@ -83,10 +86,26 @@ def exit_on_user_error(when_interrupted="Interrupted."):
         place = f"{error.filename}: " if error.filename else ""
         _exit_with(f"{place}{error.strerror}: {REMEDIES[error.errno]}")
     except KeyboardInterrupt:
-        print(f"\n{when_interrupted}", file=sys.stderr)
+        _print_once(f"\n{when_interrupted}")
         sys.exit(130)
+    except RuntimeError as error:
+        if not launch.is_lost(error):
+            raise
+        if launch.another_has_spoken():
+            sys.exit(2)
+        _exit_with(
+            "another process of this command ended without a message: give the same "
+            "command again"
+        )
 
 
 def _exit_with(sentence):
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    _print_once(f"error: {' '.join(sentence.split())}")
     sys.exit(2)
+
+
+def _print_once(text):
+    """Print to stderr, unless another process of this command has."""
+    if launch.speaks_first():
+        print(text, file=sys.stderr, flush=True)
+        launch.has_spoken()

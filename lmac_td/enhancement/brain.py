@@ -51,7 +51,7 @@ class EnhancementBrain(ResumableBrain):
         )
         n_frames = mixed.n_samples // features.hop_samples + 1
         inputs = estimator.inputs_of(magnitude, n_frames)
-        mask = self.modules.mask_estimator(inputs, n_frames)
+        mask = self.trained("mask_estimator", stage)(inputs, n_frames)
         return mask, ideal_ratio_mask(speech, noise), n_frames
 
     def compute_objectives(
@@ -79,6 +79,7 @@ class EnhancementBrain(ResumableBrain):
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """After validation: anneal the learning rate, log, and save a checkpoint."""
+        self.state.add_over_processes()
         stats = {"loss": self.error}
         if stage == sb.Stage.TRAIN:
             self.end_of_training_stage()

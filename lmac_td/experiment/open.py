@@ -1,14 +1,18 @@
 """Open an experiment: a recipe and the settings of a command line."""
 
+import atexit
+import dataclasses
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import speechbrain as sb
-from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.run_opts import RunOptions
 
+from lmac_td import launch
 from lmac_td.contracts import Classifier
 from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import PreparedData, check_named_objects, training_conditions
@@ -41,6 +45,8 @@ from lmac_td.files import (
     write_atomically,
 )
 from lmac_td.locks import one_writer
+from lmac_td.runtime import distributed
+from lmac_td.runtime.distributed import on_main
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
 from lmac_td.training.checkpoints import has_checkpoint
@@ -84,6 +90,17 @@ class Experiment:
         return Path(self.hparams["output_folder"])
 
     @property
+    def nothing_kept(self) -> str | None:
+        """What a command that was only tried out says, with ``--debug``."""
+        options = self.run_opts
+        if not options.debug:
+            return None
+        return (
+            f"Tried out with --debug: at most {options.debug_epochs} epochs of "
+            f"{options.debug_batches} batches. Nothing was kept."
+        )
+
+    @property
     def settings(self) -> dict:
         """The recipe's plain values, and the identity of its objects."""
         hparams = self.hparams
@@ -118,6 +135,8 @@ class Experiment:
     ) -> PreparedData:
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`.
 
+        Of several processes the main one does this, and the others wait.
+
         Arguments
         ---------
         *splits : str
@@ -130,7 +149,7 @@ class Experiment:
         -------
         PreparedData
         """
-        return self.hparams["prepare"](splits, conditions=conditions, **more)
+        return on_main(self.hparams["prepare"], splits, conditions=conditions, **more)
 
     def has_begun(self) -> bool:
         """Return whether there is a checkpoint to resume from."""
@@ -213,33 +232,51 @@ class Experiment:
     def training(self) -> Iterator[None]:
         """Hold the output folder for a training, and tidy it.
 
+        Of several processes the main one holds it.
+
         Raises
         ------
         SettingError
             If another process trains in the folder, or its checkpoints were made with
             other settings.
         """
-        if not if_main_process():
-            yield
-            return
-        with one_writer(self.output_folder, "training"):
-            if "save_folder" in self.hparams:
-                self.check_resumable()  # another process may have trained meanwhile
-            remove_leftovers(self.output_folder, WRITTEN_BY_OTHERS)
+        with ExitStack() as held:
+            on_main(self._hold, held)
             yield
 
+    def _hold(self, held: ExitStack) -> None:
+        held.enter_context(one_writer(self.output_folder, "training"))
+        if "save_folder" in self.hparams:
+            self.check_resumable()  # another process may have trained meanwhile
+        remove_leftovers(self.output_folder, WRITTEN_BY_OTHERS)
+
     def create_output_folder(self):
-        """Make the output folder: settings, environment, log."""
+        """Make the output folder: settings, environment, log.
+
+        Raises
+        ------
+        SettingError
+            If ``log_config`` does not configure a log.
+        """
+        on_main(self._create_output_folder)
+
+    def _create_output_folder(self):
         # SpeechBrain resolves the references of one file: give it the whole recipe.
         recipe = self.output_folder / RECIPE
         with write_atomically(recipe, "w", encoding="utf-8") as file:
             file.write(dump_yaml(self.tree))
-        sb.create_experiment_directory(
-            experiment_directory=str(self.output_folder),
-            hyperparams_to_save=str(recipe),
-            overrides={},
-            log_config=str(LOG_CONFIG),
-        )
+        given = self.run_opts.log_config
+        try:
+            sb.create_experiment_directory(
+                experiment_directory=str(self.output_folder),
+                hyperparams_to_save=str(recipe),
+                overrides={},
+                log_config=given or str(LOG_CONFIG),
+            )
+        except ValueError as error:  # of Python's logging
+            if given is None:
+                raise
+            raise SettingError(f"log_config {given}: {error}: correct it") from error
         self.save_settings(self.output_folder)
 
     def save_settings(self, folder: str | Path):
@@ -334,6 +371,7 @@ def open_experiment(
     usage: str,
     needs: str | Sequence[str],
     default_recipe: str | Path = HPARAMS / "lmac_td.yaml",
+    trains: bool = False,
 ) -> Experiment:
     """Load the recipe that the command line names.
 
@@ -348,6 +386,9 @@ def open_experiment(
         of which one is enough.
     default_recipe : str or Path
         The recipe whose settings ``--help`` lists if none is named.
+    trains : bool
+        Whether the command trains by SpeechBrain: processes of a launcher then work
+        together, and ``--debug`` writes into a temporary folder.
 
     Returns
     -------
@@ -361,6 +402,10 @@ def open_experiment(
     if wants_help(argv):
         print_help(argv, usage, default_recipe)
     recipe, run_opts, given = parse_arguments(argv)
+    if trains:
+        run_opts, given = _ready_to_train(run_opts, given)
+    elif run_opts.debug:
+        raise SettingError("debug tries a training out: leave it out")
     tree = typed_recipe(recipe, given)
     beside = missing_weights(tree, recipe, given)
     if beside:
@@ -386,6 +431,24 @@ def open_experiment(
         for name in {"train_loader", "eval_loader"} & set(hparams):
             hparams[name] = adapt_to_cpu(hparams[name], hparams["num_workers"])
     return experiment
+
+
+def _ready_to_train(run_opts, given):
+    """Join the other processes; let a training that is tried out write elsewhere."""
+    if launch.is_launched():
+        run_opts = distributed.backend_of(run_opts)
+        distributed.join(run_opts)
+    if not run_opts.debug:
+        return run_opts, given
+    folder = on_main(tempfile.mkdtemp)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    given = {**given, "output_folder": folder, "save_folder": f"{folder}/save"}
+    # Else SpeechBrain would write the checkpoints into a folder of its own.
+    overridden = {*run_opts.overridden_args, "debug_persistently"}
+    run_opts = dataclasses.replace(
+        run_opts, debug_persistently=True, overridden_args=overridden
+    )
+    return run_opts, given
 
 
 def _is_plain(value):
