@@ -51,7 +51,7 @@ class EnhancementBrain(ResumableBrain):
         )
         n_frames = mixed.n_samples // features.hop_samples + 1
         inputs = estimator.inputs_of(magnitude, n_frames)
-        mask = self.trained("mask_estimator", stage)(inputs, n_frames)
+        mask = self.modules.mask_estimator(inputs, n_frames)
         return mask, ideal_ratio_mask(speech, noise), n_frames
 
     def compute_objectives(
@@ -72,14 +72,13 @@ class EnhancementBrain(ResumableBrain):
     @property
     def error(self) -> float:
         """The mean error of the stage so far; NaN before its first batch."""
-        sums = self.state.sums
+        sums, _ = self.state.totals()
         return float(sums["error"] / sums["frames"]) if sums else math.nan
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """After validation: anneal the learning rate, log, and save a checkpoint."""
-        self.state.add_over_processes()
         stats = {"loss": self.error}
         if stage == sb.Stage.TRAIN:
             self.end_of_training_stage()

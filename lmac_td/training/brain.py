@@ -97,9 +97,7 @@ class InterpreterBrain(ResumableBrain):
         if stage == sb.Stage.TRAIN and getattr(self.hparams, "repeats", 1) > 1:
             decided = self.with_memory(decided)
         clean = mixed.target if rows is None else mixed.target[rows]
-        explained = explain(
-            decided, modules["interpreter"], self.trained("interpreter", stage)
-        )
+        explained = explain(decided, modules["interpreter"], self.modules.interpreter)
         if self.hparams.objective.needs_answers or stage != sb.Stage.TRAIN:
             explained = answer(explained)
         return decided, explained, clean
@@ -175,7 +173,6 @@ class InterpreterBrain(ResumableBrain):
             stats.pop(SELECTION, None)
             self.train_stats = {**stats, "loss": float(stage_loss)}
             return
-        self.state.add_over_processes()
         stats = self.state.means()
         meta = {"loss": stats.pop(SELECTION), "epoch": epoch}
         self.gather_scores()

@@ -71,7 +71,7 @@ class ClassifierBrain(ResumableBrain):
             wavs, targets = self.hparams.augmentation.mixtures(wavs, targets)
             inputs = classifier.inputs_of(wavs)
             inputs = self.hparams.augmentation.spectrograms(inputs)
-            logits = self.trained("classifier", stage)(inputs).logits
+            logits = self.modules.classifier(inputs).logits
         else:
             classifier = self.raw_modules["averaged"].module
             # SpeechBrain sets the precision of the validation, but not of the test.
@@ -133,7 +133,6 @@ class ClassifierBrain(ResumableBrain):
             self.train_stats = self.end_of_training_stage()
             self.train_stats.pop("confidence", None)
             return
-        self.state.add_over_processes()
         stats = self.state.means()
         lr = self.optimizer.param_groups[0]["lr"]
         self.hparams.train_logger.log_stats(

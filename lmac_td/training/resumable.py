@@ -53,7 +53,7 @@ class ResumableBrain(sb.Brain):
 
     Each of several processes trains on a batch of its own, and gradients are averaged.
     If one of these batches is not finite, all are left out. A subclass calls what it
-    trains by :meth:`trained`, and what it does not train by ``raw_modules``.
+    trains by ``modules``; attributes and other methods are those of ``raw_modules``.
 
     With ``optimizer_step_limit``, a training that has made so many steps makes no more.
 
@@ -106,22 +106,13 @@ class ResumableBrain(sb.Brain):
                 n_processes(),
             )
 
-    def trained(self, name: str, stage: sb.Stage) -> nn.Module:
-        """Return a module that is trained, to be called.
-
-        In training, its call prepares the exchange of gradients between processes. In
-        validation, processes may have different numbers of batches, and must not wait
-        for each other.
-        """
-        modules = self.modules if stage == sb.Stage.TRAIN else self.raw_modules
-        return modules[name]
-
     def _wrap_distributed(self) -> None:
         """Wrap what is trained, as SpeechBrain does, for several processes.
 
         SpeechBrain's own method synchronises BatchNorm on every device, but PyTorch
         cannot on a CPU: there each process has the statistics of its own batches, and
-        those of the main process are kept.
+        all take those of the main process after an epoch. They are not exchanged
+        before each step, since processes would wait for each other in a validation.
         """
         if not is_distributed_initialized():
             return
@@ -135,6 +126,7 @@ class ResumableBrain(sb.Brain):
                 module,
                 device_ids=[self.device] if self.device_type == "cuda" else None,
                 find_unused_parameters=self.find_unused_parameters,
+                broadcast_buffers=False,
             )
         self.raw_modules = nn.ModuleDict(raw)
 
@@ -153,7 +145,6 @@ class ResumableBrain(sb.Brain):
         if self.checkpointer is not None:
             self.checkpointer.check_finite()
         copy_from_main(self.modules.buffers())  # such as running statistics
-        self.state.add_over_processes()
         means = self.state.means()
         self.state.reset()  # the memory of mixtures would fill the checkpoint
         return means

@@ -148,22 +148,23 @@ class EpochState:
         """Add to a sum, without a gradient."""
         self.sums[name] = self.sums.get(name, 0.0) + value.detach()
 
-    def means(self) -> dict[str, float]:
-        """Return the sums by the number of entries; empty if there were none."""
-        n = self.n_entries
-        return {name: float(value) / n for name, value in self.sums.items() if n}
+    def totals(self) -> tuple[dict[str, Tensor | float], int]:
+        """Return the sums and the number of entries over all processes.
 
-    def add_over_processes(self) -> None:
-        """Add the sums of all processes up, in every process, where a stage ends."""
+        Processes wait for each other here.
+        """
         if n_processes() == 1:
-            return
+            return self.sums, self.n_entries
         own = {name: float(value) for name, value in self.sums.items()}
         gathered = gather((own, self.n_entries))
         names = dict.fromkeys(name for sums, _ in gathered for name in sums)
-        self.sums = {
-            name: sum(sums.get(name, 0.0) for sums, _ in gathered) for name in names
-        }
-        self.n_entries = sum(n for _, n in gathered)
+        sums = {name: sum(of.get(name, 0.0) for of, _ in gathered) for name in names}
+        return sums, sum(n for _, n in gathered)
+
+    def means(self) -> dict[str, float]:
+        """Return the totals by the number of entries; empty if there were none."""
+        sums, n = self.totals()
+        return {name: float(value) / n for name, value in sums.items() if n}
 
     def copy(self) -> tuple[dict, int]:
         """Return what :meth:`restore` takes back."""

@@ -88,7 +88,7 @@ class OwnBrain(ResumableBrain):
             raise Killed
 
 
-def train(folder, optimiser=torch.optim.Adam, seed=0, **settings):
+def train(folder, optimiser=torch.optim.Adam, brain_class=OwnBrain, seed=0, **settings):
     """Train as a process of its own would: nothing of an earlier one is known."""
     for generator in (torch.manual_seed, np.random.seed, random.seed):
         generator(seed)
@@ -98,7 +98,7 @@ def train(folder, optimiser=torch.optim.Adam, seed=0, **settings):
     )  # fmt: skip
     counter = EpochCounter(limit=EPOCHS)
     run_opts = {"device": "cpu", "noprogressbar": True, **settings.pop("run_opts", {})}
-    brain = OwnBrain(
+    brain = brain_class(
         modules={"model": model},
         opt_class=lambda parameters: optimiser(parameters, lr=0.01),
         hparams={
