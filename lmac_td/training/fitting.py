@@ -64,14 +64,14 @@ def fit(
             "several processes cannot train a network of which a step uses a part: "
             "give --find_unused_parameters"
         ) from error
-    except SystemExit:  # SpeechBrain's end of a profile
+    except SystemExit as error:  # SpeechBrain's end of a profile
         if if_main_process():
             print(
                 f"Profiled {brain.profile_steps} steps: {hparams['output_folder']}"
                 "/profiler_logs. The training ends here: give the same command without "
                 "--profile_training to train."
             )
-        raise
+        raise SystemExit(0) from error
 
 
 def share_of_batches(
