@@ -59,7 +59,7 @@ BROKEN_PIPE = 141  # the exit code that a shell expects
 
 
 @contextlib.contextmanager
-def exit_on_user_error(when_interrupted="Interrupted."):
+def exit_on_user_error(when_interrupted="Interrupted.", many_processes=False):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
 
     The same holds for what the system says of a disk: it is full, read-only, and so on.
@@ -69,8 +69,16 @@ def exit_on_user_error(when_interrupted="Interrupted."):
     ---------
     when_interrupted : str
         What Ctrl-C prints; the exit code is then 130, as a shell expects.
+    many_processes : bool
+        Whether a launcher may start the command in several processes, which share the
+        work. Others would each do and write the same.
     """
     try:
+        if launch.number_launched() > 1 and not many_processes:
+            raise SettingError(
+                f"{launch.number_launched()} processes were started, and this command "
+                "uses one: start it without torchrun"
+            )
         yield
     except UserError as error:
         # A dataloader's worker sends its traceback, which ends with the sentence.

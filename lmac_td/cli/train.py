@@ -95,5 +95,6 @@ def export(experiment, classifier, arguments):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last checkpoint."
+    "Interrupted: the same command resumes from the last checkpoint.",
+    many_processes=True,
 )(main)

@@ -154,5 +154,6 @@ def accuracy_table(results, chosen_on):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last checkpoint."
+    "Interrupted: the same command resumes from the last checkpoint.",
+    many_processes=True,
 )(main)

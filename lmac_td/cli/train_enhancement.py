@@ -91,5 +91,6 @@ def mean_squared_error(brain, dataset, eval_loader):
 
 
 command = exit_on_user_error(
-    "Interrupted: the same command resumes from the last checkpoint."
+    "Interrupted: the same command resumes from the last checkpoint.",
+    many_processes=True,
 )(main)

@@ -21,7 +21,6 @@ from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.files import write_atomically
 from lmac_td.nn.dictionary import save_dictionary
 from lmac_td.report.figures import dictionary_figure
-from lmac_td.runtime.distributed import refuse_launcher
 from lmac_td.training.sparse_nmf import (
     check_settings,
     components_per_frame,
@@ -76,7 +75,6 @@ def learn(frames, hparams, progress=True):
 def main(argv=None):
     """Learn and save the dictionary that the recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
-    refuse_launcher("train_nmf.py")
     experiment = open_experiment(
         argv, __doc__, needs="n_components", default_recipe=HPARAMS / "nmf.yaml"
     )

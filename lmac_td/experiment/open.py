@@ -1,9 +1,5 @@
 """Open an experiment: a recipe and the settings of a command line."""
 
-import atexit
-import dataclasses
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +8,6 @@ from pathlib import Path
 import speechbrain as sb
 from speechbrain.utils.run_opts import RunOptions
 
-from lmac_td import launch
 from lmac_td.contracts import Classifier
 from lmac_td.data.loading import adapt_to_cpu
 from lmac_td.data.prepare import PreparedData, check_named_objects, training_conditions
@@ -37,6 +32,7 @@ from lmac_td.experiment.settings import (
     names_with_role,
 )
 from lmac_td.experiment.shipped import HPARAMS
+from lmac_td.experiment.tried_out import nothing_kept, written_elsewhere
 from lmac_td.experiment.yaml_files import dump_yaml
 from lmac_td.files import (
     remove_leftovers,
@@ -45,8 +41,7 @@ from lmac_td.files import (
     write_atomically,
 )
 from lmac_td.locks import one_writer
-from lmac_td.runtime import distributed
-from lmac_td.runtime.distributed import on_main
+from lmac_td.runtime.distributed import join, on_main
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
 from lmac_td.training.checkpoints import has_checkpoint
@@ -92,13 +87,7 @@ class Experiment:
     @property
     def nothing_kept(self) -> str | None:
         """What a command that was only tried out says, with ``--debug``."""
-        options = self.run_opts
-        if not options.debug:
-            return None
-        return (
-            f"Tried out with --debug: at most {options.debug_epochs} epochs of "
-            f"{options.debug_batches} batches. Nothing was kept."
-        )
+        return nothing_kept(self.run_opts)
 
     @property
     def settings(self) -> dict:
@@ -403,7 +392,7 @@ def open_experiment(
         print_help(argv, usage, default_recipe)
     recipe, run_opts, given = parse_arguments(argv)
     if trains:
-        run_opts, given = _ready_to_train(run_opts, given)
+        run_opts, given = written_elsewhere(join(run_opts), given)
     elif run_opts.debug:
         raise SettingError("debug tries a training out: leave it out")
     tree = typed_recipe(recipe, given)
@@ -431,24 +420,6 @@ def open_experiment(
         for name in {"train_loader", "eval_loader"} & set(hparams):
             hparams[name] = adapt_to_cpu(hparams[name], hparams["num_workers"])
     return experiment
-
-
-def _ready_to_train(run_opts, given):
-    """Join the other processes; let a training that is tried out write elsewhere."""
-    if launch.is_launched():
-        run_opts = distributed.backend_of(run_opts)
-        distributed.join(run_opts)
-    if not run_opts.debug:
-        return run_opts, given
-    folder = on_main(tempfile.mkdtemp)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    given = {**given, "output_folder": folder, "save_folder": f"{folder}/save"}
-    # Else SpeechBrain would write the checkpoints into a folder of its own.
-    overridden = {*run_opts.overridden_args, "debug_persistently"}
-    run_opts = dataclasses.replace(
-        run_opts, debug_persistently=True, overridden_args=overridden
-    )
-    return run_opts, given
 
 
 def _is_plain(value):

@@ -28,7 +28,7 @@ from lmac_td import launch
 from lmac_td.errors import SettingError, UserError
 
 
-def join(run_opts: RunOptions) -> None:
+def join(run_opts: RunOptions) -> RunOptions:
     """Join the process group, if a launcher has started this process.
 
     Messages of processes other than the main one then begin with their number.
@@ -36,39 +36,31 @@ def join(run_opts: RunOptions) -> None:
     Arguments
     ---------
     run_opts : speechbrain.utils.run_opts.RunOptions
-        With ``distributed_backend``.
+
+    Returns
+    -------
+    RunOptions
+        With the backend; see :func:`backend_of`.
+
+    Raises
+    ------
+    SettingError
+        As :func:`backend_of`.
     """
-    if not launch.is_launched() or torch.distributed.is_initialized():
-        return
+    if not launch.is_launched():
+        return run_opts
+    run_opts = backend_of(run_opts)
     ddp_init_group(run_opts)
     if not if_main_process():
         form = f"[process {launch.rank()}] %(message)s"
         logging.basicConfig(format=form, level=logging.WARNING)
+    return run_opts
 
 
 def leave() -> None:
     """Leave the process group, where a command ends."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def refuse_launcher(command: str) -> None:
-    """Refuse a launcher for a command that uses one process.
-
-    Arguments
-    ---------
-    command : str
-        Its name.
-
-    Raises
-    ------
-    SettingError
-    """
-    if launch.number_launched() > 1:
-        raise SettingError(
-            f"{command} uses one process, and {launch.number_launched()} were started: "
-            "start it without torchrun"
-        )
 
 
 def n_processes() -> int:

@@ -8,7 +8,7 @@ import torch
 
 from lmac_td.training.checkpoints import list_checkpoints
 from tests.cli.test_torchrun import ENHANCEMENT
-from tests.commands import CLASSIFIER, EVALUATE, ROOT, TRAIN, TRAIN_NMF, refused, run
+from tests.commands import CLASSIFIER, EVALUATE, TRAIN, TRAIN_NMF, refused, run
 
 FEW = {"number_of_epochs": 3, "interpret_period": 0, "batch_size": 10}
 
@@ -44,19 +44,13 @@ def test_debug_runs_a_few_batches_and_keeps_nothing(recipe):
 
 
 @pytest.mark.slow
-def test_debug_of_a_classifier_and_of_a_mask_estimator(tiny_recipes, corpus):
+def test_debug_of_a_classifier_and_of_a_mask_estimator(
+    tiny_recipes, enhancement_recipe
+):
     done = run(CLASSIFIER, tiny_recipes / "cnn14.yaml", "--debug")
     assert "Nothing was kept" in done.stdout
     assert "pretrained_classifier" not in done.stdout
-    settings = {
-        "data_folder": corpus / "ESC-50",
-        "wham_folder": corpus / "wham_noise",
-        "ljspeech_folder": corpus / "LJSpeech-1.1",
-        "cache_folder": tiny_recipes / "cache",
-        "hidden_size": 2,
-    }
-    hparams = ROOT / "recipes" / "SpeechEnhancement" / "hparams" / "enhancement.yaml"
-    done = run(ENHANCEMENT, hparams, "--debug", size="demo", **settings)
+    done = run(ENHANCEMENT, enhancement_recipe, "--debug")
     assert "Nothing was kept" in done.stdout
     assert not (tiny_recipes / "results").exists()
 

@@ -18,7 +18,6 @@ import torch
 from lmac_td.errors import CheckpointError, SettingError, TrainingError
 from lmac_td.experiment.run_options import read_run_options
 from lmac_td.runtime.distributed import (
-    backend_of,
     gather,
     join,
     leave,
@@ -268,9 +267,8 @@ def fail(error):
 def main(folder, results):
     """Run all checks, and write down for each what this process saw."""
     global RANK
-    options = backend_of(read_run_options("", {"device": "cpu"}))
+    options = join(read_run_options("", {"device": "cpu"}))
     assert options.distributed_backend == "gloo"
-    join(options)
     RANK = process_rank()
     test_resumable.N_CLIPS = N_CLIPS
     seen = {}
