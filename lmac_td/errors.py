@@ -101,9 +101,10 @@ def exit_on_user_error(when_interrupted="Interrupted.", many_processes=False):
             raise
         if launch.another_has_spoken():
             sys.exit(2)
+        first_line = str(error).splitlines()[0]
         _exit_with(
-            "another process of this command ended without a message: give the same "
-            "command again"
+            f"another process of this command has ended ({first_line}): see its "
+            "message, if it left one, and give the same command again"
         )
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 PATIENCE = datetime.timedelta(seconds=10)
 # What gloo, NCCL and their store say in a process that waits for one that has ended.
 _LOST = re.compile(
-    r"gloo|NCCL|TCPStore|Connection (closed|reset)|Broken pipe|process group", re.I
+    "Connection closed|Connection reset|Broken pipe|remote process exited|"
+    "failed to recv|Socket closed"
 )
 
 

@@ -58,7 +58,7 @@ def test_what_follows_a_mistake_of_another_process_is_silent(second_of_two, caps
 def test_a_process_that_was_killed_is_a_sentence(second_of_two, capsys):
     lost = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
     assert fails_with(lost, many_processes=True) == 2
-    assert "another process of this command ended" in capsys.readouterr().err
+    assert "another process of this command has ended ([gloo" in capsys.readouterr().err
 
 
 def test_other_errors_stay_what_they_are(second_of_two):

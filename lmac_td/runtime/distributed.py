@@ -50,7 +50,8 @@ def join(run_opts: RunOptions) -> RunOptions:
     if not launch.is_launched():
         return run_opts
     run_opts = backend_of(run_opts)
-    ddp_init_group(run_opts)
+    if not torch.distributed.is_initialized():
+        ddp_init_group(run_opts)
     if not if_main_process():
         form = f"[process {launch.rank()}] %(message)s"
         logging.basicConfig(format=form, level=logging.WARNING)

@@ -44,9 +44,8 @@ def fit(
     loader = use_epoch_seeded_sampler(
         brain, train, hparams["train_loader"], hparams["seed"], repeats
     )
-    _check_number_of_batches(
-        brain, math.ceil(len(brain.train_sampler) / loader["batch_size"])
-    )
+    batch_size = loader.get("batch_size", 1)
+    _check_number_of_batches(brain, math.ceil(len(brain.train_sampler) / batch_size))
     try:
         brain.fit(
             hparams["epoch_counter"],
@@ -85,7 +84,7 @@ def share_of_batches(
     Arguments
     ---------
     loader : mapping
-        Arguments of ``make_dataloader``, with ``batch_size``.
+        Arguments of ``make_dataloader``.
     n_clips : int
     process, n_processes : int
         The number of this process, and of all.
@@ -102,7 +101,7 @@ def share_of_batches(
     loader = dict(loader)
     if n_processes == 1:
         return loader
-    size = loader.pop("batch_size")
+    size = loader.pop("batch_size", 1)
     batches = [
         list(range(first, min(first + size, n_clips)))
         for first in range(0, n_clips, size)

@@ -68,7 +68,7 @@ def refused(*arguments, **settings):
     [
         ("lmac_td", ["cnn14"], {}),
         ("lmac", ["cnn14"], {"interpret_period": 1, "n_samples": 4}),
-        ("l2i", ["cnn14", "nmf"], {}),
+        ("l2i", ["cnn14", "nmf"], {"eval_batch_size": 32}),  # one batch for both
         ("flint", ["cnn14"], {"grad_accumulation_factor": 2}),
         ("vibi", ["cnn14"], {"ckpt_interval_steps": 1}),
         ("budgeted", ["cnn14"], {"repeats": 2, "distil_w": 0.1, "valid_period": 2}),

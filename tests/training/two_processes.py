@@ -251,6 +251,21 @@ def expect_refusal(checkpointer, checkpoint):
         checkpointer.load_checkpoint(checkpoint)
 
 
+def check_a_parameter_that_a_step_does_not_use(folder):
+    class Unused(OwnBrain):
+        def __init__(self, *args, modules, **kwargs):
+            modules["model"].register_parameter(
+                "unused", torch.nn.Parameter(torch.ones(1))
+            )
+            super().__init__(*args, modules=modules, **kwargs)
+
+    with pytest.raises(SettingError, match="give --find_unused_parameters"):
+        train(main_makes(folder / "refused"), brain_class=Unused)
+    options = {"find_unused_parameters": True}
+    made = main_makes(folder / "made")
+    same(weights(train(made, brain_class=Unused, run_opts=options)), "weights")
+
+
 def check_an_error_of_the_main_process_is_that_of_both(folder):
     with pytest.raises(SettingError, match="told"):
         on_main(fail, SettingError("told"))
