@@ -10,6 +10,8 @@ import os
 import re
 import sys
 
+from lmac_td import launch
+
 
 class UserError(Exception):
     """Base of every mistake that a user can fix."""
@@ -74,17 +76,26 @@ BROKEN_PIPE = 141  # the exit code that a shell expects
 
 
 @contextlib.contextmanager
-def exit_on_user_error(when_interrupted="Interrupted."):
+def exit_on_user_error(when_interrupted="Interrupted.", many_processes=False):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
 
     The same holds for what the system says of a disk: it is full, read-only, and so on.
+    Of several processes that one command started, one prints the sentence.
 
     Arguments
     ---------
     when_interrupted : str
         What Ctrl-C prints; the exit code is then 130, as a shell expects.
+    many_processes : bool
+        Whether a launcher may start the command in several processes, which share the
+        work. Others would each do and write the same.
     """
     try:
+        if launch.number_launched() > 1 and not many_processes:
+            raise SettingError(
+                f"{launch.number_launched()} processes were started, and this command "
+                "uses one: start it without torchrun"
+            )
         yield
     except UserError as error:
         # A dataloader's worker sends its traceback, which ends with the sentence.
@@ -101,10 +112,27 @@ def exit_on_user_error(when_interrupted="Interrupted."):
         remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
         _exit_with(f"{place}{error.strerror}: {remedy}")
     except KeyboardInterrupt:
-        print(f"\n{when_interrupted}", file=sys.stderr)
+        _print_once(f"\n{when_interrupted}")
         sys.exit(130)
+    except RuntimeError as error:
+        if not launch.is_lost(error):
+            raise
+        if launch.another_has_spoken():
+            sys.exit(2)
+        first_line = str(error).splitlines()[0]
+        _exit_with(
+            f"another process of this command has ended ({first_line}): see its "
+            "message, if it left one, and give the same command again"
+        )
 
 
 def _exit_with(sentence):
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    _print_once(f"error: {' '.join(sentence.split())}")
     sys.exit(2)
+
+
+def _print_once(text):
+    """Print to stderr, unless another process of this command has."""
+    if launch.speaks_first():
+        print(text, file=sys.stderr, flush=True)
+        launch.has_spoken()

@@ -11,7 +11,8 @@ LONGEST_FILE = 450  # lines
 
 # From the ground up. A room imports rooms of rows below its own, and no others.
 ROWS = (
-    ("errors", "names", "random", "versions"),
+    ("launch", "names", "random", "versions"),
+    ("errors",),
     ("reading",),
     ("files", "locks", "sound_files", "validation", "runtime"),
     ("audio", "features"),

@@ -1,5 +1,6 @@
 """Train and test the classifier that is explained later."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -71,10 +72,13 @@ class ClassifierBrain(ResumableBrain):
             wavs, targets = self.hparams.augmentation.mixtures(wavs, targets)
             inputs = classifier.inputs_of(wavs)
             inputs = self.hparams.augmentation.spectrograms(inputs)
+            logits = self.modules.classifier(inputs).logits
         else:
             classifier = self.raw_modules["averaged"].module
-            inputs = classifier.inputs_of(wavs)
-        (logits,) = classifier.classify(inputs)
+            # SpeechBrain sets the precision of the validation, but not of the test.
+            tests = stage == sb.Stage.TEST
+            with self.evaluation_ctx if tests else contextlib.nullcontext():
+                (logits,) = classifier.classify(classifier.inputs_of(wavs))
         return logits.float(), targets
 
     def targets(self, batch: PaddedBatch) -> Tensor:
