@@ -2,11 +2,10 @@
 
 soundfile decodes, soxr resamples. A recording that cannot be used (missing, corrupt,
 empty, silent, with NaN) is refused by name with one error:
-:class:`lmac_td.errors.LoadAudioError`.
+:class:`lmac_td.errors.LoadAudioError`. See :mod:`lmac_td.sound_files` for reading.
 """
 
-import logging
-import os
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,14 @@ import torch
 import torch.nn.functional as F
 
 from lmac_td.errors import LoadAudioError
-from lmac_td.faults import Faults, missing_share
+from lmac_td.faults import Faults
 from lmac_td.files import write_atomically
-
-logger = logging.getLogger(__name__)
-
-SKIP_REMEDY = "remove it or set skip_bad_files: True"
+from lmac_td.sound_files import SKIP_REMEDY, name_faults, open_sound, read_frames
 
 # Half a step of 16-bit PCM. A peak above 1 by less than this is a rounding error.
 _PCM_16_TOLERANCE = 2.0**-16
+
+_MARGIN_S = 1.0  # what the resampler needs after the end, and more
 
 # The resampler and its quality. It is part of the names of cached recordings.
 RESAMPLER = "soxr HQ"
@@ -72,12 +70,18 @@ def load_audio(
     >>> load_audio(path, sample_rate=16000, signal_length_s=0.5).shape
     torch.Size([8000])
     """
-    samples, file_rate = read_mono(path, remedy=remedy)
+    with open_sound(path, remedy=remedy) as file:
+        n_frames = -1
+        if signal_length_s is not None:
+            n_frames = math.ceil((signal_length_s + _MARGIN_S) * file.samplerate)
+        faults, file_rate = Faults(), file.samplerate
+        samples = read_frames(file, path, n_frames, remedy, faults)
+    name_faults(faults, path, path, remedy)
     wav = torch.from_numpy(resample(samples, file_rate, sample_rate))
     if signal_length_s is not None:
         wav = fit_to_length(wav, round(signal_length_s * sample_rate))
     # Checked last, since only the returned part of the channels' mean matters.
-    if not wav.any():
+    if not wav.square().any():  # no power in float32
         where = "" if signal_length_s is None else f" in its first {signal_length_s} s"
         raise LoadAudioError(f"{path} is silent{where}: {remedy}.")
     return wav
@@ -120,45 +124,9 @@ def read_mono(
     >>> samples.shape, file_rate
     ((50,), 8000)
     """
-    if not Path(path).is_file():
-        raise LoadAudioError(f"{path} is missing or is not a file: {remedy}.")
-    try:
-        with soundfile.SoundFile(encoded(path)) as file:
-            file.seek(start)
-            frames = file.read(n_frames, dtype="float32", always_2d=True)
-            file_rate = file.samplerate
-    except (soundfile.SoundFileError, OSError) as error:
-        raise LoadAudioError(
-            f"{path} cannot be decoded and may be corrupt ({error}): {remedy}."
-        ) from error
-    if len(frames) == 0:
-        raise LoadAudioError(f"{path} is empty (it has no samples): {remedy}.")
-    if not np.isfinite(frames).all():
-        raise LoadAudioError(f"{path} holds NaN or infinite samples: {remedy}.")
-    if start == 0 and n_frames == -1:
-        _name_faults(path, frames, remedy)
-    return frames.mean(axis=1), file_rate  # (T, channels) -> (T,)
-
-
-def _name_faults(path, frames, remedy):
-    """Refuse a recording without a sound of its own; warn of a damaged one."""
-    faults = Faults()
-    faults.add(frames)
-    fatal = faults.fatal()
-    if fatal:
-        raise LoadAudioError(f"{path}: {fatal}: {remedy}.")
-    missing = missing_share(path)
-    cut = [f"it is cut off: {100 * missing:.0f} % is missing"] if missing else []
-    for remark in (*cut, *faults.remarks()):
-        logger.warning("%s: %s", path, remark)
-
-
-def encoded(path: str | Path) -> str | bytes:
-    """Return a path for soundfile, which refuses names that are no text.
-
-    Such names were written in another encoding. Posix systems take bytes.
-    """
-    return os.fsencode(path) if os.name == "posix" else str(path)
+    with open_sound(path, remedy=remedy) as file:
+        file.seek(start)
+        return read_frames(file, path, n_frames, remedy), file.samplerate
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -218,13 +186,9 @@ def recorded_length(path: str | Path, sample_rate: int) -> int:
     >>> recorded_length(path, 16000)
     16000
     """
-    try:
-        info = soundfile.info(encoded(path))
-    except (soundfile.SoundFileError, OSError) as error:
-        raise LoadAudioError(
-            f"{path} is missing or cannot be decoded ({error}): {SKIP_REMEDY}."
-        ) from error
-    return (2 * info.frames * sample_rate + info.samplerate) // (2 * info.samplerate)
+    with open_sound(path) as file:
+        frames, rate = file.frames, file.samplerate
+    return (2 * frames * sample_rate + rate) // (2 * rate)
 
 
 def fit_to_length(wav: torch.Tensor, n_samples: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 
+from lmac_td import launch
 from lmac_td.terminal import (
     BROKEN_PIPE,
     StoppedError,
@@ -43,6 +44,18 @@ class TrainingError(UserError):
     """A training cannot go on: losses or weights are not finite."""
 
 
+class UnreadableFileError(UserError, ValueError):
+    """A file is there, but is not what it should be: a pipe, damaged, too large.
+
+    Attributes
+    ----------
+    reason : str
+        Why, without the name of the file.
+    """
+
+    reason: str = ""
+
+
 class DownloadError(UserError):
     """A download failed; nothing of it was kept."""
 
@@ -58,27 +71,41 @@ REMEDIES = {
     errno.EISDIR: "move the folder that has the file's name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EIO: "check the disk",
+    errno.ENOENT: "give a path that exists",
+    errno.ELOOP: "a link leads to itself: remove it",
+    errno.EFBIG: "the disk takes no file of this size: give another folder",
+    errno.EMFILE: "allow more open files by `ulimit -n 4096`",
 }
+OTHER_REMEDY = "give another path"
 
 
 AGAIN = "nothing incomplete is left; give the same command again."
 
 
 @contextlib.contextmanager
-def exit_on_user_error(when_interrupted=AGAIN):
+def exit_on_user_error(when_interrupted=AGAIN, many_processes=False):
     """Turn a :class:`UserError` into one sentence on stderr and exit code 2.
 
     The same holds for what the system says of a disk: it is full, read-only, and so on.
-    See :func:`lmac_td.terminal.prepared_terminal` for terminals, pipes and signals.
+    Of several processes that one command started, one prints the sentence. See
+    :func:`lmac_td.terminal.prepared_terminal` for terminals, pipes and signals.
 
     Arguments
     ---------
     when_interrupted : str
         How to go on after Ctrl-C or SIGTERM. The exit code is then 130 or 143, as a
         shell expects. A ``remark`` of the exception is printed in its place.
+    many_processes : bool
+        Whether a launcher may start the command in several processes, which share the
+        work. Others would each do and write the same.
     """
     try:
         with prepared_terminal():
+            if launch.number_launched() > 1 and not many_processes:
+                raise SettingError(
+                    f"{launch.number_launched()} processes were started, and this "
+                    "command uses one: start it without torchrun"
+                )
             yield
     except UserError as error:
         # A dataloader's worker sends its traceback, which ends with the sentence.
@@ -88,19 +115,37 @@ def exit_on_user_error(when_interrupted=AGAIN):
         write_to_nobody()
         sys.exit(BROKEN_PIPE)
     except OSError as error:
-        if error.errno not in REMEDIES:
+        if error.errno not in REMEDIES and not error.filename:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _exit_with(f"{place}{error.strerror}: {REMEDIES[error.errno]}")
+        remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
+        _exit_with(f"{place}{error.strerror}: {remedy}")
     except KeyboardInterrupt as error:
         what, number = "Interrupted", signal.SIGINT
         if isinstance(error, StoppedError):
             number = signal.Signals(error.number)
             what = f"Stopped by {number.name}"
-        say(f"\n{what}: {getattr(error, 'remark', when_interrupted)}")
+        _print_once(f"\n{what}: {getattr(error, 'remark', when_interrupted)}")
         sys.exit(128 + number)
+    except RuntimeError as error:
+        if not launch.is_lost(error):
+            raise
+        if launch.another_has_spoken():
+            sys.exit(2)
+        first_line = str(error).splitlines()[0]
+        _exit_with(
+            f"another process of this command has ended ({first_line}): see its "
+            "message, if it left one, and give the same command again"
+        )
 
 
 def _exit_with(sentence):
-    say(f"error: {' '.join(sentence.split())}")
+    _print_once(f"error: {' '.join(sentence.split())}")
     sys.exit(2)
+
+
+def _print_once(text):
+    """Print to stderr, unless another process of this command has."""
+    if launch.speaks_first():
+        say(text)
+        launch.has_spoken()

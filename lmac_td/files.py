@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from lmac_td.reading import regular_size
+
 
 @contextlib.contextmanager
 def write_atomically(
@@ -130,6 +132,7 @@ def sha256_of(*paths: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
+        regular_size(path)
         with open(path, "rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)

@@ -13,6 +13,7 @@ from pathlib import Path
 import filelock
 
 from lmac_td.errors import SettingError
+from lmac_td.reading import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,6 @@ def _this_process():
 
 def _read(owner):
     try:
-        return f" ({owner.read_text(encoding='utf-8')})"
+        return f" ({read_text(owner)})"
     except (OSError, ValueError):
         return ""

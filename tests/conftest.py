@@ -338,3 +338,27 @@ psi_width: 4
         )
     )
     return folder
+
+
+@pytest.fixture
+def enhancement_recipe(corpus, tmp_path):
+    """A recipe whose training takes a second; results go into its folder."""
+    recipe = ROOT / "recipes/SpeechEnhancement/hparams/enhancement.yaml"
+    path = tmp_path / "enhancement.yaml"
+    path.write_text(f"""
+extends: {recipe}
+size: demo
+data_folder: {corpus / "ESC-50"}
+wham_folder: {corpus / "wham_noise"}
+ljspeech_folder: {corpus / "LJSpeech-1.1"}
+output_folder: !ref {tmp_path}/results/<experiment_name>
+explanation_folder: {tmp_path}/explained
+cache_folder: {tmp_path}/cache
+signal_length_s: 1
+hidden_size: 4
+mixtures_per_utterance: 2
+number_of_epochs: 2
+n_explained: 3
+n_background: 2
+""")
+    return path

@@ -39,8 +39,8 @@ def test_a_reader_that_leaves_ends_the_command_quietly(capsys):
 
 
 def test_other_errors_pass():
-    with pytest.raises(FileNotFoundError), exit_on_user_error():
-        raise FileNotFoundError(errno.ENOENT, "no such file", "x")
+    with pytest.raises(ChildProcessError), exit_on_user_error():
+        raise ChildProcessError(errno.ECHILD, "no child of this process")
 
 
 def test_an_interruption_says_what_to_do(capsys):

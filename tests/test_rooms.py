@@ -12,8 +12,10 @@ LONGEST_FILE = 450  # lines
 # From the ground up. A room imports rooms of rows below its own, and no others.
 ROWS = (
     ("home", "terminal"),
-    ("errors", "faults", "names", "random", "versions"),
-    ("files", "locks", "validation", "runtime"),
+    ("faults", "launch", "names", "random", "versions"),
+    ("errors",),
+    ("reading",),
+    ("files", "locks", "sound_files", "validation", "runtime"),
     ("audio", "features"),
     ("contracts",),
     ("targets",),

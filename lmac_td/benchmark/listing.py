@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ruamel.yaml
-from ruamel.yaml.error import YAMLError
-
 from lmac_td.benchmark.classifiers import check_classifiers
 from lmac_td.errors import SettingError
+from lmac_td.experiment.yaml_files import read_plain_yaml
 
 ENTRY_KEYS = {
     "prepare": {"script", "recipe", "makes", "settings", "name"},
@@ -88,16 +86,9 @@ def read_listing(path: str | Path) -> Listing:
 
 
 def _read_yaml(path):
-    try:
-        tree = ruamel.yaml.YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise SettingError(
-            f"{path} cannot be read: {problem}; name a file such as "
-            "recipes/ESC50/esc10.yaml"
-        ) from error
+    tree = read_plain_yaml(path, "recipes/ESC50/esc10.yaml")
     known = list(Listing.__dataclass_fields__)
-    if not isinstance(tree, dict) or not set(tree) <= set(known):
+    if not set(tree) <= set(known):
         raise SettingError(f"{path} must have no other keys than {', '.join(known)}")
     return tree
 

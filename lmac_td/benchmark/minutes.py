@@ -12,9 +12,13 @@ from pathlib import Path
 import psutil
 
 from lmac_td.benchmark.plan import Step
-from lmac_td.errors import DataError, SettingError
+from lmac_td.errors import DataError, SettingError, UnreadableFileError
 from lmac_td.files import write_atomically
+from lmac_td.reading import checked, read_json
 
+_KINDS = {
+    "command": str, "state": str, "minutes": (int, float), "process": int
+}  # fmt: skip
 CUT_SHORT = ("running", "interrupted", "failed")  # "running": this program was killed
 
 
@@ -36,15 +40,13 @@ class Minutes:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self.entries = json.loads(path.read_text(encoding="utf-8"))
+            self.entries = checked(path, read_json(path), _entries)
         except FileNotFoundError:
             self.entries = {}
-        except (OSError, ValueError):
-            self.entries = None
-        if not isinstance(self.entries, dict):
+        except (OSError, UnreadableFileError) as error:
             raise DataError(
-                f"{path} cannot be read: delete it; minutes are then counted from 0"
-            )
+                f"{error}; delete it, minutes are then counted from 0"
+            ) from error
 
     def of(self, step: Step) -> dict:
         """Return the entry of a step, or of another command that made the same."""
@@ -57,7 +59,7 @@ class Minutes:
         """
         known = self.of(step)
         same = known.get("command") == step.command
-        return same and known["state"] == "finished" and step.is_made()
+        return same and known.get("state") == "finished" and step.is_made()
 
     def start(self, step: Step, process: int) -> float:
         """Record that a step runs; return the minutes of its earlier attempts.
@@ -66,7 +68,9 @@ class Minutes:
         evaluation starts again, with 0 minutes.
         """
         known, made = self.of(step), step.is_made()
-        cut_short = known.get("command") == step.command and known["state"] in CUT_SHORT
+        cut_short = (
+            known.get("command") == step.command and known.get("state") in CUT_SHORT
+        )
         trains = step.kind != "evaluate"
         goes_on = cut_short or (trains and made)
         before = known.get("minutes", 0.0) if goes_on else 0.0
@@ -116,6 +120,15 @@ class Minutes:
                     "killed still runs: wait for it or stop it, or "
                     "give another --folder"
                 )
+
+
+def _entries(content):
+    """Return the content of a file of minutes; TypeError if it holds something else."""
+    for entry in content.values():
+        for name, kind in _KINDS.items():
+            if name in entry and not isinstance(entry[name], kind):
+                raise TypeError(name)
+    return content
 
 
 def _started(process):

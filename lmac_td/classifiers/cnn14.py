@@ -10,7 +10,6 @@ functional activations they would silently give the plain gradient.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from torch import Tensor
 from lmac_td.classifiers.front_end import check_front_end
 from lmac_td.classifiers.weights import load_weights, locate
 from lmac_td.contracts import ACTIVATIONS, Classifier, Geometry
-from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.errors import CheckpointError, SettingError, UnreadableFileError
 from lmac_td.features import LogMel, SpectralFeatures
+from lmac_td.reading import read_json
 from lmac_td.validation import require_choice
 
 # The layer of each representation, and the number of poolings by two up to it.
@@ -388,11 +388,13 @@ class Cnn14Classifier(Classifier):
 
     def _read_labels(self, path: Path) -> tuple[str, ...]:
         try:
-            labels = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            labels = None
-        are_names = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
-        if not are_names or len(labels) != self.n_classes:
+            labels = read_json(path, list)
+        except UnreadableFileError:
+            labels = [None]
+        if (
+            not all(isinstance(name, str) for name in labels)
+            or len(labels) != self.n_classes
+        ):
             raise CheckpointError(
                 f"{path} is not a list of {self.n_classes} names: write the class "
                 "names into it, or delete it to use numbers as names"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmac_td.errors import CheckpointError
+from lmac_td.errors import CheckpointError, UnreadableFileError
 from lmac_td.features import SpectralFeatures
+from lmac_td.reading import read_json
 
 SETTINGS = "settings.json"
 
@@ -36,10 +36,10 @@ def check_front_end(
     """
     path = Path(folder) / SETTINGS
     try:
-        trained = dict(json.loads(path.read_text(encoding="utf-8")))
+        trained = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return
-    except (OSError, ValueError, TypeError) as error:
+    except UnreadableFileError as error:
         raise CheckpointError(
             f"{path} cannot be read as the settings of a training: restore it, or "
             "train again into another folder"

@@ -21,6 +21,7 @@ from huggingface_hub.errors import HTTPError
 from speechbrain.utils.distributed import run_on_main
 
 from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.reading import regular_size
 
 CONFIG = "config.json"
 EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
@@ -108,9 +109,14 @@ class PretrainedFiles:
         ------
         CheckpointError
             If the files cannot be downloaded.
+        UnreadableFileError
+            If one is a folder, a pipe or a device.
         """
         if self.is_local:
-            return Path(self.source)
+            folder = Path(self.source)
+            for path in (p for pattern in patterns for p in folder.glob(pattern)):
+                regular_size(path)  # transformers would wait for a pipe
+            return folder
         request = {
             "repo_id": self.source,
             "revision": self.revision,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, UnreadableFileError
+from lmac_td.reading import read_text
 
 
 def read_labels(labels: Sequence[str] | int | str | Path) -> tuple[str, ...]:
@@ -54,8 +55,8 @@ def read_labels(labels: Sequence[str] | int | str | Path) -> tuple[str, ...]:
 
 def _read_lines(path: Path) -> tuple[str, ...]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, UnreadableFileError) as error:
         raise SettingError(
             f"labels: {path} cannot be read ({type(error).__name__}): give a text file "
             "with one name per line, a list of names, or a number of classes"

@@ -19,11 +19,12 @@ from torch import nn
 
 from lmac_td.errors import SettingError
 from lmac_td.names import name_of_source
+from lmac_td.reading import read_text
 
 logger = logging.getLogger(__name__)
 
 HYPERPARAMS = "hyperparams.yaml"
-LARGEST = 2**20  # characters of a yaml
+LARGEST = 2**20  # bytes of a yaml
 SAFE_TAGS = ("!ref", "!copy", "!tuple")
 # Networks of these packages are built, if no argument names a file to read.
 PACKAGES = (
@@ -87,7 +88,7 @@ def settings_of_source(
         settings["savedir"] = str(Path(savedir) / name_of_source(source))
     if not trust_remote_code:
         path = Path(fetch(HYPERPARAMS, source, **settings))
-        require_no_code(path.read_text(encoding="utf-8"), source, setting)
+        require_no_code(read_text(path, LARGEST), source, setting)
         logger.warning(
             "%s is not on this disk: its weights and plain settings are used, and no "
             "code of its own.",
@@ -135,8 +136,6 @@ def require_no_code(text: str, source: str, setting: str) -> None:
     SettingError
     """
     try:
-        if len(text) > LARGEST:
-            raise ValueError(f"more than {LARGEST} characters")
         events = ruamel.yaml.YAML().parse(text)
         tags = [event.tag for event in events if getattr(event, "tag", None)]
     except (ruamel.yaml.error.YAMLError, ValueError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import pickle
 from pathlib import Path
 
 import huggingface_hub.errors
@@ -15,6 +14,7 @@ from lmac_td.classifiers.speechbrain_sources import require_https
 from lmac_td.errors import CheckpointError
 from lmac_td.files import temporary_folder_beside
 from lmac_td.names import name_of_source
+from lmac_td.reading import regular_size
 from lmac_td.runtime.loading import first_not_finite
 
 
@@ -210,20 +210,11 @@ def read_tensors(path, source, again=FETCH_AGAIN):
         A state dict, or whatever else of tensors and plain values was saved.
     """
     try:
+        regular_size(path)
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        safetensors.SafetensorError,
-    ) as error:
+    except Exception as error:  # torch raises many types
         if not Path(source).exists():
             path.unlink(missing_ok=True)  # so that the next run fetches it again
         raise CheckpointError(
@@ -291,10 +282,29 @@ def first_difference(expected, found):
             return f"it has no {key}"
         if not isinstance(found[key], torch.Tensor):
             return f"its {key} is a {type(found[key]).__name__}, not a tensor"
+        if _is_special(found[key], tensor):
+            return f"its {key} is {_described(found[key])}"
         if found[key].shape != tensor.shape:
             return (
                 f"its {key} is {tuple(found[key].shape)}, the settings ask for "
                 f"{tuple(tensor.shape)}"
             )
-    extra = next((key for key in found if key not in expected), None)
-    return extra and f"it has {extra}, which the settings do not ask for"
+    for key in found:
+        if key not in expected:
+            return f"it has {key}, which the settings do not ask for"
+    return None
+
+
+def _is_special(found, expected):
+    """Return whether a tensor cannot be copied into another one as it is."""
+    is_dense = found.layout == torch.strided and not found.is_quantized
+    loses = expected.is_floating_point() and not found.is_floating_point()
+    return found.is_meta or not is_dense or loses
+
+
+def _described(tensor):
+    if tensor.is_meta:
+        return "a tensor without values"
+    if tensor.layout != torch.strided:
+        return f"a tensor of layout {tensor.layout}, which is not dense"
+    return f"a tensor of {tensor.dtype}, not of floating point"

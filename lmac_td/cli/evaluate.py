@@ -344,4 +344,4 @@ def print_settings(settings, folder):
     print(f"Sounds and spectrograms: {folder / 'samples'}")
 
 
-command = exit_on_user_error()(main)
+command = exit_on_user_error(many_processes=True)(main)

@@ -31,7 +31,7 @@ from lmac_td.enhancement.tables import (
     to_markdown,
 )
 from lmac_td.errors import SettingError, exit_on_user_error
-from lmac_td.experiment.guards import check_folder
+from lmac_td.experiment.guards import check_folder, input_folders
 from lmac_td.experiment.open import open_experiment
 from lmac_td.files import replace_folder, temporary_folder_beside
 from lmac_td.training.checkpoints import load_best
@@ -45,7 +45,7 @@ def main(argv=None):
     first = open_experiment(argv, __doc__, needs=NEEDS, default_recipe=RECIPE)
     hparams = first.hparams
     folder = Path(hparams["explanation_folder"])
-    check_explanation_folder(folder)
+    check_explanation_folder(folder, input_folders(hparams))
     estimators = {name: load_trained(argv, name) for name in hparams["compared"]}
     reference, *others = estimators
     data = first.prepare("test", conditions=list(estimators))
@@ -69,9 +69,9 @@ def main(argv=None):
     print(f"\nPage: {folder / 'index.html'}")
 
 
-def check_explanation_folder(folder):
+def check_explanation_folder(folder, inputs):
     """Refuse a folder that cannot be replaced."""
-    check_folder("explanation_folder", folder)
+    check_folder("explanation_folder", folder, inputs)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SCORES).exists():
         raise SettingError(
             f"explanation_folder: {folder} holds other files: give a new folder with "

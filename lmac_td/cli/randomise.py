@@ -26,20 +26,18 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from lmac_td.cli.sanity import open_side_by_side, read_options, sample_batches
+from lmac_td.cli.sanity import (
+    name_of_clip,
+    open_side_by_side,
+    read_options,
+    sample_batches,
+)
 from lmac_td.errors import exit_on_user_error
-from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import HalfGain, RandomMask
 from lmac_td.sanity.cascade import cascade
-from lmac_td.sanity.comparison import (
-    INTACT,
-    clips_to_csv,
-    stages_to_markdown,
-    summarise_stages,
-)
-from lmac_td.sanity.figures import example_figure, similarity_figure
+from lmac_td.sanity.comparison import INTACT
 from lmac_td.sanity.randomisation import Comparison
-from lmac_td.targets import label_name
+from lmac_td.sanity.results import write_results
 
 MEASURED, FRESH = "measured", "fresh"
 OPTIONS = {
@@ -106,27 +104,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         not experiment.run_opts.noprogressbar,
     )
 
-    folder = experiment.output_folder / "sanity"
-    summary = summarise_stages(comparison.scores)
-    table = stages_to_markdown(summary)
-    with write_atomically(folder / "randomisation.md", "w", encoding="utf-8") as file:
-        file.write(table)
-    clips_to_csv(folder / "randomisation.csv", comparison.scores)
-    stages = [INTACT, *classifier.stages()]
-    similarity_figure(
-        folder / "randomisation.png",
-        summary,
-        stages,
-        methods,
-        "randomised down to",
-        "Masks, against the intact classifier's (dotted: against another clip's)",
-    )
-    label = label_name(data.class_names, int(batches[0].class_index[0]))
-    title = (
-        f"{batches[0].id[0]} ({label}): what is kept as {classifier.name} is randomised"
-    )
-    path = folder / "randomisation_example.png"
-    example_figure(path, comparison, stages, methods, title, hparams)
+    clip = name_of_clip(batches[0], data.class_names)
+    with experiment.sanity_check("randomisation") as folder:
+        table = write_results(
+            folder,
+            "randomisation",
+            comparison,
+            [INTACT, *classifier.stages()],
+            methods,
+            hparams,
+            stage="randomised down to",
+            curves="Masks, against the intact classifier's (dotted: against another "
+            "clip's)",
+            example=f"{clip}: what is kept as {classifier.name} is randomised",
+        )
     print(table)
     print(
         "Similarity to the intact classifier's explanations, mean and 95 % interval "

@@ -23,18 +23,20 @@ trainings are not repeated; more levels and repeats can be added.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from lmac_td.cli.sanity import open_explained, read_options, require_ascending
+from lmac_td.contracts import Classifier
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.guards import CONTENT
 from lmac_td.experiment.open import Experiment
 from lmac_td.experiment.settings import changes_explanations
 from lmac_td.files import write_atomically
+from lmac_td.interpreters.base import Interpreter
 from lmac_td.report.figures import lines_figure
 from lmac_td.sanity.cells import Cells
 from lmac_td.sanity.rankings import LOUDEST, RANDOM, ranking_functions
@@ -125,15 +127,33 @@ def write_results(folder: Path, table: pd.DataFrame, title: str) -> str:
     return text
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Remove and retrain for the interpreters that the recipe describes."""
-    argv = sys.argv[1:] if argv is None else argv
-    options, argv = read_options(argv, OPTIONS, TYPES)
-    require_ascending("roar_levels", options.roar_levels, "[0.1, 0.5]")
+def complete_table(
+    cells: Cells,
+    experiment: Experiment,
+    methods: Mapping[str, Interpreter],
+    classifier: Classifier,
+    options: argparse.Namespace,
+) -> pd.DataFrame:
+    """Train what is missing, and return the accuracies of all methods and levels.
+
+    Arguments
+    ---------
+    cells : Cells
+        Receives what is trained.
+    experiment : Experiment
+    methods : dict of str to Interpreter
+        They rank the bins.
+    classifier : Classifier
+        The one that they explain.
+    options : argparse.Namespace
+
+    Returns
+    -------
+    pandas.DataFrame
+        See :func:`lmac_td.sanity.roar.accuracies`.
+    """
     condition, repeats = options.sanity_condition, range(options.repeats)
-    experiment, methods, classifier = open_explained(argv, __doc__, condition)
-    hparams, folder = experiment.hparams, experiment.output_folder / "sanity"
-    cells = open_cells(folder, experiment, options)
+    hparams = experiment.hparams
     data = experiment.prepare(*SPLITS, conditions=[condition])
     require_classes(classifier, data.class_names)
 
@@ -160,8 +180,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         lr=options.roar_lr,
         batch_size=options.roar_batch_size,
     )
-    table = accuracies(cells.frame, rankings, options.roar_levels, repeats)
-    print(write_results(folder, table, f"RemOve And Retrain ({condition})"))
+    return accuracies(cells.frame, rankings, options.roar_levels, repeats)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Remove and retrain for the interpreters that the recipe describes."""
+    argv = sys.argv[1:] if argv is None else argv
+    options, argv = read_options(argv, OPTIONS, TYPES)
+    require_ascending("roar_levels", options.roar_levels, "[0.1, 0.5]")
+    condition = options.sanity_condition
+    experiment, methods, classifier = open_explained(argv, __doc__, condition)
+    with experiment.sanity_check("roar") as folder:
+        cells = open_cells(folder, experiment, options)
+        table = complete_table(cells, experiment, methods, classifier, options)
+        print(write_results(folder, table, f"RemOve And Retrain ({condition})"))
     print(
         f"Accuracy (%) on the test clips, mean of {options.repeats} trainings, 95 % "
         f"intervals over clips. Table, cells and figure: {folder}"

@@ -20,6 +20,7 @@ from lmac_td.experiment.scoring import load_trained
 from lmac_td.experiment.settings import DECLARATIONS, declarations
 from lmac_td.experiment.shipped import find_recipe
 from lmac_td.interpreters.base import Interpreter
+from lmac_td.targets import label_name
 from lmac_td.validation import require_choice
 
 
@@ -239,3 +240,17 @@ def require_ascending(name: str, levels: Sequence[float], example: str) -> None:
             f"{name} is {levels}: give --{name} in ascending order, each once, such as "
             f"{example}"
         )
+
+
+def name_of_clip(batch, class_names: Sequence[str]) -> str:
+    """Return the id and the label of the first clip of a batch, for a title.
+
+    Arguments
+    ---------
+    batch : PaddedBatch
+        One of :func:`sample_batches`.
+    class_names : sequence of str
+        Names of the labels.
+    """
+    label = label_name(class_names, int(batch.class_index[0]))
+    return f"{batch.id[0]} ({label})"

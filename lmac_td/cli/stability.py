@@ -25,23 +25,16 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from lmac_td.cli.sanity import (
+    name_of_clip,
     open_side_by_side,
     read_options,
     require_ascending,
     sample_batches,
 )
 from lmac_td.errors import exit_on_user_error
-from lmac_td.files import write_atomically
 from lmac_td.interpreters.baselines import Identity
-from lmac_td.sanity.comparison import (
-    INTACT,
-    clips_to_csv,
-    stages_to_markdown,
-    summarise_stages,
-)
-from lmac_td.sanity.figures import example_figure, similarity_figure
+from lmac_td.sanity.results import write_results
 from lmac_td.sanity.stability import Stability, name_of_level
-from lmac_td.targets import label_name
 
 OPTIONS = {
     "n_clips": 16,
@@ -86,30 +79,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     ):
         comparison.add(level)
 
-    folder = experiment.output_folder / "sanity"
-    summary = summarise_stages(comparison.scores)
-    table = stages_to_markdown(summary, "noise, relative to the threshold")
-    with write_atomically(folder / "stability.md", "w", encoding="utf-8") as file:
-        file.write(table)
-    clips_to_csv(folder / "stability.csv", comparison.scores)
-    levels = [name_of_level(level) for level in options.stability_levels]
-    similarity_figure(
-        folder / "stability.png",
-        summary,
-        levels,
-        methods,
-        "noise, relative to the masking threshold",
-        "Masks, against those without noise (dotted: against another clip's)",
-    )
-    label = label_name(data.class_names, int(batches[0].class_index[0]))
-    example_figure(
-        folder / "stability_example.png",
-        comparison,
-        [INTACT, *levels],
-        methods,
-        f"{batches[0].id[0]} ({label}): what is kept as noise is added",
-        hparams,
-    )
+    clip = name_of_clip(batches[0], data.class_names)
+    with experiment.sanity_check("stability") as folder:
+        table = write_results(
+            folder,
+            "stability",
+            comparison,
+            [name_of_level(level) for level in options.stability_levels],
+            methods,
+            hparams,
+            stage="noise, relative to the threshold",
+            curves="Masks, against those without noise (dotted: against another "
+            "clip's)",
+            example=f"{clip}: what is kept as noise is added",
+        )
     print(table)
     print(
         "Similarity to the explanations without noise, mean and 95 % interval over the "

@@ -3,7 +3,8 @@
     python train_interpreter.py hparams/lmac_td.yaml [--setting value ...]
 
 After an interruption, the same command resumes from the last checkpoint, and gives the
-same weights.
+same weights. Several processes train together: ``torchrun --nproc_per_node=2
+train_interpreter.py hparams/lmac_td.yaml``.
 ``--precision bf16`` computes the networks in bfloat16 (signals, loss and metrics stay
 in float32). ``--compile`` compiles the networks.
 """
@@ -12,13 +13,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from speechbrain.utils.distributed import run_on_main
-
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.experiment.guards import CLIPS
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.runtime.compilation import networks_to_compile
+from lmac_td.runtime.distributed import finish_on_main
 from lmac_td.training.brain import InterpreterBrain, brain_modules
 from lmac_td.training.export_interpreter import export_interpreter, interpreter_card
 from lmac_td.training.fitting import fit
@@ -27,7 +27,7 @@ from lmac_td.training.fitting import fit
 def main(argv=None):
     """Train the interpreter that a recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
-    experiment = open_experiment(argv, __doc__, needs="interpreter")
+    experiment = open_experiment(argv, __doc__, needs="interpreter", trains=True)
     interpreter = experiment.hparams["interpreter"]
     if not any(p.requires_grad for p in interpreter.parameters()):
         raise SettingError(
@@ -45,11 +45,7 @@ def main(argv=None):
         experiment.create_output_folder()
         experiment.add_tensorboard()
         train(experiment, classifier, data)
-        run_on_main(export, args=[experiment, classifier, shlex.join(map(str, argv))])
-    print(
-        f"Trained: {experiment.output_folder}\n"
-        f"Score it: python eval_faithfulness.py {shlex.join(argv)}"
-    )
+        finish_on_main(export, experiment, classifier, shlex.join(map(str, argv)))
 
 
 def train(experiment, classifier, data):
@@ -71,7 +67,7 @@ def train(experiment, classifier, data):
 
 
 def export(experiment, classifier, arguments):
-    """Write what opens the trained interpreter into the output folder."""
+    """Write what opens the trained interpreter into the output folder, and say so."""
     hparams = experiment.hparams
     pretrained = names_with_role(experiment.tree, "pretrained")
     settings = {
@@ -92,6 +88,14 @@ def export(experiment, classifier, arguments):
             hparams.get("data_licence"),
         ),
     )
+    print(
+        experiment.nothing_kept
+        or f"Trained: {experiment.output_folder}\n"
+        f"Score it: python eval_faithfulness.py {arguments}"
+    )
 
 
-command = exit_on_user_error("the same command resumes from the last checkpoint.")(main)
+command = exit_on_user_error(
+    "the same command resumes from the last checkpoint.",
+    many_processes=True,
+)(main)

@@ -7,7 +7,8 @@ figure of the confusions. With ``--activation sigmoid`` the classifier learns al
 of a clip as tags, and the command prints AUPRC and F1. The folder to give as
 ``pretrained_classifier`` is ``<output_folder>/classifier``; it holds a model card, too.
 After an interruption, the same command resumes from the last checkpoint, and gives the
-same weights.
+same weights. Several processes train together if ``torchrun --nproc_per_node=2`` starts
+the command; one of them tests.
 """
 
 import shlex
@@ -17,7 +18,9 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.evaluation.markdown import compact_table
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.run_options import COMPILING, refuse_options
 from lmac_td.experiment.shipped import HPARAMS
+from lmac_td.runtime.distributed import finish_on_main
 from lmac_td.training import tagger
 from lmac_td.training.checkpoints import load_best
 from lmac_td.training.classifier import (
@@ -34,8 +37,13 @@ def main(argv=None):
     """Train, test and export the classifier that a recipe describes."""
     argv = sys.argv[1:] if argv is None else argv
     experiment = open_experiment(
-        argv, __doc__, needs="clean_probability", default_recipe=HPARAMS / "cnn14.yaml"
+        argv,
+        __doc__,
+        needs="clean_probability",
+        default_recipe=HPARAMS / "cnn14.yaml",
+        trains=True,
     )
+    refuse_options(experiment.run_opts, "train_classifier.py", COMPILING)
     hparams = experiment.hparams
     classifier = hparams["classifier"]
     if not isinstance(classifier, Cnn14Classifier):
@@ -46,23 +54,24 @@ def main(argv=None):
     experiment.check_resumable()
     conditions = tested_conditions(hparams["conditions"], hparams["training_condition"])
     with experiment.training():
-        train_test_export(experiment, conditions, shlex.join(map(str, argv)))
+        data = experiment.prepare(
+            "train",
+            "valid",
+            "test",
+            conditions=conditions,
+            n_classes=hparams["out_n_neurons"],
+        )
+        experiment.create_output_folder()
+        experiment.add_tensorboard()
+        brain = train(experiment, data)
+        arguments = shlex.join(map(str, argv))
+        finish_on_main(test_and_export, experiment, brain, data, conditions, arguments)
 
 
-def train_test_export(experiment, conditions, arguments):
-    """Train, test and export; print the accuracies."""
+def test_and_export(experiment, brain, data, conditions, arguments):
+    """Test and export the best epoch; print the accuracies."""
     hparams = experiment.hparams
     classifier = hparams["classifier"]
-    data = experiment.prepare(
-        "train",
-        "valid",
-        "test",
-        conditions=conditions,
-        n_classes=hparams["out_n_neurons"],
-    )
-    experiment.create_output_folder()
-    experiment.add_tensorboard()
-    brain = train(experiment, data)
     command_line = f"python recipes/ESC50/train_classifier.py {arguments}"
     epoch = load_best(
         hparams["checkpointer"],
@@ -81,7 +90,7 @@ def train_test_export(experiment, conditions, arguments):
     print(table)
     print(
         f"Best epoch: {epoch}, chosen on fold {data.folds['valid']}\n"
-        f"pretrained_classifier: {exported}"
+        + (experiment.nothing_kept or f"pretrained_classifier: {exported}")
     )
 
 
@@ -144,4 +153,7 @@ def accuracy_table(results, chosen_on):
     return compact_table(["condition", "test fold", "clips", "accuracy"], rows)
 
 
-command = exit_on_user_error("the same command resumes from the last checkpoint.")(main)
+command = exit_on_user_error(
+    "the same command resumes from the last checkpoint.",
+    many_processes=True,
+)(main)

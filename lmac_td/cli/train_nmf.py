@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.errors import exit_on_user_error
 from lmac_td.experiment.open import open_experiment
+from lmac_td.experiment.run_options import refuse_options
 from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.files import write_atomically
 from lmac_td.nn.dictionary import save_dictionary
@@ -29,7 +30,7 @@ from lmac_td.training.sparse_nmf import (
 
 
 @torch.no_grad()
-def collect_frames(features, loader, device):
+def collect_frames(features, loader, device, progress=True):
     """Collect log(1 + |STFT|) of a loader's clips, without silent frames.
 
     Returns
@@ -39,7 +40,9 @@ def collect_frames(features, loader, device):
     """
     features = features.to(device)
     frames, n_silent = [], 0
-    for batch in tqdm(loader, desc="analysing", dynamic_ncols=True):
+    for batch in tqdm(
+        loader, desc="analysing", dynamic_ncols=True, disable=not progress
+    ):
         wavs, *_ = make_mixtures(batch, device)
         spectra = features.stft(wavs).abs().log1p().flatten(0, 1)  # (B * frames, bins)
         sounding = spectra.amax(dim=1) > 0
@@ -48,10 +51,12 @@ def collect_frames(features, loader, device):
     return torch.cat(frames).T, n_silent
 
 
-def learn(frames, hparams):
+def learn(frames, hparams, progress=True):
     """Run sparse NMF with a progress bar; see :mod:`lmac_td.training.sparse_nmf`."""
     n_iterations = hparams["n_iterations"]
-    with tqdm(total=n_iterations, desc="learning", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=n_iterations, desc="learning", dynamic_ncols=True, disable=not progress
+    ) as bar:
 
         def show(iteration, objective):
             bar.update()
@@ -73,6 +78,7 @@ def main(argv=None):
     experiment = open_experiment(
         argv, __doc__, needs="n_components", default_recipe=HPARAMS / "nmf.yaml"
     )
+    refuse_options(experiment.run_opts, "train_nmf.py")
     hparams = experiment.hparams
     check_settings(
         hparams["n_components"], hparams["sparsity"], hparams["n_iterations"]
@@ -86,8 +92,11 @@ def learn_and_save(experiment):
     hparams = experiment.hparams
     data = experiment.prepare("train", conditions=["clean"])
     loader = make_dataloader(data.dataset("train", "clean"), **hparams["eval_loader"])
-    frames, n_silent = collect_frames(hparams["features"], loader, experiment.device)
-    w, h, objective = learn(frames, hparams)
+    progress = not experiment.run_opts.noprogressbar
+    frames, n_silent = collect_frames(
+        hparams["features"], loader, experiment.device, progress
+    )
+    w, h, objective = learn(frames, hparams, progress)
 
     experiment.create_output_folder()
     dictionary = w.cpu().numpy()

@@ -12,7 +12,6 @@ read as plain yaml, and labels as Python literals.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor
 from lmac_td.classifiers.weights import PREFIXES, read_state, without_prefix
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.yaml_files import read_yaml
+from lmac_td.reading import read_json, read_text
 
 HYPERPARAMS = "hyperparams.yaml"
 LABEL_ENCODER = "label_encoder.txt"
@@ -162,18 +162,18 @@ def read_labels(path: str | Path, n_classes: int) -> tuple[str, ...]:
     """
     try:
         if Path(path).suffix == ".json":
-            names = json.loads(Path(path).read_text(encoding="utf-8"))
-            names = dict(enumerate(names))
+            names = dict(enumerate(read_json(path, list)))
         else:
+            read_text(path)  # refuses what is no text
             encoder = CategoricalEncoder()
             encoder.load(path)
             names = dict(encoder.ind2lab)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError) as error:
+    except Exception as error:  # SpeechBrain raises many types
         raise CheckpointError(
             f"{path} cannot be read as labels: give --labels a {LABEL_ENCODER} of "
             "SpeechBrain, or a json file with a list of names"
         ) from error
-    if sorted(names) != list(range(n_classes)):
+    if set(names) != set(range(n_classes)):
         raise CheckpointError(
             f"{path} has {len(names)} labels, and the classifier has {n_classes} "
             "classes, from index 0: give --labels the file with which it was trained"

@@ -6,7 +6,6 @@ interference separately: :func:`lmac_td.data.mixing.make_mixtures` mixes them la
 the device.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.mixing import CLEAN_DB, require_sound
 from lmac_td.errors import SettingError
 from lmac_td.random import seeded_generator
+from lmac_td.reading import read_json
 
 OUTPUT_KEYS = ["id", "clip", "interference", "snr_db", "n_samples", "class_index"]
 
@@ -121,7 +121,7 @@ def make_dataset(
         clean_probability,
         (lowest_db, highest_db),
     )
-    clips = json.loads(Path(manifest).read_text(encoding="utf-8"))
+    clips = read_json(manifest)
     for clip in clips.values():
         if "n_samples" not in clip:
             clip["n_samples"] = decoded_length(clip["wav"])

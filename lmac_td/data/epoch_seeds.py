@@ -2,16 +2,20 @@
 
 The sampler shuffles the clips, and passes (seed, epoch) to the dataset with each index.
 The interference of a clip then depends on the clip, the seed and the epoch; neither the
-number of workers nor an interrupted training changes it.
+number of workers or processes nor an interrupted training changes it.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import speechbrain as sb
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
+from torch import Generator
 from torch.utils.data import RandomSampler
+
+from lmac_td.runtime.distributed import n_processes, process_rank
 
 
 class EpochSeededDataset(DynamicItemDataset):
@@ -46,6 +50,10 @@ class EpochSeededDataset(DynamicItemDataset):
 class EpochSeededSampler(ReproducibleRandomSampler):
     """Shuffles a training split, and adds (seed, epoch) to each index.
 
+    Processes that train together divide the clips among them: of N, process p takes
+    every N-th clip from the p-th on. If N does not divide their number, the first
+    clips come again at the end of the epoch, so that all take as many.
+
     Arguments
     ---------
     *args, **kwargs
@@ -53,6 +61,8 @@ class EpochSeededSampler(ReproducibleRandomSampler):
     repeats : int
         How often an epoch goes through the split, each time in another order. A clip
         has the same mixture each time.
+    process, n_processes : int
+        The number of this process, and of all.
 
     Example
     -------
@@ -60,17 +70,36 @@ class EpochSeededSampler(ReproducibleRandomSampler):
     >>> sampler.set_epoch(2)
     >>> sorted(sampler)
     [(0, (7, 2)), (1, (7, 2)), (2, (7, 2))]
+    >>> len(EpochSeededSampler(range(3), seed=7, process=1, n_processes=2))
+    2
     """
 
-    def __init__(self, *args: Any, repeats: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        repeats: int = 1,
+        process: int = 0,
+        n_processes: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.repeats = repeats
+        self.process = process
+        self.n_processes = n_processes
 
     def __len__(self) -> int:
-        return self.repeats * super().__len__()
+        return -(-self.repeats * super().__len__() // self.n_processes)
 
     def __iter__(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Yield (index, (seed, epoch)) for every clip."""
+        """Yield (index, (seed, epoch)) for every clip of this process."""
+        indices = self._of_all_processes()
+        if self.n_processes == 1:
+            return indices
+        needed = self.n_processes * len(self)
+        again = itertools.islice(itertools.cycle(list(indices)), needed)
+        return itertools.islice(again, self.process, None, self.n_processes)
+
+    def _of_all_processes(self):
         epoch_seed = (self.seed, self.epoch)
         self.generator.manual_seed(self.seed + self.epoch)
         for _ in range(self.repeats):
@@ -104,5 +133,11 @@ def use_epoch_seeded_sampler(
     dict
         The arguments, with the sampler.
     """
-    brain.train_sampler = EpochSeededSampler(dataset, seed, repeats=repeats)
-    return {**loader, "sampler": brain.train_sampler}
+    process = process_rank()
+    brain.train_sampler = EpochSeededSampler(
+        dataset, seed, repeats=repeats, process=process, n_processes=n_processes()
+    )
+    loader = {**loader, "sampler": brain.train_sampler}
+    if process:  # else its workers would draw what those of the main process draw
+        loader["generator"] = Generator().manual_seed(process)
+    return loader

@@ -5,22 +5,25 @@ gets the same excerpt of the same file, a pure function of (clip id, condition, 
 so every method is scored on the same mixtures.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import soundfile
 import torch
 
-from lmac_td.audio import encoded, load_audio, read_mono
+from lmac_td.audio import load_audio, read_mono
 from lmac_td.data.cache import decode_once, decoded_length, load_decoded
 from lmac_td.data.conditions.base import Interference
 from lmac_td.errors import DataError, LoadAudioError
+from lmac_td.sound_files import check_recording, open_sound
 
 logger = logging.getLogger(__name__)
 
 ENDINGS = (".wav", ".flac")
+
+DECODED_WHOLE = 2**28  # bytes of a folder; decoding them takes a second or two
 
 # After so many silent excerpts, the excerpt around the loudest sample is taken.
 _MAX_SILENT_EXCERPTS = 10
@@ -87,6 +90,26 @@ class NoisePool(Interference):
         self.skip_bad_files = skip_bad_files
         self.setting = setting
         self._remedy = f"remove it from {setting} or set skip_bad_files: True"
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse recordings that cannot be used now, not in the middle of a training.
+
+        Small folders are decoded whole, of larger ones the ends of each recording.
+        """
+        found = [(path, _stat(path)) for path in self.files]
+        whole = sum(size for _, (size, _) in found) <= DECODED_WHOLE
+        n_bad = 0
+        for path, stat in found:
+            try:
+                _check_once(path, stat, whole, self._remedy)
+            except LoadAudioError as error:
+                if not self.skip_bad_files:
+                    raise
+                logger.warning("a bad file is skipped: %s", error)
+                n_bad += 1
+        if n_bad == len(self.files):
+            raise self._none_is_usable()
 
     def random(self, generator: torch.Generator | None = None) -> torch.Tensor:
         """Draw a random excerpt of a random recording.
@@ -116,7 +139,10 @@ class NoisePool(Interference):
                 if not self.skip_bad_files:
                     raise
                 logger.warning("skipped a bad file: %s", error)
-        raise DataError(
+        raise self._none_is_usable()
+
+    def _none_is_usable(self) -> DataError:
+        return DataError(
             f"{self.files[0].parent} holds no usable recording: fill it or correct "
             f"{self.setting}."
         )
@@ -142,19 +168,15 @@ class NoisePool(Interference):
 
         The function returns at most (T,).
         """
-        try:
-            info = soundfile.info(encoded(path))
-        except (soundfile.SoundFileError, OSError) as error:
-            raise LoadAudioError(
-                f"{path} is missing or cannot be decoded ({error}): {self._remedy}."
-            ) from error
-        if info.samplerate == self.sample_rate:
+        with open_sound(path, remedy=self._remedy) as file:
+            n_frames, rate = file.frames, file.samplerate
+        if rate == self.sample_rate:
             # Decode only the excerpt, since WHAM!'s recordings are long.
             def read(start):
                 samples, _ = read_mono(path, start, self.n_samples, remedy=self._remedy)
                 return torch.from_numpy(samples)
 
-            return info.frames, read
+            return n_frames, read
         if self.cache_folder is None:
             wav = load_audio(path, self.sample_rate, remedy=self._remedy)
             return len(wav), lambda start: wav[start : start + self.n_samples]
@@ -175,6 +197,22 @@ class NoisePool(Interference):
         wav = load_audio(path, self.sample_rate, remedy=self._remedy)
         centred = int(wav.abs().argmax()) - self.n_samples // 2
         return max(0, min(centred, len(wav) - self.n_samples))
+
+
+@functools.lru_cache(maxsize=200_000)  # splits and conditions share folders
+def _check_once(path: Path, stat: tuple[int, int], whole: bool, remedy: str) -> None:
+    """Check a recording, unless this process has since it was changed."""
+    del stat
+    check_recording(path, whole, remedy=remedy)
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    """Return the size and the time of change of a file; zeros if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def list_recordings(

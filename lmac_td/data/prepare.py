@@ -1,7 +1,6 @@
 """Prepare data in one call: obtain it, check it, decode it, make datasets."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.manifests import write_manifests
 from lmac_td.data.sources.base import DataSource, read_source
 from lmac_td.errors import SettingError
+from lmac_td.reading import read_json
 from lmac_td.validation import require_choice, require_number
 
 
@@ -56,7 +56,7 @@ class PreparedData:
 
     def sample_ids(self, split: str, n_samples: int) -> set[str]:
         """Return the ids of up to ``n_samples`` clips, spread over the classes."""
-        clips = json.loads(self.manifests[split].read_text(encoding="utf-8"))
+        clips = read_json(self.manifests[split])
         clip_ids = sorted(clips, key=lambda clip_id: clips[clip_id]["class_index"])
         wanted = min(n_samples, len(clip_ids))
         return {clip_ids[i * len(clip_ids) // wanted] for i in range(wanted)}

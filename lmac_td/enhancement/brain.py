@@ -72,7 +72,7 @@ class EnhancementBrain(ResumableBrain):
     @property
     def error(self) -> float:
         """The mean error of the stage so far; NaN before its first batch."""
-        sums = self.state.sums
+        sums, _ = self.state.totals()
         return float(sums["error"] / sums["frames"]) if sums else math.nan
 
     def on_stage_end(

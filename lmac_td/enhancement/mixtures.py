@@ -7,7 +7,6 @@ section 5.1). A small data set can give several mixtures of each utterance.
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from lmac_td.data.epoch_seeds import EpochSeededDataset
 from lmac_td.data.mixing import mix_batch
 from lmac_td.data.prepare import PreparedData
 from lmac_td.random import seeded_generator
+from lmac_td.reading import read_json
 
 
 def mixture_dataset(
@@ -52,7 +52,7 @@ def mixture_dataset(
         Its items are those of :func:`lmac_td.data.datasets.make_dataset`. Mixtures of
         all utterances come first, then second ones of all, and so on.
     """
-    utterances = json.loads(data.manifests[split].read_text(encoding="utf-8"))
+    utterances = read_json(data.manifests[split])
     dataset = EpochSeededDataset(
         {
             f"{name}~{purpose}{copy}": clip | {"utterance": name}
@@ -128,7 +128,7 @@ def draw_mixtures(
         The same ones every time. If ``n`` is not a multiple of the number of
         utterances, some have one mixture more than the others.
     """
-    n_utterances = len(json.loads(data.manifests[split].read_text(encoding="utf-8")))
+    n_utterances = len(read_json(data.manifests[split]))
     dataset = mixture_dataset(
         data, split, condition, snr_range_db, -(-n // n_utterances), purpose
     )

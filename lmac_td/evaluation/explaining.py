@@ -1,5 +1,6 @@
 """Explain a decided batch, and classify what the explanation keeps and removes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
@@ -11,7 +12,9 @@ from lmac_td.interpreters.base import Interpreter
 from lmac_td.metrics.signal import kept_gain
 
 
-def explain(decided: DecidedBatch, interpreter: Interpreter) -> ExplainedBatch:
+def explain(
+    decided: DecidedBatch, interpreter: Interpreter, call: Callable | None = None
+) -> ExplainedBatch:
     """Explain a decided batch; the logits of the explanation are not computed yet.
 
     Only an interpreter that ``needs_sources``, the oracle, is given the sources.
@@ -20,13 +23,16 @@ def explain(decided: DecidedBatch, interpreter: Interpreter) -> ExplainedBatch:
     ---------
     decided : DecidedBatch
     interpreter : Interpreter
+    call : callable, optional
+        Is called in its place: a wrapper of it, for a training by several processes.
 
     Returns
     -------
     ExplainedBatch
     """
+    call = call or interpreter
     given = {"sources": decided.sources} if interpreter.needs_sources else {}
-    explanation = interpreter(decided.wavs, decided.features, decided.decision, **given)
+    explanation = call(decided.wavs, decided.features, decided.decision, **given)
     return ExplainedBatch(
         decided.wavs,
         decided.features,

@@ -1,6 +1,7 @@
 """Format tables of numbers as Markdown that is also readable in a terminal."""
 
 import math
+import re
 
 
 def number(value, decimals, sign=""):
@@ -28,6 +29,18 @@ def with_interval(value, low, high, decimals):
     return f"{number(value, decimals)} {interval(low, high, decimals)}"
 
 
+def as_cell(value):
+    r"""Return a value as the text of a cell: one line, without markup.
+
+    Example
+    -------
+    >>> as_cell("a|b\n<b>c")
+    'a\\|b \\<b>c'
+    """
+    line = " ".join(str(value).splitlines()).replace("|", r"\|")
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\<", line)
+
+
 def compact_table(head, rows):
     """Return a Markdown table without padding, for model cards and short tables.
 
@@ -39,13 +52,13 @@ def compact_table(head, rows):
     | a | 1.0 |
     """
     lines = [head, ["---"] * len(head), *rows]
-    cells = ([str(cell).replace("|", "\\|") for cell in line] for line in lines)
+    cells = ([as_cell(cell) for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def markdown_table(head, rows):
     """Return a Markdown table whose pipes are aligned in a terminal."""
-    lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (head, *rows)]
+    lines = [[as_cell(cell) for cell in line] for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines.insert(1, rule)

@@ -12,6 +12,7 @@ from lmac_td.experiment.kept import read_roles, read_settings
 from lmac_td.interpreters.baselines import REFERENCES
 from lmac_td.names import same_places
 
+INPUTS = ("data_folder", "wham_folder", "ljspeech_folder", "effects_folder")
 CONTENT = "content of "  # prefix of a fingerprint's name, before the setting
 # Names in settings.json for the identity of a recipe's objects.
 TRAINING_MIXTURES = "training mixtures"
@@ -224,7 +225,28 @@ def check_row_names(hparams: Mapping):
             )
 
 
-def check_folder(name: str, folder: str, data_folder: str | None = None):
+def input_folders(hparams: Mapping) -> list[Path]:
+    """Return the folders of recordings that a recipe reads.
+
+    Arguments
+    ---------
+    hparams : mapping
+        A built recipe.
+
+    Returns
+    -------
+    list of Path
+        Those of the data set and of noise and speech, and those that settings name.
+        Nothing may be written into them.
+    """
+    dataset = hparams["dataset"]
+    sources = [*hparams["conditions"].values(), *([dataset] * dataset.owns_folder)]
+    named = [getattr(source, "folder", None) for source in sources]
+    named += [hparams.get(name) for name in INPUTS]
+    return [Path(f) for f in named if isinstance(f, (str, Path)) and str(f)]
+
+
+def check_folder(name: str, folder: str, inputs: Iterable[Path] = ()):
     """Refuse a folder that cannot be written to, before anything is computed.
 
     Arguments
@@ -233,15 +255,14 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
         Name of the setting.
     folder : str
         The folder; it need not exist.
-    data_folder : str, optional
-        The data set's folder. Nothing may be written into it.
+    inputs : iterable of Path
+        Folders in which nothing may be written, see :func:`input_folders`.
 
     Raises
     ------
     SettingError
     """
     path = Path(folder).absolute()
-    real = Path(os.path.realpath(folder))
     there = next(p for p in (path, *path.parents) if os.path.exists(p))
     if not there.is_dir():
         raise SettingError(f"{name}: {there} is a file: give --{name} a folder")
@@ -250,7 +271,14 @@ def check_folder(name: str, folder: str, data_folder: str | None = None):
             f"{name}: {there} may not be written to: give another --{name}, or change "
             "its permissions"
         )
-    if data_folder is not None and real.is_relative_to(os.path.realpath(data_folder)):
-        raise SettingError(
-            f"{name} {folder} lies in the data set {data_folder}: give another --{name}"
-        )
+    for data_folder in inputs:
+        if _is_in(path, data_folder):
+            raise SettingError(
+                f"{name} {folder} lies in the data set {data_folder}: give another "
+                f"--{name}"
+            )
+
+
+def _is_in(path, folder):
+    """Return whether a path leads into a folder, also by links and `..`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

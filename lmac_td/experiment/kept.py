@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmac_td.errors import SettingError
+from lmac_td.errors import SettingError, UnreadableFileError
 from lmac_td.files import write_atomically
+from lmac_td.reading import read_json
 
 SETTINGS = "settings.json"
 ROLES = "roles"
@@ -62,14 +63,11 @@ def read_roles(folder: str | Path) -> dict[str, tuple]:
 def _read(folder):
     path = Path(folder) / SETTINGS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return renamed(read_json(path))
     except (FileNotFoundError, NotADirectoryError):  # a file of weights has none
         return {}
-    except (OSError, ValueError) as error:
+    except UnreadableFileError as error:
         raise _damaged(path) from error
-    if not isinstance(content, dict):
-        raise _damaged(path)
-    return renamed(content)
 
 
 def _damaged(path):

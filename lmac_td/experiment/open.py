@@ -1,12 +1,11 @@
 """Open an experiment: a recipe and the settings of a command line."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import speechbrain as sb
-from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.run_opts import RunOptions
 
 from lmac_td.contracts import Classifier
@@ -34,6 +33,7 @@ from lmac_td.experiment.settings import (
     names_with_role,
 )
 from lmac_td.experiment.shipped import HPARAMS
+from lmac_td.experiment.tried_out import nothing_kept, written_elsewhere
 from lmac_td.experiment.yaml_files import dump_yaml
 from lmac_td.files import (
     remove_leftovers,
@@ -42,6 +42,7 @@ from lmac_td.files import (
     write_atomically,
 )
 from lmac_td.locks import one_writer
+from lmac_td.runtime.distributed import join, on_main
 from lmac_td.runtime.process import set_up_process
 from lmac_td.runtime.screen import LOG_CONFIG
 from lmac_td.training.checkpoints import has_checkpoint, list_checkpoints
@@ -50,6 +51,7 @@ from lmac_td.training.export_interpreter import RECIPE
 
 # What evaluations write into an output folder, while a training may run there.
 WRITTEN_BY_OTHERS = (EVALUATION, CARD)
+SANITY = "sanity"  # folder of sanity checks in an output folder
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Experiment:
     def output_folder(self) -> Path:
         """The folder of all results of the experiment."""
         return Path(self.hparams["output_folder"])
+
+    @property
+    def nothing_kept(self) -> str | None:
+        """What a command that was only tried out says, with ``--debug``."""
+        return nothing_kept(self.run_opts)
 
     @property
     def settings(self) -> dict:
@@ -120,6 +127,8 @@ class Experiment:
     ) -> PreparedData:
         """Obtain, check and decode data; see :func:`lmac_td.data.prepare.prepare`.
 
+        Of several processes the main one does this, and the others wait.
+
         Arguments
         ---------
         *splits : str
@@ -132,7 +141,7 @@ class Experiment:
         -------
         PreparedData
         """
-        return self.hparams["prepare"](splits, conditions=conditions, **more)
+        return on_main(self.hparams["prepare"], splits, conditions=conditions, **more)
 
     def has_begun(self) -> bool:
         """Return whether there is a checkpoint to resume from."""
@@ -189,8 +198,33 @@ class Experiment:
                 yield scratch / folder.name
 
     @contextmanager
+    def sanity_check(self, name: str) -> Iterator[Path]:
+        """Hold the folder of sanity checks for one of them.
+
+        Arguments
+        ---------
+        name : str
+            Of the check, such as ``roar``.
+
+        Yields
+        ------
+        Path
+            ``<output_folder>/sanity``.
+
+        Raises
+        ------
+        SettingError
+            If another process makes this check.
+        """
+        folder = self.output_folder / SANITY
+        with one_writer(folder, name):
+            yield folder
+
+    @contextmanager
     def training(self) -> Iterator[None]:
         """Hold the output folder for a training, and tidy it.
+
+        Of several processes the main one holds it.
 
         Raises
         ------
@@ -198,13 +232,8 @@ class Experiment:
             If another process trains in the folder, or its checkpoints were made with
             other settings.
         """
-        if not if_main_process():
-            yield
-            return
-        with one_writer(self.output_folder, "training"):
-            if "save_folder" in self.hparams:
-                self.check_resumable()  # another process may have trained meanwhile
-            remove_leftovers(self.output_folder, WRITTEN_BY_OTHERS)
+        with ExitStack() as held:
+            on_main(self._hold, held)
             try:
                 yield
             except KeyboardInterrupt as interruption:
@@ -216,18 +245,39 @@ class Experiment:
         where = f"resumes from {found[0].path}" if found else "begins anew"
         return f"the same command {where}."
 
+    def _hold(self, held: ExitStack) -> None:
+        held.enter_context(one_writer(self.output_folder, "training"))
+        if "save_folder" in self.hparams:
+            self.check_resumable()  # another process may have trained meanwhile
+        remove_leftovers(self.output_folder, WRITTEN_BY_OTHERS)
+
     def create_output_folder(self):
-        """Make the output folder: settings, environment, log."""
+        """Make the output folder: settings, environment, log.
+
+        Raises
+        ------
+        SettingError
+            If ``log_config`` does not configure a log.
+        """
+        on_main(self._create_output_folder)
+
+    def _create_output_folder(self):
         # SpeechBrain resolves the references of one file: give it the whole recipe.
         recipe = self.output_folder / RECIPE
         with write_atomically(recipe, "w", encoding="utf-8") as file:
             file.write(dump_yaml(self.tree))
-        sb.create_experiment_directory(
-            experiment_directory=str(self.output_folder),
-            hyperparams_to_save=str(recipe),
-            overrides={},
-            log_config=str(LOG_CONFIG),
-        )
+        given = self.run_opts.log_config
+        try:
+            sb.create_experiment_directory(
+                experiment_directory=str(self.output_folder),
+                hyperparams_to_save=str(recipe),
+                overrides={},
+                log_config=given or str(LOG_CONFIG),
+            )
+        except ValueError as error:  # of Python's logging
+            if given is None:
+                raise
+            raise SettingError(f"log_config {given}: {error}: correct it") from error
         self.save_settings(self.output_folder)
 
     def save_settings(self, folder: str | Path):
@@ -322,6 +372,7 @@ def open_experiment(
     usage: str,
     needs: str | Sequence[str],
     default_recipe: str | Path = HPARAMS / "lmac_td.yaml",
+    trains: bool = False,
 ) -> Experiment:
     """Load the recipe that the command line names.
 
@@ -336,6 +387,9 @@ def open_experiment(
         of which one is enough.
     default_recipe : str or Path
         The recipe whose settings ``--help`` lists if none is named.
+    trains : bool
+        Whether the command trains by SpeechBrain: processes of a launcher then work
+        together, and ``--debug`` writes into a temporary folder.
 
     Returns
     -------
@@ -349,6 +403,10 @@ def open_experiment(
     if wants_help(argv):
         print_help(argv, usage, default_recipe)
     recipe, run_opts, given = parse_arguments(argv)
+    if trains:
+        run_opts, given = written_elsewhere(join(run_opts), given)
+    elif run_opts.debug:
+        raise SettingError("debug tries a training out: leave it out")
     tree = typed_recipe(recipe, given)
     beside = missing_weights(tree, recipe, given)
     if beside:
@@ -366,10 +424,10 @@ def open_experiment(
     hparams = experiment.hparams
     check_named_objects(hparams["dataset"], hparams["conditions"])
     guards.check_row_names(hparams)
-    data_folder = hparams.get("data_folder")
-    guards.check_folder("output_folder", hparams["output_folder"], data_folder)
-    for name in {"cache_folder", "save_folder"} & set(hparams):
-        guards.check_folder(name, hparams[name])
+    inputs = guards.input_folders(hparams)
+    for name in ("output_folder", "cache_folder", "save_folder"):
+        if name in hparams:
+            guards.check_folder(name, hparams[name], inputs)
     if experiment.device.startswith("cpu"):
         for name in {"train_loader", "eval_loader"} & set(hparams):
             hparams[name] = adapt_to_cpu(hparams[name], hparams["num_workers"])

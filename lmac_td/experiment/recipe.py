@@ -118,12 +118,13 @@ def _read_layers(path, below, found):
     Arguments
     ---------
     path : Path
-    below : tuple of Path
+    below : tuple of str
         Files that extend this one.
     found : list
         Receives the layers.
     """
-    if path.resolve() in below:
+    resolved = _resolved(path)
+    if resolved in below:
         raise SettingError(f"{path} extends itself: fix its `{EXTENDS}` line")
     if len(found) + len(below) >= MOST_FILES:
         raise SettingError(
@@ -138,9 +139,17 @@ def _read_layers(path, below, found):
             return found
     tree = read_yaml(path)
     for base in _bases(path, tree):
-        _read_layers(path.parent / base, (*below, path.resolve()), found)
+        _read_layers(path.parent / base, (*below, resolved), found)
     found.append((path, tree))
     return found
+
+
+def _resolved(path):
+    """Return the path that links lead to, also where they lead nowhere."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{str(path)[:300]!r} is no path: correct it") from error
 
 
 def _bases(path, tree):

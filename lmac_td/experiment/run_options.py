@@ -1,11 +1,17 @@
-"""Check SpeechBrain's run options as settings are checked; choose the device."""
+"""Check SpeechBrain's run options as settings are checked; choose the device.
+
+An option does what it says or is refused.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import torch
+import yaml
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
+from lmac_td import launch
 from lmac_td.errors import SettingError
 from lmac_td.experiment.scalar_types import Limits
 from lmac_td.experiment.settings import Setting
@@ -24,6 +30,28 @@ _CHOICES = {
     "distributed_backend": ("nccl", "gloo", "mpi"),
 }
 _WITHOUT_DEFAULT = {"device": "str", "optimizer_step_limit": "int"}
+# What has an effect only beside another option.
+_BESIDE = {
+    "debug_batches": "debug", "debug_epochs": "debug",
+    "compile_mode": "compile", "compile_using_fullgraph": "compile",
+    "compile_using_dynamic_shape_tracing": "compile", "compile_module_keys": "compile",
+    "profile_warmup": "profile_training", "profile_steps": "profile_training",
+}  # fmt: skip
+# What is refused, and what to do instead.
+_REFUSED = {
+    "test_only": "trains nothing: measure a trained run with eval_faithfulness.py",
+    "debug_persistently": "would leave checkpoints of a few batches, from which a "
+    "training goes on: give --debug alone, or --number_of_epochs and another "
+    "--output_folder",
+    "data_parallel_backend": "cannot divide these batches: start one process for each "
+    "GPU, as in torchrun --nproc_per_node=2",
+    "jit": "cannot script these networks: give --compile instead",
+    "jit_module_keys": "cannot script these networks: give --compile instead",
+}
+COMPILING = (
+    "compile", "compile_mode", "compile_module_keys", "compile_using_fullgraph",
+    "compile_using_dynamic_shape_tracing",
+)  # fmt: skip
 # A long epoch is also saved in its middle; 0 saves at its end only.
 CKPT_INTERVAL_MINUTES = 15
 
@@ -65,7 +93,8 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
     Raises
     ------
     SettingError
-        If a value has another type, or options cannot work together.
+        If a value has another type, an option has no effect or cannot be used here, or
+        options contradict each other.
 
     Example
     -------
@@ -79,14 +108,7 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
     options = RunOptions(
         **typed, param_file=str(recipe), overridden_args={*typed, "device"}
     )
-    if options.ckpt_interval_minutes and options.ckpt_interval_steps:
-        raise SettingError(
-            "ckpt_interval_minutes and ckpt_interval_steps exclude each other: give one"
-        )
-    if options.test_only:
-        raise SettingError(
-            "test_only trains nothing: measure a trained run with eval_faithfulness.py"
-        )
+    _check_options(options, typed)
     device = find_device(options.device)
     half = "fp16" in (options.precision, options.eval_precision)
     if device.startswith("cpu") and (half or options.auto_mix_prec):
@@ -97,9 +119,88 @@ def read_run_options(recipe: str, given: Mapping[str, str]) -> RunOptions:
     return dataclasses.replace(options, device=device)
 
 
+def _check_options(options: RunOptions, given: Mapping[str, object]) -> None:
+    """Refuse options that do not do what they say."""
+    for name, problem in _REFUSED.items():
+        if given.get(name):
+            raise SettingError(f"{name} {problem}")
+    for name, needed in _BESIDE.items():
+        if name in given and not getattr(options, needed):
+            raise SettingError(
+                f"{name} has no effect without {needed}: give --{needed}, or leave "
+                f"--{name} out"
+            )
+    if options.ckpt_interval_minutes and options.ckpt_interval_steps:
+        raise SettingError(
+            "ckpt_interval_minutes and ckpt_interval_steps exclude each other: give one"
+        )
+    if options.log_config is not None:
+        _check_log_config(options.log_config)
+    if options.max_grad_norm == 0:
+        raise SettingError(
+            "max_grad_norm is 0, which makes every gradient 0: give a number above 0, "
+            "or a negative one, which does not limit gradients"
+        )
+    for name, precision in (("auto_mix_prec", "fp16"), ("bfloat16_mix_prec", "bf16")):
+        if getattr(options, name) and given.get("precision", precision) != precision:
+            raise SettingError(
+                f"{name} is --precision {precision}, but precision is "
+                f"{options.precision}: give --precision alone"
+            )
+    if options.auto_mix_prec and options.bfloat16_mix_prec:
+        raise SettingError(
+            "auto_mix_prec and bfloat16_mix_prec exclude each other: give --precision"
+        )
+
+
+def _check_log_config(path: str) -> None:
+    """Refuse a file that does not configure a log file, as SpeechBrain's does."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        has_file = isinstance(content["handlers"]["file_handler"], dict)
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        has_file = False
+    if not has_file:
+        raise SettingError(
+            f"log_config {path} does not configure Python's logging with a handler "
+            "named file_handler: give a copy of SpeechBrain's log-config.yaml, or "
+            "leave it out"
+        )
+
+
+def refuse_options(
+    options: RunOptions, command: str, names: Collection[str] = RUN_OPTIONS
+) -> None:
+    """Refuse options that a command does not use.
+
+    Arguments
+    ---------
+    options : speechbrain.utils.run_opts.RunOptions
+    command : str
+        Its name.
+    names : collection of str
+        What it does not use; by default everything but the device, the progress bars
+        and the log.
+
+    Raises
+    ------
+    SettingError
+        If one of them was given with another value than its default.
+    """
+    standard = dataclasses.replace(
+        RunOptions(), ckpt_interval_minutes=CKPT_INTERVAL_MINUTES
+    )
+    used = {"device", "noprogressbar", "log_config"} if names is RUN_OPTIONS else set()
+    for name in names:
+        is_given = name in options.overridden_args and name not in used
+        if is_given and getattr(options, name) != getattr(standard, name):
+            raise SettingError(f"{command} does not use {name}: leave it out")
+
+
 def find_device(name: str | None) -> str:
     """Return the given device if it exists; by default a CUDA GPU, or the CPU.
 
+    Of several processes that a launcher started on a machine, each takes its own GPU.
     Other accelerators lack the float64 in which the metrics are computed.
 
     Arguments
@@ -114,7 +215,7 @@ def find_device(name: str | None) -> str:
     """
     cuda = torch.cuda.is_available()
     if name is None:
-        return "cuda" if cuda else "cpu"
+        return _own_gpu("cuda") if cuda else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -130,4 +231,22 @@ def find_device(name: str | None) -> str:
             f"device is {name}, but there are {torch.cuda.device_count()} GPUs: give "
             "--device cuda:0"
         )
-    return name
+    return _own_gpu(name) if device.type == "cuda" else name
+
+
+def _own_gpu(name):
+    """Return the GPU of this process."""
+    n_here, n_gpus = launch.number_here(), torch.cuda.device_count()
+    if n_here == 1:
+        return name
+    if name != "cuda":
+        raise SettingError(
+            f"device is {name}, but {n_here} processes were started, each with its own "
+            "GPU: give --device cuda"
+        )
+    if n_here > n_gpus:
+        raise SettingError(
+            f"{n_here} processes were started on a machine with {n_gpus} GPUs: give "
+            f"torchrun --nproc_per_node={n_gpus}"
+        )
+    return f"cuda:{launch.local_rank()}"

@@ -52,8 +52,8 @@ class Windows:
 
     @property
     def silent(self) -> Tensor:
-        """Which windows have no sound, (B,)."""
-        return ~self.wavs.any(dim=1)
+        """Which windows have no power in float32, (B,)."""
+        return ~self.wavs.square().any(dim=1)
 
 
 @dataclass(frozen=True)

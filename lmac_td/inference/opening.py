@@ -10,13 +10,14 @@ from huggingface_hub.errors import HTTPError
 
 from lmac_td.classifiers.cnn14 import WEIGHTS, widths_of_shapes
 from lmac_td.classifiers.cnn14_cosine import head_of_shapes, is_cosine
-from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.errors import CheckpointError, SettingError, UnreadableFileError
 from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
 from lmac_td.inference.classifier_recipe import is_recipe, open_recipe
 from lmac_td.inference.hub_ids import require_hub_id
 from lmac_td.inference.opened import Opened, framing_of
+from lmac_td.reading import regular_size
 
 AUTO = "auto"
 RECIPE = "recipe"
@@ -181,9 +182,10 @@ def shapes_of(path: Path) -> dict[str, list[int]]:
     import safetensors
 
     try:
+        regular_size(path)
         with safetensors.safe_open(path, "pt") as weights:
             return {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, UnreadableFileError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"{path} does not hold the weights of a CNN14 ({error}): give a folder "
             "that train_classifier.py wrote"

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
-from lmac_td.audio import encoded
 from lmac_td.errors import LoadAudioError, SettingError
-from lmac_td.faults import Faults, missing_share
-
-logger = logging.getLogger(__name__)
+from lmac_td.faults import Faults
+from lmac_td.sound_files import mono_blocks, name_faults, open_sound
 
 BLOCK = 2**17  # frames that are read at once
 REMEDY = "give a recording that soundfile reads, such as wav, flac, ogg or mp3"
@@ -95,14 +90,8 @@ class Sound:
             infinity, or its channels cancel each other.
         """
         resampler, rate, n_frames, faults = None, None, 0, Faults()
-        for frames, rate in self._frames():
-            if not np.isfinite(frames).all():
-                raise LoadAudioError(
-                    f"{self.name} holds NaN or infinite samples: {REMEDY}."
-                )
-            n_frames += len(frames)
-            faults.add(frames)
-            samples = frames.mean(axis=1)
+        for samples, rate in self._mono(faults):
+            n_frames += len(samples)
             if rate != sample_rate:
                 resampler = resampler or soxr.ResampleStream(
                     rate, sample_rate, 1, dtype="float32", quality="HQ"
@@ -111,38 +100,29 @@ class Sound:
             yield samples
         if not n_frames:
             raise LoadAudioError(f"{self.name} is empty (it has no samples): {REMEDY}.")
-        self._name_faults(faults)
+        source = self.path or self.bytes
+        remedy = "give another recording"
+        name_faults(faults, source, self.name, remedy, warn=not self.was_read)
+        self.was_read = True
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
-    def _name_faults(self, faults: Faults) -> None:
-        """Refuse a recording without a sound of its own; warn once of a damaged one."""
-        fatal = faults.fatal()
-        if fatal:
-            raise LoadAudioError(f"{self.name}: {fatal}: give another recording.")
-        if self.was_read:
+    def _mono(self, faults: Faults) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield samples (t,) of float32, the mean of the channels, and their rate."""
+        if self.array is None:
+            with open_sound(self.path or self.bytes, self.name, remedy=REMEDY) as file:
+                blocks = mono_blocks(file, self.name, remedy=REMEDY, faults=faults)
+                for samples in blocks:
+                    yield samples, file.samplerate
             return
-        self.was_read = True
-        missing = missing_share(self.path or self.bytes or b"")
-        cut = [f"it is cut off: {100 * missing:.0f} % is missing"] if missing else []
-        for remark in (*cut, *faults.remarks()):
-            logger.warning("%s: %s", self.name, remark)
-
-    def _frames(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield frames (t, channels) of float32, and their rate."""
-        if self.array is not None:
-            for start in range(0, len(self.array), BLOCK):
-                yield as_float(self.array[start : start + BLOCK]), self.rate
-            return
-        file = encoded(self.path) if self.path else io.BytesIO(self.bytes)
-        try:
-            with soundfile.SoundFile(file) as opened:
-                for frames in opened.blocks(BLOCK, dtype="float32", always_2d=True):
-                    yield frames, opened.samplerate
-        except (soundfile.SoundFileError, OSError) as error:
-            raise LoadAudioError(
-                f"{self.name} cannot be decoded and may be corrupt ({error}): {REMEDY}."
-            ) from error
+        for start in range(0, len(self.array), BLOCK):
+            frames = as_float(self.array[start : start + BLOCK])
+            if not np.isfinite(frames).all():
+                raise LoadAudioError(
+                    f"{self.name} holds NaN or infinite samples: {REMEDY}."
+                )
+            faults.add(frames)
+            yield frames.mean(axis=1), self.rate
 
 
 def _of_mapping(source: Mapping, sample_rate: int | None) -> tuple[Any, int | None]:

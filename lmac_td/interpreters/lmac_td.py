@@ -72,6 +72,8 @@ class LMACTD(Interpreter):
                 "against the encoded sound (eq. 3): give --alpha a number from 0 to 1"
             )
         self.filterbank = filterbank.requires_grad_(train_filterbank)
+        if unet is not None and alpha == 0:
+            unet.requires_grad_(False)  # it is not run
         self.unet = unet
         self.masknet = masknet
         self.alpha = alpha

@@ -5,7 +5,6 @@ non-negative and have unit L2 norm, and ``settings.json``, the settings that it 
 learned with.
 """
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmac_td.errors import CheckpointError
+from lmac_td.errors import CheckpointError, UnreadableFileError
 from lmac_td.files import temporary_folder_beside
+from lmac_td.reading import read_json, regular_size
 
 DICTIONARY = "dictionary.npy"
 SETTINGS = "settings.json"
@@ -133,14 +133,15 @@ def load_dictionary(
 def _read_array(path: Path) -> np.ndarray:
     """Read an array of floats."""
     try:
-        with open(path, "rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
+        regular_size(path)
+        # Mapped, so that a header cannot ask for more memory than the file has.
+        array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
             f"{path} does not exist: learn it with {_COMMAND} and the same "
             "--size, and give its folder as nmf_dictionary"
         ) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy raises many types
         raise CheckpointError(
             f"{path} is corrupt or not an array of numbers: {_LEARN_AGAIN}"
         ) from error
@@ -152,8 +153,8 @@ def _read_array(path: Path) -> np.ndarray:
 def _read_settings(path: Path) -> dict:
     """Read the settings of the training; empty if there is no file of settings."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is corrupt: {_LEARN_AGAIN}") from error
+    except UnreadableFileError as error:
+        raise CheckpointError(f"{error}; {_LEARN_AGAIN}") from error

@@ -1,15 +1,15 @@
 """Read evaluations from disk, and combine several in one table."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from lmac_td.errors import DataError, SettingError
+from lmac_td.errors import DataError, SettingError, UnreadableFileError
 from lmac_td.evaluation.columns import AS_AUDIO
 from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.reading import checked, read_json
 from lmac_td.report.same_mixtures import differing_settings, differing_snrs
 
 # Keys in a table's settings: methods that ask the classifier, and controls.
@@ -80,16 +80,22 @@ def read_run(path: str | Path) -> Run:
     path = Path(path)
     path = path / "table.json" if path.is_dir() else path
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        table = FaithfulnessTable.read_clips(path.with_name("clips.csv"), settings)
-        run = Run(path, settings, table)
-        _ = run.differences(run), settings["methods"], settings["seed"]
-        _ = settings["remarks"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return checked(path, read_json(path), lambda content: _run(path, content))
+    except (OSError, UnreadableFileError) as error:
         raise DataError(
             f"{path} is not a table.json of eval_faithfulness.py: name such files, or "
             "the folders that they are in"
         ) from error
+
+
+def _run(path, content):
+    """Make a run of the content of a table.json; errors if something is missing."""
+    settings = content["settings"]
+    table = FaithfulnessTable.read_clips(path.with_name("clips.csv"), settings)
+    run = Run(path, settings, table)
+    _ = run.differences(run), settings["seed"], dict(settings["remarks"])
+    for condition in table.conditions:
+        _ = [table.row(condition, method) for method in settings["methods"]]
     return run
 
 

@@ -39,6 +39,8 @@ def first_not_finite(state: Mapping[str, object]) -> str | None:
     """
     for key, value in state.items():
         is_real = isinstance(value, torch.Tensor) and value.is_floating_point()
+        if is_real and value.element_size() == 1:
+            value = value.float()  # torch compares no 8-bit floats
         if is_real and not value.isfinite().all():
             return key
     return None

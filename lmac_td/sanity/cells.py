@@ -14,6 +14,7 @@ import pandas as pd
 from lmac_td.errors import DataError, SettingError
 from lmac_td.experiment.kept import renamed
 from lmac_td.files import write_atomically
+from lmac_td.reading import read_json
 
 COLUMNS = ("ranking", "removed", "repeat", "clip", "recognised")
 
@@ -54,18 +55,15 @@ class Cells:
         self.path = Path(path)
         self.settings = json.loads(json.dumps(settings))
         self._hits = {}
-        if self.path.exists():
-            try:
-                content = json.loads(self.path.read_text(encoding="utf-8"))
-                kept, self._hits = _validated(content)
-            except (OSError, ValueError) as error:
-                raise DataError(
-                    f"{self.path} holds no finished cells of this test ({error}): "
-                    "delete it"
-                ) from error
-            self._compare(
-                {name: v for name, v in kept.items() if name not in not_compared}
-            )
+        try:
+            kept, self._hits = _validated(read_json(self.path))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.path} holds no finished cells of this test ({error}): delete it"
+            ) from error
+        self._compare({name: v for name, v in kept.items() if name not in not_compared})
 
     def _compare(self, kept):
         for name, before in kept.items():

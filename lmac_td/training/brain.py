@@ -23,6 +23,7 @@ from lmac_td.evaluation.loop import score
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.report.samples import save_samples
 from lmac_td.runtime.compilation import compile_networks
+from lmac_td.runtime.distributed import gather, n_processes
 from lmac_td.training.resumable import ResumableBrain
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class InterpreterBrain(ResumableBrain):
         if stage == sb.Stage.TRAIN and getattr(self.hparams, "repeats", 1) > 1:
             decided = self.with_memory(decided)
         clean = mixed.target if rows is None else mixed.target[rows]
-        explained = explain(decided, self.modules.interpreter)
+        explained = explain(decided, modules["interpreter"], self.modules.interpreter)
         if self.hparams.objective.needs_answers or stage != sb.Stage.TRAIN:
             explained = answer(explained)
         return decided, explained, clean
@@ -174,10 +175,21 @@ class InterpreterBrain(ResumableBrain):
             return
         stats = self.state.means()
         meta = {"loss": stats.pop(SELECTION), "epoch": epoch}
+        self.gather_scores()
         if self.table.rows:
             stats |= self.table.means("validation", "interpreter")
         self.log_and_save(epoch, stats, meta)
         self.warn_if_saturated(stats["mask_mean"])
+
+    def gather_scores(self) -> None:
+        """Give every process the scores of all clips, in the same order."""
+        if n_processes() == 1:
+            return
+        rows = {row: scores.to_dict("list") for row, scores in self.table.rows.items()}
+        self.table = FaithfulnessTable()
+        for of_process in gather(rows):
+            for row, columns in of_process.items():
+                self.table.append(*row, columns)
 
     def log_and_save(self, epoch: int, stats: dict, meta: dict) -> None:
         """Anneal the learning rate, log the epoch and save a checkpoint.
@@ -207,7 +219,10 @@ class InterpreterBrain(ResumableBrain):
     def validates(self, epoch: int) -> bool:
         """Return whether an epoch ends with a validation; the last one always does."""
         last = self.hparams.epoch_counter.limit
-        return epoch % self.hparams.valid_period == 0 or epoch == last
+        if self.debug:
+            last = min(last, self.debug_epochs)
+        is_last = epoch == last or self._optimizer_step_limit_exceeded
+        return epoch % self.hparams.valid_period == 0 or is_last
 
     def _fit_valid(self, valid_set, epoch, enable) -> None:
         if self.validates(epoch):

@@ -10,12 +10,14 @@ from typing import Any
 
 import yaml
 from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
-from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.distributed import if_main_process
 from torch import nn
 
 from lmac_td.errors import CheckpointError, TrainingError, UserError
+from lmac_td.reading import read_text
+from lmac_td.runtime.distributed import n_processes, on_main, wait_for_all
 from lmac_td.runtime.loading import first_not_finite, weights_only
-from lmac_td.training.checksums import find_damage, write_checksums
+from lmac_td.training.checksums import LARGEST, find_damage, write_checksums
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,9 @@ class WholeCheckpointer(Checkpointer):
     newest are kept, and the one with the lowest loss; newer means further in the
     training, whatever the clock said.
 
+    Of several processes the main one writes, verifies and chooses; each process also
+    saves and loads what is its own, such as the states of its generators.
+
     The arguments are those of ``speechbrain.utils.checkpoints.Checkpointer``.
 
     Attributes
@@ -45,7 +50,11 @@ class WholeCheckpointer(Checkpointer):
     loaded: Checkpoint | None = None
 
     def save_checkpoint(
-        self, *args: Any, verbosity: int = logging.INFO, **kwargs: Any
+        self,
+        meta: Mapping[str, Any] | None = None,
+        *args: Any,
+        verbosity: int = logging.INFO,
+        **kwargs: Any,
     ) -> Checkpoint | None:
         """Save a checkpoint; see ``Checkpointer.save_checkpoint``.
 
@@ -56,9 +65,18 @@ class WholeCheckpointer(Checkpointer):
         """
         self.check_finite()
         self.tidy()
-        partial = super().save_checkpoint(*args, verbosity=logging.DEBUG, **kwargs)
-        if partial is None:  # not the main process
-            return None
+        meta = dict(meta or {})
+        if n_processes() > 1:
+            meta["processes"] = n_processes()
+        partial = super().save_checkpoint(
+            meta, *args, verbosity=logging.DEBUG, **kwargs
+        )
+        wait_for_all()  # each process has saved its own state
+        whole = on_main(self._complete, partial, verbosity)
+        return whole if if_main_process() else None
+
+    def _complete(self, partial: Checkpoint, verbosity: int) -> Checkpoint:
+        """Give a checkpoint that is written its checksums and its name."""
         write_checksums(partial.path)
         whole = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
         os.replace(partial.path, whole)
@@ -104,6 +122,9 @@ class WholeCheckpointer(Checkpointer):
         CheckpointError
             If there are checkpoints, and all are damaged.
         """
+        return on_main(self._find_whole, *args, **kwargs)
+
+    def _find_whole(self, *args: Any, **kwargs: Any) -> Checkpoint | None:
         had_any = has_checkpoint(self.checkpoints_dir)
         found = first_whole(self.find_checkpoints(*args, **kwargs))
         if found is None and had_any and not has_checkpoint(self.checkpoints_dir):
@@ -126,18 +147,18 @@ class WholeCheckpointer(Checkpointer):
 
         SpeechBrain's other arguments have no effect.
         """
-        ddp_barrier()
-        if if_main_process():
-            found = self.list_checkpoints()
-            kept = {c.path for c in (*found[:KEPT], *_by_loss(found)[:1])}
-            for checkpoint in found:
-                if checkpoint.path not in kept:
-                    # Emptied under another name, so that no process finds half of it.
-                    hidden = self.checkpoints_dir / f"{DELETED}{checkpoint.path.name}"
-                    os.replace(checkpoint.path, hidden)
-                    shutil.rmtree(hidden, ignore_errors=True)
-                    logger.log(verbosity, "Deleted %s", checkpoint.path)
-        ddp_barrier()
+        on_main(self._delete, verbosity)
+
+    def _delete(self, verbosity: int) -> None:
+        found = self.list_checkpoints()
+        kept = {c.path for c in (*found[:KEPT], *_by_loss(found)[:1])}
+        for checkpoint in found:
+            if checkpoint.path not in kept:
+                # Emptied under another name, so that no process finds half of it.
+                hidden = self.checkpoints_dir / f"{DELETED}{checkpoint.path.name}"
+                os.replace(checkpoint.path, hidden)
+                shutil.rmtree(hidden, ignore_errors=True)
+                logger.log(verbosity, "Deleted %s", checkpoint.path)
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load a checkpoint; nothing in it is executed.
@@ -145,8 +166,10 @@ class WholeCheckpointer(Checkpointer):
         Raises
         ------
         CheckpointError
-            If it belongs to a model with other settings, or weights are not finite.
+            If it belongs to a model with other settings, weights are not finite, or
+            another number of processes saved it in the middle of an epoch.
         """
+        _check_number_of_processes(checkpoint)
         try:
             with weights_only():
                 super().load_checkpoint(checkpoint)
@@ -171,6 +194,17 @@ def _is_broken(recoverable: object) -> bool:
     """Return whether it is a module with weights that are not finite."""
     is_module = isinstance(recoverable, nn.Module)
     return is_module and first_not_finite(recoverable.state_dict()) is not None
+
+
+def _check_number_of_processes(checkpoint: Checkpoint) -> None:
+    """Refuse another number of processes than the one that an epoch was divided by."""
+    saved, now = checkpoint.meta.get("processes", 1), n_processes()
+    if not checkpoint.meta["end-of-epoch"] and saved != now:
+        raise CheckpointError(
+            f"{checkpoint.path} was saved in the middle of an epoch by {saved} "
+            f"process{'es' if saved > 1 else ''}, not {now}: give the number of "
+            "processes that its training had, or another --output_folder"
+        )
 
 
 def progress(checkpoint: Checkpoint) -> tuple[float, float, float]:
@@ -224,7 +258,7 @@ def _read_meta(path: Path) -> dict | None:
     try:
         if find_damage(path, [METAFNAME]) is not None:
             return None
-        meta = yaml.safe_load((path / METAFNAME).read_text(encoding="utf-8"))
+        meta = yaml.safe_load(read_text(path / METAFNAME, LARGEST))
     except (FileNotFoundError, ValueError, yaml.YAMLError, RecursionError):
         return None
     numbers = ("unixtime", "epoch", "step", "loss")

@@ -11,9 +11,12 @@ from pathlib import Path
 import yaml
 from speechbrain.utils.checkpoints import METAFNAME, PARAMFILE_EXT
 
+from lmac_td.errors import UnreadableFileError
 from lmac_td.files import sha256_of
+from lmac_td.reading import read_text, regular_size
 
 SUMS = "SHA256SUMS"
+LARGEST = 2**20  # bytes of a text in a checkpoint
 
 
 def write_checksums(folder: Path) -> None:
@@ -60,7 +63,7 @@ def find_damage(folder: Path, names: list[str] | None = None) -> str | None:
     """
     try:
         sums = _read_checksums(folder)
-    except (ValueError, IsADirectoryError):
+    except ValueError:
         return f"{SUMS} cannot be read"
     if names is None:
         files = {path.name for path in folder.glob(f"*{PARAMFILE_EXT}")}
@@ -75,7 +78,7 @@ def find_damage(folder: Path, names: list[str] | None = None) -> str | None:
 def _read_checksums(folder):
     """Return the checksums by name; None for a checkpoint without."""
     try:
-        text = (folder / SUMS).read_text(encoding="utf-8")
+        text = read_text(folder / SUMS, LARGEST)
     except FileNotFoundError:
         return None
     pairs = [line.split("  ", 1) for line in text.splitlines()]
@@ -84,6 +87,7 @@ def _read_checksums(folder):
 
 def _damage_of(path, sums):
     try:
+        regular_size(path)
         if sums is None:
             return None if _is_readable(path) else "cannot be read"
         if path.name not in sums:
@@ -91,8 +95,8 @@ def _damage_of(path, sums):
         return None if sha256_of(path) == sums[path.name] else "has changed"
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
-    except IsADirectoryError:
-        return "is a folder"
+    except UnreadableFileError:
+        return "is not a file"
 
 
 def _is_readable(path):
@@ -101,6 +105,6 @@ def _is_readable(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
                 return file.testzip() is None
-        return yaml.safe_load(path.read_text(encoding="utf-8")) not in (None, "")
+        return yaml.safe_load(read_text(path, LARGEST)) not in (None, "")
     except (ValueError, zipfile.BadZipFile, yaml.YAMLError, RecursionError):
         return False

@@ -1,5 +1,6 @@
 """Train and test the classifier that is explained later."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from lmac_td.data.mixing import make_mixtures
 from lmac_td.data.prepare import PreparedData
 from lmac_td.files import write_atomically
+from lmac_td.reading import read_json
 from lmac_td.report.figures import confusion_figure
 from lmac_td.training.resumable import ResumableBrain
 
@@ -70,10 +72,13 @@ class ClassifierBrain(ResumableBrain):
             wavs, targets = self.hparams.augmentation.mixtures(wavs, targets)
             inputs = classifier.inputs_of(wavs)
             inputs = self.hparams.augmentation.spectrograms(inputs)
+            logits = self.modules.classifier(inputs).logits
         else:
             classifier = self.raw_modules["averaged"].module
-            inputs = classifier.inputs_of(wavs)
-        (logits,) = classifier.classify(inputs)
+            # SpeechBrain sets the precision of the validation, but not of the test.
+            tests = stage == sb.Stage.TEST
+            with self.evaluation_ctx if tests else contextlib.nullcontext():
+                (logits,) = classifier.classify(classifier.inputs_of(wavs))
         return logits.float(), targets
 
     def targets(self, batch: PaddedBatch) -> Tensor:
@@ -224,7 +229,7 @@ def test(
         class) and ``clips`` (their number); and ``confusion`` (C lists of C counts, by
         label and decision).
     """
-    manifest = json.loads(data.manifests[split].read_text(encoding="utf-8"))
+    manifest = read_json(data.manifests[split])
     loader = make_dataloader(data.dataset(split, condition), **eval_loader)
     labels, decisions, confidences, clip_ids = brain.decide(loader)
     labels, decisions = labels.numpy(), decisions.numpy()

@@ -6,6 +6,7 @@ from pathlib import Path
 from speechbrain.utils.train_logger import TrainLogger
 
 from lmac_td.files import write_atomically
+from lmac_td.reading import read_text
 
 
 def forget_epochs(train_logger: TrainLogger, after: int) -> None:
@@ -41,7 +42,7 @@ def forget_epochs(train_logger: TrainLogger, after: int) -> None:
 
 
 def _keep_until(path, last):
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read_text(path).splitlines(keepends=True)
     kept = [line for line in lines if _epoch_of(line) <= last]
     if kept != lines:
         with write_atomically(path, "w", encoding="utf-8") as file:

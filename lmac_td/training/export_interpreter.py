@@ -19,7 +19,10 @@ from lmac_td.classifiers.cnn14 import LABELS, Cnn14Classifier
 from lmac_td.classifiers.weights import load_weights
 from lmac_td.contracts import Classifier
 from lmac_td.errors import CheckpointError
+from lmac_td.evaluation.markdown import compact_table
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
+from lmac_td.locks import one_writer
+from lmac_td.reading import read_text
 from lmac_td.runtime.loading import first_not_finite
 from lmac_td.training.checkpoints import find_best
 from lmac_td.training.export import CARD, export
@@ -146,7 +149,7 @@ def _copy(source: Path, destination: Path) -> None:
             shutil.copyfile(source, new)
             new.replace(destination)
         else:
-            shutil.copytree(source, new)
+            shutil.copytree(source, new, ignore_dangling_symlinks=True)
             replace_folder(new, destination)
 
 
@@ -179,7 +182,7 @@ def interpreter_card(
     data = f"\n## Data\n\n{licence.strip()}\n" if licence else ""
     labels = ", ".join(classifier.labels[:50])
     more = ", ..." if classifier.n_classes > 50 else ""
-    lines = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+    table = compact_table(["setting", "value"], settings.items())
     return f"""# {name}
 
 An interpreter of {classifier.name}: it returns the part of a sound that made the
@@ -197,9 +200,7 @@ In Python: `lmac_td.AudioInterpreter.from_hparams(FOLDER).interpret_file(RECORDI
 
     {command}
 
-| setting | value |
-| --- | --- |
-{lines}
+{table}
 {data}"""
 
 
@@ -229,10 +230,11 @@ def add_measured_table(folder: Path, evaluation: str, table: str) -> None:
     if not path.is_file():
         return
     heading = f"{MEASURED}: {evaluation}"
-    card = path.read_text(encoding="utf-8")
     earlier = rf"\n{re.escape(heading)}\n.*?(?=\n## |\Z)"
-    card = re.sub(earlier, "", card, flags=re.DOTALL)
     # The table's own headings are below this one.
     table = re.sub(r"^#", "##", table.strip(), flags=re.MULTILINE)
-    with write_atomically(path, "w", encoding="utf-8") as file:
-        file.write(f"{card.rstrip()}\n\n{heading}\n\n{table}\n")
+    with one_writer(folder, "model_card"):  # several evaluations may end at once
+        card = read_text(path)
+        card = re.sub(earlier, "", card, flags=re.DOTALL)
+        with write_atomically(path, "w", encoding="utf-8") as file:
+            file.write(f"{card.rstrip()}\n\n{heading}\n\n{table}\n")

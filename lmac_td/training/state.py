@@ -1,5 +1,6 @@
 """What a training needs besides weights to go on exactly where it was interrupted."""
 
+import functools
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from lmac_td.random import seeded_generator
+from lmac_td.runtime.distributed import gather, n_processes, process_rank
 
 
-def seed_draws(seed: int, epoch: int, step: int) -> None:
+def seed_draws(seed: int, epoch: int, step: int, process: int = 0) -> None:
     """Seed the generators of torch, numpy and Python for one training step.
 
     Arguments
@@ -26,6 +28,9 @@ def seed_draws(seed: int, epoch: int, step: int) -> None:
     seed : int
         Of the training.
     epoch, step : int
+    process : int
+        The number of the process: processes that train together have other clips, and
+        draw other numbers for them.
 
     Example
     -------
@@ -35,14 +40,34 @@ def seed_draws(seed: int, epoch: int, step: int) -> None:
     >>> first == (torch.rand(1), np.random.rand(), random.random())
     True
     """
-    draws = seeded_generator(f"step {step}", "training", (seed, epoch))
+    purpose = f"training, process {process}" if process else "training"
+    draws = seeded_generator(f"step {step}", purpose, (seed, epoch))
     number = draws.initial_seed()
     torch.manual_seed(number)
     np.random.seed(number % 2**32)
     random.seed(number)
 
 
-@register_checkpoint_hooks
+# Each process saves its own state.
+_saved_by_each_process = functools.partial(
+    register_checkpoint_hooks, save_on_main_only=False
+)
+
+
+def own_file(path: Path) -> Path:
+    """Return the file in which this process saves a recoverable that is its own.
+
+    Example
+    -------
+    >>> own_file(Path("generators.ckpt")).name  # of the main process
+    'generators.ckpt'
+    """
+    rank = process_rank()
+    path = Path(path)
+    return path.with_stem(f"{path.stem}-process{rank}") if rank else path
+
+
+@_saved_by_each_process
 class Generators:
     """A recoverable: the states of all generators that belong to the process.
 
@@ -69,12 +94,15 @@ class Generators:
         }
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
-        torch.save(states, path)
+        torch.save(states, own_file(path))
 
     @mark_as_loader
     def load(self, path: Path, end_of_epoch: bool) -> None:
         """Restore the states; SpeechBrain calls it."""
         del end_of_epoch
+        path = own_file(path)
+        if not path.exists():  # fewer processes trained before
+            return
         states = torch.load(path, map_location="cpu", weights_only=True)
         random.setstate(states["python"])
         name, keys, *position = states["numpy"]
@@ -84,7 +112,7 @@ class Generators:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
 
-@register_checkpoint_hooks
+@_saved_by_each_process
 class EpochState:
     """A recoverable: what a Brain has gathered since its stage began.
 
@@ -120,10 +148,23 @@ class EpochState:
         """Add to a sum, without a gradient."""
         self.sums[name] = self.sums.get(name, 0.0) + value.detach()
 
+    def totals(self) -> tuple[dict[str, Tensor | float], int]:
+        """Return the sums and the number of entries over all processes.
+
+        Processes wait for each other here.
+        """
+        if n_processes() == 1:
+            return self.sums, self.n_entries
+        own = {name: float(value) for name, value in self.sums.items()}
+        gathered = gather((own, self.n_entries))
+        names = dict.fromkeys(name for sums, _ in gathered for name in sums)
+        sums = {name: sum(of.get(name, 0.0) for of, _ in gathered) for name in names}
+        return sums, sum(n for _, n in gathered)
+
     def means(self) -> dict[str, float]:
-        """Return the sums by the number of entries; empty if there were none."""
-        n = self.n_entries
-        return {name: float(value) / n for name, value in self.sums.items() if n}
+        """Return the totals by the number of entries; empty if there were none."""
+        sums, n = self.totals()
+        return {name: float(value) / n for name, value in sums.items() if n}
 
     def copy(self) -> tuple[dict, int]:
         """Return what :meth:`restore` takes back."""
@@ -136,14 +177,14 @@ class EpochState:
     @mark_as_saver
     def save(self, path: Path) -> None:
         """Write everything; SpeechBrain calls it."""
-        torch.save(vars(self), path)
+        torch.save(vars(self), own_file(path))
 
     @mark_as_loader
     def load(self, path: Path, end_of_epoch: bool) -> None:
         """Read everything, unless an epoch has ended; SpeechBrain calls it."""
         if not end_of_epoch:
             content: Mapping[str, Any] = torch.load(
-                path, map_location="cpu", weights_only=True
+                own_file(path), map_location="cpu", weights_only=True
             )
             vars(self).update(content)
 

@@ -24,6 +24,8 @@ TRAININGS = {
     "lmac_td": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
     "lmac": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
     "l2i": (TRAIN, ["cnn14", "nmf"], {"number_of_epochs": 3}),
+    "flint": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
+    "vibi": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
     "budgeted": (
         TRAIN,
         ["cnn14"],
@@ -91,6 +93,19 @@ def test_killed_at_random_moments_it_gives_the_same_weights(
     settings = {**settings, "ckpt_interval_steps": steps, "interpret_period": 0}
     if script != TRAIN:
         del settings["interpret_period"]
+    kill_and_compare(script, recipe, settings, folder, f"{name} {steps}")
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_killed_training_of_a_mask_estimator(enhancement_recipe, tmp_path, steps):
+    settings = {"number_of_epochs": 3, "ckpt_interval_steps": steps}
+    script = "recipes/SpeechEnhancement/train_enhancement.py"
+    name = f"estimator {steps}"
+    kill_and_compare(script, enhancement_recipe, settings, tmp_path, name)
+
+
+def kill_and_compare(script, recipe, settings, folder, seed):
+    """Kill a training at random moments, and compare it with one that was not."""
     whole, parts = folder / "whole", folder / "parts"
     begin = time.monotonic()
     assert os.waitstatus_to_exitcode(
@@ -98,7 +113,7 @@ def test_killed_at_random_moments_it_gives_the_same_weights(
     ) == 0  # fmt: skip
     lasted = time.monotonic() - begin
 
-    draws, kills = random.Random(f"{name} {steps}"), 0
+    draws, kills = random.Random(seed), 0
     while kills < KILLS:
         seconds = lasted * draws.uniform(0.1, 1)
         was_killed = killed_after(

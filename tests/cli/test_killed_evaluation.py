@@ -14,7 +14,7 @@ from tests.commands import EVALUATE, run
 
 pytestmark = pytest.mark.slow
 
-KILLS = 3  # at random moments
+KILLS = 17  # at random moments
 
 
 def kill_itself(*_, **__):

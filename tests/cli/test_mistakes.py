@@ -228,18 +228,24 @@ def test_a_mistake_ends_a_process_with_exit_code_2(script, arguments, words):
         (CLASSIFIER, "cnn14", "training"),
         (TRAIN_NMF, "nmf", "training"),
         (EVALUATE, "evidence", "evaluation"),
+        (ROAR, "evidence", "roar"),
+        (RANDOMISE, "evidence", "randomisation"),
     ],
 )
 def test_two_writers_in_one_output_folder(
     tiny_recipes, with_trained, monkeypatch, script, recipe, work
 ):
-    if script == EVALUATE:
+    if recipe == "evidence":
         with_trained("cnn14")
     monkeypatch.setattr(locks, "PATIENCE_S", 0.1)
     folder = tiny_recipes / "shared"
-    with one_writer(folder, work):
+    held = folder / "sanity" if script in (ROAR, RANDOMISE) else folder
+    more = {"controls": False, "n_clips": 2} if script == RANDOMISE else {}
+    with one_writer(held, work):
         before = sorted(folder.rglob("*"))
-        said = refused(script, tiny_recipes / f"{recipe}.yaml", output_folder=folder)
-        assert f"another {work} writes into {folder} (process {os.getpid()}" in said
+        said = refused(
+            script, tiny_recipes / f"{recipe}.yaml", output_folder=folder, **more
+        )
+        assert f"another {work} writes into {held} (process {os.getpid()}" in said
         after = {path for path in folder.rglob("*") if "manifest" not in path.parts}
         assert sorted(after) == before

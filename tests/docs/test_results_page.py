@@ -1,9 +1,11 @@
 """The tables of docs/results.md hold the numbers of results_esc10.csv."""
 
 import csv
+import math
 import re
 import statistics
 
+import pandas as pd
 import pytest
 
 from tests.pages import ROOT
@@ -32,10 +34,10 @@ def measured(condition, method, column, cell):
     return f"{mean:.{decimals}f} ± {spread:.{decimals}f}"
 
 
-def table_after(text):
+def table_after(text, head="| method"):
     """Header and rows of the first table after some text."""
     lines = PAGE[PAGE.index(text) :].splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("| method"))
+    first = next(i for i, line in enumerate(lines) if line.startswith(head))
     found = []
     for line in lines[first:]:
         if not line.startswith("|"):
@@ -61,3 +63,19 @@ def test_the_tables_of_all_conditions(text, column):
     for method, *cells in rows:
         for condition, cell in zip(conditions, cells, strict=True):
             assert cell == measured(condition, method, column, cell)
+
+
+def test_the_table_of_evidence_in_every_condition():
+    path = ROOT / "recipes/ESC50/results_esc10/evidence-cnn14_seed1.csv"
+    measured = pd.read_csv(path).set_index(["condition", "method"])
+    (first, row, *headers), rows = table_after(
+        "### Evidence in every condition", "| condition"
+    )
+    assert (first, row, len(rows)) == ("condition", "row", 30)
+    for condition, method, *cells in rows:
+        for header, cell in zip(headers, cells, strict=True):
+            column = re.sub(r"( \(%\))?( [↑↓])?$", "", header)
+            value = measured.loc[(condition, method), column]
+            decimals = len(cell.rpartition(".")[2])
+            expected = "–" if math.isnan(value) else f"{value:.{decimals}f}"
+            assert cell == expected, (condition, method, column)

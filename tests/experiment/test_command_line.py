@@ -10,6 +10,7 @@ from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.run_options import CKPT_INTERVAL_MINUTES
 from lmac_td.experiment.settings import names_with_role
 from lmac_td.experiment.yaml_files import read_yaml
+from lmac_td.runtime.distributed import backend_of
 
 
 @pytest.fixture
@@ -63,12 +64,72 @@ def test_a_line_is_taken_apart():
         (["--optimizer_step_limit", "0"], "optimizer_step_limit is 0"),
         (["--compile_mode", "fast"], "compile_mode is 'fast'"),
         (["--test_only"], "eval_faithfulness"),
+        (["--debug_persistently"], "would leave checkpoints of a few batches"),
+        (["--debug_batches", "3"], "no effect without debug: give --debug"),
+        (["--debug_epochs", "3"], "no effect without debug"),
+        (["--compile_mode", "default"], "no effect without compile"),
+        (["--compile_module_keys", "a"], "no effect without compile"),
+        (["--compile_using_fullgraph"], "no effect without compile"),
+        (["--compile_using_dynamic_shape_tracing"], "no effect without compile"),
+        (["--profile_steps", "3"], "no effect without profile_training"),
+        (["--profile_warmup", "3"], "no effect without profile_training"),
+        (["--data_parallel_backend"], "torchrun --nproc_per_node=2"),
+        (["--jit"], "give --compile instead"),
+        (["--jit_module_keys", "a"], "give --compile instead"),
+        (["--max_grad_norm", "0"], "max_grad_norm is 0"),
+        (["--auto_mix_prec", "--precision", "bf16"], "auto_mix_prec is --precision"),
+        (["--bfloat16_mix_prec", "--precision", "fp32"], "give --precision alone"),
+        (["--log_config", "none.yaml"], "log_config none.yaml does not configure"),
         (["--debug=maybe"], "debug is 'maybe': give --debug True or False"),
     ],
 )
 def test_what_cannot_work_is_a_sentence(arguments, words):
     with pytest.raises(SettingError, match=words):
         parse_arguments(["a.yaml", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--test_only", "no"],
+        ["--jit=False"],
+        ["--debug", "--debug_batches", "3"],
+        ["--max_grad_norm", "-1"],
+        ["--bfloat16_mix_prec", "--precision", "bf16"],
+        ["--tqdm_colored_bar", "--find_unused_parameters"],
+        ["--nonfinite_patience", "0", "--optimizer_step_limit", "1"],
+    ],
+)
+def test_what_can_work_is_taken(arguments):
+    parse_arguments(["a.yaml", *arguments])
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """The environment of the second of two processes."""
+    for name, value in {
+        "RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+
+
+def test_each_process_takes_its_own_gpu(two_processes, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for arguments in ([], ["--device", "cuda"]):
+        _, options, _ = parse_arguments(["a.yaml", *arguments])
+        assert options.device == "cuda:1"
+        assert backend_of(options).distributed_backend == "nccl"
+    with pytest.raises(SettingError, match="give --device cuda"):
+        parse_arguments(["a.yaml", "--device", "cuda:0"])
+    _, options, _ = parse_arguments(["a.yaml", "--device", "cpu"])
+    assert backend_of(options).distributed_backend == "gloo"
+
+
+def test_more_processes_than_gpus(two_processes, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(SettingError, match="torchrun --nproc_per_node=1"):
+        parse_arguments(["a.yaml"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lmac_td.errors import CheckpointError, DataError, SettingError
 from lmac_td.experiment import guards
 from lmac_td.experiment.fingerprint import fingerprint
 from lmac_td.experiment.kept import read_settings
-from lmac_td.experiment.loggers import BothLoggers
+from lmac_td.experiment.loggers import BothLoggers, add_tensorboard
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.weights import trained_interpreters
 
@@ -148,6 +148,28 @@ def test_tensorboard_is_optional(opened):
         logger = experiment.hparams["train_logger"]
         logger.log_stats({"epoch": 1}, {"loss": 1.0}, {"loss": 2.0})
         assert list((experiment.output_folder / "tensorboard").iterdir())
+
+
+def test_tensorboard_goes_on_at_the_epoch_where_a_training_resumes(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    class Silent:
+        log_stats = staticmethod(lambda *_, **__: None)
+
+    for epochs in ((1, 2), (3, 4)):  # two processes
+        logger = add_tensorboard(Silent(), tmp_path)
+        for epoch in epochs:
+            valid = {"loss": 10.0 * epoch} if epoch % 2 == 0 else None
+            logger.log_stats({"epoch": epoch}, {"loss": float(epoch)}, valid)
+        logger.loggers[1].writer.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    points = {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in ("loss/train", "loss/valid", "epoch")
+    }
+    assert points["loss/train"] == points["epoch"] == [(i, i) for i in (1, 2, 3, 4)]
+    assert points["loss/valid"] == [(2, 20), (4, 40)]
 
 
 def test_a_recipe_for_another_command_is_refused(tiny_recipes):

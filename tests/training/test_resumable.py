@@ -88,7 +88,7 @@ class OwnBrain(ResumableBrain):
             raise Killed
 
 
-def train(folder, optimiser=torch.optim.Adam, seed=0, **settings):
+def train(folder, optimiser=torch.optim.Adam, brain_class=OwnBrain, seed=0, **settings):
     """Train as a process of its own would: nothing of an earlier one is known."""
     for generator in (torch.manual_seed, np.random.seed, random.seed):
         generator(seed)
@@ -98,7 +98,7 @@ def train(folder, optimiser=torch.optim.Adam, seed=0, **settings):
     )  # fmt: skip
     counter = EpochCounter(limit=EPOCHS)
     run_opts = {"device": "cpu", "noprogressbar": True, **settings.pop("run_opts", {})}
-    brain = OwnBrain(
+    brain = brain_class(
         modules={"model": model},
         opt_class=lambda parameters: optimiser(parameters, lr=0.01),
         hparams={
@@ -280,6 +280,32 @@ def test_an_epoch_without_one_finite_batch(folders):
     assert [line.split(" - ")[0] for line in lines] == [
         f"epoch: {n}" for n in (1, 2, 3)
     ]
+
+
+def test_a_negative_limit_of_gradients_is_none(folders):
+    whole, parts = folders
+    train(whole, torch.optim.SGD, run_opts={"max_grad_norm": 1e9})
+    train(parts, torch.optim.SGD, run_opts={"max_grad_norm": -1.0})
+    assert outcome(parts) == outcome(whole)
+
+
+@pytest.mark.parametrize("optimiser", [fused, torch.optim.SGD])
+def test_gradients_of_every_group_must_be_finite(folders, optimiser):
+    """With remove_vector_weight_decay the matrices are a second group."""
+    folder, _ = folders
+
+    class Broken(OwnBrain):
+        def compute_objectives(self, predictions, batch, stage):
+            loss = super().compute_objectives(predictions, batch, stage)
+            if stage == sb.Stage.TRAIN and self.step == 2:
+                matrix = self.raw_modules["model"][0].weight
+                loss = loss + (matrix - matrix.detach()).abs().sqrt().sum()
+            return loss
+
+    options = {"remove_vector_weight_decay": True}
+    brain = train(folder, optimiser, Broken, run_opts=options)
+    assert len(brain.optimizer.param_groups) == 2
+    assert all(p.isfinite().all() for p in brain.modules.parameters())
 
 
 def test_weights_that_grew_without_bound_are_never_saved(folders):

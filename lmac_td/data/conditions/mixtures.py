@@ -1,6 +1,5 @@
 """The condition ``mixtures``: clips mixed with clips of other classes."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from lmac_td.data.cache import load_decoded
 from lmac_td.data.conditions.base import Interference, PaperCondition, SplitSetup
 from lmac_td.errors import DataError
+from lmac_td.reading import read_json
 from lmac_td.targets import NO_LABEL
 
 
@@ -70,7 +70,7 @@ class OtherClasses(Interference):
     """
 
     def __init__(self, manifest: str | Path):
-        clips = json.loads(Path(manifest).read_text(encoding="utf-8"))
+        clips = read_json(manifest)
         # Sorted, so that a draw does not depend on the order of the data set's table.
         self.clips = dict(sorted(clips.items()))
         self.ids_of_fold = {}  # fold -> ids of its clips

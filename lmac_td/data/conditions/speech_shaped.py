@@ -7,8 +7,6 @@ speech utterances and averaging their STFT magnitude spectra across all time fra
 """
 
 import functools
-import json
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,6 +14,7 @@ from torch import Tensor
 from lmac_td.data.cache import load_decoded
 from lmac_td.data.conditions.base import Condition, Interference, SplitSetup
 from lmac_td.features import SpectralFeatures
+from lmac_td.reading import read_json
 
 N_UTTERANCES = 6
 WINDOW_MS, HOP_MS = 50, 25
@@ -42,7 +41,7 @@ class SpeechShaped(Condition):
 
     def prepare(self, setup: SplitSetup) -> "SpeechShapedNoise":
         """Return the noise of a split; see :meth:`Condition.prepare`."""
-        clips = json.loads(Path(setup.manifest).read_text(encoding="utf-8"))
+        clips = read_json(setup.manifest)
         utterances = [(clip["wav"], clip["n_samples"]) for clip in clips.values()]
         return SpeechShapedNoise(utterances, setup.n_samples, setup.sample_rate)
 

@@ -24,8 +24,14 @@ from lmac_td.data.conditions.in_domain import WHAM_SPLIT_FOLDERS
 from lmac_td.data.demo.clips import SOUNDS, make_clip
 from lmac_td.data.demo.noise import NOISES, make_noise
 from lmac_td.data.demo.speech import make_speech
-from lmac_td.errors import DataError, SettingError, exit_on_user_error
+from lmac_td.errors import (
+    DataError,
+    SettingError,
+    UnreadableFileError,
+    exit_on_user_error,
+)
 from lmac_td.files import temporary_folder_beside
+from lmac_td.reading import read_json
 
 N_FOLDS = 5
 FILES_PER_NOISE_KIND = {"train": 10, "valid": 3, "test": 5}
@@ -114,8 +120,8 @@ def _is_complete(folder, parameters):
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        found = json.loads((folder / MARKER).read_text())
-    except (OSError, ValueError) as error:
+        found = read_json(folder / MARKER)
+    except (OSError, UnreadableFileError) as error:
         raise DataError(
             f"{folder} is not empty and holds no embedded corpus ({MARKER} is missing "
             "or damaged): give another folder."

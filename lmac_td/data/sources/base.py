@@ -49,6 +49,8 @@ class DataSource:
     ----------
     may_lack_labels : bool
         Whether a clip may have no label. A subclass for tags sets it.
+    owns_folder : bool
+        Whether all of its folder belongs to the data set. Nothing is written there.
 
     Example
     -------
@@ -70,6 +72,7 @@ class DataSource:
     """
 
     may_lack_labels = False
+    owns_folder = True
 
     def __init__(self, folder: str | Path):
         if folder is None:

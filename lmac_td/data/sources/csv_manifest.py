@@ -55,6 +55,8 @@ class CsvManifest(DataSource):
     ('street-a', ('siren', 'dog'), ['dog', 'siren'])
     """
 
+    owns_folder = False  # the table may lie beside everything else
+
     def __init__(self, table: str | Path, separator: str = ";"):
         super().__init__(Path(table).parent)
         self.table = Path(table)

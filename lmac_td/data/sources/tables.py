@@ -1,10 +1,10 @@
 """Read the csv tables that list clips, and check their cells."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, UnreadableFileError
+from lmac_td.reading import read_csv
 
 
 def read_table(table: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -35,15 +35,9 @@ def read_table(table: Path, columns: Sequence[str]) -> list[tuple[int, dict[str,
     [(2, {'path': 'a.wav', 'fold': '1'})]
     """
     try:
-        # utf-8-sig skips the byte order mark that some spreadsheets write.
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, names = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{table} cannot be read as a csv table ({error}): "
-            "save it again as csv in UTF-8."
-        ) from error
+        names, rows = read_csv(table)
+    except (OSError, UnreadableFileError) as error:
+        raise DataError(f"{error}; save it again as csv in UTF-8.") from error
     missing = [column for column in columns if column not in names]
     if missing:
         raise DataError(
@@ -52,12 +46,11 @@ def read_table(table: Path, columns: Sequence[str]) -> list[tuple[int, dict[str,
         )
     if not rows:
         raise DataError(f"{table} lists no clips: add one row for each clip.")
-    numbered = list(enumerate(rows, start=2))
-    for line, row in numbered:
+    for line, row in rows:
         for column in columns:
-            if not (row[column] or "").strip():
+            if not row[column].strip():
                 raise DataError(f"{table}, line {line}, has no {column}: fill it in.")
-    return numbered
+    return rows
 
 
 def whole_number(table: Path, line: int, row: dict[str, str], column: str) -> int:

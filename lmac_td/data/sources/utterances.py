@@ -12,7 +12,8 @@ from lmac_td.data.conditions.speech import speech_folder
 from lmac_td.data.noise import list_recordings
 from lmac_td.data.sources.base import Clip, DataSource
 from lmac_td.data.sources.esc50 import ESC50
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, UnreadableFileError
+from lmac_td.reading import read_text
 
 N_FOLDS = 5
 ENDINGS = (".wav", ".flac", ".ogg")
@@ -90,11 +91,11 @@ def read_transcripts(path: Path) -> dict[str, str]:
     DataError
         If it cannot be read, or a line has no transcript.
     """
-    if not path.exists():
-        return {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnreadableFileError) as error:
         raise DataError(
             f"{path} cannot be read as a table of transcripts ({error}): save it in "
             "UTF-8, or remove it."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,12 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, UnreadableFileError
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.files import write_atomically
-from lmac_td.report.lettering import save_figure
+from lmac_td.reading import checked, read_csv, read_json
+from lmac_td.report.lettering import readable, save_figure
 from lmac_td.report.listening_test.export import STUDY_FILE
 
 REFERENCE = "reference"
@@ -30,6 +30,7 @@ _FORMATS = (
     },
     {"trial": "wm_id", "stimulus": "responses_stimulus", "rating": "responses_score"},
 )
+OF_PAGE = ("clip", "condition", "target", "question")
 # Columns that differ between the answers of one listener.
 _OF_ANSWERS = ("time", "comment", "date")
 
@@ -66,31 +67,35 @@ def read_ratings(study: str | Path, results: Sequence[str | Path]) -> pd.DataFra
 def _read_pages(path):
     path = path / STUDY_FILE if path.is_dir() else path
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["pages"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return checked(path, read_json(path), _pages)
+    except (OSError, UnreadableFileError) as error:
         raise DataError(
             f"{path} is no key of a listening test: give the folder that was exported"
         ) from error
 
 
+def _pages(study):
+    """Return what :func:`_lines` needs of a study; errors if it is missing."""
+    for page in study["pages"].values():
+        _ = [str(method) for method in page["methods"].values()]
+        if not all(isinstance(page[name], str) for name in OF_PAGE):
+            raise TypeError
+    return study["pages"]
+
+
 def _lines(path, pages):
     """Yield the ratings of one file."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            dialect = ";" if ";" in file.readline() else ","
-            file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=dialect))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    columns = next(
-        (f for f in _FORMATS if rows and set(f.values()) <= set(rows[0])), None
-    )
+        names, rows = read_csv(path, ";,")
+    except (OSError, UnreadableFileError) as error:
+        raise DataError(f"{error}; export it again") from error
+    columns = next((f for f in _FORMATS if set(f.values()) <= set(names)), None)
     if columns is None:
         raise DataError(
             f"{path} is no lms.csv or mushra.csv of webMUSHRA: it has other columns"
         )
     seen = {}
-    for row in rows:
+    for _, row in rows:
         trial, stimulus, rating = (row[columns[name]].strip() for name in columns)
         if trial not in pages:
             raise DataError(f"{path}: page {trial!r} is not of this study")
@@ -105,11 +110,13 @@ def _lines(path, pages):
         )
         try:
             value = float(rating)
-        except ValueError as error:
-            raise DataError(f"{path}: {rating!r} is no rating") from error
-        known = {
-            name: page[name] for name in ("clip", "condition", "target", "question")
-        }
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 100:
+            raise DataError(
+                f"{path}: {rating!r} is no rating from 0 to 100: correct it"
+            )
+        known = {name: page[name] for name in OF_PAGE}
         yield {
             "listener": f"{answers} {again}",
             **known,
@@ -220,7 +227,8 @@ def scores_figure(path: Path, scores: pd.DataFrame) -> None:
         axis.bar(places, mean, color="#c9814f", width=0.65)
         ends = [mean - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - mean]
         axis.errorbar(places, mean, yerr=ends, fmt="none", ecolor="black", capsize=4)
-        axis.set_xticks(places, rows["method"], rotation=30, ha="right")
+        names = map(readable, rows["method"])
+        axis.set_xticks(places, list(names), rotation=30, ha="right")
         axis.set_title(question, fontsize=11)
         axis.set_ylim(0, 100)
         axis.spines[["top", "right"]].set_visible(False)

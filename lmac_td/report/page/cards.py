@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import soundfile
-
-from lmac_td.audio import encoded
 from lmac_td.errors import DataError
 from lmac_td.report.page.content import DialStep, PageClip, Segment
+from lmac_td.sound_files import open_sound
 
 
 @dataclass(frozen=True)
@@ -121,11 +119,9 @@ def arrange(clips: Sequence[PageClip]) -> list[Card]:
 def _card(clips, copy):
     shares = tuple(sorted({step.share for clip in clips for step in clip.steps}))
     start = shares.index(clips[0].steps[clips[0].start].share)
-    try:
-        sound = soundfile.info(encoded(clips[0].sound))
-    except (OSError, soundfile.SoundFileError) as error:
-        raise DataError(f"{clips[0].sound} is no sound to play: {error}") from error
-    return Card(clips, shares, start, sound.duration, sound.samplerate, copy)
+    with open_sound(clips[0].sound, remedy="explain or evaluate again") as sound:
+        duration, rate = sound.frames / sound.samplerate, sound.samplerate
+    return Card(clips, shares, start, duration, rate, copy)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lmac_td.errors import DataError
+from lmac_td.errors import DataError, UnreadableFileError
 from lmac_td.files import write_atomically
+from lmac_td.reading import checked, read_json
 from lmac_td.report.page.content import DialStep, PageClip, Segment
 
 CLIPS_FILE = "clips.json"
@@ -50,10 +51,11 @@ def read_clips(folder: Path) -> list[PageClip]:
     """
     path = Path(folder) / CLIPS_FILE
     try:
-        return [
-            _clip(saved, path.parent) for saved in json.loads(path.read_text("utf-8"))
-        ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        content = read_json(path, list)
+        return checked(
+            path, content, lambda saved: [_clip(clip, path.parent) for clip in saved]
+        )
+    except (OSError, UnreadableFileError) as error:
         raise DataError(
             f"{path} does not list the clips of a page: evaluate again"
         ) from error

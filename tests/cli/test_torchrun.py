@@ -1,0 +1,218 @@
+"""The training commands as torchrun starts them: two processes on a CPU."""
+
+import contextlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmac_td.training.checkpoints import list_checkpoints
+from tests.cli.test_killed import compare_and_remove
+from tests.commands import CLASSIFIER, ROOT, TRAIN, TRAIN_NMF, command, run
+
+pytestmark = pytest.mark.slow
+
+ENHANCEMENT = "recipes/SpeechEnhancement/train_enhancement.py"
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+KILLS = 3  # of each training
+
+
+def start(script, *arguments, **settings):
+    """Start a command by torchrun -> the launcher."""
+    python, *rest = command(script, *arguments, **settings)
+    return subprocess.Popen(
+        [python, *LAUNCH, *rest, "--noprogressbar"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def launched(script, *arguments, check=True, **settings):
+    """Run a command by torchrun -> its launcher's CompletedProcess."""
+    launcher = start(script, *arguments, **settings)
+    try:
+        stdout, stderr = launcher.communicate(timeout=300)
+    finally:
+        launcher.kill()
+    assert not check or launcher.returncode == 0, stderr[-3000:]
+    return subprocess.CompletedProcess(
+        launcher.args, launcher.returncode, stdout, stderr
+    )
+
+
+def refused(*arguments, **settings):
+    """Run what both processes must refuse -> the one sentence."""
+    done = launched(*arguments, check=False, **settings)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr[-3000:]
+    root_cause = done.stderr.rsplit("Root Cause", 1)[1]
+    assert re.search(r"exitcode *: 2 ", root_cause), done.stderr[-3000:]
+    ours = str(Path("lmac_td", "cli"))  # a traceback of the launcher names no command
+    assert ours not in done.stderr, done.stderr[-3000:]
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "settings"),
+    [
+        ("lmac_td", ["cnn14"], {}),
+        ("lmac", ["cnn14"], {"interpret_period": 1, "n_samples": 4}),
+        ("l2i", ["cnn14", "nmf"], {"eval_batch_size": 32}),  # one batch for both
+        ("flint", ["cnn14"], {"grad_accumulation_factor": 2}),
+        ("vibi", ["cnn14"], {"ckpt_interval_steps": 1}),
+        ("budgeted", ["cnn14"], {"repeats": 2, "distil_w": 0.1, "valid_period": 2}),
+        ("lmac_finetune", ["cnn14", "lmac"], {}),
+    ],
+)
+def test_every_method_is_trained(with_trained, name, needs, settings):
+    folder = with_trained(*needs)
+    made = folder / "made"
+    epochs = 1 if name == "lmac_finetune" else 2
+    done = launched(TRAIN, folder / f"{name}.yaml", output_folder=made, **settings)
+    assert done.stdout.count(f"Trained: {made}") == 1
+    lines = (made / "train_log.txt").read_text().splitlines()
+    assert len(lines) == epochs
+    for kept in ("recipe.yaml", "settings.json", "README.md", "manifest/train.json"):
+        assert (made / kept).is_file()
+    assert (made / "interpreter" / "model.safetensors").is_file()
+    newest = list_checkpoints(made / "save")[0]
+    assert newest.meta["epoch"] == epochs
+    assert newest.meta["processes"] == 2
+    assert not [path for path in made.rglob(".*") if path.name != ".training.lock"]
+    if name == "lmac":
+        sounds = (made / "samples" / "epoch_001").glob("*_input.wav")
+        assert len(list(sounds)) == 4
+
+
+def test_a_classifier_is_trained_and_tested_once(tiny_recipes):
+    made = tiny_recipes / "made"
+    done = launched(CLASSIFIER, tiny_recipes / "cnn14.yaml", output_folder=made)
+    assert done.stdout.count("Best epoch") == 1
+    assert (made / "classifier" / "model.safetensors").is_file()
+    assert len((made / "train_log.txt").read_text().splitlines()) == 2
+
+
+def test_a_network_that_removes_noise_is_trained(enhancement_recipe, tmp_path):
+    made = tmp_path / "made"
+    done = launched(ENHANCEMENT, enhancement_recipe, output_folder=made)
+    assert done.stdout.count("on the test split") == 1
+    log = (made / "train_log.txt").read_text()
+    assert len(re.findall(r"valid loss: \d", log)) == 2
+
+
+def state_of(folder):
+    newest = list_checkpoints(folder / "save")[0]
+    return torch.load(newest.paramfiles["interpreter"], weights_only=True)
+
+
+def test_two_batches_of_five_are_one_of_ten(with_trained):
+    """The same clips get the same mixtures, and the loss is a mean over clips."""
+    recipe = with_trained("cnn14") / "lmac.yaml"
+    alone, both = recipe.parent / "alone", recipe.parent / "both"
+    settings = {"number_of_epochs": 1, "interpret_period": 0}
+    run(TRAIN, recipe, output_folder=alone, batch_size=10, **settings)
+    launched(TRAIN, recipe, output_folder=both, batch_size=5, **settings)
+    expected, found = state_of(alone), state_of(both)
+    moved = 0.0
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], atol=2e-5, rtol=1e-4)
+    run(TRAIN, recipe, output_folder=recipe.parent / "start", lr=1e-12, **settings)
+    for name, value in state_of(recipe.parent / "start").items():
+        if value.is_floating_point() and value.numel():
+            moved = max(moved, float((value - expected[name]).abs().max()))
+    assert moved > 1e-3  # the comparison above means something
+
+
+def workers_of(launcher):
+    """The ids of the processes that a launcher started, by their number."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            lines = (path / "environ").read_bytes().split(b"\0")
+            ranks = [x[11:] for x in lines if x.startswith(b"LOCAL_RANK=")]
+            if parent == launcher.pid and ranks:
+                found[int(ranks[0])] = int(path.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("name", ["cnn14", "lmac"])
+def test_one_process_is_killed_and_the_same_command_resumes(
+    tiny_recipes, with_trained, name, steps
+):
+    """The launcher ends the other one; the weights are those of a whole training."""
+    folder = tiny_recipes if name == "cnn14" else with_trained("cnn14")
+    script = CLASSIFIER if name == "cnn14" else TRAIN
+    recipe = folder / f"{name}.yaml"
+    settings = {"number_of_epochs": 4, "batch_size": 2, "ckpt_interval_steps": steps}
+    if script == TRAIN:
+        settings["interpret_period"] = 0
+    whole, parts = folder / "whole", folder / "parts"
+    begin = time.monotonic()
+    launched(script, recipe, output_folder=whole, **settings)
+    lasted = time.monotonic() - begin
+    draws = random.Random(f"{name} {steps}")
+    for kill in range(KILLS):
+        launcher = start(script, recipe, output_folder=parts, **settings)
+        time.sleep(lasted * draws.uniform(0.4, 1))
+        victim = workers_of(launcher).get(kill % 2)
+        if victim is not None:
+            os.kill(victim, signal.SIGKILL)
+        _, stderr = launcher.communicate(timeout=120)
+        assert "Traceback" not in stderr.split("torch/distributed/elastic")[0], stderr
+    launched(script, recipe, output_folder=parts, **settings)
+    compare_and_remove(parts, whole)
+
+
+def test_a_mistake_is_said_once_and_ends_both(with_trained, corpus):
+    folder = with_trained("cnn14")
+    recipe, made = folder / "lmac.yaml", folder / "made"
+    told = refused(TRAIN, recipe, output_folder=made, lr=-1)
+    assert "lr is -1" in told
+    told = refused(TRAIN, recipe, output_folder=made, wham_folder=folder / "no")
+    assert "wham_folder" in told
+    assert not made.exists()
+    told = refused(TRAIN, recipe, output_folder=made, distributed_backend="nccl")
+    assert "--distributed_backend gloo" in told
+    assert "without torchrun" in refused(TRAIN_NMF, folder / "nmf.yaml")
+
+    # Both processes train, and one of them draws a recording that cannot be read.
+    noise = folder / "noise"
+    shutil.copytree(corpus / "wham_noise", noise)
+    for path in sorted((noise / "tr").iterdir())[1:]:
+        path.write_bytes(b"RIFF")
+    told = refused(TRAIN, recipe, output_folder=made, wham_folder=noise)
+    assert "cannot be decoded" in told
+
+
+def test_a_folder_in_which_another_training_writes(with_trained):
+    folder = with_trained("cnn14")
+    made = folder / "made"
+    made.mkdir()
+    hold = "import sys, time; from lmac_td.locks import one_writer\n"
+    hold += f"with one_writer({str(made)!r}, 'training'): print(1, flush=True); "
+    hold += "time.sleep(200)"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    try:
+        holder.stdout.readline()
+        told = refused(TRAIN, folder / "lmac.yaml", output_folder=made)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert "another training writes into" in told
+    assert str(holder.pid) in told
