@@ -13,9 +13,9 @@ import sys
 from lmac_td import launch
 from lmac_td.terminal import (
     BROKEN_PIPE,
-    StoppedError,
     prepared_terminal,
     say,
+    signal_of,
     write_to_nobody,
 )
 
@@ -121,10 +121,9 @@ def exit_on_user_error(when_interrupted=AGAIN, many_processes=False):
         remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
         _exit_with(f"{place}{error.strerror}: {remedy}")
     except KeyboardInterrupt as error:
-        what, number = "Interrupted", signal.SIGINT
-        if isinstance(error, StoppedError):
-            number = signal.Signals(error.number)
-            what = f"Stopped by {number.name}"
+        number = signal_of(error)
+        is_ctrl_c = number == signal.SIGINT
+        what = "Interrupted" if is_ctrl_c else f"Stopped by {number.name}"
         _print_once(f"\n{what}: {getattr(error, 'remark', when_interrupted)}")
         sys.exit(128 + number)
     except RuntimeError as error:

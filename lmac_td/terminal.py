@@ -38,6 +38,7 @@ def prepared_terminal() -> Iterator[None]:
     written when the block ends, so that a reader that has left is noticed here.
     """
     use_utf8_names()
+    _received.clear()
     for stream in (sys.stdout, sys.stderr):
         # Streams that tests or notebooks put in their place may lack it.
         if getattr(stream, "errors", "") == "strict":
@@ -74,6 +75,7 @@ def _signals_raise():
         signal.signal(number, signal.SIG_IGN if os.getpid() == process else _DEFAULT)
         if os.getpid() != process:  # a worker that was forked: it ends at once
             os.kill(os.getpid(), number)
+        _received.append(number)
         raise StoppedError(number)
 
     numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
@@ -88,6 +90,19 @@ def _signals_raise():
 
 
 _DEFAULT = signal.SIG_DFL
+_received: list[int] = []  # signals that stop this process
+
+
+def signal_of(error: KeyboardInterrupt) -> signal.Signals:
+    """Return the signal that stops a command, whichever library raises the error.
+
+    Example
+    -------
+    >>> signal_of(KeyboardInterrupt()).name, signal_of(StoppedError(15)).name
+    ('SIGINT', 'SIGTERM')
+    """
+    last = _received[-1] if _received else signal.SIGINT
+    return signal.Signals(getattr(error, "number", last))
 
 
 def say(sentence: str) -> None:

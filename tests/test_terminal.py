@@ -157,3 +157,18 @@ def test_signals_that_are_ignored_stay_so():
     work = "os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     assert finish(start(work, **ignore)) == (0, b"goes on\n", b"")
+
+
+def test_a_library_that_raises_its_own_interruption_keeps_the_signal():
+    work = """
+        print('ready', flush=True)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
+    """
+    process = start(work)
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    code, _, err = finish(process)
+    assert (code, b"SIGTERM" in err) == (143, True)
