@@ -103,6 +103,16 @@ def test_a_classifier_is_trained_and_tested_once(tiny_recipes):
     assert len((made / "train_log.txt").read_text().splitlines()) == 2
 
 
+def test_debug_keeps_nothing(with_trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    recipe = with_trained("cnn14") / "lmac.yaml"
+    settings = {"precision": "bf16", "num_workers": 1, "ckpt_interval_steps": 1}
+    done = launched(TRAIN, recipe, "--debug", **settings)
+    assert done.stdout.count("Nothing was kept") == 1
+    assert not (recipe.parent / "results" / "lmac").exists()
+    assert not list(tmp_path.glob("*/recipe.yaml"))  # nor a temporary folder
+
+
 def test_a_network_that_removes_noise_is_trained(enhancement_recipe, tmp_path):
     made = tmp_path / "made"
     done = launched(ENHANCEMENT, enhancement_recipe, output_folder=made)
