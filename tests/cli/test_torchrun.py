@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -187,7 +186,7 @@ def test_one_process_is_killed_and_the_same_command_resumes(
     compare_and_remove(parts, whole)
 
 
-def test_a_mistake_is_said_once_and_ends_both(with_trained, corpus):
+def test_a_mistake_is_said_once_and_ends_both(with_trained):
     folder = with_trained("cnn14")
     recipe, made = folder / "lmac.yaml", folder / "made"
     told = refused(TRAIN, recipe, output_folder=made, lr=-1)
@@ -199,13 +198,38 @@ def test_a_mistake_is_said_once_and_ends_both(with_trained, corpus):
     assert "--distributed_backend gloo" in told
     assert "without torchrun" in refused(TRAIN_NMF, folder / "nmf.yaml")
 
-    # Both processes train, and one of them draws a recording that cannot be read.
-    noise = folder / "noise"
-    shutil.copytree(corpus / "wham_noise", noise)
-    for path in sorted((noise / "tr").iterdir())[1:]:
-        path.write_bytes(b"RIFF")
-    told = refused(TRAIN, recipe, output_folder=made, wham_folder=noise)
-    assert "cannot be decoded" in told
+
+FAILS_ALONE = """
+import os
+import torch
+from lmac_td.data.conditions.base import Condition, Interference
+from lmac_td.errors import DataError
+
+class Alone(Condition):
+    for_training = True
+
+    def prepare(self, setup):
+        return Fails()
+
+class Fails(Interference):
+    def draw(self, clip_id, generator=None):
+        if os.environ["RANK"] == "1":
+            raise DataError(f"{clip_id} is wrong: mend it")
+        return torch.randn(16000, generator=generator)
+"""
+
+
+def test_a_mistake_that_one_process_sees_in_a_step(with_trained, monkeypatch):
+    """The other one waits for its gradients."""
+    folder = with_trained("cnn14")
+    (folder / "alone.py").write_text(FAILS_ALONE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+    recipe = folder / "alone.yaml"
+    recipe.write_text(
+        "extends: lmac.yaml\nexperiment_name: alone\ntraining_condition: alone\n"
+        "conditions:\n    alone: !new:alone.Alone {snr_db: 3}\n"
+    )
+    assert "is wrong: mend it" in refused(TRAIN, recipe)
 
 
 def test_a_folder_in_which_another_training_writes(with_trained):
