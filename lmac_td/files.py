@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from lmac_td.errors import SettingError
 from lmac_td.reading import regular_size
 
 
@@ -52,6 +53,8 @@ def write_atomically(
     """
     path = Path(path)
     temporary = _beside(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SettingError(f"{path} is a device or a pipe: give the name of a file")
     with _errors_naming(path, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -168,6 +171,9 @@ def replace_folder(new, destination):
     if not destination.exists():
         os.rename(new, destination)
         return
+    if not destination.is_dir():
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), str(destination))
     if _exchange(new, destination):
         shutil.rmtree(new)
         return

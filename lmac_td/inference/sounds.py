@@ -85,11 +85,13 @@ class Sound:
         Raises
         ------
         LoadAudioError
-            If the recording cannot be decoded, is empty, or holds NaN or infinity.
+            If the recording cannot be decoded, is empty or silent, or holds NaN or
+            infinity.
         """
-        resampler, rate, n_frames = None, None, 0
+        resampler, rate, n_frames, sounds = None, None, 0, False
         for samples, rate in self._mono():
             n_frames += len(samples)
+            sounds = sounds or bool(np.square(samples).any())  # as power in float32
             if rate != sample_rate:
                 resampler = resampler or soxr.ResampleStream(
                     rate, sample_rate, 1, dtype="float32", quality="HQ"
@@ -98,6 +100,11 @@ class Sound:
             yield samples
         if not n_frames:
             raise LoadAudioError(f"{self.name} is empty (it has no samples): {REMEDY}.")
+        if not sounds:
+            raise LoadAudioError(
+                f"{self.name} is silent, so there is nothing to explain: give another "
+                "recording."
+            )
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
