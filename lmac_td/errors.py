@@ -71,12 +71,12 @@ REMEDIES = {
     errno.EISDIR: "move the folder that has the file's name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EIO: "check the disk",
-    errno.ENOENT: "give a path that exists",
     errno.ELOOP: "a link leads to itself: remove it",
     errno.EFBIG: "the disk takes no file of this size: give another folder",
     errno.EMFILE: "allow more open files by `ulimit -n 4096`",
 }
 OTHER_REMEDY = "give another path"
+LONGEST_WORD = 300  # characters of a path that are printed
 
 
 AGAIN = "nothing incomplete is left; give the same command again."
@@ -115,8 +115,10 @@ def exit_on_user_error(when_interrupted=AGAIN, many_processes=False):
         write_to_nobody()
         sys.exit(BROKEN_PIPE)
     except OSError as error:
-        if error.errno not in REMEDIES and not error.filename:
-            raise
+        if error.errno in (None, errno.ENOENT) or not (
+            error.errno in REMEDIES or error.filename
+        ):
+            raise  # a file that is missing is reported where it is read
         place = f"{error.filename}: " if error.filename else ""
         remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
         _exit_with(f"{place}{error.strerror}: {remedy}")
@@ -139,7 +141,9 @@ def exit_on_user_error(when_interrupted=AGAIN, many_processes=False):
 
 
 def _exit_with(sentence):
-    _print_once(f"error: {' '.join(sentence.split())}")
+    words = " ".join(sentence.split())
+    words = re.sub(rf"(\S{{{LONGEST_WORD}}})\S+", r"\1...", words)
+    _print_once(f"error: {words}")
     sys.exit(2)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from lmac_td.errors import SettingError
 from lmac_td.reading import regular_size
 
 
@@ -55,6 +56,8 @@ def write_atomically(
         # Names of files that are not valid text keep their bytes.
         open_kwargs = {"encoding": "utf-8", "errors": "surrogateescape", **open_kwargs}
     temporary = _beside(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SettingError(f"{path} is a device or a pipe: give the name of a file")
     with _errors_naming(path, path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -171,6 +174,9 @@ def replace_folder(new, destination):
     if not destination.exists():
         os.rename(new, destination)
         return
+    if not destination.is_dir():
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), str(destination))
     if _exchange(new, destination):
         shutil.rmtree(new)
         return

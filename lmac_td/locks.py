@@ -51,7 +51,12 @@ def one_writer(folder: str | Path, work: str) -> Iterator[None]:
     """
     folder = Path(folder).absolute()
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # such as below /proc
+        raise SettingError(
+            f"{folder} cannot be made on its disk: give another --output_folder"
+        ) from error
     lock, owner = folder / f".{work}.lock", folder / f".{work}.owner"
     held = filelock.FileLock(lock)
     try:

@@ -48,3 +48,16 @@ def test_an_interruption_says_what_to_do(capsys):
         raise KeyboardInterrupt
     assert left.value.code == 130
     assert "Give it again." in capsys.readouterr().err
+
+
+def test_any_other_error_of_a_path_is_a_sentence(capsys):
+    shown = printed(capsys, OSError(errno.ESTALE, "Stale file handle", "some/file"))
+    assert shown == "error: some/file: Stale file handle: give another path\n"
+
+
+def test_a_long_path_is_shortened(capsys):
+    shown = printed(
+        capsys, OSError(errno.ENAMETOOLONG, "File name too long", "a" * 999)
+    )
+    assert len(shown) < 400
+    assert "give a shorter name" in shown

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lmac_td import files
+from lmac_td.errors import SettingError
 from lmac_td.files import (
     remove_leftovers,
     remove_leftovers_of,
@@ -257,3 +258,27 @@ def test_leftovers_of_one_destination_are_removed(tmp_path):
     assert (tmp_path / "e" / "table.md").exists()  # it was complete
     assert not scratch.exists()
     assert other.exists()
+
+
+@pytest.mark.parametrize("kind", ["a device", "a pipe"])
+def test_a_device_is_not_replaced_by_a_file(tmp_path, kind):
+    path = tmp_path / "a"
+    if kind == "a device":
+        path.symlink_to("/dev/full")
+    else:
+        os.mkfifo(path)
+    with (
+        pytest.raises(SettingError, match="device or a pipe"),
+        write_atomically(path, "w") as file,
+    ):
+        file.write("a")
+    assert not path.is_file()
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="notes"):
+        replace_folder(tmp_path / "new", tmp_path / "notes")
+    assert (tmp_path / "notes").read_text() == "mine"

@@ -115,7 +115,8 @@ class PretrainedFiles:
         if self.is_local:
             folder = Path(self.source)
             for path in (p for pattern in patterns for p in folder.glob(pattern)):
-                regular_size(path)  # transformers would wait for a pipe
+                if path.exists():
+                    regular_size(path)  # transformers would wait for a pipe
             return folder
         request = {
             "repo_id": self.source,

@@ -24,7 +24,9 @@ def fingerprint(folder: str | Path) -> str | None:
     if Path(folder).is_file():
         files = [Path(folder)]
     else:
-        files = [p for kind in WEIGHTS for p in sorted(Path(folder).glob(kind))]
+        files = [
+            p for kind in WEIGHTS for p in sorted(Path(folder).glob(kind)) if p.exists()
+        ]
         best = find_best(Path(folder) / "save")
         files += [best.paramfiles["interpreter"]] if best else []
     if not files:

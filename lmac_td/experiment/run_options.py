@@ -5,16 +5,15 @@ An option does what it says or is refused.
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import torch
-import yaml
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from lmac_td import launch
 from lmac_td.errors import SettingError
 from lmac_td.experiment.scalar_types import Limits
 from lmac_td.experiment.settings import Setting
+from lmac_td.experiment.yaml_files import read_plain_yaml
 
 MODULE_KEYS = ("compile_module_keys", "jit_module_keys")
 # SpeechBrain accepts more values than it can use: these work.
@@ -155,12 +154,8 @@ def _check_options(options: RunOptions, given: Mapping[str, object]) -> None:
 
 def _check_log_config(path: str) -> None:
     """Refuse a file that does not configure a log file, as SpeechBrain's does."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        has_file = isinstance(content["handlers"]["file_handler"], dict)
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
-        has_file = False
-    if not has_file:
+    handlers = read_plain_yaml(path, "SpeechBrain's log-config.yaml").get("handlers")
+    if not isinstance(handlers, dict) or "file_handler" not in handlers:
         raise SettingError(
             f"log_config {path} does not configure Python's logging with a handler "
             "named file_handler: give a copy of SpeechBrain's log-config.yaml, or "

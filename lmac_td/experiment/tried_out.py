@@ -33,8 +33,7 @@ def written_elsewhere(
     """
     if not run_opts.debug:
         return run_opts, dict(given)
-    folder = on_main(tempfile.mkdtemp)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = on_main(_temporary_folder)
     # Else SpeechBrain would write the checkpoints into a folder of its own.
     overridden = {*run_opts.overridden_args, "debug_persistently"}
     run_opts = dataclasses.replace(
@@ -42,6 +41,13 @@ def written_elsewhere(
     )
     folders = {"output_folder": folder, "save_folder": f"{folder}/save"}
     return run_opts, {**given, **folders}
+
+
+def _temporary_folder() -> str:
+    folder = tempfile.mkdtemp()
+    # Of the main process, which may go on when the others have ended.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def nothing_kept(run_opts: RunOptions) -> str | None:

@@ -18,6 +18,7 @@ from lmac_td.validation import require_count, require_number
 
 WINDOW_S = 5.0
 # Shorter recordings are padded with silence: networks have windows of their own.
+LONGEST_S = 3600.0  # of a window; a longer one would fill the memory
 SHORTEST_S = 0.1
 # What follows the last window and is at most this share of one gets no window: encoders
 # and resampling make clips some milliseconds longer.
@@ -83,7 +84,7 @@ class Framing:
     batch_size: int = 4
 
     def __post_init__(self) -> None:
-        require_number("window_s", self.window_s)
+        require_number("window_s", self.window_s, most=LONGEST_S)
         require_count("batch_size", self.batch_size)
         if not 0 <= self.overlap < 1:
             raise SettingError(

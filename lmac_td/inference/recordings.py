@@ -42,6 +42,8 @@ def find_recordings(names: Sequence[str], apart_from: Path | None = None) -> lis
     """
     found: dict[Path, None] = {}
     for name in names:
+        if not str(name).strip():
+            raise SettingError("a recording has an empty name: give files or folders")
         path = Path(name)
         if path.is_dir():
             paths = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)

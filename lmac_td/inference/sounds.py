@@ -86,12 +86,14 @@ class Sound:
         Raises
         ------
         LoadAudioError
-            If the recording cannot be decoded, is empty or a flat line, holds NaN or
-            infinity, or its channels cancel each other.
+            If the recording cannot be decoded, is empty, silent or a flat line, holds
+            NaN or infinity, or its channels cancel each other.
         """
-        resampler, rate, n_frames, faults = None, None, 0, Faults()
+        resampler, rate, n_frames, sounds = None, None, 0, False
+        faults = Faults()
         for samples, rate in self._mono(faults):
             n_frames += len(samples)
+            sounds = sounds or bool(np.square(samples).any())  # as power in float32
             if rate != sample_rate:
                 resampler = resampler or soxr.ResampleStream(
                     rate, sample_rate, 1, dtype="float32", quality="HQ"
@@ -104,6 +106,11 @@ class Sound:
         remedy = "give another recording"
         name_faults(faults, source, self.name, remedy, warn=not self.was_read)
         self.was_read = True
+        if not sounds:
+            raise LoadAudioError(
+                f"{self.name} is silent, so there is nothing to explain: give another "
+                "recording."
+            )
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 

@@ -104,6 +104,9 @@ root: {level: INFO, handlers: [file_handler]}
     config.write_text(config.read_text().replace("FileHandler", "NoHandler"))
     told = refused(TRAIN, recipe, output_folder=made, log_config=config, **FEW)
     assert f"log_config {config}" in told
+    config.write_text("handlers: []")
+    told = refused(TRAIN, recipe, output_folder=made, log_config=config, **FEW)
+    assert "with a handler named file_handler" in told
 
 
 @pytest.mark.slow

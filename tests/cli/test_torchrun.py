@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +102,16 @@ def test_a_classifier_is_trained_and_tested_once(tiny_recipes):
     assert len((made / "train_log.txt").read_text().splitlines()) == 2
 
 
+def test_debug_keeps_nothing(with_trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    recipe = with_trained("cnn14") / "lmac.yaml"
+    settings = {"precision": "bf16", "num_workers": 1, "ckpt_interval_steps": 1}
+    done = launched(TRAIN, recipe, "--debug", **settings)
+    assert done.stdout.count("Nothing was kept") == 1
+    assert not (recipe.parent / "results" / "lmac").exists()
+    assert not list(tmp_path.glob("*/recipe.yaml"))  # nor a temporary folder
+
+
 def test_a_network_that_removes_noise_is_trained(enhancement_recipe, tmp_path):
     made = tmp_path / "made"
     done = launched(ENHANCEMENT, enhancement_recipe, output_folder=made)
@@ -177,7 +186,7 @@ def test_one_process_is_killed_and_the_same_command_resumes(
     compare_and_remove(parts, whole)
 
 
-def test_a_mistake_is_said_once_and_ends_both(with_trained, corpus):
+def test_a_mistake_is_said_once_and_ends_both(with_trained):
     folder = with_trained("cnn14")
     recipe, made = folder / "lmac.yaml", folder / "made"
     told = refused(TRAIN, recipe, output_folder=made, lr=-1)
@@ -189,13 +198,38 @@ def test_a_mistake_is_said_once_and_ends_both(with_trained, corpus):
     assert "--distributed_backend gloo" in told
     assert "without torchrun" in refused(TRAIN_NMF, folder / "nmf.yaml")
 
-    # Both processes train, and one of them draws a recording that cannot be read.
-    noise = folder / "noise"
-    shutil.copytree(corpus / "wham_noise", noise)
-    for path in sorted((noise / "tr").iterdir())[1:]:
-        path.write_bytes(b"RIFF")
-    told = refused(TRAIN, recipe, output_folder=made, wham_folder=noise)
-    assert "cannot be decoded" in told
+
+FAILS_ALONE = """
+import os
+import torch
+from lmac_td.data.conditions.base import Condition, Interference
+from lmac_td.errors import DataError
+
+class Alone(Condition):
+    for_training = True
+
+    def prepare(self, setup):
+        return Fails()
+
+class Fails(Interference):
+    def draw(self, clip_id, generator=None):
+        if os.environ["RANK"] == "1":
+            raise DataError(f"{clip_id} is wrong: mend it")
+        return torch.randn(16000, generator=generator)
+"""
+
+
+def test_a_mistake_that_one_process_sees_in_a_step(with_trained, monkeypatch):
+    """The other one waits for its gradients."""
+    folder = with_trained("cnn14")
+    (folder / "alone.py").write_text(FAILS_ALONE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+    recipe = folder / "alone.yaml"
+    recipe.write_text(
+        "extends: lmac.yaml\nexperiment_name: alone\ntraining_condition: alone\n"
+        "conditions:\n    alone: !new:alone.Alone {snr_db: 3}\n"
+    )
+    assert "is wrong: mend it" in refused(TRAIN, recipe)
 
 
 def test_a_folder_in_which_another_training_writes(with_trained):

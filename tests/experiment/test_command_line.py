@@ -79,7 +79,7 @@ def test_a_line_is_taken_apart():
         (["--max_grad_norm", "0"], "max_grad_norm is 0"),
         (["--auto_mix_prec", "--precision", "bf16"], "auto_mix_prec is --precision"),
         (["--bfloat16_mix_prec", "--precision", "fp32"], "give --precision alone"),
-        (["--log_config", "none.yaml"], "log_config none.yaml does not configure"),
+        (["--log_config", "none.yaml"], "none.yaml does not exist"),
         (["--debug=maybe"], "debug is 'maybe': give --debug True or False"),
     ],
 )
