@@ -31,6 +31,7 @@ from lmac_td.names import file_name
 
 ROW = ["condition", "method"]
 LINES = 8192  # that are written to a file at a time
+MOST_LINES = 100_000  # of a clips.csv; an evaluation with more has Parquet files
 
 
 class ScoreFrame:
@@ -56,7 +57,7 @@ class ScoreFrame:
 
     def __init__(self, folder: str | Path | None = None):
         self._folder = None if folder is None else Path(folder)
-        self._stores = {}  # by row
+        self._stores, self._n_made = {}, 0  # by row; how many were made
         self._read = {}  # frames of the rows, made at the first access
         # Each entry has a number, and each row a byte for it: 1 if it is there.
         self._numbers, self._there = {}, {}
@@ -125,7 +126,8 @@ class ScoreFrame:
     def _new_store(self, row):
         if self._folder is None:
             return RowStore(row)
-        name = file_name(f"{len(self._stores):03d} {' '.join(row)}")
+        self._n_made += 1
+        name = file_name(f"{self._n_made - 1:03d} {' '.join(row)}")
         return RowStore(row, self._folder / name)
 
     def put(self, condition: str, method: str, scores: pd.DataFrame) -> None:
@@ -136,14 +138,27 @@ class ScoreFrame:
         ValueError
             If a clip is there twice for the same class.
         """
+        self.put_parts(condition, method, [scores])
+
+    def put_parts(
+        self, condition: str, method: str, parts: Iterable[pd.DataFrame]
+    ) -> None:
+        """Set a row to the lines of several frames; the lines of a clip are in one.
+
+        Raises
+        ------
+        ValueError
+            If a clip is there twice for the same class.
+        """
         row = condition, method
-        entry = [name for name in ("clip_id", "decided") if name in scores]
-        twice = scores[entry].duplicated().to_numpy()
-        if twice.any():
-            clip_id = scores["clip_id"].iloc[int(twice.argmax())]
-            raise ValueError(f"clip {clip_id!r} is scored twice.")
         store = self._new_store(row)
-        store.extend(columns_as_arrays({name: scores[name] for name in scores}))
+        for scores in parts:
+            entry = [name for name in ("clip_id", "decided") if name in scores]
+            twice = scores[entry].duplicated().to_numpy()
+            if twice.any():
+                clip_id = scores["clip_id"].iloc[int(twice.argmax())]
+                raise ValueError(f"clip {clip_id!r} is scored twice.")
+            store.extend(columns_as_arrays({name: scores[name] for name in scores}))
         self._stores[row] = store
         self._read.pop(row, None)
         self._there.pop(row, None)

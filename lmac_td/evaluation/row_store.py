@@ -107,7 +107,7 @@ class RowStore:
         columns |= {name: pa.array(a.values) for name, a in self._arrays.items()}
         table = pa.table(columns)
         if self._writer is None:
-            name = f"{self.path.name}-{len(self.files)}.parquet"
+            name = f"{self.path.name}-{len(self.files):04d}.parquet"
             self.files.append(self.path.with_name(name))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self.files[-1], table.schema)

@@ -150,6 +150,10 @@ class FaithfulnessTable(ScoreFrame):
             noted = self._without_target.setdefault(condition, {})
             noted.update(dict.fromkeys(clip_ids))
 
+    def clear_without_target(self) -> None:
+        """Forget the clips without a score."""
+        self._without_target.clear()
+
     @property
     def without_target(self) -> dict[str, list[str]]:
         """See the attributes of the class."""
