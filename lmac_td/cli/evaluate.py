@@ -51,7 +51,7 @@ def main(argv=None):
     shard, rank = shard_of(options)
     if options.ray is not None:
         score_on_ray(argv, options)
-    chosen = options.compare, options.quantus
+    chosen = options.compare, options.quantus, shard
     evaluation = open_evaluation(argv, usage, *chosen)
     if shard is not None:
         score_part(evaluation, shard)

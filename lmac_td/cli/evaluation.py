@@ -28,7 +28,7 @@ from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.runs import ASKING, CONTROLS, find_row
 from lmac_td.report.same_mixtures import MIXTURE_SETTINGS, SECOND_CLASSIFIER
-from lmac_td.runtime.ranks import first_rank_first
+from lmac_td.runtime.ranks import first_rank_first, rank_of_torchrun
 
 DEFAULT_RECIPE = HPARAMS / "lmac_td.yaml"
 # A recipe of this command has one of these settings. It names what is scored.
@@ -87,6 +87,7 @@ def open_evaluation(
     usage: str,
     compare: Sequence[str] = (),
     quantus: Sequence[str] = (),
+    shard: Shard | None = None,
 ) -> Evaluation:
     """Load and check everything that an evaluation needs; nothing is written.
 
@@ -100,6 +101,8 @@ def open_evaluation(
         Rows of ``--compare``.
     quantus : sequence of str
         Names of metrics of Quantus.
+    shard : Shard, optional
+        Shards that start at the same time share the decoding of clips.
 
     Raises
     ------
@@ -117,7 +120,10 @@ def open_evaluation(
     for row in compare:
         find_row(row, rows)  # before anything is written
     with first_rank_first():
-        data = experiment.prepare("test", conditions=conditions)
+        decode_from = shard.index / shard.of if shard else 0.0
+        data = experiment.prepare(
+            "test", conditions=conditions, decode_from=decode_from
+        )
     settings = settings_of_table(experiment, trained, second, data, conditions)
     return Evaluation(
         experiment,
@@ -243,7 +249,8 @@ def score_conditions(evaluation: Evaluation, folder: Path, shard: Shard | None =
     datasets = {name: data.dataset("test", name) for name in evaluation.conditions}
     loaders = loaders_of(datasets, hparams["eval_loader"], shard)
     n_batches = sum(map(len, loaders.values()))
-    hidden = run_opts.noprogressbar
+    rank = rank_of_torchrun()
+    hidden = run_opts.noprogressbar or (rank is not None and rank[0] > 0)
     with tqdm(total=n_batches, disable=hidden, dynamic_ncols=True) as bar:
         for condition, loader in loaders.items():
             bar.set_description(condition)

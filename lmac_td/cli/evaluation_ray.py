@@ -62,7 +62,7 @@ def _score_shard(argv, folder):
 
     os.chdir(folder)
     try:
-        main([*argv, "--noprogressbar", "True"])
+        main(argv)
     except UserError as error:
         return str(error)
     return None
