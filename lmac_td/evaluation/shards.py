@@ -156,6 +156,9 @@ def join_frames(
 
 def _joined(stored, index) -> Iterator[pd.DataFrame]:
     """Yield the lines of several parts in the order of an index of clips."""
+    differing = set().union(*stored) - set(stored[0]).intersection(*stored)
+    if differing:
+        raise ValueError(f"they differ in their columns {', '.join(sorted(differing))}")
     readers = [_Reader(row.frames(), index) for row in stored]
     for end in range(CLIPS_AT_ONCE, len(index) + CLIPS_AT_ONCE, CLIPS_AT_ONCE):
         pieces = [piece for reader in readers for piece in reader.until(end)]
@@ -170,7 +173,7 @@ class _Reader:
 
     def __init__(self, frames, index):
         self._frames, self._index = frames, index
-        self._left = None
+        self._left, self._last = None, 0
 
     def until(self, end):
         """Yield (places, lines) of clips that come before a place."""
@@ -179,7 +182,11 @@ class _Reader:
                 lines = next(self._frames, None)
                 if lines is None:
                     return
-                self._left = self._index.get_indexer(lines["clip_id"]), lines
+                places = self._index.get_indexer(lines["clip_id"])
+                if places.min() < self._last or (np.diff(places) < 0).any():
+                    raise ValueError("clips are unknown or in another order")
+                self._last = places[-1]
+                self._left = places, lines
             places, lines = self._left
             n_before = int(np.searchsorted(places, end))
             if n_before:

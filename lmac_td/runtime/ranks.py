@@ -1,11 +1,16 @@
-"""Ranks of processes that ``torchrun`` started together."""
+"""Ranks of processes that ``torchrun`` started, and that work apart until they meet.
+
+Each waits for the others for as long as it takes. (:mod:`.distributed` is for processes
+that work in step.)
+"""
 
 import contextlib
 import datetime
-import os
 from collections.abc import Iterator
 
 import torch
+
+from lmac_td import launch
 
 # A rank may take days longer than another one.
 _PATIENCE = datetime.timedelta(days=30)
@@ -19,11 +24,8 @@ def rank_of_torchrun() -> tuple[int, int] | None:
     tuple of int or None
         None if ``torchrun`` did not start this process, or no other one.
     """
-    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    if not all(name in os.environ for name in names):
-        return None
-    rank, n_ranks = (int(os.environ[name]) for name in names[:2])
-    return (rank, n_ranks) if n_ranks > 1 else None
+    n_ranks = launch.number_launched()
+    return (launch.rank(), n_ranks) if n_ranks > 1 else None
 
 
 def wait_for_all_ranks() -> None:

@@ -121,7 +121,15 @@ def test_what_does_not_fit_together_is_refused(l2i):
     def repeat_a_line():
         path = sorted((parts / "0-of-2" / "scores").iterdir())[0]
         lines = pd.read_parquet(path)
-        pd.concat([lines, lines[:1]]).to_parquet(path)
+        pd.concat([lines[:1], lines], ignore_index=True).to_parquet(path)
+
+    def exchange_lines():
+        path = sorted((parts / "0-of-2" / "scores").iterdir())[0]
+        pd.read_parquet(path)[::-1].reset_index(drop=True).to_parquet(path)
+
+    def drop_a_column():
+        path = sorted((parts / "0-of-2" / "scores").iterdir())[0]
+        pd.read_parquet(path).drop(columns="AI").to_parquet(path)
 
     def drop_a_row():
         sorted((parts / "0-of-2" / "scores").iterdir())[0].unlink()
@@ -131,6 +139,8 @@ def test_what_does_not_fit_together_is_refused(l2i):
     assert "does not have a score for each clip" in refused_after(drop_a_line)
     assert "does not have a score for each clip" in refused_after(drop_a_row)
     assert "is scored twice" in refused_after(repeat_a_line)
+    assert "in another order" in refused_after(exchange_lines)
+    assert "differ in their columns" in refused_after(drop_a_column)
     assert "shards are missing: score them by --shard 1/2" in refused_after(
         lambda: shutil.rmtree(parts / "1-of-2")
     )
@@ -143,7 +153,8 @@ def test_what_does_not_fit_together_is_refused(l2i):
     said = refused(EVALUATE, recipe, "--merge", **COMMON | {"eval_batch_size": 4})
     assert "made with other settings or weights; they differ in eval_batch_size" in said
     said = refused(EVALUATE, recipe, "--merge", **COMMON, wham_snr_db=3)
-    assert "they differ in wham_snr_db, snr_db" in said
+    assert "they differ in " in said
+    assert "wham_snr_db" in said
 
     # Other weights of the interpreter, with the same settings.
     names = [
@@ -171,7 +182,7 @@ def test_two_processes_of_torchrun_write_what_one_writes(l2i):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert differing(whole, files_of(evaluation)) == []
-    assert done.stdout.count("### clean\n") == 2  # the table and the method's own, once
+    assert done.stdout.count("### clean\n") == 1
 
 
 def test_shards_on_ray_write_what_one_process_writes(l2i):
