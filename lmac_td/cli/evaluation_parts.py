@@ -12,6 +12,8 @@ import json
 import shutil
 from pathlib import Path
 
+import torch
+
 from lmac_td.cli.evaluation import (
     PAGE,
     SAMPLES,
@@ -144,8 +146,9 @@ def weights_of(network) -> str:
     state = network.state_dict() if hasattr(network, "state_dict") else {}
     for name, tensor in sorted(state.items()):
         digest.update(name.encode())
-        if hasattr(tensor, "numpy"):
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        if isinstance(tensor, torch.Tensor):
+            content = tensor.detach().cpu().flatten().contiguous().view(torch.uint8)
+            digest.update(content.numpy())
     return digest.hexdigest()[:16]
 
 
