@@ -80,7 +80,8 @@ def test_a_resample_equals_its_literal_twin():
 
 
 def test_weights_are_poisson():
-    weights = poisson_bootstrap._weights(0, 0, 2000)
+    weights, others = (poisson_bootstrap._weights(0, b, 2000) for b in (0, 1))
+    assert abs(np.corrcoef(weights.ravel(), others.ravel())[0, 1]) < 0.005
     shares = np.bincount(weights.astype(int).ravel())[:5] / weights.size
     expected = [math.exp(-1) / math.factorial(k) for k in range(5)]
     assert shares == pytest.approx(expected, abs=2e-3)
