@@ -33,7 +33,7 @@ from lmac_td.report.published import published_markdown
 from lmac_td.report.runs import ASKING, CONTROLS
 from lmac_td.report.same_mixtures import MIXTURE_SETTINGS
 from lmac_td.report.side_by_side import remarks_to_markdown, searches_to_markdown
-from lmac_td.runtime.ranks import rank_of_torchrun, wait_for_all_ranks
+from lmac_td.runtime.ranks import leave_ranks, meet_ranks, rank_of_torchrun
 from lmac_td.training.export_interpreter import add_measured_table
 
 # Settings of the table that are not printed again below it.
@@ -51,13 +51,15 @@ def main(argv=None):
     shard, rank = shard_of(options)
     if options.ray is not None:
         score_on_ray(argv, options)
+    if rank is not None:
+        meet_ranks()
     chosen = options.compare, options.quantus, shard
     evaluation = open_evaluation(argv, usage, *chosen)
     if shard is not None:
         score_part(evaluation, shard)
         if rank is None:
             return
-        wait_for_all_ranks()
+        leave_ranks()
         if rank > 0:
             return
     joins = options.merge or options.ray is not None or rank is not None

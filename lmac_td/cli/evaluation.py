@@ -28,7 +28,7 @@ from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import reference_interpreters
 from lmac_td.report.runs import ASKING, CONTROLS, find_row
 from lmac_td.report.same_mixtures import MIXTURE_SETTINGS, SECOND_CLASSIFIER
-from lmac_td.runtime.ranks import first_rank_first, rank_of_torchrun
+from lmac_td.runtime.ranks import rank_of_torchrun
 
 DEFAULT_RECIPE = HPARAMS / "lmac_td.yaml"
 # A recipe of this command has one of these settings. It names what is scored.
@@ -119,11 +119,8 @@ def open_evaluation(
     rows = rows_of(interpreters)
     for row in compare:
         find_row(row, rows)  # before anything is written
-    with first_rank_first():
-        decode_from = shard.index / shard.of if shard else 0.0
-        data = experiment.prepare(
-            "test", conditions=conditions, decode_from=decode_from
-        )
+    decode_from = shard.index / shard.of if shard else 0.0
+    data = experiment.prepare("test", conditions=conditions, decode_from=decode_from)
     settings = settings_of_table(experiment, trained, second, data, conditions)
     return Evaluation(
         experiment,

@@ -1,16 +1,15 @@
-"""Ranks of processes that ``torchrun`` started, and that work apart until they meet.
+"""Ranks of processes that ``torchrun`` started, and that score apart until they meet.
 
-Each waits for the others for as long as it takes. (:mod:`.distributed` is for processes
-that work in step.)
+They share what the main process prepares (:mod:`.distributed`), and wait for each other
+at the end for as long as it takes.
 """
 
-import contextlib
 import datetime
-from collections.abc import Iterator
 
 import torch
 
 from lmac_td import launch
+from lmac_td.runtime.distributed import leave, wait_for_all
 
 # A rank may take days longer than another one.
 _PATIENCE = datetime.timedelta(days=30)
@@ -23,27 +22,21 @@ def rank_of_torchrun() -> tuple[int, int] | None:
     -------
     tuple of int or None
         None if ``torchrun`` did not start this process, or no other one.
+
+    Example
+    -------
+    >>> rank_of_torchrun()  # without a launcher
     """
     n_ranks = launch.number_launched()
     return (launch.rank(), n_ranks) if n_ranks > 1 else None
 
 
-def wait_for_all_ranks() -> None:
-    """Wait until every rank is here; without ``torchrun``, do nothing."""
-    if rank_of_torchrun() is None:
-        return
-    if not torch.distributed.is_initialized():
-        # On the CPU: nothing but this is sent.
-        torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
-    torch.distributed.barrier()
+def meet_ranks() -> None:
+    """Join the ranks in one group, on the CPU: little is sent."""
+    torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
 
 
-@contextlib.contextmanager
-def first_rank_first() -> Iterator[None]:
-    """Let rank 0 do the block first, then all others."""
-    rank = rank_of_torchrun()
-    if rank is not None and rank[0] > 0:
-        wait_for_all_ranks()
-    yield
-    if rank is not None and rank[0] == 0:
-        wait_for_all_ranks()
+def leave_ranks() -> None:
+    """Wait until every rank is here, and end the group."""
+    wait_for_all()
+    leave()
