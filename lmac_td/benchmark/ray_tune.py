@@ -11,7 +11,6 @@ import logging
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.plan import Step
@@ -58,12 +57,14 @@ def run_all_on_ray(
     CommandFailedError
         If a command fails; the other trials end before.
     """
-    tune = _start_ray(address, jobs)
+    start_ray(address, jobs)
+    from ray import tune
+
     shared, chains = by_run(steps)
     minutes = run_all(shared, folder)
     trial = tune.with_parameters(_trial, chains=chains, folder=folder)
     results = tune.Tuner(
-        tune.with_resources(trial, {"cpu": 1, "gpu": int(_has_gpu())}),
+        tune.with_resources(trial, {"cpu": 1, "gpu": int(has_gpu())}),
         param_space={"run": tune.grid_search(list(chains))},
         run_config=tune.RunConfig(name="ray", storage_path=str(folder), verbose=0),
     ).fit()
@@ -155,16 +156,25 @@ def means_of(step: Step) -> dict[str, float]:
     }
 
 
-def _start_ray(address: str, jobs: int) -> Any:
-    """Connect to a cluster, or start Ray on this machine; return Ray Tune.
+def start_ray(address: str, jobs: int | None) -> None:
+    """Connect to a cluster, or start Ray on this machine.
+
+    Arguments
+    ---------
+    address : str
+        See :func:`run_all_on_ray`.
+    jobs : int, optional
+        Tasks at a time on this machine, if Ray is started here; by default one for
+        each CPU.
 
     Raises
     ------
     SettingError
+        If Ray is not installed, or there is no cluster at the address.
     """
     try:
         import ray
-        from ray import tune
+        import ray.tune
     except ImportError as error:
         raise SettingError(
             f"--ray needs Ray Tune, which cannot be imported ({error}): install it by "
@@ -173,7 +183,7 @@ def _start_ray(address: str, jobs: int) -> Any:
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address == LOCAL:
         ray.init(num_cpus=jobs, include_dashboard=False, **quiet)
-        return tune
+        return
     try:
         _require_listener(address)
         ray.init(address=address, **quiet)
@@ -182,7 +192,6 @@ def _start_ray(address: str, jobs: int) -> Any:
             f"there is no Ray cluster at {address} ({error}): give --ray its address, "
             "or leave the address out to start Ray on this machine"
         ) from error
-    return tune
 
 
 def _require_listener(address: str) -> None:
@@ -192,7 +201,8 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECTING_S).close()
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Return whether the cluster has a GPU."""
     import ray
 
     return ray.cluster_resources().get("GPU", 0) >= 1

@@ -1,19 +1,27 @@
 """Cache decoded recordings: each one is decoded and resampled once.
 
 A decoded recording is a float32 ``.npy`` file. Its name is a hash of everything that
-its content depends on, so a recording that changes on disk is decoded again.
+its content depends on, so a recording that changes on disk is decoded again. Files lie
+in subfolders, named by the first two digits of the hash; those of earlier versions,
+which had no subfolders, are found, too.
 """
 
+import contextlib
 import hashlib
 import json
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from lmac_td.audio import RESAMPLER, SKIP_REMEDY, load_audio
-from lmac_td.errors import LoadAudioError
+from lmac_td.errors import LoadAudioError, SettingError
 from lmac_td.files import write_atomically
+
+NPY_HEADER = 128
+"""Bytes of a decoded recording before its samples."""
 
 
 def cached_path(
@@ -38,7 +46,8 @@ def cached_path(
     Returns
     -------
     Path
-        ``<cache_folder>/<hash>.npy``.
+        ``<cache_folder>/<two digits>/<hash>.npy``, or ``<cache_folder>/<hash>.npy`` if
+        an earlier version wrote it.
 
     Raises
     ------
@@ -55,7 +64,8 @@ def cached_path(
         str(path), stat.st_size, stat.st_mtime_ns, int(sample_rate), length_s, RESAMPLER
     ]  # fmt: skip
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    return Path(cache_folder) / f"{name}.npy"
+    flat = Path(cache_folder) / f"{name}.npy"
+    return flat if flat.exists() else flat.parent / name[:2] / flat.name
 
 
 def decode_once(
@@ -100,6 +110,66 @@ def decode_once(
         with write_atomically(decoded) as file:
             np.save(file, wav.numpy())
     return decoded
+
+
+def make_room(
+    cache_folder: str | Path, limit_gb: float, planned: Collection[Path], n_bytes: int
+) -> None:
+    """Remove the least recently used recordings until what is planned fits a limit.
+
+    A recording counts as used when a command plans to read it.
+
+    Arguments
+    ---------
+    cache_folder : str or Path
+    limit_gb : float
+        The most that the cache may take, in GB (10**9 bytes).
+    planned : collection of Path
+        The files that the command reads; they are not removed.
+    n_bytes : int
+        What the planned files take, whether they exist yet or not.
+
+    Raises
+    ------
+    SettingError
+        If the planned files alone do not fit. Nothing is removed then.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for i, name in enumerate(["old.npy", "new.npy"]):
+    ...     _ = (folder / name).write_bytes(bytes(600))
+    ...     os.utime(folder / name, (i, i))
+    >>> make_room(folder, 1e-6, [], 0)
+    >>> [path.name for path in folder.iterdir()]
+    ['new.npy']
+    """
+    limit = limit_gb * 1e9
+    if n_bytes > limit:
+        raise SettingError(
+            f"cache_limit_gb is {limit_gb:g}, but the recordings of this command take "
+            f"{n_bytes / 1e9:.3g} GB when decoded: give a larger --cache_limit_gb, or "
+            "score fewer folds"
+        )
+    planned = set(planned)
+    others = []
+    for place, _, names in os.walk(cache_folder):
+        for name in names:
+            path = Path(place) / name
+            if name.endswith(".npy") and not name.startswith("."):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    if path in planned:
+                        os.utime(path)
+                    else:
+                        stat = path.stat()
+                        others.append((stat.st_mtime_ns, path, stat.st_size))
+    n_left = n_bytes + sum(size for *_, size in others)
+    for _, path, size in sorted(others):
+        if n_left <= limit:
+            break
+        path.unlink(missing_ok=True)
+        n_left -= size
 
 
 def load_decoded(

@@ -1,5 +1,6 @@
 """Write one manifest for each split of a data source; decode each clip once."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lmac_td.audio import recorded_length
-from lmac_td.data.cache import cached_path, decode_once, decoded_length
+from lmac_td.data.cache import (
+    NPY_HEADER,
+    cached_path,
+    decode_once,
+    decoded_length,
+    make_room,
+)
 from lmac_td.data.sources.base import Clip, DataSource, read_source
 from lmac_td.errors import DataError, LoadAudioError, SettingError
 from lmac_td.files import write_atomically
@@ -30,6 +37,8 @@ def write_manifests(
     skip_bad_files: bool = False,
     splits: Sequence[str] | None = None,
     n_classes: int | None = None,
+    cache_limit_gb: float | None = None,
+    decode_from: float = 0.0,
 ) -> tuple[dict[str, Path], list[str]]:
     """Decode the clips of each split and write its manifest.
 
@@ -63,6 +72,12 @@ def write_manifests(
         splits.
     n_classes : int, optional
         Refuse a data set with another number of classes; for training a classifier.
+    cache_limit_gb : float, optional
+        See :func:`lmac_td.data.cache.make_room`.
+    decode_from : float
+        The share of the clips before the one that is decoded first, in [0, 1).
+        Processes that start at the same time begin at different places, and share the
+        work.
 
     Returns
     -------
@@ -80,7 +95,7 @@ def write_manifests(
     SettingError
         If a fold is in ``train`` and in another split, or a split has no folds.
         (``valid`` and ``test`` may share folds: the papers also score the fold that
-        selected the checkpoint.)
+        selected the checkpoint.) Or if the clips exceed ``cache_limit_gb``.
     LoadAudioError
         If a clip cannot be used and ``skip_bad_files`` is False.
 
@@ -113,6 +128,10 @@ def write_manifests(
             "data set in dataset."
         )
     needed = list(dict.fromkeys(clip for split in splits.values() for clip in split))
+    if cache_limit_gb is not None:
+        _make_room(needed, sample_rate, signal_length_s, cache_folder, cache_limit_gb)
+    first = int(len(needed) * decode_from)
+    needed = needed[first:] + needed[:first]
     decoded = _decode_clips(
         needed, sample_rate, signal_length_s, cache_folder, skip_bad_files
     )
@@ -218,6 +237,22 @@ def _decode_clips(
                 raise
             logger.warning("skipped a bad file: %s", error)
     return decoded
+
+
+def _make_room(clips, sample_rate, signal_length_s, cache_folder, limit_gb):
+    """Make room in the cache for the clips of this command."""
+    planned, n_samples = [], 0
+    for clip in clips:
+        # A missing or broken file is named when it is decoded, or skipped.
+        with contextlib.suppress(LoadAudioError):
+            path = cached_path(clip.path, sample_rate, signal_length_s, cache_folder)
+            planned.append(path)
+            if signal_length_s is None:
+                n_samples += recorded_length(clip.path, sample_rate)
+            else:
+                n_samples += round(signal_length_s * sample_rate)
+    n_bytes = 4 * n_samples + NPY_HEADER * len(planned)
+    make_room(cache_folder, limit_gb, planned, n_bytes)
 
 
 def _check_usable_clips(

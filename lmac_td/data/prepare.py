@@ -147,6 +147,8 @@ def prepare(
     skip_bad_files: bool = False,
     n_classes: int | None = None,
     conditions: Sequence[str] | None = None,
+    cache_limit_gb: float | None = None,
+    decode_from: float = 0.0,
 ) -> PreparedData:
     """Prepare the splits and conditions that a command needs.
 
@@ -180,6 +182,8 @@ def prepare(
     conditions : sequence of str, optional
         The conditions to prepare; by default the training condition. ``train`` gets
         only those that are for training.
+    cache_limit_gb, decode_from
+        See :func:`lmac_td.data.manifests.write_manifests`.
 
     Returns
     -------
@@ -221,6 +225,8 @@ def prepare(
         skip_bad_files,
         splits,
         n_classes,
+        cache_limit_gb,
+        decode_from,
     )
     decoded = [
         dataclasses.replace(setup, manifest=manifests[split])

@@ -1,17 +1,22 @@
 """Compute a statistic over clips and its bootstrap interval.
 
 A mean is taken over clips, never over batch means. The bootstrap draws clips, each with
-all of its tags.
+all of its tags. From :data:`LARGE` values on, the intervals are those of
+:mod:`.poisson_bootstrap`, which takes one pass.
 """
 
-import functools
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from lmac_td.evaluation.poisson_bootstrap import Interval, poisson_summaries
+
+LARGE = 10_000
+"""Values from which on the bootstrap is the streamed one."""
 STATISTICS = {"mean": np.mean, "median": np.median}
 # Bounds the memory of one step of the bootstrap to about 32 MB of float64.
 _BOOTSTRAP_ELEMENTS = 4_000_000
@@ -71,6 +76,9 @@ def summarise(
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
         raise ValueError(f"values must have shape (N,), not {values.shape}.")
+    if len(values) >= LARGE:
+        how = (clips, confidence, n_resamples, seed)
+        return poisson_summaries({"": values}, [""], *how)["", statistic]
     defined = ~np.isnan(values)
     values = values[defined]
     value = value_of(values, statistic)
@@ -81,14 +89,61 @@ def summarise(
     how = (statistic, confidence, n_resamples, seed)
     if clips is not None and len(set(clips)) < len(clips):
         _, clip_of = np.unique(np.asarray(clips)[defined], return_inverse=True)
-        return value, *_clustered_interval(values.tobytes(), clip_of.tobytes(), *how)
-    return value, *_interval(values.tobytes(), *how)
+        return value, *_kept(_clustered_interval, (values, clip_of), how)
+    return value, *_kept(_interval, (values,), how)
+
+
+def summarise_all(
+    columns: Mapping[str, ArrayLike],
+    names: Sequence[str],
+    statistics: Sequence[str] = ("mean",),
+    *how: float,
+    clips: Sequence[str] | None = None,
+) -> dict[tuple[str, str], Interval]:
+    """Summarise several columns of the same lines; of large ones, all in one pass.
+
+    Arguments
+    ---------
+    columns : mapping of str to array (N,)
+    names : sequence of str
+        The columns that are summarised.
+    statistics : sequence of str
+    *how
+        ``confidence``, ``n_resamples`` and ``seed`` of :func:`summarise`.
+    clips : sequence of str, optional
+        (N,) as for :func:`summarise`.
+
+    Returns
+    -------
+    dict of (str, str) to (value, low, high)
+        By column and statistic.
+    """
+    if names and len(columns[names[0]]) >= LARGE:
+        return poisson_summaries(columns, names, clips, *how)
+    return {
+        (name, statistic): summarise(columns[name], statistic, *how, clips)
+        for name in names
+        for statistic in statistics
+    }
 
 
 # A table is written to several files, and each of them needs the same intervals.
-@functools.lru_cache(maxsize=65536)
-def _interval(data, statistic, confidence, n_resamples, seed):
-    values = np.frombuffer(data)
+_KEPT: dict[tuple, tuple[float, float]] = {}
+_MOST_KEPT = 65536
+
+
+def _kept(interval: Callable, arrays: tuple, how: tuple) -> tuple[float, float]:
+    """Return the interval of arrays; it is computed once, and only it is kept."""
+    digests = [hashlib.sha256(np.ascontiguousarray(a)).digest() for a in arrays]
+    key = (*digests, *how)
+    if key not in _KEPT:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        _KEPT[key] = interval(*arrays, *how)
+    return _KEPT[key]
+
+
+def _interval(values, statistic, confidence, n_resamples, seed):
     interval = stats.bootstrap(
         (values,),
         STATISTICS[statistic],
@@ -101,10 +156,8 @@ def _interval(data, statistic, confidence, n_resamples, seed):
     return float(interval.low), float(interval.high)
 
 
-@functools.lru_cache(maxsize=65536)
-def _clustered_interval(data, places, statistic, confidence, n_resamples, seed):
+def _clustered_interval(values, clip_of, statistic, confidence, n_resamples, seed):
     """Return the interval of values when a clip may have several: draw clips."""
-    values, clip_of = np.frombuffer(data), np.frombuffer(places, dtype=np.int64)
     n_drawn = clip_of.max() + 1
     if n_drawn < 2:
         return math.nan, math.nan

@@ -66,11 +66,11 @@ def groups() -> list[str]:
 
 def columns_of(rows: Iterable[pd.DataFrame], group: str) -> list[Column]:
     """Return the columns of a group that any of the rows has."""
-    rows = list(rows)
+    names = {name for scores in rows for name in scores}
     return [
         column
         for column in all_columns()
-        if column.metric.group == group and any(map(column.is_in, rows))
+        if column.metric.group == group and column.is_in(names)
     ]
 
 

@@ -68,10 +68,11 @@ def comparison_to_markdown(table, first: str, second: str) -> str:
 def _lines(table, condition, first, second):
     lines = []
     clips = table.row(condition, first)["clip_id"]
+    changes = table.compare(condition, first, second)
     for name, values in paired_values(table, condition, first, second).items():
         metric, of_both = find(name), clips[~np.isnan(values[0])]
         means = [number(value_of(v, "mean"), metric.decimals) for v in values]
-        difference, low, high = table.summary(differences(*values), clips=clips)
+        difference, low, high = changes[name]
         lines.append(
             [
                 metric.printed_header,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.bootstrap import summarise
 from lmac_td.evaluation.components_markdown import components_to_markdown
 from lmac_td.evaluation.frame import ScoreFrame, n_clips, values_of
+from lmac_td.evaluation.shards import join_frames, save_frame
 from lmac_td.evaluation.tag_fidelity import MIN_CLIPS, tag_fidelity
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.base import Interpreter
@@ -142,6 +144,42 @@ class FidelityTable:
         columns |= {f"decided {c}": column for c, column in _by_class(tags.int())}
         columns |= {f"theta {c}": column for c, column in _by_class(theta.double())}
         self.tags.append(condition, METHOD, columns)
+
+    def save_part(self, folder: Path) -> None:
+        """Write what a shard of an evaluation added, for :meth:`join_parts`.
+
+        Arguments
+        ---------
+        folder : Path
+        """
+        save_frame(self.scores, folder / "scores")
+        save_frame(self.tags, folder / "tags")
+        with write_atomically(folder / "labels.json", "w", encoding="utf-8") as file:
+            json.dump(list(self._labels), file)
+
+    def join_parts(
+        self, folders: Sequence[Path], clips: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Fill the table with what all shards of an evaluation added.
+
+        Arguments
+        ---------
+        folders : sequence of Path
+            See :meth:`save_part`.
+        clips : dict of str to sequence of str
+            The clips of each condition in the order of one process.
+        """
+        for name in ("scores", "tags"):
+            frame = ScoreFrame()
+            join_frames(frame, [folder / name for folder in folders], clips)
+            setattr(self, name, frame)
+        self._with_tags = {
+            condition: set(tags["clip_id"])
+            for (condition, _), tags in self.tags.rows.items()
+        }
+        for folder in folders:
+            labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+            self._labels = tuple(labels) or self._labels
 
     def summary(self) -> dict:
         """Return all numbers, by condition, ready for JSON.

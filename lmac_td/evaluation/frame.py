@@ -17,21 +17,35 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from lmac_td.errors import DataError
+from lmac_td.evaluation.row_store import (
+    NULLABLE,
+    RowStore,
+    StoredRow,
+    columns_as_arrays,
+    row_of_file,
+)
 from lmac_td.files import write_atomically
+from lmac_td.names import file_name
 
 ROW = ["condition", "method"]
-# These cells may be empty, for a clip without a label.
-_NULLABLE = ("label",)
+LINES = 8192  # that are written to a file at a time
+MOST_LINES = 100_000  # of a clips.csv; an evaluation with more has Parquet files
 
 
 class ScoreFrame:
     """Scores of every method under every condition, clip by clip.
 
+    Arguments
+    ---------
+    folder : str or Path, optional
+        Large rows are moved to Parquet files in it, so that memory does not grow with
+        the number of clips. Created when it is needed.
+
     Example
     -------
+    >>> import torch
     >>> scores = ScoreFrame()
     >>> scores.append("clean", "lmac", {"clip_id": ["a", "b"], "AI": [0.0, 100.0]})
     >>> scores.append("clean", "lmac", {"clip_id": ["c"], "AI": torch.tensor([100.0])})
@@ -41,16 +55,19 @@ class ScoreFrame:
     [3]
     """
 
-    def __init__(self):
-        # For each row: its columns as lists, which grow in place, and its entries.
-        self._columns = {}
-        self._entries = {}
-        self._rows = {}  # frames of the rows, made at the first access
+    def __init__(self, folder: str | Path | None = None):
+        self._folder = None if folder is None else Path(folder)
+        self._stores, self._n_made = {}, 0  # by row; how many were made
+        self._read = {}  # frames of the rows, made at the first access
+        # Each entry has a number, and each row a byte for it: 1 if it is there.
+        self._numbers, self._there = {}, {}
 
     def append(
         self, condition: str, method: str, columns: Mapping[str, Iterable]
     ) -> None:
         """Add the scores of one batch to a row, which is created if it is new.
+
+        The cost of a batch does not grow with the lines that are there.
 
         Arguments
         ---------
@@ -66,35 +83,85 @@ class ScoreFrame:
             If lengths or names differ, or a clip is there already for the same class
             (it would count twice). Then nothing is added.
         """
-        columns = {name: _as_list(column) for name, column in columns.items()}
+        row = condition, method
+        columns = columns_as_arrays(columns)
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"columns must be equally long, not {lengths}.")
-        before = self._columns.get((condition, method))
-        if before is not None and before.keys() != columns.keys():
-            differing = sorted(before.keys() ^ columns.keys())
+        before = self._stores.get(row)
+        if before is not None and set(before.names) != columns.keys():
+            differing = sorted(set(before.names) ^ columns.keys())
             raise ValueError(f"some batches have {differing} and some do not.")
-        known, new = self._entries.get((condition, method), frozenset()), set()
-        for entry in entries_of(columns):
-            if entry in known or entry in new:
+        self._add_entries(row, columns)
+        if before is None:
+            before = self._stores[row] = self._new_store(row)
+        before.extend(columns)
+        self._read.pop(row, None)
+
+    def _add_entries(self, row, columns):
+        """Note the entries of a batch; refuse one that is there already."""
+        there = self._there.get(row)
+        if there is None:
+            there = bytearray()
+            if row in self._stores:  # it was put: nothing was noted
+                self._mark(there, entries_of(self.row(*row)))
+        entries = entries_of(columns)
+        new = set()
+        for entry in entries:
+            number = self._numbers.get(entry)
+            if entry in new or (
+                number is not None and number < len(there) and there[number]
+            ):
                 raise ValueError(f"clip {entry[0]!r} is scored twice.")
             new.add(entry)
-        self._entries.setdefault((condition, method), set()).update(new)
-        row = self._columns.setdefault((condition, method), {})
-        for name, column in columns.items():
-            row.setdefault(name, []).extend(column)
-        self._rows.pop((condition, method), None)
+        self._mark(there, entries)
+        self._there[row] = there
+
+    def _mark(self, there, entries):
+        numbers = [self._numbers.setdefault(e, len(self._numbers)) for e in entries]
+        there.extend(bytes(max(0, max(numbers, default=-1) + 1 - len(there))))
+        for number in numbers:
+            there[number] = 1
+
+    def _new_store(self, row):
+        if self._folder is None:
+            return RowStore(row)
+        self._n_made += 1
+        name = file_name(f"{self._n_made - 1:03d} {' '.join(row)}")
+        return RowStore(row, self._folder / name)
 
     def put(self, condition: str, method: str, scores: pd.DataFrame) -> None:
-        """Set a row to a copy of a frame such as :meth:`row` returns."""
-        columns = {name: scores[name].tolist() for name in scores}
-        for name in set(_NULLABLE) & columns.keys():
-            columns[name] = [None if pd.isna(v) else v for v in columns[name]]
-        whole = ScoreFrame()
-        whole.append(condition, method, columns)
-        for name in ("_columns", "_entries"):
-            getattr(self, name).update(getattr(whole, name))
-        self._rows.pop((condition, method), None)
+        """Set a row to a copy of a frame such as :meth:`row` returns.
+
+        Raises
+        ------
+        ValueError
+            If a clip is there twice for the same class.
+        """
+        self.put_parts(condition, method, [scores])
+
+    def put_parts(
+        self, condition: str, method: str, parts: Iterable[pd.DataFrame]
+    ) -> None:
+        """Set a row to the lines of several frames; the lines of a clip are in one.
+
+        Raises
+        ------
+        ValueError
+            If a clip is there twice for the same class.
+        """
+        row = condition, method
+        store = self._new_store(row)
+        for scores in parts:
+            entry = [name for name in ("clip_id", "decided") if name in scores]
+            twice = scores[entry].duplicated().to_numpy()
+            if twice.any():
+                clip_id = scores["clip_id"].iloc[int(twice.argmax())]
+                raise ValueError(f"clip {clip_id!r} is scored twice.")
+            store.extend(columns_as_arrays({name: scores[name] for name in scores}))
+        self._stores[row] = store
+        self._read.pop(row, None)
+        self._there.pop(row, None)
 
     def row(self, condition: str, method: str) -> pd.DataFrame:
         """Return the scores of a method under a condition.
@@ -106,34 +173,32 @@ class ScoreFrame:
         Returns
         -------
         pandas.DataFrame (N, n_columns)
-            In the order of addition. Do not change it (use :meth:`put`).
+            In the order of addition. Do not change it (use :meth:`put`). Of a row in
+            files, a :class:`~lmac_td.evaluation.row_store.StoredRow`.
 
         Raises
         ------
         KeyError
             If there is no such row.
         """
-        key = condition, method
-        if key not in self._rows:
-            columns = dict(self._columns[key])
-            for name in set(_NULLABLE) & columns.keys():
-                columns[name] = pd.array(columns[name], dtype="Int64")
-            self._rows[key] = pd.DataFrame(columns)
-        return self._rows[key]
+        row = condition, method
+        if row not in self._read:
+            self._read[row] = self._stores[row].frame()
+        return self._read[row]
 
     @property
-    def rows(self) -> dict[tuple[str, str], pd.DataFrame]:
+    def rows(self) -> Mapping[tuple[str, str], pd.DataFrame]:
         """All rows by (condition, method), in the order of creation."""
-        return {key: self.row(*key) for key in self._columns}
+        return {row: self.row(*row) for row in self._stores}
 
     @property
     def conditions(self) -> list[str]:
         """Names of the conditions, in the order of creation."""
-        return list(dict.fromkeys(condition for condition, _ in self._columns))
+        return list(dict.fromkeys(condition for condition, _ in self._stores))
 
     def methods(self, condition: str) -> dict[str, pd.DataFrame]:
         """Return the rows of a condition, by method."""
-        return {m: self.row(c, m) for c, m in self._columns if c == condition}
+        return {m: self.row(c, m) for c, m in self._stores if c == condition}
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -148,11 +213,51 @@ class ScoreFrame:
         return whole[[*ROW, *(name for name in whole if name not in ROW)]]
 
     def __contains__(self, row):
-        return tuple(row) in self._columns
+        return tuple(row) in self._stores
 
     def __len__(self):
         """Return the number of lines, over all rows."""
-        return sum(map(len, self._entries.values()))
+        return sum(map(len, self._stores.values()))
+
+    def clips_to_parquet(self) -> list[Path]:
+        """Move all lines to Parquet files in the folder of the table.
+
+        Returns
+        -------
+        list of Path
+            A file per row or several, in the order of the rows and of their lines.
+            :meth:`read_parquet` reads them.
+        """
+        for row, store in self._stores.items():
+            store.close()
+            self._read.pop(row, None)
+        return [file for store in self._stores.values() for file in store.files]
+
+    @classmethod
+    def read_parquet(cls, files: Iterable[str | Path], **arguments):
+        """Read what :meth:`clips_to_parquet` wrote, when it is needed.
+
+        Arguments
+        ---------
+        files : iterable of Path
+            The files, which must stay. One row's are in the order of its lines.
+        **arguments
+            Arguments of the class.
+
+        Returns
+        -------
+        ScoreFrame
+
+        Raises
+        ------
+        DataError
+            If a file is missing, or is none of these.
+        """
+        scores = cls(**arguments)
+        for path in map(Path, files):
+            row = row_of_file(path)
+            scores._stores.setdefault(row, RowStore(row)).add_file(path)
+        return scores
 
     def clips_to_csv(self, path: str | Path) -> None:
         """Write every clip's scores, one line per clip, method and condition.
@@ -162,14 +267,16 @@ class ScoreFrame:
         path : str or Path
             Where to write; folders are created. :meth:`read_clips` reads it.
         """
-        rows = [
-            _as_cells(scores).assign(condition=condition, method=method)
-            for (condition, method), scores in self.rows.items()
-        ]
-        whole = pd.concat(rows) if rows else pd.DataFrame(columns=[*ROW, "clip_id"])
-        whole = whole[[*ROW, *(name for name in whole if name not in ROW)]]
+        names = dict.fromkeys(name for scores in self.rows.values() for name in scores)
+        names = [*ROW, *(names or ["clip_id"])]
         with write_atomically(path, "w", encoding="utf-8", newline="") as file:
-            whole.to_csv(file, index=False, lineterminator="\n")
+            pd.DataFrame(columns=names).to_csv(file, index=False, lineterminator="\n")
+            for (condition, method), scores in self.rows.items():
+                for part in _parts_of(scores):
+                    cells = _as_cells(part).assign(condition=condition, method=method)
+                    cells.reindex(columns=names).to_csv(
+                        file, index=False, header=False, lineterminator="\n"
+                    )
 
     @classmethod
     def read_clips(cls, path: str | Path, required: Iterable[str] = (), **arguments):
@@ -233,6 +340,8 @@ def entries_of(columns) -> list[tuple]:
 
 def n_clips(scores: pd.DataFrame) -> int:
     """Count the clips of a row; a clip may have several lines, one for each tag."""
+    if isinstance(scores, StoredRow):
+        return scores.n_clips  # counted once
     return scores["clip_id"].nunique()
 
 
@@ -241,10 +350,11 @@ def values_of(scores: pd.DataFrame, name: str) -> np.ndarray:
     return scores[name].to_numpy(np.float64)
 
 
-def _as_list(column):
-    if isinstance(column, (torch.Tensor, np.ndarray, pd.Series)):
-        return column.tolist()
-    return list(column)
+def _parts_of(scores):
+    """Return the lines of a row in parts that are small in memory."""
+    if isinstance(scores, StoredRow):
+        return scores.frames()
+    return (scores[i : i + LINES] for i in range(0, len(scores), LINES))
 
 
 def _as_cells(scores):
@@ -252,7 +362,7 @@ def _as_cells(scores):
     cells = scores.astype(object)
     for name in cells:
         missing = cells[name].isna()
-        cells[name] = cells[name].mask(missing, "" if name in _NULLABLE else "nan")
+        cells[name] = cells[name].mask(missing, "" if name in NULLABLE else "nan")
     return cells
 
 
@@ -263,7 +373,7 @@ def _from_cells(lines):
         cells = lines[name].tolist()
         if name == "clip_id":
             columns[name] = cells
-        elif name in _NULLABLE:
+        elif name in NULLABLE:
             columns[name] = [int(cell) if cell else None for cell in cells]
         elif any(cells):
             whole = all(cell.lstrip("-").isdigit() for cell in cells)

@@ -57,20 +57,24 @@ def _check_means(row, scores):
 
 
 def _check_gain(row, scores):
-    gained = scores[(scores["AI"] == 0) & (scores["AG"] != 0)]
-    for clip_id, gain in zip(gained["clip_id"], gained["AG"], strict=True):
+    gains = values_of(scores, "AG")
+    for i in np.flatnonzero((values_of(scores, "AI") == 0) & (gains != 0))[:1]:
+        clip_id, gain = scores["clip_id"][i], gains[i]
         raise InvariantError(f"{row}, clip {clip_id!r}: AG is {gain:.6g}, AI is 0.")
 
 
 def _check_conciseness(row, scores, kind):
-    names = ["clip_id", f"SPS{kind}", f"COMP{kind}", f"bins{kind}"]
-    for clip_id, s, c, n_bins in scores[names].itertuples(index=False, name=None):
-        if n_bins > 1 and c < complexity_bound(s, n_bins) - _ROUNDING:
-            raise InvariantError(
-                f"{row}, clip {clip_id!r}: COMP{kind} {c:.6g} is below "
-                f"{complexity_bound(s, n_bins):.6g}, the least that a map of "
-                f"{n_bins} bins with SPS{kind} {s:.6g} can have."
-            )
+    names = (f"SPS{kind}", f"COMP{kind}", f"bins{kind}")
+    sps, comp, n_bins = (values_of(scores, name) for name in names)
+    with np.errstate(divide="ignore", invalid="ignore"):  # maps of one bin
+        bound = complexity_bound(sps, n_bins)
+    broken = (n_bins > 1) & (comp < bound - _ROUNDING)
+    for i in np.flatnonzero(broken)[:1]:
+        raise InvariantError(
+            f"{row}, clip {scores['clip_id'][i]!r}: COMP{kind} {comp[i]:.6g} is below "
+            f"{bound[i]:.6g}, the least that a map of {n_bins[i]:.0f} bins with "
+            f"SPS{kind} {sps[i]:.6g} can have."
+        )
 
 
 def _check_range(row, scores, metric):
@@ -81,8 +85,8 @@ def _check_range(row, scores, metric):
         fits |= np.isnan(values) & np.isnan(values_of(scores, "SPS"))
     elif metric.undefined != NEVER:
         fits |= np.isnan(values)
-    for clip_id, value in zip(scores["clip_id"][~fits], values[~fits], strict=True):
+    for i in np.flatnonzero(~fits)[:1]:
         raise InvariantError(
-            f"{row}, clip {clip_id!r}: {metric.name} is {value:.6g}, "
+            f"{row}, clip {scores['clip_id'][i]!r}: {metric.name} is {values[i]:.6g}, "
             f"outside [{low:g}, {high:g}]."
         )

@@ -8,6 +8,9 @@ from lmac_td.evaluation.frame import n_clips, values_of
 from lmac_td.evaluation.markdown import interval, markdown_table, number
 from lmac_td.metrics.registry import FAITHFULNESS
 
+MOST_NAMED = 1000
+"""Clips that are named below a table; table.json names all."""
+
 
 def table_to_markdown(table) -> str:
     """Render one section per condition: its groups, means above intervals.
@@ -113,5 +116,5 @@ def _without_target_note(without, rows):
     return (
         f"No tag reaches its threshold in {len(without)} of "
         f"{n_scored + len(without)} clips, which are not scored: "
-        f"{', '.join(without)}.\n"
+        f"{', '.join(without[:MOST_NAMED])}{', ...' * (len(without) > MOST_NAMED)}.\n"
     )

@@ -39,7 +39,10 @@ def write_json(table, path: str | Path) -> None:
                 "n_clips": n_clips(scores),
                 "n_explanations": len(scores),
                 "zero_maps": n_zero_maps(scores),
-                "metrics": {m: _metric(table, scores, m) for m in metrics_of(scores)},
+                "metrics": {
+                    name: _metric(table, condition, method, name)
+                    for name in metrics_of(scores)
+                },
             }
             for (condition, method), scores in table.rows.items()
         ],
@@ -49,12 +52,12 @@ def write_json(table, path: str | Path) -> None:
         file.write("\n")
 
 
-def _metric(table, scores, name):
-    values = values_of(scores, name)
+def _metric(table, condition, method, name):
+    values = values_of(table.row(condition, method), name)
     left_out = int(np.isnan(values).sum())
     content = {"n": len(values) - left_out, "left_out": left_out}
     for statistic in STATISTICS:
-        value, low, high = table.summary(values, statistic, scores["clip_id"])
+        value, low, high = table.statistic(condition, method, name, statistic)
         content |= {statistic: value, f"{statistic}_interval": [low, high]}
     return content
 

@@ -8,11 +8,18 @@ joins tables.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lmac_td.evaluation.bootstrap import summarise, value_of
+from lmac_td.evaluation.bootstrap import (
+    LARGE,
+    STATISTICS,
+    summarise,
+    summarise_all,
+    value_of,
+)
 from lmac_td.evaluation.columns import Column, metrics_of
 from lmac_td.evaluation.comparison import differences, paired_values
 from lmac_td.evaluation.frame import ScoreFrame, values_of
@@ -42,6 +49,8 @@ class FaithfulnessTable(ScoreFrame):
         Resamples of the bootstrap.
     seed : int
         Seed of the bootstrap.
+    folder : str or Path, optional
+        See :class:`~lmac_td.evaluation.frame.ScoreFrame`.
 
     Attributes
     ----------
@@ -77,13 +86,15 @@ class FaithfulnessTable(ScoreFrame):
         confidence: float = 0.95,
         n_resamples: int = 2000,
         seed: int = 0,
+        folder: str | Path | None = None,
     ):
-        super().__init__()
+        super().__init__(folder)
         self.settings = dict(settings or {})
         self.confidence = confidence
         self.n_resamples = n_resamples
         self.seed = seed
-        self.without_target = {}
+        self._without_target = {}
+        self._of_large = {}  # summaries of large rows
 
     @torch.no_grad()
     def add(
@@ -135,8 +146,18 @@ class FaithfulnessTable(ScoreFrame):
     def add_without_target(self, condition: str, clip_ids: Sequence[str]) -> None:
         """Record clips without a score, because no tag reaches its threshold."""
         if clip_ids:
-            noted = self.without_target.setdefault(condition, [])
-            noted += [clip_id for clip_id in clip_ids if clip_id not in noted]
+            # Keys of a dict: in order, and found at once.
+            noted = self._without_target.setdefault(condition, {})
+            noted.update(dict.fromkeys(clip_ids))
+
+    def clear_without_target(self) -> None:
+        """Forget the clips without a score."""
+        self._without_target.clear()
+
+    @property
+    def without_target(self) -> dict[str, list[str]]:
+        """See the attributes of the class."""
+        return {name: list(clips) for name, clips in self._without_target.items()}
 
     def means(self, condition: str, method: str) -> dict[str, float]:
         """Return the mean of every printed metric of a row."""
@@ -155,6 +176,36 @@ class FaithfulnessTable(ScoreFrame):
             values, statistic, self.confidence, self.n_resamples, self.seed, clips
         )
 
+    def statistic(self, condition: str, method: str, metric: str, statistic="mean"):
+        """Return a statistic of a metric that a row has, and its interval.
+
+        All metrics of a large row are summarised together, and kept.
+
+        Arguments
+        ---------
+        condition, method : str
+        metric, statistic : str
+
+        Returns
+        -------
+        value, low, high : float
+        """
+        scores = self.row(condition, method)
+        if len(scores) < LARGE:
+            return self.summary(values_of(scores, metric), statistic, scores["clip_id"])
+        key = condition, method
+        known = self._of_large.get(key)
+        if known is None or known[0] is not scores:
+            known = scores, self._summarise(scores, metrics_of(scores), STATISTICS)
+            self._of_large[key] = known
+        return known[1][metric, statistic]
+
+    def _summarise(self, columns, names, statistics=("mean",), clips=None):
+        """See :func:`~lmac_td.evaluation.bootstrap.summarise_all`."""
+        how = self.confidence, self.n_resamples, self.seed
+        clips = columns["clip_id"] if clips is None else clips
+        return summarise_all(columns, list(names), tuple(statistics), *how, clips=clips)
+
     def cell(self, condition: str, method: str, column: Column):
         """Return the value of a column for a row and its interval.
 
@@ -171,8 +222,7 @@ class FaithfulnessTable(ScoreFrame):
         scores = self.row(condition, method)
         if not column.is_in(scores):
             return (float("nan"),) * 3
-        values = values_of(scores, column.metric.name)
-        return self.summary(values, column.statistic, scores["clip_id"])
+        return self.statistic(condition, method, column.metric.name, column.statistic)
 
     def compare(self, condition: str, first: str, second: str):
         """Compare two methods clip by clip.
@@ -196,11 +246,10 @@ class FaithfulnessTable(ScoreFrame):
             If there is no such row, or the two were scored on different mixtures.
         """
         pairs = paired_values(self, condition, first, second)
+        changes = {metric: differences(*values) for metric, values in pairs.items()}
         clips = self.row(condition, first)["clip_id"]
-        return {
-            metric: self.summary(differences(*values), clips=clips)
-            for metric, values in pairs.items()
-        }
+        found = self._summarise(changes, changes, clips=clips)
+        return {metric: found[metric, "mean"] for metric in changes}
 
     def merge(self, other: "FaithfulnessTable", tolerance: float = 1e-4) -> None:
         """Copy the rows of another table, not its settings.

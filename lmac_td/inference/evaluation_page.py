@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,13 +15,17 @@ from lmac_td.evaluation.batches import DecidedBatch
 from lmac_td.evaluation.columns import metrics_of
 from lmac_td.evaluation.table import FaithfulnessTable
 from lmac_td.features import SpectralFeatures
+from lmac_td.files import write_atomically
 from lmac_td.inference.dial import dial_of, scores_of, write_clip
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.names import file_name
 from lmac_td.report.page.content import PageClip
-from lmac_td.report.page.saved import save_clips
+from lmac_td.report.page.saved import read_clips, save_clips
 from lmac_td.report.page.write import write_page
 from lmac_td.targets import label_name
+
+# In the folder of a shard's page: its clips, and the classes that are explained.
+PART, TARGETS = "part_clips.json", "part_targets.json"
 
 
 class EvaluationPage:
@@ -98,6 +104,32 @@ class EvaluationPage:
             folder = folder.with_name(f"{folder.name}_")
         self._folders.add(folder)
         return folder
+
+    def save_part(self) -> None:
+        """Write what was collected, for the page of all shards (:meth:`add_part`)."""
+        if not self._clips:
+            return
+        save_clips(self.folder, [clip for clip, _ in self._clips], PART)
+        with write_atomically(self.folder / TARGETS, "w", encoding="utf-8") as file:
+            json.dump([target for _, target in self._clips], file)
+
+    def add_part(self, folder: Path) -> None:
+        """Add the clips of a shard, whose files were copied into the page's folder.
+
+        Arguments
+        ---------
+        folder : Path
+            Of the page of the shard; without it, the shard has no clip that is shown.
+        """
+        if not (folder / PART).exists():
+            return
+        targets = json.loads((folder / TARGETS).read_text(encoding="utf-8"))
+        clips = read_clips(folder, PART, self.folder)
+        self._clips += zip(clips, targets, strict=True)
+
+    def sort(self, key: Callable[[PageClip], Any]) -> None:
+        """Sort the clips, and leave those with equal keys in their order."""
+        self._clips.sort(key=lambda clip_and_target: key(clip_and_target[0]))
 
     def write(self, table: FaithfulnessTable) -> Path | None:
         """Write the page with the scores of its clips.

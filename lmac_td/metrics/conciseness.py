@@ -11,6 +11,7 @@ COMP ≥ ln n · (n (1 − SPS) − 1) / (n − 1), see :func:`complexity_bound`
 
 import math
 
+import numpy as np
 import torch
 
 from lmac_td.metrics._tensors import in_double
@@ -81,14 +82,14 @@ def complexity_bound(sps, n_bins):
 
     Arguments
     ---------
-    sps : float | torch.Tensor
+    sps : float | torch.Tensor | numpy.ndarray
         Gini index of the map.
-    n_bins : int
+    n_bins : int | numpy.ndarray
         Number of bins of the map, 2 or more.
 
     Returns
     -------
-    float | torch.Tensor
+    float | torch.Tensor | numpy.ndarray
         ln n · (n (1 − SPS) − 1) / (n − 1), nats.
 
     Example
@@ -96,7 +97,8 @@ def complexity_bound(sps, n_bins):
     >>> round(complexity_bound(0.47, 220_000), 2)  # L-MAC's Table 1 prints 4.71
     6.52
     """
-    return math.log(n_bins) * (n_bins * (1 - sps) - 1) / (n_bins - 1)
+    log = np.log if isinstance(n_bins, np.ndarray) else math.log
+    return log(n_bins) * (n_bins * (1 - sps) - 1) / (n_bins - 1)
 
 
 def mask_mean(mask):

@@ -91,12 +91,20 @@ def read_run(path: str | Path) -> Run:
 def _run(path, content):
     """Make a run of the content of a table.json; errors if something is missing."""
     settings = content["settings"]
-    table = FaithfulnessTable.read_clips(path.with_name("clips.csv"), settings)
+    table = _read_table(path.parent, settings)
     run = Run(path, settings, table)
     _ = run.differences(run), settings["seed"], dict(settings["remarks"])
     for condition in table.conditions:
         _ = [table.row(condition, method) for method in settings["methods"]]
     return run
+
+
+def _read_table(folder, settings):
+    """Read clips.csv, or the Parquet files of a large evaluation."""
+    files = sorted((folder / "scores").glob("*.parquet"))
+    if files and not (folder / "clips.csv").exists():
+        return FaithfulnessTable.read_parquet(files, settings=settings)
+    return FaithfulnessTable.read_clips(folder / "clips.csv", settings)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import shutil
 
 import pandas as pd
 
-from lmac_td.cli.evaluate import DEFAULT_RECIPE, read_options, searches_of
+from lmac_td.cli.evaluate import read_options
+from lmac_td.cli.evaluation import DEFAULT_RECIPE, searches_of
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.report.runs import ASKING, CONTROLS
 from tests.commands import EVALUATE, refused, run

@@ -7,6 +7,7 @@ import torch
 
 from lmac_td.data.cache import load_decoded
 from lmac_td.data.conditions.base import Interference, PaperCondition, SplitSetup
+from lmac_td.data.partners import Candidates
 from lmac_td.errors import DataError
 from lmac_td.reading import read_json
 from lmac_td.targets import NO_LABEL
@@ -74,15 +75,14 @@ class OtherClasses(Interference):
         # Sorted, so that a draw does not depend on the order of the data set's table.
         self.clips = dict(sorted(clips.items()))
         self.ids_of_fold = {}  # fold -> ids of its clips
-        self.positions = {}  # (fold, class) -> positions of its clips in these ids
         class_indices = {}
         for clip_id, clip in self.clips.items():
-            fold = clip["fold"]
-            ids = self.ids_of_fold.setdefault(fold, [])
-            for name in _classes(clip):
-                self.positions.setdefault((fold, name), []).append(len(ids))
-            ids.append(clip_id)
-            class_indices.setdefault(fold, set()).add(clip["class_index"])
+            self.ids_of_fold.setdefault(clip["fold"], []).append(clip_id)
+            class_indices.setdefault(clip["fold"], set()).add(clip["class_index"])
+        self.candidates = {
+            fold: Candidates(_classes(self.clips[clip_id]) for clip_id in ids)
+            for fold, ids in self.ids_of_fold.items()
+        }
         for fold, present in class_indices.items():
             if len(present) < 2:
                 split = Path(manifest).stem
@@ -112,25 +112,17 @@ class OtherClasses(Interference):
         DataError
             If there is no such clip.
         """
-        clip = self.clips[clip_id]
-        fold = clip["fold"]
-        ids = self.ids_of_fold[fold]
-        sharing = (self.positions[fold, name] for name in _classes(clip))
-        excluded = sorted(set().union(*sharing))
-        if len(excluded) == len(ids):
+        fold = self.clips[clip_id]["fold"]
+        candidates, classes = self.candidates[fold], _classes(self.clips[clip_id])
+        n_candidates = candidates.count(classes)
+        if n_candidates == 0:
             raise DataError(
                 f"every clip of fold {fold} shares a class with {clip_id!r}, but "
                 "condition mixtures needs one that does not: remove mixtures from "
                 "--condition."
             )
-        n_candidates = len(ids) - len(excluded)
-        position = int(torch.randint(n_candidates, (1,), generator=generator))
-        # From the position among the candidates to the position in the fold.
-        for place in excluded:
-            if place > position:
-                break
-            position += 1
-        return ids[position]
+        drawn = int(torch.randint(n_candidates, (1,), generator=generator))
+        return self.ids_of_fold[fold][candidates.place(classes, drawn)]
 
     def draw(
         self, clip_id: str, generator: torch.Generator | None = None
@@ -139,11 +131,11 @@ class OtherClasses(Interference):
         return load_decoded(self.clips[self.partner(clip_id, generator)]["wav"])
 
 
-def _classes(clip: dict) -> set[str | int]:
+def _classes(clip: dict) -> frozenset[str | int]:
     """Return the classes of a clip of a manifest: its labels if it may have several.
 
     Clips without a label share the class ``no label``.
     """
     if "labels" in clip:
-        return set(clip["labels"]) or {NO_LABEL}
-    return {clip["class_index"]}
+        return frozenset(clip["labels"] or [NO_LABEL])
+    return frozenset([clip["class_index"]])

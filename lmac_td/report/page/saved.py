@@ -18,7 +18,7 @@ from lmac_td.report.page.content import DialStep, PageClip, Segment
 CLIPS_FILE = "clips.json"
 
 
-def save_clips(folder: Path, clips: Sequence[PageClip]) -> None:
+def save_clips(folder: Path, clips: Sequence[PageClip], name: str = CLIPS_FILE) -> None:
     """Write ``clips.json`` into a page's folder.
 
     Arguments
@@ -26,34 +26,43 @@ def save_clips(folder: Path, clips: Sequence[PageClip]) -> None:
     folder : Path
         The files of the clips lie in or below it; the paths become relative.
     clips : sequence of PageClip
+    name : str
+        Of the file.
     """
     folder = Path(folder)
 
     def relative(path: Any) -> str:
         return Path(path).relative_to(folder).as_posix()
 
-    with write_atomically(folder / CLIPS_FILE, "w", encoding="utf-8") as file:
+    with write_atomically(folder / name, "w", encoding="utf-8") as file:
         json.dump([asdict(clip) for clip in clips], file, default=relative)
 
 
-def read_clips(folder: Path) -> list[PageClip]:
+def read_clips(
+    folder: Path, name: str = CLIPS_FILE, files_in: Path | None = None
+) -> list[PageClip]:
     """Read what :func:`save_clips` wrote.
 
     Arguments
     ---------
     folder : Path
         A page's folder, which may have been moved.
+    name : str
+        Of the file.
+    files_in : Path, optional
+        Where the files of the clips lie; by default in the folder.
 
     Raises
     ------
     DataError
         If there is no such file, or it is broken.
     """
-    path = Path(folder) / CLIPS_FILE
+    path = Path(folder) / name
+    files_in = path.parent if files_in is None else files_in
     try:
         content = read_json(path, list)
         return checked(
-            path, content, lambda saved: [_clip(clip, path.parent) for clip in saved]
+            path, content, lambda saved: [_clip(clip, files_in) for clip in saved]
         )
     except (OSError, UnreadableFileError) as error:
         raise DataError(
