@@ -69,7 +69,7 @@ def one_writer(folder: str | Path, work: str) -> Iterator[None]:
     except NotImplementedError:
         logger.warning("%s: its disk has no locks: start nothing else there", folder)
     try:
-        owner.write_text(_this_process(), encoding="utf-8")
+        owner.write_text(_this_process(), encoding="utf-8", errors="replace")
         yield
     finally:
         owner.unlink(missing_ok=True)
