@@ -132,13 +132,19 @@ class WholeCheckpointer(Checkpointer):
         return found
 
     def find_checkpoints(
-        self, importance_key: Callable | None = None, *args: Any, **kwargs: Any
+        self,
+        importance_key: Callable | None = None,
+        max_key: str | None = None,
+        min_key: str | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> list[Checkpoint]:
         """Find checkpoints, by default newest first, without verifying them."""
-        by_key = importance_key or kwargs.get("max_key") or kwargs.get("min_key")
-        if not (by_key or args):
+        if not (importance_key or max_key or min_key):
             importance_key = progress
-        return super().find_checkpoints(importance_key, *args, **kwargs)
+        return super().find_checkpoints(
+            importance_key, max_key, min_key, *args, **kwargs
+        )
 
     def delete_checkpoints(
         self, *, verbosity: int = logging.INFO, **others: Any

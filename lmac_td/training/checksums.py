@@ -100,11 +100,16 @@ def _damage_of(path, sums):
 
 
 def _is_readable(path):
-    """Return whether a file without a checksum is torch's, with its CRCs, or yaml."""
+    """Return whether a file without a checksum is torch's, with its CRCs, or yaml.
+
+    SpeechBrain's yaml files end with a line break; without it, some digits of the last
+    number may be missing.
+    """
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
                 return file.testzip() is None
-        return yaml.safe_load(read_text(path, LARGEST)) not in (None, "")
+        text = read_text(path, LARGEST)
+        return text.endswith("\n") and yaml.safe_load(text) not in (None, "")
     except (ValueError, zipfile.BadZipFile, yaml.YAMLError, RecursionError):
         return False

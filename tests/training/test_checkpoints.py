@@ -221,6 +221,29 @@ def test_damage_is_found_without_checksums_too(checkpointer, tmp_path, name, dam
     assert checkpointer.recover_if_possible().meta["epoch"] == 1
 
 
+@pytest.mark.parametrize("n_bytes", range(1, 20))
+def test_a_description_that_is_cut_anywhere_is_found_without_checksums_too(
+    checkpointer, n_bytes
+):
+    save(checkpointer, 1, 2.0)
+    save(checkpointer, 2, 1.0)
+    description = checkpointer.find_checkpoint().path / "CKPT.yaml"
+    (description.parent / SUMS).unlink()
+    description.write_bytes(description.read_bytes()[:-n_bytes])
+    assert kept(checkpointer) == [1]
+
+
+def test_a_clock_that_was_set_back_changes_nothing(checkpointer, model, monkeypatch):
+    """Of two checkpoints, training goes on from the later epoch."""
+    for epoch, seconds in ((1, 2e9), (2, 1e9)):
+        monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
+        save(checkpointer, epoch, 1.0)
+    assert kept(checkpointer) == [2, 1]
+    assert checkpointer.find_checkpoint().meta["epoch"] == 2
+    assert checkpointer.recover_if_possible().meta["epoch"] == 2
+    assert (model.weight == 2).all()
+
+
 def test_a_changed_weight_is_found_without_checksums_too(checkpointer):
     save(checkpointer, 1, 2.0)
     save(checkpointer, 2, 1.0)
