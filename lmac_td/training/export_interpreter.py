@@ -6,6 +6,7 @@ card.
 """
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from torch import nn
 from lmac_td.classifiers.cnn14 import LABELS, Cnn14Classifier
 from lmac_td.classifiers.weights import load_weights
 from lmac_td.contracts import Classifier
-from lmac_td.errors import CheckpointError
+from lmac_td.errors import CheckpointError, UnreadableFileError
 from lmac_td.evaluation.markdown import compact_table
 from lmac_td.files import replace_folder, temporary_folder_beside, write_atomically
 from lmac_td.locks import one_writer
@@ -26,6 +27,8 @@ from lmac_td.reading import read_text
 from lmac_td.runtime.loading import first_not_finite
 from lmac_td.training.checkpoints import find_best
 from lmac_td.training.export import CARD, export
+
+logger = logging.getLogger(__name__)
 
 RECIPE = "recipe.yaml"
 # In a folder of its own: the fingerprint of a run covers the weights beside its recipe.
@@ -207,6 +210,8 @@ In Python: `lmac_td.AudioInterpreter.from_hparams(FOLDER).interpret_file(RECORDI
 def add_measured_table(folder: Path, evaluation: str, table: str) -> None:
     """Write the table of an evaluation into the model card of a folder, if it has one.
 
+    A damaged card is left as it is, with a warning.
+
     Arguments
     ---------
     folder : Path
@@ -234,7 +239,11 @@ def add_measured_table(folder: Path, evaluation: str, table: str) -> None:
     # The table's own headings are below this one.
     table = re.sub(r"^#", "##", table.strip(), flags=re.MULTILINE)
     with one_writer(folder, "model_card"):  # several evaluations may end at once
-        card = read_text(path)
+        try:
+            card = read_text(path)
+        except UnreadableFileError as error:
+            logger.warning("%s; it stays without this table", error)
+            return
         card = re.sub(earlier, "", card, flags=re.DOTALL)
         with write_atomically(path, "w", encoding="utf-8") as file:
             file.write(f"{card.rstrip()}\n\n{heading}\n\n{table}\n")

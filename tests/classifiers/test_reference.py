@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from lmac_td.experiment.build import typed_recipe
 from lmac_td.experiment.open import open_experiment
 from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.experiment.weights import load_classifier
@@ -36,12 +37,22 @@ def test_there_are_three():
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 def test_a_folder_holds_small_weights_labels_and_a_card(folder):
     files = {path.name for path in folder.iterdir()}
-    assert files == {"model.safetensors", "labels.json", "README.md"}
+    assert files == {"model.safetensors", "labels.json", "README.md", "settings.json"}
     assert (folder / "model.safetensors").stat().st_size <= MOST_BYTES
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     assert len(set(labels)) == 10
     state = safetensors.torch.load_file(folder / "model.safetensors")
     assert all(value.isfinite().all() for value in state.values())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
+def test_the_settings_are_those_of_the_command_in_the_card(folder):
+    recipe = typed_recipe(HPARAMS / "cnn14.yaml", {"size": "small", "data": "esc10"})
+    kept = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    assert kept == {name: recipe[name] for name in kept}
+    assert {"sample_rate", "n_fft", "win_length", "hop_length", "activation"} < set(
+        kept
+    )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)

@@ -1,6 +1,7 @@
 """A trained classifier is exported with labels and a model card, and loads again."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import safetensors.torch
@@ -10,6 +11,7 @@ from lmac_td.classifiers.cnn14 import Cnn14Classifier
 from lmac_td.errors import CheckpointError, TrainingError
 from lmac_td.features import SpectralFeatures
 from lmac_td.training.export import export, model_card
+from lmac_td.training.export_interpreter import add_measured_table
 
 CLASSES = ("dog", "rain", "Türklingel")
 
@@ -133,3 +135,22 @@ def test_weights_that_are_not_finite_are_not_loaded(trained, tmp_path):
     safetensors.torch.save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="is not finite"):
         classifier().load(tmp_path, tmp_path / "downloads")
+
+
+def test_a_damaged_card_does_not_end_an_evaluation(tmp_path, caplog):
+    (tmp_path / "README.md").write_bytes(b"# lmac \xff")
+    add_measured_table(tmp_path, "evaluation", "table")
+    assert "README.md cannot be read" in caplog.text
+    assert (tmp_path / "README.md").read_bytes() == b"# lmac \xff"
+
+
+def test_two_evaluations_that_end_at_once_write_both_tables(tmp_path):
+    (tmp_path / "README.md").write_text("# lmac\n")
+    with ThreadPoolExecutor(8) as pool:
+        names = [f"evaluation {i}" for i in range(8)]
+        list(pool.map(lambda name: add_measured_table(tmp_path, name, name), names))
+    card = (tmp_path / "README.md").read_text()
+    assert card.count("## Measured: ") == 8
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "README.md", ".model_card.lock"
+    }  # fmt: skip
