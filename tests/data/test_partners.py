@@ -13,7 +13,12 @@ from lmac_td.data.conditions.mixtures import OtherClasses
 from lmac_td.data.partners import Candidates
 from lmac_td.random import seeded_generator
 
-TAGS = "abcdefgh"
+# Names of tags, and how many a clip has at most.
+KINDS = {
+    "tags": ("abcdefgh", 3),
+    "many tags": ("abcdefghijklmnop", 7),
+    "dozens of tags": (range(60), 20),
+}
 
 
 def clips_of(n, kind, seed=0):
@@ -21,10 +26,14 @@ def clips_of(n, kind, seed=0):
     draws = random.Random(seed)
     if kind == "labels":
         return [{draws.randrange(10)} for _ in range(n)]
-    return [set(draws.sample(TAGS, draws.randrange(4))) or {"none"} for _ in range(n)]
+    names, most = KINDS[kind]
+    return [
+        set(draws.sample(names, draws.randrange(most + 1))) or {"none"}
+        for _ in range(n)
+    ]
 
 
-@pytest.mark.parametrize("kind", ["labels", "tags"])
+@pytest.mark.parametrize("kind", ["labels", *KINDS])
 @pytest.mark.parametrize("n", [1, 30, 32, 39, 400])
 def test_candidates_equal_their_literal_twin(n, kind, monkeypatch):
     """Blocks are small here, so that every place beside their ends is drawn."""
@@ -49,7 +58,7 @@ def partner_by_search(clips, clip_id, generator):
     return ids[position]
 
 
-@pytest.mark.parametrize("kind", ["labels", "tags"])
+@pytest.mark.parametrize("kind", ["labels", "tags", "many tags"])
 @pytest.mark.parametrize("seed", range(3))
 def test_partners_are_those_of_earlier_versions(tmp_path, kind, seed):
     draws = random.Random(seed)
@@ -93,3 +102,22 @@ def test_a_draw_costs_the_same_among_ten_times_as_many_clips(kind, monkeypatch):
             tracemalloc.stop()
         costs.append(statistics.median(allocated))
     assert costs[1] < 1.2 * costs[0]
+
+
+def test_sets_of_up_to_four_classes_take_no_pass_over_the_clips(monkeypatch):
+    """So the cost of all draws is linear, also where each clip has tags of its own."""
+    clips = [{i, i + 1, (7 * i) % 97, 1000} for i in range(250)]
+    looked_at = []
+    are_free = Candidates._are_free
+
+    def counted(self, classes, first, end):
+        looked_at.append(min(end, self.n_places) - first)
+        return are_free(self, classes, first, end)
+
+    monkeypatch.setattr(partners, "BLOCK", 16)
+    monkeypatch.setattr(Candidates, "_are_free", counted)
+    candidates = Candidates(clips + [{i} for i in range(250)])
+    for own in map(frozenset, clips):
+        candidates.place(own, candidates.count(own) - 1)
+    assert len(looked_at) == 250  # a block for each draw
+    assert max(looked_at) <= 16
