@@ -406,7 +406,7 @@ def open_experiment(
     if trains:
         run_opts, given = written_elsewhere(join(run_opts), given)
     elif run_opts.debug:
-        raise SettingError("debug tries a training out: leave it out")
+        raise SettingError("debug is for trials of a training: leave it out")
     tree = typed_recipe(recipe, given)
     beside = missing_weights(tree, recipe, given)
     if beside:

@@ -214,7 +214,7 @@ class Alone(Condition):
 class Fails(Interference):
     def draw(self, clip_id, generator=None):
         if os.environ["RANK"] == "1":
-            raise DataError(f"{clip_id} is wrong: mend it")
+            raise DataError(f"{clip_id} is wrong: correct it")
         return torch.randn(16000, generator=generator)
 """
 
@@ -229,7 +229,7 @@ def test_a_mistake_that_one_process_sees_in_a_step(with_trained, monkeypatch):
         "extends: lmac.yaml\nexperiment_name: alone\ntraining_condition: alone\n"
         "conditions:\n    alone: !new:alone.Alone {snr_db: 3}\n"
     )
-    assert "is wrong: mend it" in refused(TRAIN, recipe)
+    assert "is wrong: correct it" in refused(TRAIN, recipe)
 
 
 def test_a_folder_in_which_another_training_writes(with_trained):
