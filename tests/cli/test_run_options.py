@@ -127,9 +127,9 @@ def test_what_a_command_does_not_use_is_refused(recipe):
     folder = recipe.parent
     for script, name, options, words in (
         (TRAIN_NMF, "nmf", {"precision": "bf16"}, "does not use precision"),
-        (TRAIN_NMF, "nmf", {"debug": True}, "debug tries a training out"),
+        (TRAIN_NMF, "nmf", {"debug": True}, "debug is for trials of a training"),
         (CLASSIFIER, "cnn14", {"compile": True}, "does not use compile"),
-        (EVALUATE, "lmac", {"debug": True}, "debug tries a training out"),
+        (EVALUATE, "lmac", {"debug": True}, "debug is for trials of a training"),
         (TRAIN, "lmac", {"grad_accumulation_factor": 31}, "no step would be made"),
     ):
         made = folder / "made"
