@@ -46,7 +46,7 @@ class Sound:
 
     Example
     -------
-    >>> sound = Sound({"array": np.zeros((2, 8000)), "sampling_rate": 8000})
+    >>> sound = Sound({"array": np.eye(2, 8000), "sampling_rate": 8000})
     >>> sum(len(block) for block in sound.blocks(16000))
     16000
     """

@@ -60,8 +60,10 @@ class Cells:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
             raise DataError(
-                f"{self.path} holds no finished cells of this test ({error}): delete it"
+                f"{self.path} holds no finished cells of this test ({reason}): "
+                "delete it"
             ) from error
         self._compare({name: v for name, v in kept.items() if name not in not_compared})
 

@@ -60,7 +60,7 @@ def cell(**changed):
     ("content", "words"),
     [
         ("{", "holds no finished cells"),
-        ("[]", "has no settings"),
+        ("[]", "it holds a list"),
         ({"cells": []}, "has no settings"),
         ({"settings": [], "cells": []}, "has no settings"),
         ({"settings": {}}, "no list of cells"),

@@ -54,7 +54,7 @@ class OtherClasses(Interference):
 
     Example
     -------
-    >>> import tempfile
+    >>> import json, tempfile
     >>> import numpy as np
     >>> folder = tempfile.TemporaryDirectory()
     >>> clips = {}
