@@ -29,6 +29,13 @@ _KINDS = {
     stat.S_ISBLK: "a device",
     stat.S_ISSOCK: "a socket",
 }
+_JSON = {
+    dict: "a mapping",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    type(None): "null",
+}
 _MISSING = (FileNotFoundError, NotADirectoryError)
 T = TypeVar("T")
 
@@ -142,7 +149,7 @@ def read_json(path: str | Path, kind: type | tuple[type, ...] = dict) -> Any:
     except ValueError as error:
         raise _unreadable(path, f"no valid json: {error}") from error
     if not isinstance(content, kind):
-        raise _unreadable(path, f"it holds a {type(content).__name__}")
+        raise _unreadable(path, f"it holds {_JSON.get(type(content), 'a number')}")
     return content
 
 
