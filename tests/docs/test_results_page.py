@@ -79,3 +79,20 @@ def test_the_table_of_evidence_in_every_condition():
             decimals = len(cell.rpartition(".")[2])
             expected = "–" if math.isnan(value) else f"{value:.{decimals}f}"
             assert cell == expected, (condition, method, column)
+
+
+def test_the_table_of_evidence_for_three_classifiers():
+    """Means over classifiers, and standard deviations; intervals are not in the files."""
+    files = sorted((ROOT / "recipes/ESC50/results_esc10").glob("evidence-*.csv"))
+    measured = [pd.read_csv(file).set_index(["condition", "method"]) for file in files]
+    (_, *headers), rows = table_after("### Evidence for three classifiers")
+    assert (len(files), len(rows)) == (3, 8)
+    for method, *cells in rows:
+        for header, cell in zip(headers, cells, strict=True):
+            column = re.sub(r"( \(%\))?( [↑↓])?$", "", header)
+            values = [frame.loc[("in_domain", method), column] for frame in measured]
+            decimals = len(cell.split(" ± ")[0].rpartition(".")[2])
+            both = statistics.mean(values), statistics.stdev(values)
+            mean, spread = (f"{number:.{decimals}f}" for number in both)
+            expected = f"{mean} ± {spread}".replace("-0.00 ", "0.00 ")
+            assert cell.split(" [")[0] == expected, (method, column)
