@@ -82,7 +82,7 @@ def test_the_table_of_evidence_in_every_condition():
 
 
 def test_the_table_of_evidence_for_three_classifiers():
-    """Means over classifiers, and standard deviations; intervals are not in the files."""
+    """Means and standard deviations; the intervals are not in the files."""
     files = sorted((ROOT / "recipes/ESC50/results_esc10").glob("evidence-*.csv"))
     measured = [pd.read_csv(file).set_index(["condition", "method"]) for file in files]
     (_, *headers), rows = table_after("### Evidence for three classifiers")
