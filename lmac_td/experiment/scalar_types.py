@@ -13,6 +13,8 @@ from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 # Limits of the usual file systems, in bytes.
 LONGEST_NAME, LONGEST_PATH = 255, 4096
+# Of a whole number whose declaration has no ``max``: libraries count in 32 bits.
+LARGEST_WHOLE = 10**9
 
 
 class WrongValueError(ValueError):
@@ -31,12 +33,15 @@ class Limits:
         Exclusive lower bound of numbers.
     choices : tuple of str
         The allowed texts; empty: any text.
+    empty : bool
+        Whether a list may have no item.
     """
 
     min: float | None = None
     max: float | None = None
     above: float | None = None
     choices: tuple = ()
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class Number:
             raise WrongValueError
         too_low = limits.min is not None and value < limits.min
         too_low |= limits.above is not None and value <= limits.above
-        if too_low or (limits.max is not None and value > limits.max):
+        highest = LARGEST_WHOLE if limits.max is None and self.whole else limits.max
+        if too_low or (highest is not None and value > highest):
             raise WrongValueError
         return int(value) if self.whole else value
 
@@ -109,9 +115,11 @@ class Text:
 
     def read(self, value: object, limits: Limits) -> str:
         """See :func:`lmac_td.experiment.value_types.read_value`."""
-        if value is None or isinstance(value, (list, dict, bytes)):
+        if value is None or isinstance(value, (list, dict, bytes, tuple, set)):
             raise WrongValueError
         text = _text_of(value)
+        if not is_unicode(text):  # no file of settings could hold it
+            raise WrongValueError
         if limits.choices and text not in limits.choices:
             raise WrongValueError
         # HyperPyYAML reads (...) as a tuple and <...> as a reference.
@@ -130,8 +138,26 @@ class Text:
         if limits.choices:
             return either([str(choice) for choice in limits.choices])
         if self.is_path:
-            return "a path that the file system takes, without <...> and not in (...)"
-        return "a text, without <...> and not in (...)"
+            return (
+                "a path in UTF-8 that the file system takes, without <...> and not in "
+                "(...)"
+            )
+        return "a text in UTF-8, without <...> and not in (...)"
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can hold a text; bytes that are no text cannot be held.
+
+    Example
+    -------
+    >>> is_unicode("caf\\u00e9"), is_unicode("caf\\udce9")
+    (True, False)
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _float(value):

@@ -5,7 +5,8 @@
         data_folder: {role: [training, evaluation, mixture], type: path}
         gradcam_layer: {role: training, type: str, optional: true}
 
-A setting has one or several roles:
+Limits are ``min``, ``max``, ``above`` and ``choices``; ``empty: true`` allows a list
+without items. A setting has one or several roles:
 
 - ``training``: the value is fixed when a run is resumed or measured.
 - ``evaluation``: an evaluation may choose another value. With this role only, no
@@ -24,7 +25,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lmac_td.errors import SettingError
-from lmac_td.experiment.scalar_types import Limits, Text, WrongValueError
+from lmac_td.experiment.scalar_types import (
+    LARGEST_WHOLE,
+    Limits,
+    Number,
+    Text,
+    WrongValueError,
+)
 from lmac_td.experiment.value_types import (
     Built,
     describe_types,
@@ -111,12 +118,22 @@ class Setting:
             self.read(value)
 
     def _refusal(self, value):
-        shown = "null" if value is None else value if _is_number(value) else repr(value)
-        shown = f"{shown[:60]}..." if isinstance(shown, str) and shown[60:] else shown
+        shown = str(value) if _is_number(value) else repr(value)
+        shown = "null" if value is None else shown
+        shown = f"{shown[:60]}..." if shown[60:] else shown
         expected = describe_types(self.types, self.limits)
+        if self._is_too_large(value):
+            expected += f", at most {LARGEST_WHOLE}"
         expected += ", or null" if self.optional else ""
         give = "name" if self.is_object else f"give --{self.name}"
         return f"{self.name} is {shown}: {give} {expected}"
+
+    def _is_too_large(self, value):
+        """Return whether the limit of all whole numbers refuses a value."""
+        is_whole = any(isinstance(t, Number) and t.whole for t in self.types)
+        if not is_whole or self.limits.max is not None or not _is_number(value):
+            return False
+        return (float(value) if isinstance(value, str) else value) > LARGEST_WHOLE
 
     def summary(self) -> str:
         """Roles, type and limits in one line, for ``show`` and ``--help``.
@@ -198,15 +215,22 @@ def _declaration(name, line):
         raise SettingError(f"the declaration of {name}: {error}") from error
     limits = _limits(name, {key: line[key] for key in _LIMITS if key in line})
     optional = line.get("optional", False)
-    if not isinstance(optional, bool):
-        raise SettingError(
-            f"the declaration of {name} has optional {optional!r}: write True or False"
-        )
+    _require_bool(name, "optional", optional)
     return Setting(name, tuple(roles), str(line["type"]), limits, optional)
+
+
+def _require_bool(name, key, value):
+    if not isinstance(value, bool):
+        raise SettingError(
+            f"the declaration of {name} has {key} {value!r}: write True or False"
+        )
 
 
 def _limits(name, given):
     for key, limit in given.items():
+        if key == "empty":
+            _require_bool(name, key, limit)
+            continue
         is_choices = key == "choices"
         if is_choices and not (isinstance(limit, (list, tuple)) and limit):
             raise SettingError(

@@ -41,6 +41,8 @@ class ListOf:
             value = _parsed(bare if bare.startswith("[") else f"[{bare}]", "base")
         elif not isinstance(value, list):
             value = [value]
+        if not (value or limits.empty):
+            raise WrongValueError
         return [read_value(self.items, item, limits) for item in value]
 
     def describe(self, limits: Limits) -> str:
