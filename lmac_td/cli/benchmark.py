@@ -30,6 +30,7 @@ from lmac_td.benchmark.report import comparisons_to_markdown
 from lmac_td.benchmark.rows import write_rows
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
+from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.side_by_side import choose_columns
 
@@ -37,8 +38,6 @@ from lmac_td.report.side_by_side import choose_columns
 def main(argv=None):
     """Run what the command line names; return the exit code."""
     arguments, settings = _parser().parse_known_args(argv)
-    if arguments.jobs < 1:
-        raise SettingError(f"jobs is {arguments.jobs}: give --jobs 1 or more")
     listing = read_listing(arguments.benchmark)
     columns = choose_columns(arguments.columns or listing.columns)
     steps = plan(listing, split_options(settings))
@@ -88,17 +87,24 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("benchmark", help="a file such as recipes/ESC50/esc10.yaml")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="commands that run at a time"
+        "benchmark", type=text, help="a file such as recipes/ESC50/esc10.yaml"
+    )
+    parser.add_argument(
+        "--jobs",
+        default=1,
+        help="commands that run at a time",
+        **typed("jobs", "int", min=1, max=1024),
     )
     parser.add_argument(
         "--folder",
+        type=path,
         default="results/benchmark",
         help="folder of logs, minutes, tables and figures (default: %(default)s)",
     )
     parser.add_argument(
         "--rows_folder",
+        type=path,
         metavar="FOLDER",
         help="receives the rows of each finished evaluation, <run>.csv",
     )
@@ -108,11 +114,17 @@ def _parser():
         help="run nothing; make the table of the evaluations that are finished",
     )
     parser.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
+        "--columns",
+        nargs="+",
+        type=text,
+        default=[],
+        metavar="NAME",
+        help='such as AI "eta (99)"',
     )
     parser.add_argument(
         "--compare",
         nargs=2,
+        type=text,
         metavar="ROW",
         action="append",
         default=[],

@@ -13,6 +13,7 @@ clip instead.
 
 import argparse
 
+from lmac_td.cli.options import path, text
 from lmac_td.errors import exit_on_user_error
 from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.evaluation.summary import write_csv
@@ -23,32 +24,15 @@ from lmac_td.report.side_by_side import choose_columns, runs_to_markdown
 
 def main(argv=None):
     """Print the table of the runs that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "evaluations", nargs="+", help="evaluation folder, or table.json, of each run"
-    )
-    parser.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME", help='such as AI "eta (99)"'
-    )
-    parser.add_argument("--csv", metavar="FILE", help="write all columns here")
-    parser.add_argument(
-        "--published", action="store_true", help="print the papers' rows below ours"
-    )
-    parser.add_argument(
-        "--compare",
-        nargs=2,
-        metavar="ROW",
-        help="names of two rows to compare",
-    )
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     columns = choose_columns(arguments.columns)
     runs = read_runs(arguments.evaluations)
+    pair = arguments.compare
+    compared = comparison_to_markdown(runs.table, *pair) if pair else None
     if arguments.csv:
         write_csv(runs.table, arguments.csv)
-    if arguments.compare:
-        print(comparison_to_markdown(runs.table, *arguments.compare))
+    if compared:
+        print(compared)
         return
     print(runs_to_markdown(runs, columns))
     if arguments.published:
@@ -56,6 +40,40 @@ def main(argv=None):
         classes = range(recipe["out_n_neurons"])
         identity = recipe.get("dataset", "")  # older evaluations have none
         print(published_markdown(classes, runs.table.rows, identity))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "evaluations",
+        nargs="+",
+        type=path,
+        help="evaluation folder, or table.json, of each run",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        type=text,
+        default=[],
+        metavar="NAME",
+        help='such as AI "eta (99)"',
+    )
+    parser.add_argument(
+        "--csv", type=path, metavar="FILE", help="write all columns here"
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="print the papers' rows below ours"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=text,
+        metavar="ROW",
+        help="names of two rows to compare",
+    )
+    return parser
 
 
 command = exit_on_user_error()(main)

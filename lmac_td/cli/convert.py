@@ -15,6 +15,7 @@ the published recipe, and printed.
 import argparse
 from functools import partial
 
+from lmac_td.cli.options import text
 from lmac_td.convert.classifier import convert_classifier
 from lmac_td.convert.dictionary import convert_dictionary
 from lmac_td.convert.folders import check_new
@@ -76,20 +77,27 @@ def _parser():
     parser.add_argument("kind", choices=list(KINDS), help="what the weights are")
     parser.add_argument(
         "source",
+        type=text,
         metavar="SOURCE",
         help="the folder of a checkpoint, or its file; of a classifier also a hub id",
     )
     parser.add_argument(
-        "--out", required=True, metavar="FOLDER", help="a folder that does not exist"
+        "--out",
+        required=True,
+        type=text,
+        metavar="FOLDER",
+        help="a folder that does not exist",
     )
     parser.add_argument(
         "--classifier",
+        type=text,
         metavar="SOURCE",
         help="of an interpreter: the classifier that it explains, a folder or a hub id "
         "(default: the one beside the checkpoint)",
     )
     parser.add_argument(
         "--labels",
+        type=text,
         metavar="FILE",
         help="label_encoder.txt of the classifier's training (default: the one beside "
         "the weights)",

@@ -24,7 +24,8 @@ from lmac_td.benchmark.folds import (
 from lmac_td.benchmark.plan import ROOT, split_options
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
 from lmac_td.cli.benchmark import heed_ctrl_c
-from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.cli.options import path, text, typed
+from lmac_td.errors import exit_on_user_error
 from lmac_td.evaluation.rendering import table_to_markdown
 from lmac_td.files import write_atomically
 from lmac_td.report.published import published_markdown
@@ -34,8 +35,6 @@ from lmac_td.report.runs import read_run
 def main(argv=None):
     """Run what the command line names; return the exit code."""
     arguments, rest = _parser().parse_known_args(argv)
-    if arguments.jobs < 1:
-        raise SettingError(f"jobs is {arguments.jobs}: give --jobs 1 or more")
     steps = plan_folds(
         arguments.recipe, split_options(rest), not arguments.evaluate_only
     )
@@ -66,12 +65,17 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("recipe", help="a recipe such as hparams/lmac.yaml")
+    parser.add_argument("recipe", type=text, help="a recipe such as hparams/lmac.yaml")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="commands that run at a time"
+        "--jobs",
+        default=1,
+        help="commands that run at a time",
+        **typed("jobs", "int", min=1, max=1024),
     )
     parser.add_argument(
-        "--folder", help="folder of logs and of the table (results/folds/RECIPE)"
+        "--folder",
+        type=path,
+        help="folder of logs and of the table (results/folds/RECIPE)",
     )
     parser.add_argument(
         "--evaluate_only",

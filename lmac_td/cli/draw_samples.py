@@ -7,26 +7,23 @@ The figure has one row a clip. The evaluation must have saved samples (``n_sampl
 """
 
 import argparse
-from pathlib import Path
 
+from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
+from lmac_td.experiment.scalar_types import either
 from lmac_td.report.clip_grid import clip_grid_figure, clip_rows, features_of
 from lmac_td.report.runs import read_run
+
+SUFFIXES = [".png", ".pdf", ".svg"]
 
 
 def main(argv=None):
     """Draw the samples that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("evaluation", help="evaluation folder, or table.json")
-    parser.add_argument("figure", type=Path, help="the png file to write")
-    parser.add_argument("--condition", help="by default the evaluation's first")
-    parser.add_argument("--row", help="name of a method; by default the first")
-    parser.add_argument("--clips", type=int, default=10, help="at most so many")
-    arguments = parser.parse_args(argv)
-    if arguments.clips < 1:
-        raise SettingError(f"clips is {arguments.clips}: give --clips 1 or more")
+    arguments = _parser().parse_args(argv)
+    if arguments.figure.suffix.lower() not in SUFFIXES:
+        raise SettingError(
+            f"figure is {arguments.figure}: end its name in {either(SUFFIXES)}"
+        )
     run = read_run(arguments.evaluation)
     condition = arguments.condition or run.table.conditions[0]
     rows = clip_rows(run, condition, arguments.row, arguments.clips)
@@ -34,6 +31,29 @@ def main(argv=None):
     arguments.figure.parent.mkdir(parents=True, exist_ok=True)
     clip_grid_figure(arguments.figure, rows, features_of(run), f"{row}: {condition}")
     print(f"{len(rows)} clips: {arguments.figure}")
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "evaluation", type=path, help="evaluation folder, or table.json"
+    )
+    parser.add_argument("figure", type=path, help="the png file to write")
+    parser.add_argument(
+        "--condition", type=text, help="by default the evaluation's first"
+    )
+    parser.add_argument(
+        "--row", type=text, help="name of a method; by default the first"
+    )
+    parser.add_argument(
+        "--clips",
+        default=10,
+        help="at most so many",
+        **typed("clips", "int", min=1, max=1000),
+    )
+    return parser
 
 
 command = exit_on_user_error()(main)

@@ -21,6 +21,7 @@ from lmac_td.cli.evaluation import (
 )
 from lmac_td.cli.evaluation_parts import join_parts, remove_parts, score_part
 from lmac_td.cli.evaluation_ray import score_on_ray
+from lmac_td.cli.options import text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.evaluation.frame import MOST_LINES
@@ -84,8 +85,8 @@ def shard_of(options):
         given.append("torchrun")
     if len(given) > 1:
         raise SettingError(f"{' and '.join(given)} exclude each other: give one")
-    if options.shards is not None and (options.ray is None or options.shards < 1):
-        raise SettingError("--shards is for --ray, from 1: give both")
+    if options.shards is not None and options.ray is None:
+        raise SettingError("--shards is for --ray: give both")
     if options.shard is not None and options.compare:
         raise SettingError("--compare needs the whole table: give it with --merge")
     if rank is not None:
@@ -122,6 +123,16 @@ def write_evaluation(evaluation, options, joins):
 
 def read_options(argv):
     """Read this command's options -> options, the recipe's line, the usage."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    if options.help:
+        rest.append("--help")
+    elif not rest or rest[0].startswith("-"):
+        rest = [os.path.relpath(DEFAULT_RECIPE), *rest]
+    return options, rest, parser.format_help()
+
+
+def _parser():
     parser = argparse.ArgumentParser(
         prog="eval_faithfulness.py",
         usage="python %(prog)s [RECIPE] [--setting value ...] [options]",
@@ -133,6 +144,7 @@ def read_options(argv):
     parser.add_argument(
         "--compare",
         nargs=2,
+        type=text,
         default=[],
         metavar="ROW",
         help="compare two rows clip by clip; a row is one of this table, or the "
@@ -144,12 +156,14 @@ def read_options(argv):
     parser.add_argument(
         "--quantus",
         nargs="+",
+        type=text,
         default=[],
         metavar="METRIC",
         help="run metrics of Quantus, such as Sparseness or RelevanceRankAccuracy",
     )
     parser.add_argument(
         "--shard",
+        type=text,
         metavar="I/N",
         help="score only shard I of N, counted from 0, and keep its scores for --merge",
     )
@@ -162,23 +176,18 @@ def read_options(argv):
         "--ray",
         nargs="?",
         const=LOCAL,
+        type=text,
         metavar="ADDRESS",
         help="score the shards on Ray, started here or at the address, and join them",
     )
     parser.add_argument(
         "--shards",
-        type=int,
-        default=None,
         metavar="N",
         help="how many shards --ray scores; by default one for each CPU, or GPU",
+        **typed("shards", "int", min=1, max=1_000_000),
     )
     parser.add_argument("--help", "-h", action="store_true", help="print this")
-    options, rest = parser.parse_known_args(argv)
-    if options.help:
-        rest.append("--help")
-    elif not rest or rest[0].startswith("-"):
-        rest = [os.path.relpath(DEFAULT_RECIPE), *rest]
-    return options, rest, parser.format_help()
+    return parser
 
 
 def write_pages(folder, table, options, evaluation):
@@ -207,8 +216,8 @@ def write_pages(folder, table, options, evaluation):
         pages["published.md"] = published_markdown(
             evaluation.data.class_names, table.rows, table.settings["recipe"]["dataset"]
         )
-    for name, text in pages.items():
-        write_page(folder / name, text)
+    for name, page in pages.items():
+        write_page(folder / name, page)
     return "\n".join(pages.values())
 
 

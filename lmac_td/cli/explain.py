@@ -19,10 +19,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from lmac_td.cli.options import text, typed
 from lmac_td.errors import DataError, SettingError, exit_on_user_error
 from lmac_td.files import replace_folder, temporary_folder_beside
 from lmac_td.inference.classifier_recipe import is_recipe
 from lmac_td.inference.dial import SHARES
+from lmac_td.inference.framing import LONGEST_S
 from lmac_td.inference.interpretation import DESCRIPTION
 from lmac_td.inference.interpreter import AudioInterpreter
 from lmac_td.inference.methods import EVIDENCE, builders
@@ -232,27 +234,35 @@ def _parser():
         allow_abbrev=False,
     )
     parser.add_argument(
-        "recordings", nargs="+", metavar="CLIP", help="a file, a folder, or a pattern"
+        "recordings",
+        nargs="+",
+        type=text,
+        metavar="CLIP",
+        help="a file, a folder, or a pattern",
     )
     parser.add_argument(
         "--classifier",
+        type=text,
         metavar="NAME",
         help="a hub id, or a folder, of transformers, SpeechBrain or this package; or "
         "a yaml file that builds a classifier",
     )
     parser.add_argument(
         "--interpreter",
+        type=text,
         metavar="FOLDER",
         help="a trained interpreter: the output folder of a training, or a hub id",
     )
     parser.add_argument(
         "--method",
+        type=text,
         metavar="NAME",
         help=f"without a trained interpreter: {', '.join(builders())} (default: "
         f"{EVIDENCE}; for the reference classifier a trained network)",
     )
     parser.add_argument(
         "--target",
+        type=text,
         action="append",
         metavar="LABEL",
         help="what is explained: a label, its number, or decided. Give it again for "
@@ -260,12 +270,14 @@ def _parser():
     )
     parser.add_argument(
         "--keep",
+        type=text,
         metavar="SHARE",
         help="share of the sound's energy that interpretation.wav keeps, or smallest: "
         "the smallest convincing share (default: 0.5)",
     )
     parser.add_argument(
         "--out",
+        type=text,
         default="explained",
         metavar="DIR",
         help="folder of the results (default: %(default)s)",
@@ -273,10 +285,10 @@ def _parser():
     parser.add_argument(
         "--shares",
         nargs="+",
-        type=float,
         default=list(SHARES),
         metavar="SHARE",
         help="settings of the page's dial (default: %(default)s)",
+        **typed("shares", "list[float]", above=0, max=1),
     )
     parser.add_argument(
         "--activation",
@@ -285,13 +297,18 @@ def _parser():
         help="of a classifier of transformers: sigmoid for taggers such as AudioSet's",
     )
     parser.add_argument(
-        "--threshold", type=float, help="of tags (default: the classifier's, or 0.5)"
+        "--threshold",
+        help="of tags (default: the classifier's, or 0.5)",
+        **typed("threshold", "float", above=0, max=1),
     )
     parser.add_argument(
-        "--window_s", type=float, metavar="SECONDS", help="length of the windows"
+        "--window_s",
+        metavar="SECONDS",
+        help="length of the windows",
+        **typed("window_s", "float", above=0, max=LONGEST_S),
     )
     parser.add_argument(
-        "--device", help="cpu or cuda; by default a GPU, if there is one"
+        "--device", type=text, help="cpu or cuda; by default a GPU, if there is one"
     )
     parser.add_argument(
         "--trust",

@@ -11,8 +11,8 @@ share. Copy ``configs`` into webMUSHRA's folder and give each listener one exper
 """
 
 import argparse
-from pathlib import Path
 
+from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import exit_on_user_error
 from lmac_td.files import write_atomically
 from lmac_td.report.listening_test.clips import shared_clips
@@ -77,26 +77,38 @@ def _parser():
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     export = verbs.add_parser("export", help="write experiments for webMUSHRA")
-    export.add_argument("evaluations", nargs="+", help="evaluation folders")
-    export.add_argument("--out", type=Path, required=True, help="folder to write")
-    export.add_argument("--name", default="explanations", help="of the test")
-    export.add_argument("--condition", help="by default the first evaluation's first")
+    export.add_argument("evaluations", nargs="+", type=path, help="evaluation folders")
+    export.add_argument("--out", type=path, required=True, help="folder to write")
+    export.add_argument("--name", type=text, default="explanations", help="of the test")
     export.add_argument(
-        "--subsets", type=int, default=4, help="experiments (default: %(default)s)"
+        "--condition", type=text, help="by default the first evaluation's first"
     )
     export.add_argument(
-        "--clips", type=int, default=9, help="clips of each (default: %(default)s)"
+        "--subsets",
+        default=4,
+        help="experiments (default: %(default)s)",
+        **typed("subsets", "int", min=1, max=1000),
+    )
+    export.add_argument(
+        "--clips",
+        default=9,
+        help="clips of each (default: %(default)s)",
+        **typed("clips", "int", min=1, max=1000),
     )
     export.add_argument(
         "--reference",
         action="store_true",
         help="rate the similarity to the clean target, on pages of the type mushra",
     )
-    export.add_argument("--seed", type=int, default=0)
+    export.add_argument(
+        "--seed", default=0, **typed("seed", "int", min=0, max=2**32 - 1)
+    )
     read = verbs.add_parser("read", help="read the ratings")
-    read.add_argument("study", help="the exported folder, or its study.json")
-    read.add_argument("results", nargs="+", help="lms.csv or mushra.csv of webMUSHRA")
-    read.add_argument("--out", type=Path, required=True, help="folder to write")
+    read.add_argument("study", type=path, help="the exported folder, or its study.json")
+    read.add_argument(
+        "results", nargs="+", type=path, help="lms.csv or mushra.csv of webMUSHRA"
+    )
+    read.add_argument("--out", type=path, required=True, help="folder to write")
     return parser
 
 

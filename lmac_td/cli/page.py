@@ -8,8 +8,8 @@ folders that are named.
 """
 
 import argparse
-from pathlib import Path
 
+from lmac_td.cli.options import path, text
 from lmac_td.errors import DataError, exit_on_user_error
 from lmac_td.report.page.saved import CLIPS_FILE, link_clip, read_clips, save_clips
 from lmac_td.report.page.write import write_page
@@ -17,19 +17,7 @@ from lmac_td.report.page.write import write_page
 
 def main(argv=None):
     """Write the page that the command line asks for, and print its path."""
-    parser = argparse.ArgumentParser(
-        prog="lmac-td page",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("results", nargs="+", type=Path, help="folders of results")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="folder of the page; by default the folder of results, if it is one",
-    )
-    parser.add_argument("--title", default="What made the classifier decide")
+    parser = _parser()
     options = parser.parse_args(argv)
     if options.out is None and len(options.results) > 1:
         parser.error("give --out for the page of several folders")
@@ -64,6 +52,23 @@ def clips_below(folder):
     folders = {file.parent for file in files}
     top = [file.parent for file in files if not folders & set(file.parent.parents)]
     return [clip for found in top for clip in read_clips(found)]
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="lmac-td page",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("results", nargs="+", type=path, help="folders of results")
+    parser.add_argument(
+        "--out",
+        type=path,
+        help="folder of the page; by default the folder of results, if it is one",
+    )
+    parser.add_argument("--title", type=text, default="What made the classifier decide")
+    return parser
 
 
 command = exit_on_user_error()(main)

@@ -47,7 +47,8 @@ OPTIONS = {
     "norm_statistics": MEASURED,
 }
 TYPES = {
-    "n_clips": {"type": "int", "min": 2},  # a clip is compared with another one
+    # A clip is compared with another one.
+    "n_clips": {"type": "int", "min": 2, "max": 1_000_000},
     "sanity_condition": {"type": "str"},
     "randomisation_seed": {"type": "int", "min": 0, "max": 2**32 - 1},
     "norm_statistics": {"type": "str", "choices": (MEASURED, FRESH)},

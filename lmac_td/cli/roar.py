@@ -61,10 +61,10 @@ OPTIONS = {
 }
 TYPES = {
     "roar_levels": {"type": "list[float]", "above": 0, "max": 1},
-    "repeats": {"type": "int", "min": 1},
-    "roar_epochs": {"type": "int", "min": 1},
-    "roar_lr": {"type": "float", "above": 0},
-    "roar_batch_size": {"type": "int", "min": 1},
+    "repeats": {"type": "int", "min": 1, "max": 1000},
+    "roar_epochs": {"type": "int", "min": 1, "max": 1_000_000},
+    "roar_lr": {"type": "float", "above": 0, "max": 1000},
+    "roar_batch_size": {"type": "int", "min": 1, "max": 65536},
     "roar_fill": {"type": "str", "choices": FILLS},
     "sanity_condition": {"type": "str"},
 }

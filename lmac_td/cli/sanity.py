@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from speechbrain.dataio.dataloader import make_dataloader
 
+from lmac_td.cli.options import Parser, typed
 from lmac_td.contracts import Classifier
 from lmac_td.data.prepare import PreparedData
 from lmac_td.errors import SettingError
@@ -17,23 +18,10 @@ from lmac_td.experiment.command_line import wants_help
 from lmac_td.experiment.open import Experiment, open_experiment
 from lmac_td.experiment.run_options import RUN_OPTIONS
 from lmac_td.experiment.scoring import load_trained
-from lmac_td.experiment.settings import DECLARATIONS, declarations
 from lmac_td.experiment.shipped import find_recipe
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.targets import label_name
 from lmac_td.validation import require_choice
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise SettingError(message)
-
-
-class _Read(argparse.Action):
-    """Reads a value by the declaration of its option, which is ``const``."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, self.const.read(values))
 
 
 def read_options(
@@ -66,13 +54,11 @@ def read_options(
     >>> read_options(["a.yaml", "--n_clips", "4", "--lr", "1"], {"n_clips": 16}, types)
     (Namespace(n_clips=4), ['a.yaml', '--lr', '1'])
     """
-    lines = {name: {"role": "evaluation", **types[name]} for name in defaults}
-    settings = declarations({DECLARATIONS: lines})
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     for name, value in defaults.items():
-        parser.add_argument(
-            f"--{name}", default=value, action=_Read, const=settings[name]
-        )
+        limits = dict(types[name])
+        kind = limits.pop("type")
+        parser.add_argument(f"--{name}", default=value, **typed(name, kind, **limits))
     return parser.parse_known_args(argv)
 
 

@@ -43,7 +43,8 @@ OPTIONS = {
     "noise_seed": 0,
 }
 TYPES = {
-    "n_clips": {"type": "int", "min": 2},  # a clip is compared with another one
+    # A clip is compared with another one.
+    "n_clips": {"type": "int", "min": 2, "max": 1_000_000},
     "sanity_condition": {"type": "str"},
     "stability_levels": {"type": "list[float]", "min": -100, "max": 0},
     "noise_seed": {"type": "int", "min": 0, "max": 2**32 - 1},

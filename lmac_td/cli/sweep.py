@@ -22,6 +22,7 @@ from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
 from lmac_td.benchmark.sweep import sweep_listing
 from lmac_td.cli.benchmark import heed_ctrl_c
+from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.sweep import sweep_figure
 
@@ -29,10 +30,6 @@ from lmac_td.report.sweep import sweep_figure
 def main(argv=None):
     """Run what the command line names; return the exit code."""
     arguments, rest = _parser().parse_known_args(argv)
-    for name in ("jobs", "seeds"):
-        value = getattr(arguments, name)
-        if value < 1:
-            raise SettingError(f"{name} is {value}: give --{name} 1 or more")
     given = grouped(rest)
     swept = {name: values for name, values in given.items() if len(values) > 1}
     if not swept:
@@ -64,23 +61,34 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("recipe", help="a recipe such as hparams/lmac_td.yaml")
     parser.add_argument(
-        "--seeds", type=int, default=1, help="seeds 1 to SEEDS run for each value"
+        "recipe", type=text, help="a recipe such as hparams/lmac_td.yaml"
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, help="commands that run at a time"
+        "--seeds",
+        default=1,
+        help="seeds 1 to SEEDS run for each value",
+        **typed("seeds", "int", min=1, max=1000),
+    )
+    parser.add_argument(
+        "--jobs",
+        default=1,
+        help="commands that run at a time",
+        **typed("jobs", "int", min=1, max=1024),
     )
     parser.add_argument(
         "--ray",
         nargs="?",
         const=LOCAL,
+        type=text,
         metavar="ADDRESS",
         help="run as trials of Ray Tune, on the cluster at this address (auto: the one "
         "of this machine; without an address, Ray is started here)",
     )
     parser.add_argument(
-        "--folder", help="folder of logs, table and figures (results/sweep/RECIPE)"
+        "--folder",
+        type=path,
+        help="folder of logs, table and figures (results/sweep/RECIPE)",
     )
     parser.add_argument(
         "--evaluate_only",

@@ -42,7 +42,7 @@ def test_a_setting_goes_to_every_command_that_knows_it(bench):
         (["--data_folder"], "--data_folder has no value"),
         (["--alpha", "0.5"], "--alpha differs between runs of this benchmark"),
         (["--seed", "3"], "--seed differs between runs of this benchmark"),
-        (["--jobs", "0"], "--jobs 1 or more"),
+        (["--jobs", "0"], "--jobs a whole number from 1 to 1024"),
         (["stray"], "write --name stray"),
         (["--snr", "paper", "--snr", "published"], "--snr is given twice"),
         (["--columns", "AJ"], "no column 'AJ'"),

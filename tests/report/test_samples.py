@@ -130,7 +130,9 @@ def test_samples_that_are_not_there_are_named(evaluation, tmp_path):
     assert "has no method 'lmac'" in refused(DRAW, evaluation, figure, row="lmac")
     said = refused(DRAW, evaluation, figure, condition="nothing")
     assert "evaluate nothing again, with --n_samples 10" in said
-    assert "--clips 1 or more" in refused(DRAW, evaluation, figure, clips=0)
+    assert "--clips a whole number from 1 to 1000" in refused(
+        DRAW, evaluation, figure, clips=0
+    )
     assert "is not a table.json" in refused(DRAW, tmp_path, figure)
     assert not figure.exists()
     folder = evaluation / "samples" / "in_domain" / "saliency 0.5"
