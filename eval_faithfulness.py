@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Score interpreters: ``lmac_td/cli/evaluate.py``."""
 
-from lmac_td.cli.evaluate import command
+from lmac_td.cli import run
 
 if __name__ == "__main__":
-    command()
+    run("evaluate")

@@ -139,6 +139,31 @@ def test_a_signal_tidies_and_says_how_to_go_on(tmp_path, number, times):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "command",
+    [["train_interpreter.py"], ["eval_faithfulness.py"], ["-m", "lmac_td.cli", "show"]],
+)
+def test_a_signal_while_libraries_are_imported(tmp_path, number, command):
+    """The library that a command imports first takes long here."""
+    for name in ("torch", "speechbrain", "ruamel", "numpy"):
+        slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+        (tmp_path / f"{name}.py").write_text(slow)
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"importing\n"
+    process.send_signal(number)
+    code, _, err = finish(process)
+    assert code == 128 + number
+    assert b"Traceback" not in err
+    assert b"give the same command again" in err
+
+
 def test_a_forked_worker_ends_at_a_signal_without_a_word():
     work = """
         worker = os.fork()

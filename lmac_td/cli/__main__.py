@@ -1,8 +1,8 @@
 """All commands under one name: ``lmac-td VERB [arguments]``."""
 
-import importlib
 import sys
 
+from lmac_td.cli import run
 from lmac_td.errors import exit_on_user_error
 
 VERBS = {
@@ -34,7 +34,7 @@ def usage() -> str:
     )
 
 
-@exit_on_user_error()
+@exit_on_user_error(many_processes=True)  # each command checks their number
 def command():
     """Run the verb that the command line names; exit code 2 if there is none."""
     verb, *arguments = sys.argv[1:] or ["--help"]
@@ -45,7 +45,7 @@ def command():
         print(f"error: there is no verb {verb!r}\n{usage()}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"lmac-td {verb}", *arguments]
-    importlib.import_module(f"lmac_td.cli.{verb.replace('-', '_')}").command()
+    run(verb.replace("-", "_"))
 
 
 if __name__ == "__main__":

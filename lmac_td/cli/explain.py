@@ -288,7 +288,7 @@ def _parser():
         default=list(SHARES),
         metavar="SHARE",
         help="settings of the page's dial (default: %(default)s)",
-        **typed("shares", "list[float]", above=0, max=1),
+        **typed("shares", "float", above=0, max=1),
     )
     parser.add_argument(
         "--activation",

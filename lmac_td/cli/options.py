@@ -22,8 +22,12 @@ class Read(argparse.Action):
     """Reads a value by the declaration of its option, which is ``const``."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Store the typed value."""
-        setattr(namespace, self.dest, self.const.read(values))
+        """Store the typed value, or the list of typed values."""
+        if isinstance(values, list):
+            read = [self.const.read(value) for value in values]
+        else:
+            read = self.const.read(values)
+        setattr(namespace, self.dest, read)
 
 
 def typed(name: str, kind: str, **limits) -> dict:
@@ -34,7 +38,7 @@ def typed(name: str, kind: str, **limits) -> dict:
     name : str
         The option, for messages.
     kind : str
-        A type of :mod:`lmac_td.experiment.value_types`.
+        A type of a single value, of :mod:`lmac_td.experiment.value_types`.
     **limits
         ``min``, ``max``, ``above``, ``choices``.
 

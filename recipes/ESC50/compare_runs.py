@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Put several evaluations in one table: ``lmac_td/cli/compare.py``."""
 
-from lmac_td.cli.compare import command
+from lmac_td.cli import run
 
 if __name__ == "__main__":
-    command()
+    run("compare")

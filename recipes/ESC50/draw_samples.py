@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Draw the sample clips of an evaluation: ``lmac_td/cli/draw_samples.py``."""
 
-from lmac_td.cli.draw_samples import command
+from lmac_td.cli import run
 
 if __name__ == "__main__":
-    command()
+    run("draw_samples")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """RemOve And Retrain: ``lmac_td/cli/roar.py``."""
 
-from lmac_td.cli.roar import command
+from lmac_td.cli import run
 
 if __name__ == "__main__":
-    command()
+    run("roar")

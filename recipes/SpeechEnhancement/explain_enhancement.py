@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Explain trained mask estimators: ``lmac_td/cli/explain_enhancement.py``."""
 
-from lmac_td.cli.explain_enhancement import command
+from lmac_td.cli import run
 
 if __name__ == "__main__":
-    command()
+    run("explain_enhancement")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train a mask estimator: ``lmac_td/cli/train_enhancement.py``."""
 
-from lmac_td.cli.train_enhancement import command
+from lmac_td.cli import run
 
 if __name__ == "__main__":
-    command()
+    run("train_enhancement")
