@@ -47,7 +47,7 @@ class Evaluation:
     conditions : list of str
     folder : Path
         Where the results go.
-    trained : Trained
+    trained : lmac_td.experiment.scoring.Trained
     second : NamedSecondClassifier or None
     interpreters : dict of str to Interpreter
         The methods and the reference rows.

@@ -1,6 +1,6 @@
 """Options of command lines: declared and read as the settings of a recipe are.
 
-parser.add_argument("--jobs", default=1, **typed("jobs", "int", min=1, max=1024))
+For example ``parser.add_argument("--jobs", default=1, **typed("jobs", "int", min=1))``.
 """
 
 import argparse

@@ -135,8 +135,9 @@ def join_frames(
         clips in the common order.
     clips : dict of str to sequence of str
         The clips of each condition in the common order.
-    rows : sequence of (condition, method), optional
-        The order of the rows; by default that in which they are found.
+    rows : sequence of tuple of str, optional
+        The rows (condition, method) in their order; by default that in which they are
+        found.
 
     Raises
     ------

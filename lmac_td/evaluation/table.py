@@ -52,11 +52,6 @@ class FaithfulnessTable(ScoreFrame):
     folder : str or Path, optional
         See :class:`~lmac_td.evaluation.frame.ScoreFrame`.
 
-    Attributes
-    ----------
-    without_target : dict of str to list of str
-        Ids of the clips in which no tag reaches its threshold, by condition.
-
     Example
     -------
     >>> table = FaithfulnessTable(settings={"snr_db": 5})
@@ -156,7 +151,7 @@ class FaithfulnessTable(ScoreFrame):
 
     @property
     def without_target(self) -> dict[str, list[str]]:
-        """See the attributes of the class."""
+        """Ids of the clips in which no tag reaches its threshold, by condition."""
         return {name: list(clips) for name, clips in self._without_target.items()}
 
     def means(self, condition: str, method: str) -> dict[str, float]:

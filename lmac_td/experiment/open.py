@@ -237,11 +237,12 @@ class Experiment:
             try:
                 yield
             except KeyboardInterrupt as interruption:
-                interruption.remark = self._how_to_resume()
+                if "save_folder" in self.hparams:
+                    interruption.remark = self._how_to_resume()
                 raise
 
     def _how_to_resume(self):
-        found = list_checkpoints(self.hparams.get("save_folder") or "")
+        found = list_checkpoints(self.hparams["save_folder"])
         where = f"resumes from {found[0].path}" if found else "begins anew"
         return f"the same command {where}."
 

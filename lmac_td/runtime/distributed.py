@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -126,11 +128,16 @@ def on_main(function: Callable, *args: Any, **kwargs: Any) -> Any:
 def finish_on_main(function: Callable, *args: Any) -> None:
     """Call a function in the main process alone, at the end of a command.
 
-    The other processes do not wait: they end.
+    The other processes do not wait: they end here, with exit code 0. They do not close
+    their connections, since libraries may abort a process that does so while the main
+    one is connected.
     """
-    if if_main_process():
-        with MainProcessContext():
-            function(*args)
+    if not if_main_process():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)
+    with MainProcessContext():
+        function(*args)
     leave()
 
 

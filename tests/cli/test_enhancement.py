@@ -86,8 +86,9 @@ def test_word_errors_stand_beside_the_score(recipe, tmp_path, monkeypatch):
         def transcribe_batch(self, wavs, lengths):
             return ["synthetic babble"], None
 
-    def load(source, kind, folder, device):
+    def load(source, kind, folder, device, trust_remote_code):
         assert (source, kind) == ("someone/asr", "EncoderASR")
+        assert not trust_remote_code
         return recognition.Recogniser(Listener())
 
     monkeypatch.setattr("lmac_td.cli.explain_enhancement.load_recogniser", load)
