@@ -91,7 +91,7 @@ def test_what_cannot_work_leaves_nothing(recipe, tmp_path, settings, words):
 
 
 def test_more_components_than_frames(recipe, tmp_path):
-    sentence = refused(TRAIN_NMF, recipe, n_components=100_000)
+    sentence = refused(TRAIN_NMF, recipe, n_components=60_000)
     assert "smaller --n_components" in sentence
     assert not (tmp_path / "results" / "nmf" / "dictionary").exists()
 
