@@ -107,6 +107,23 @@ def check_rate(rate: int, name: str, remedy: str = SKIP_REMEDY) -> None:
         )
 
 
+def require_finite(frames: np.ndarray, name: str | Path, remedy: str) -> None:
+    """Refuse samples that are NaN or infinite.
+
+    Arguments
+    ---------
+    frames : numpy.ndarray
+    name, remedy : str
+        What holds them, and what the user can do.
+
+    Raises
+    ------
+    LoadAudioError
+    """
+    if not np.isfinite(frames).all():
+        raise LoadAudioError(f"{name} holds NaN or infinite samples: {remedy}.")
+
+
 def mono_blocks(
     file: soundfile.SoundFile,
     name: str | Path,
@@ -145,8 +162,7 @@ def mono_blocks(
         frames = file.read(wanted, dtype="float32", always_2d=True)
         if not len(frames):
             return
-        if not np.isfinite(frames).all():
-            raise LoadAudioError(f"{name} holds NaN or infinite samples: {remedy}.")
+        require_finite(frames, name, remedy)
         peak = np.abs(frames).max()
         if peak > LOUDEST:
             raise LoadAudioError(

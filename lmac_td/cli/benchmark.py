@@ -30,7 +30,7 @@ from lmac_td.benchmark.report import comparisons_to_markdown
 from lmac_td.benchmark.rows import write_rows
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
-from lmac_td.cli.options import path, text, typed
+from lmac_td.cli.options import add_columns, path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.side_by_side import choose_columns
 
@@ -113,14 +113,7 @@ def _parser():
         action="store_true",
         help="run nothing; make the table of the evaluations that are finished",
     )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        type=text,
-        default=[],
-        metavar="NAME",
-        help='such as AI "eta (99)"',
-    )
+    add_columns(parser)
     parser.add_argument(
         "--compare",
         nargs=2,

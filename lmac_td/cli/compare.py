@@ -13,7 +13,7 @@ clip instead.
 
 import argparse
 
-from lmac_td.cli.options import path, text
+from lmac_td.cli.options import add_columns, path, text
 from lmac_td.errors import exit_on_user_error
 from lmac_td.evaluation.comparison import comparison_to_markdown
 from lmac_td.evaluation.summary import write_csv
@@ -52,14 +52,7 @@ def _parser():
         type=path,
         help="evaluation folder, or table.json, of each run",
     )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        type=text,
-        default=[],
-        metavar="NAME",
-        help='such as AI "eta (99)"',
-    )
+    add_columns(parser)
     parser.add_argument(
         "--csv", type=path, metavar="FILE", help="write all columns here"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from lmac_td.experiment.shipped import HPARAMS
 from lmac_td.inference.evaluation_page import EvaluationPage
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.interpreters.baselines import reference_interpreters
+from lmac_td.reading import read_json
 from lmac_td.report.runs import ASKING, CONTROLS, find_row
 from lmac_td.report.same_mixtures import MIXTURE_SETTINGS, SECOND_CLASSIFIER
 from lmac_td.runtime.ranks import rank_of_torchrun
@@ -75,6 +77,11 @@ class Evaluation:
     def method_table(self):
         """The recipe's method-specific table, or None."""
         return self.experiment.hparams["method_table"]
+
+    @functools.cached_property
+    def clips(self) -> list[str]:
+        """Ids of the clips, in the order in which one process scores them."""
+        return list(read_json(self.data.manifests["test"]))
 
     @property
     def rows(self) -> list[str]:

@@ -12,8 +12,6 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
-
 from lmac_td.cli.evaluation import (
     PAGE,
     SAMPLES,
@@ -26,7 +24,9 @@ from lmac_td.cli.evaluation import (
 from lmac_td.errors import DataError, SettingError
 from lmac_td.evaluation.shards import Shard, batches_of, join_frames, save_frame
 from lmac_td.evaluation.table import FaithfulnessTable
+from lmac_td.experiment.fingerprint import fingerprint_of_network
 from lmac_td.files import replace_folder, write_atomically
+from lmac_td.reading import read_json
 
 DONE = "part.json"  # written last
 METHOD_TABLE, QUANTUS = "method_table", "quantus"
@@ -93,15 +93,9 @@ def check_joins(evaluation: Evaluation) -> None:
         )
 
 
-def clips_in_order(evaluation: Evaluation) -> list[str]:
-    """Return the ids of the clips, in the order in which one process scores them."""
-    manifest = evaluation.data.manifests["test"]
-    return list(json.loads(manifest.read_text(encoding="utf-8")))
-
-
 def clips_of(evaluation: Evaluation, shard: Shard) -> dict[str, list[str]]:
     """Return the ids of a shard's clips, by condition."""
-    clips = clips_in_order(evaluation)
+    clips = evaluation.clips
     sizes = dict.fromkeys(evaluation.conditions, len(clips))
     batch_size = evaluation.experiment.hparams["eval_loader"]["batch_size"]
     return {
@@ -129,8 +123,11 @@ def identity_of(evaluation: Evaluation) -> dict:
         "quantus": [] if evaluation.quantus is None else evaluation.quantus.names,
         "n_samples": experiment.hparams["n_samples"],
         "eval_batch_size": experiment.hparams["eval_loader"]["batch_size"],
-        "test clips": digest_of(clips_in_order(evaluation)),
-        **{f"weights of {name}": weights_of(m) for name, m in networks.items()},
+        "test clips": digest_of(evaluation.clips),
+        **{
+            f"weights of {name}": fingerprint_of_network(network)
+            for name, network in networks.items()
+        },
     }
     return json.loads(json.dumps(identity, default=str))
 
@@ -138,18 +135,6 @@ def identity_of(evaluation: Evaluation) -> dict:
 def digest_of(content) -> str:
     """Return a short hash of what json can hold."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def weights_of(network) -> str:
-    """Return a short hash of the tensors of a network."""
-    digest = hashlib.sha256()
-    state = network.state_dict() if hasattr(network, "state_dict") else {}
-    for name, tensor in sorted(state.items()):
-        digest.update(name.encode())
-        if isinstance(tensor, torch.Tensor):
-            content = tensor.detach().cpu().flatten().contiguous().view(torch.uint8)
-            digest.update(content.numpy())
-    return digest.hexdigest()[:16]
 
 
 def differences(done: dict, made_from: dict) -> list[str]:
@@ -169,11 +154,12 @@ def read_done(folder: Path) -> dict:
     """
     path = folder / DONE
     try:
-        done = json.loads(path.read_text(encoding="utf-8"))
+        done = read_json(path)
         Shard(*done["shard"]), done["made from"], done["clips"]
         return done
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}): remove {folder}") from error
+        reason = getattr(error, "reason", error)
+        raise DataError(f"{path} is damaged ({reason}): remove {folder}") from error
 
 
 def complete_parts(evaluation: Evaluation) -> dict[Path, dict]:
@@ -221,7 +207,7 @@ def complete_parts(evaluation: Evaluation) -> dict[Path, dict]:
 
 def check_clips(evaluation: Evaluation, parts: dict[Path, dict]) -> None:
     """Refuse parts that together do not hold each clip once, in each condition."""
-    expected = set(clips_in_order(evaluation))
+    expected = set(evaluation.clips)
     for condition in evaluation.conditions:
         found: set[str] = set()
         for part, done in parts.items():
@@ -265,7 +251,7 @@ def join_parts(evaluation: Evaluation, folder: Path):
     """
     check_joins(evaluation)
     parts = complete_parts(evaluation)
-    order = dict.fromkeys(evaluation.conditions, clips_in_order(evaluation))
+    order = dict.fromkeys(evaluation.conditions, evaluation.clips)
     table = FaithfulnessTable(evaluation.settings, folder=folder / SCORES)
     rows = [(c, row) for c in evaluation.conditions for row in evaluation.rows]
     try:
@@ -321,7 +307,7 @@ def join_samples(evaluation: Evaluation, folder: Path, parts: dict[Path, dict]):
             if (part / name).is_dir():
                 copy_new(part / name, folder / name)
         page.add_part(part / PAGE)
-    clips = clips_in_order(evaluation)
+    clips = evaluation.clips
     batch_size = evaluation.experiment.hparams["eval_loader"]["batch_size"]
     batch_of = {clip: place // batch_size for place, clip in enumerate(clips)}
     page.sort(

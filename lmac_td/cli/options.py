@@ -86,3 +86,15 @@ def path(value: str) -> Path:
         If it is blank, which would be the current folder.
     """
     return Path(text(value))
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add ``--columns``, the names of what is printed of a table."""
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        type=text,
+        default=[],
+        metavar="NAME",
+        help='such as AI "eta (99)"',
+    )

@@ -28,6 +28,7 @@ from lmac_td.evaluation.tag_fidelity import MIN_CLIPS, tag_fidelity
 from lmac_td.files import write_atomically
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.metrics.fidelity import TOP_K, rank_of_class
+from lmac_td.reading import read_json
 
 METHOD = "surrogate"
 
@@ -178,7 +179,7 @@ class FidelityTable:
             for (condition, _), tags in self.tags.rows.items()
         }
         for folder in folders:
-            labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+            labels = read_json(folder / "labels.json", list)
             self._labels = tuple(labels) or self._labels
 
     def summary(self) -> dict:

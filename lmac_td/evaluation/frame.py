@@ -20,7 +20,9 @@ import pandas as pd
 
 from lmac_td.errors import DataError
 from lmac_td.evaluation.row_store import (
+    LINES_IN_MEMORY,
     NULLABLE,
+    ROW,
     RowStore,
     StoredRow,
     columns_as_arrays,
@@ -29,8 +31,6 @@ from lmac_td.evaluation.row_store import (
 from lmac_td.files import write_atomically
 from lmac_td.names import file_name
 
-ROW = ["condition", "method"]
-LINES = 8192  # that are written to a file at a time
 MOST_LINES = 100_000  # of a clips.csv; an evaluation with more has Parquet files
 
 
@@ -311,8 +311,8 @@ class ScoreFrame:
             if cells.empty:
                 raise ValueError("it holds no clip")
             # Rows keep the order of the file.
-            for row, lines in cells.groupby(ROW, sort=False):
-                columns = _from_cells(lines.drop(columns=ROW))
+            for row, lines in cells.groupby(list(ROW), sort=False):
+                columns = _from_cells(lines.drop(columns=list(ROW)))
                 missing = {"clip_id", *required} - columns.keys()
                 if missing:
                     raise ValueError(f"there is no {' or '.join(sorted(missing))}")
@@ -354,7 +354,8 @@ def _parts_of(scores):
     """Return the lines of a row in parts that are small in memory."""
     if isinstance(scores, StoredRow):
         return scores.frames()
-    return (scores[i : i + LINES] for i in range(0, len(scores), LINES))
+    firsts = range(0, len(scores), LINES_IN_MEMORY)
+    return (scores[i : i + LINES_IN_MEMORY] for i in firsts)
 
 
 def _as_cells(scores):

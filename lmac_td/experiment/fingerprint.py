@@ -1,6 +1,10 @@
 """The fingerprint of trained weights: it changes when they are trained again."""
 
+import hashlib
 from pathlib import Path
+
+import torch
+from torch import nn
 
 from lmac_td.files import sha256_of
 from lmac_td.training.checkpoints import find_best
@@ -32,3 +36,21 @@ def fingerprint(folder: str | Path) -> str | None:
     if not files:
         return None
     return sha256_of(*files)[:16]
+
+
+def fingerprint_of_network(network: nn.Module) -> str:
+    """Return a hash of the tensors of a network, wherever they came from.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        Tensors may have any type. Without a ``state_dict`` it has none.
+    """
+    digest = hashlib.sha256()
+    state = network.state_dict() if hasattr(network, "state_dict") else {}
+    for name, tensor in state.items():
+        digest.update(name.encode())
+        if isinstance(tensor, torch.Tensor):
+            content = tensor.detach().cpu().flatten().contiguous().view(torch.uint8)
+            digest.update(content.numpy())
+    return digest.hexdigest()[:16]

@@ -1,6 +1,5 @@
 """Load the second classifier that a recipe names: it judges explanations."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from lmac_td.contracts import Classifier
 from lmac_td.errors import UserError
 from lmac_td.evaluation.second_classifier import SecondClassifier
 from lmac_td.experiment.build import build_one
-from lmac_td.experiment.fingerprint import fingerprint
+from lmac_td.experiment.fingerprint import fingerprint, fingerprint_of_network
 
 SETTING = "second_classifier"
 WEIGHTS = "pretrained_classifier"  # the setting of the first classifier's weights
@@ -92,7 +91,8 @@ def load_second_classifier(
             _check(classifier.freeze().to(device), hparams, device)
         classifiers.append(classifier)
         found = fingerprint(weights) if weights else None
-        description[weights or classifier.name] = found or _hash_of(classifier)
+        found = found or fingerprint_of_network(classifier)
+        description[weights or classifier.name] = found
     if not classifiers:
         return None
     features = hparams["features"].to(device)
@@ -117,12 +117,3 @@ def _named_in_messages():
         if SETTING not in sentence:
             sentence = f"{SETTING}: {sentence}"
         raise type(error)(sentence) from error
-
-
-def _hash_of(classifier):
-    """Return a hash of the weights of a classifier that no local file holds."""
-    digest = hashlib.sha256()
-    for name, tensor in classifier.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -19,6 +19,7 @@ from lmac_td.files import write_atomically
 from lmac_td.inference.dial import dial_of, scores_of, write_clip
 from lmac_td.interpreters.base import Interpreter
 from lmac_td.names import file_name
+from lmac_td.reading import read_json
 from lmac_td.report.page.content import PageClip
 from lmac_td.report.page.saved import read_clips, save_clips
 from lmac_td.report.page.write import write_page
@@ -123,7 +124,7 @@ class EvaluationPage:
         """
         if not (folder / PART).exists():
             return
-        targets = json.loads((folder / TARGETS).read_text(encoding="utf-8"))
+        targets = read_json(folder / TARGETS, list)
         clips = read_clips(folder, PART, self.folder)
         self._clips += zip(clips, targets, strict=True)
 

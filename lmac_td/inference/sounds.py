@@ -12,7 +12,7 @@ import soxr
 
 from lmac_td.errors import LoadAudioError, SettingError
 from lmac_td.faults import Faults
-from lmac_td.sound_files import mono_blocks, name_faults, open_sound
+from lmac_td.sound_files import mono_blocks, name_faults, open_sound, require_finite
 
 BLOCK = 2**17  # frames that are read at once
 REMEDY = "give a recording that soundfile reads, such as wav, flac, ogg or mp3"
@@ -124,10 +124,7 @@ class Sound:
             return
         for start in range(0, len(self.array), BLOCK):
             frames = as_float(self.array[start : start + BLOCK])
-            if not np.isfinite(frames).all():
-                raise LoadAudioError(
-                    f"{self.name} holds NaN or infinite samples: {REMEDY}."
-                )
+            require_finite(frames, self.name, REMEDY)
             faults.add(frames)
             yield frames.mean(axis=1), self.rate
 
