@@ -295,7 +295,7 @@ def test_an_evaluation_in_bf16(trained):
 
 
 def test_real_recordings(real_data, real_speech, tiny_recipes):
-    """One epoch of everything on real ESC-10 clips, ambient noise and speech."""
+    """One epoch of everything on seconds of ESC-10 clips, ambient noise and speech."""
     data_folder, wham_folder = real_data
     folds = {
         "train_fold_nums": "[1]",
@@ -305,7 +305,7 @@ def test_real_recordings(real_data, real_speech, tiny_recipes):
     settings = {
         "data_folder": data_folder,
         "wham_folder": wham_folder,
-        "signal_length_s": 5,
+        "skip_bad_files": True,  # some are silent in their first second
         "number_of_epochs": 1,
         **folds,
     }
