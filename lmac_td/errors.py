@@ -115,10 +115,8 @@ def exit_on_user_error(when_interrupted=AGAIN, many_processes=False):
         write_to_nobody()
         sys.exit(BROKEN_PIPE)
     except OSError as error:
-        if error.errno in (None, errno.ENOENT) or not (
-            error.errno in REMEDIES or error.filename
-        ):
-            raise  # a file that is missing is reported where it is read
+        if error.errno is None or not (error.errno in REMEDIES or error.filename):
+            raise
         place = f"{error.filename}: " if error.filename else ""
         remedy = REMEDIES.get(error.errno, OTHER_REMEDY)
         _exit_with(f"{place}{error.strerror}: {remedy}")

@@ -50,9 +50,11 @@ def test_an_interruption_says_what_to_do(capsys):
     assert "Give it again." in capsys.readouterr().err
 
 
-def test_any_other_error_of_a_path_is_a_sentence(capsys):
-    shown = printed(capsys, OSError(errno.ESTALE, "Stale file handle", "some/file"))
-    assert shown == "error: some/file: Stale file handle: give another path\n"
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOENT])
+def test_any_other_error_of_a_path_is_a_sentence(capsys, number):
+    reason = os.strerror(number)
+    shown = printed(capsys, OSError(number, reason, "some/file"))
+    assert shown == f"error: some/file: {reason}: give another path\n"
 
 
 def test_a_long_path_is_shortened(capsys):

@@ -75,7 +75,7 @@ def main(argv=None):
             f"{', '.join(map(str, failed))}",
             file=sys.stderr,
         )
-    return 1 if failed else 0
+    return 2 if failed else 0
 
 
 def open_interpreter(options):
