@@ -61,7 +61,9 @@ def find_recordings(names: Sequence[str], apart_from: Path | None = None) -> lis
         found |= dict.fromkeys(paths)
     if not any(path.is_file() for path in found):
         missing = ", ".join(str(path) for path in list(found)[:3])
-        raise SettingError(f"{missing}: there is no such file; give recordings")
+        raise SettingError(
+            f"{missing}: there is no regular file of this name: give recordings"
+        )
     return list(found)
 
 

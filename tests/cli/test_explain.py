@@ -233,7 +233,7 @@ def test_the_page_is_made_again_and_of_several_folders(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["missing.wav"], "missing.wav: there is no such file"),
+        (["missing.wav"], "missing.wav: there is no regular file of this name"),
         (["empty"], "empty holds no recordings"),
         (["*.flac"], "holds no recordings"),
         (["a.wav", "--target", "dgo"], "a label: dog"),
