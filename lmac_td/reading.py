@@ -40,6 +40,23 @@ _MISSING = (FileNotFoundError, NotADirectoryError)
 T = TypeVar("T")
 
 
+def absence(path: str | Path, wanted: str = "folder") -> str:
+    """Say why a path is not what is wanted, for a message that begins with the path.
+
+    Arguments
+    ---------
+    path : str or Path
+    wanted : str
+        ``folder`` or ``file``.
+
+    Example
+    -------
+    >>> absence("no/such"), absence(os.devnull)
+    ('does not exist', 'is not a folder')
+    """
+    return f"is not a {wanted}" if os.path.exists(path) else "does not exist"
+
+
 def regular_size(path: str | Path) -> int:
     """Return the size of a regular file in bytes; refuse anything else.
 

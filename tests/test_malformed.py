@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,17 +20,21 @@ from lmac_td.audio import load_audio, read_mono, recorded_length
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
 from lmac_td.classifiers.labels import read_labels
-from lmac_td.classifiers.weights import read_state
+from lmac_td.classifiers.speechbrain_files import open_encoder
+from lmac_td.classifiers.weights import locate, read_state
 from lmac_td.convert import checkpoints
 from lmac_td.data.noise import NoisePool
+from lmac_td.data.sources.esc50 import ESC50
 from lmac_td.data.sources.tables import read_table
 from lmac_td.errors import UserError
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.yaml_files import read_yaml
 from lmac_td.files import sha256_of
-from lmac_td.inference.opening import shapes_of
+from lmac_td.inference.opening import kind_of, shapes_of
 from lmac_td.inference.sounds import Sound
+from lmac_td.inference.trained import local_folder
+from lmac_td.interpreters.perturbation.separation import Separator
 from lmac_td.nn.dictionary import load_dictionary
 from lmac_td.report.listening_test.ratings import read_ratings
 from lmac_td.report.page.saved import read_clips
@@ -303,6 +308,29 @@ def test_what_is_no_file_is_refused(tmp_path, kind, read):
     ANY[kind](path)
     with at_once(), pytest.raises(UserError):
         read(path)
+
+
+FOLDERS = {
+    "weights": lambda path: locate("model.safetensors", path, "savedir"),
+    "SpeechBrain's classifier": lambda path: open_encoder(path, "savedir"),
+    "a separator": lambda path: Separator(path, 16000),
+    "a classifier": kind_of,
+    "a trained interpreter": local_folder,
+    "ESC-50": lambda path: ESC50(path).clips(),
+    "a checkpoint": lambda path: checkpoints.find_checkpoint(path, ["b"], "weights"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_is_no_folder_is_called_that(tmp_path, monkeypatch, name):
+    """A file in its place is there; it must not be sought on the hub, either."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    for path in (Path("pipe"), tmp_path / "pipe"):
+        with at_once(), pytest.raises(UserError, match="is not a folder"):
+            FOLDERS[name](path)
+    with at_once(), pytest.raises(UserError, match="does not exist"):
+        FOLDERS[name](tmp_path / "no" / "such")
 
 
 @pytest.mark.parametrize(

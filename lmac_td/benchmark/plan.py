@@ -28,6 +28,7 @@ from lmac_td.experiment.settings import (
     names_with_role,
     read_by_evaluations_alone,
 )
+from lmac_td.reading import absence
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
@@ -172,7 +173,10 @@ class _Planner:
         """Return the step of an entry, for one seed and classifier."""
         recipe, declared = entry["recipe"], _declared(entry)
         if not (ROOT / script).is_file():
-            raise SettingError(f"{script} does not exist: name a script from the root")
+            raise SettingError(
+                f"{script} {absence(ROOT / script, 'file')}: name a script from the "
+                "root"
+            )
         options = dict(self.options)
         if kind == "evaluate" and "references" in declared:
             # They are the same for every method, so one evaluation scores them.
@@ -388,8 +392,9 @@ def _check_conditions(recipe, values):
     needed = "speech" in conditions and not values.get("generate_corpus")
     if needed and folder and not (ROOT / folder).is_dir():
         raise SettingError(
-            f"{recipe}: ljspeech_folder {folder} does not exist, but condition speech "
-            "needs it: give --ljspeech_folder, or leave speech out of --condition"
+            f"{recipe}: ljspeech_folder {folder} {absence(ROOT / folder)}, but "
+            "condition speech needs it: give --ljspeech_folder, or leave speech out of "
+            "--condition"
         )
 
 

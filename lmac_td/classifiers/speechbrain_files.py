@@ -11,6 +11,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 from lmac_td.classifiers.labels import read_labels
 from lmac_td.classifiers.speechbrain_sources import HYPERPARAMS, settings_of_source
 from lmac_td.errors import CheckpointError, SettingError
+from lmac_td.reading import absence
 from lmac_td.runtime.loading import weights_only
 
 
@@ -47,9 +48,11 @@ def open_encoder(
                 f"{source} has no {HYPERPARAMS}: give the folder of a SpeechBrain "
                 "EncoderClassifier as pretrained_classifier"
             )
-    elif not is_address and (source.count("/") != 1 or source.startswith(("/", "."))):
+    elif Path(source).exists() or (
+        not is_address and (source.count("/") != 1 or source.startswith(("/", ".")))
+    ):
         raise CheckpointError(
-            f"{source} does not exist: give pretrained_classifier a folder with "
+            f"{source} {absence(source)}: give pretrained_classifier a folder with "
             f"{HYPERPARAMS}, or a hub id such as owner/name"
         )
     try:

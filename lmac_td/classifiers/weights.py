@@ -14,7 +14,7 @@ from lmac_td.classifiers.speechbrain_sources import require_https
 from lmac_td.errors import CheckpointError
 from lmac_td.files import temporary_folder_beside
 from lmac_td.names import name_of_source
-from lmac_td.reading import regular_size
+from lmac_td.reading import absence, regular_size
 from lmac_td.runtime.loading import first_not_finite
 
 
@@ -62,7 +62,9 @@ def locate(
         if not path.is_file():
             raise _no_classifier(path)
         return path
-    if not source.startswith(("http://", "https://")) and source.count("/") > 1:
+    if os.path.exists(source) or (
+        not source.startswith(("http://", "https://")) and source.count("/") > 1
+    ):
         raise _no_classifier(source)  # a hub id has one slash at most
     require_https(source, "pretrained_classifier")
     source = source.rstrip("/")
@@ -74,7 +76,7 @@ def locate(
 
 def _no_classifier(path):
     return CheckpointError(
-        f"{path} does not exist: give pretrained_classifier a folder that holds "
+        f"{path} {absence(path)}: give pretrained_classifier a folder that holds "
         "model.safetensors, or embedding_model.ckpt and classifier.ckpt; or train one "
         "with `python recipes/ESC50/train_classifier.py hparams/cnn14.yaml` and the "
         "same --size"

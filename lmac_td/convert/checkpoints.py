@@ -22,7 +22,7 @@ from torch import Tensor
 from lmac_td.classifiers.weights import PREFIXES, read_state, without_prefix
 from lmac_td.errors import CheckpointError
 from lmac_td.experiment.yaml_files import read_yaml
-from lmac_td.reading import read_json, read_text
+from lmac_td.reading import absence, read_json, read_text
 
 HYPERPARAMS = "hyperparams.yaml"
 LABEL_ENCODER = "label_encoder.txt"
@@ -64,7 +64,7 @@ def find_checkpoint(source: str | Path, names: Sequence[str], what: str) -> Path
     for name in names:
         if (source / name).is_file():
             return source / name
-    problem = f"has no {' or '.join(names)}" if source.is_dir() else "does not exist"
+    problem = f"has no {' or '.join(names)}" if source.is_dir() else absence(source)
     raise CheckpointError(
         f"{source} {problem}: give the folder of a checkpoint that holds {what}, such "
         "as OUTPUT/save/CKPT+2024-06-20+16-05-44+00"

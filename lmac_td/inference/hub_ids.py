@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lmac_td.errors import CheckpointError
+from lmac_td.reading import absence
 
 
 def require_hub_id(source: str | Path, wanted: str) -> None:
@@ -13,7 +15,7 @@ def require_hub_id(source: str | Path, wanted: str) -> None:
     Arguments
     ---------
     source : str or Path
-        It does not exist on this disk.
+        It is no folder of this disk.
     wanted : str
         What the folder would have been, for the message.
 
@@ -26,7 +28,8 @@ def require_hub_id(source: str | Path, wanted: str) -> None:
     >>> require_hub_id("owner/name", "the folder of a classifier")
     """
     name = str(source)
-    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
+    is_id = name.count("/") == 1 and not name.startswith(("/", ".", "~"))
+    if os.path.exists(name) or not is_id:
         raise CheckpointError(
-            f"{source} does not exist: give {wanted}, or a hub id such as owner/name"
+            f"{source} {absence(source)}: give {wanted}, or a hub id such as owner/name"
         )

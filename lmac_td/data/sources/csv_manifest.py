@@ -18,6 +18,7 @@ from pathlib import Path
 from lmac_td.data.sources.base import Clip, DataSource, require_recordings
 from lmac_td.data.sources.tables import read_table, whole_number
 from lmac_td.errors import DataError, SettingError
+from lmac_td.reading import absence
 
 COLUMNS = ("path", "labels", "fold")
 
@@ -82,8 +83,8 @@ class CsvManifest(DataSource):
         """
         if not self.table.is_file():
             raise DataError(
-                f"{self.table} does not exist: give the csv file that lists the clips "
-                "as `table` of dataset."
+                f"{self.table} {absence(self.table, 'file')}: give the csv file that "
+                "lists the clips as `table` of dataset."
             )
         clips = [self._clip(line, row) for line, row in read_table(self.table, COLUMNS)]
         require_recordings(

@@ -20,6 +20,7 @@ from lmac_td.data.download import download_esc50
 from lmac_td.data.sources.base import Clip, DataSource, require_recordings
 from lmac_td.data.sources.tables import names_by_number, read_table, whole_number
 from lmac_td.errors import DataError, SettingError
+from lmac_td.reading import absence
 
 COLUMNS = ("filename", "fold", "target", "category")
 
@@ -154,9 +155,9 @@ class ESC50(DataSource):
         """Refuse a folder that lacks a part of ESC-50's layout."""
         if not self.folder.is_dir():
             raise DataError(
-                f"data_folder {self.folder} does not exist: give the folder that holds "
-                "audio/ and meta/esc50.csv with --data_folder, or fetch ESC-50 with "
-                "--download True."
+                f"data_folder {self.folder} {absence(self.folder)}: give the folder "
+                "that holds audio/ and meta/esc50.csv with --data_folder, or fetch "
+                "ESC-50 with --download True."
             )
         for needed in (self.folder / "audio", self.listing):
             if not needed.exists():

@@ -18,6 +18,7 @@ from lmac_td.interpreters.perturbation.segments import (
     LoudestPart,
     Parts,
 )
+from lmac_td.reading import absence
 from lmac_td.runtime.loading import weights_only
 
 
@@ -59,10 +60,11 @@ class Separator:
                     f"separator: {source} has no {HYPERPARAMS}: give --separator the "
                     "folder of a SpeechBrain SepformerSeparation"
                 )
-        elif not is_id or self.source.startswith("."):
+        elif not is_id or self.source.startswith(".") or Path(source).exists():
             raise CheckpointError(
-                f"separator: {source} does not exist: give --separator a folder with "
-                f"{HYPERPARAMS}, or a hub id such as speechbrain/sepformer-whamr16k"
+                f"separator: {source} {absence(source)}: give --separator a folder "
+                f"with {HYPERPARAMS}, or a hub id such as "
+                "speechbrain/sepformer-whamr16k"
             )
 
     def __call__(self, wav: Tensor) -> Tensor:
