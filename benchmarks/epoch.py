@@ -26,8 +26,6 @@ from lmac_td.evaluation.markdown import markdown_table
 from lmac_td.experiment.build import load_recipe
 from lmac_td.training.brain import InterpreterBrain, brain_modules
 
-LENGTH_S = 5
-
 
 class TimedBrain(InterpreterBrain):
     """Measures its epochs, and the sum of their steps."""
@@ -104,7 +102,6 @@ def training(
         "output_folder": f"{folder}/results",
         "out_n_neurons": 10,
         "train_fold_nums": [1, 2],
-        "signal_length_s": LENGTH_S,
     }
     if options.batch_size is not None:
         data["batch_size"] = options.batch_size
@@ -113,7 +110,7 @@ def training(
     generate_corpus(
         f"{folder}/corpus",
         clips_per_class_and_fold=options.clips,
-        duration_s=LENGTH_S,
+        duration_s=hparams["signal_length_s"],
     )
     classifier = hparams["classifier"].freeze()
     prepared = hparams["prepare"](["train"])

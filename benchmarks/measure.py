@@ -6,7 +6,6 @@ affects all of them. Ratios are computed within a turn; their median is reported
 """
 
 import contextlib
-import multiprocessing
 import statistics
 import sys
 import traceback
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.cost import counted, give_back, peak_gb, timed
+from benchmarks.processes import context_of
 from lmac_td.runtime.process import set_up_process
 
 
@@ -125,7 +125,7 @@ class _Worker:
 
     def __init__(self, side: Side, device: str):
         self.side = side
-        context = multiprocessing.get_context("spawn")  # CUDA cannot be forked
+        context = context_of(device, side.build.__module__)
         self._pipe, end = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(end, side, device), daemon=True

@@ -25,7 +25,7 @@ def print_head(title: str, options: argparse.Namespace) -> dict[str, float]:
     """
     set_up_process()
     device = options.device
-    rates = matrix_rates(device)
+    rates = matrix_rates(device, options.repeats)
     listed = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
     fastest = max(rate for name, rate in rates.items() if "float32" in name)
     print(f"Machine: {machine(device)}")
@@ -39,8 +39,14 @@ def print_head(title: str, options: argparse.Namespace) -> dict[str, float]:
     return {"float32": fastest, "bf16": rates["bf16"], "as published": published}
 
 
-def matrix_rates(device: str) -> dict[str, float]:
+def matrix_rates(device: str, repeats: int) -> dict[str, float]:
     """Measure the rate of matrix products in each arithmetic.
+
+    Arguments
+    ---------
+    device : str
+    repeats : int
+        Number of timed products in each arithmetic.
 
     Returns
     -------
@@ -49,13 +55,15 @@ def matrix_rates(device: str) -> dict[str, float]:
         ``float32 through oneDNN``.
     """
     rates = {
-        "float32": matrix_rate(device),
-        "bf16": matrix_rate(device, torch.bfloat16),
+        "float32": matrix_rate(device, repeats=repeats),
+        "bf16": matrix_rate(device, torch.bfloat16, repeats=repeats),
     }
     if device.startswith("cuda"):
-        rates["TF32"] = matrix_rate(device, product=_in_tf32)
+        rates["TF32"] = matrix_rate(device, product=_in_tf32, repeats=repeats)
     else:  # the faster of the two libraries
-        rates["float32 through oneDNN"] = matrix_rate(device, product=as_convolution)
+        rates["float32 through oneDNN"] = matrix_rate(
+            device, product=as_convolution, repeats=repeats
+        )
     return rates
 
 

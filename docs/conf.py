@@ -28,6 +28,7 @@ extensions = [
     "sphinx_copybutton",
     "docstrings",
     "generated_pages",
+    "navigation",
 ]
 exclude_patterns = ["_build", "generated"]
 templates_path = ["_templates"]

@@ -25,7 +25,7 @@ from lmac_td.runtime.process import set_up_process
 def rates(run: Run) -> None:
     """Measure the rate of matrix products in each arithmetic."""
     set_up_process()
-    measured = matrix_rates(run.scale.device)
+    measured = matrix_rates(run.scale.device, run.scale.repeats)
     rows = [[name, f"{rate / 1e3:.3g}"] for name, rate in measured.items()]
     table = markdown_table(["matrix product", "TFLOP/s"], rows)
     text = f"## Matrix rate\n\n{machine(run.scale.device)}\n\n{table}"

@@ -10,21 +10,24 @@ machine cannot run them.
 
 import argparse
 import contextlib
+import importlib
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from benchmarks.gpu import environment, figures
+from benchmarks.processes import context_of
 
 BUDGET_S = 480
 STOPPING_S = 3  # reserved at the end, to stop a part and write the summary
 # On a CPU, torch.compile would take minutes.
 DRY_ENVIRONMENT = {"TORCH_COMPILE_DISABLE": "1"}
+MODULE = "benchmarks.gpu.parts"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for line in found.lines:
         say(line)
+    if options.dry:
+        os.environ.update(DRY_ENVIRONMENT)
     for part in PARTS:
         if part.name in options.parts:
             run_part(part, folder, status, end, options.dry)
@@ -156,11 +161,27 @@ def run_part(part: Part, folder: Path, status: dict, end: float, dry: bool) -> N
     say(f"{part.name} {result} ({record['seconds']:.0f} s)")
 
 
-def command(name: str, folder: Path, until: float, dry: bool) -> list[str]:
-    """Return the command line of a part."""
-    line = [sys.executable, "-m", "benchmarks.gpu.parts", "--part", name]
-    line += ["--folder", str(folder), "--until", f"{until:.1f}"]
-    return [*line, "--dry"] if dry else line
+def call_of(
+    name: str, folder: Path, until: float, dry: bool
+) -> tuple[Callable[[list[str]], None], list[str]]:
+    """Return the function that runs a part in its process, and its argument."""
+    words = ["--part", name, "--folder", str(folder), "--until", f"{until:.1f}"]
+    return run_words, [*words, "--dry"] if dry else words
+
+
+def run_words(words: list[str]) -> None:
+    """Run ``python -m benchmarks.gpu.parts`` with these words, in this process."""
+    importlib.import_module(MODULE).main(words)
+
+
+def in_session(log: Path, call: Callable, argument: object) -> None:
+    """Call a function in a session of its own, with its output in a log."""
+    os.setsid()  # so that its children are stopped with it
+    with open(log, "a", encoding="utf-8") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+    os.chdir(environment.ROOT)  # recipes are relative to it
+    call(argument)
 
 
 def process(name: str, folder: Path, seconds: float, dry: bool) -> tuple[str, str]:
@@ -175,37 +196,35 @@ def process(name: str, folder: Path, seconds: float, dry: bool) -> tuple[str, st
         Time limit, after which the process and its children are stopped.
     dry : bool
     """
-    with open(folder / figures.LOG, "a+", encoding="utf-8", errors="replace") as log:
-        log.write(f"\n== {name}\n")
-        log.flush()
-        begin = log.tell()
-        child = subprocess.Popen(
-            command(name, folder, time.time() + seconds, dry),
-            cwd=environment.ROOT,  # recipes are relative to it
-            env={**os.environ, **(DRY_ENVIRONMENT if dry else {})},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code = child.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            stop(child)
-            return (
-                "stopped",
-                f"at its limit of {seconds:.0f} s; its figures are valid",
-            )
-        except BaseException:  # interrupted
-            stop(child)
-            raise
-        if code == 0:
-            return "done", ""
-        log.seek(begin)
-        return "failed", f"{environment.last_line(log.read())} (exit code {code})"
+    log = folder / figures.LOG
+    with open(log, "a", encoding="utf-8") as heading:
+        heading.write(f"\n== {name}\n")
+    size = log.stat().st_size
+    end = time.time() + seconds
+    context = context_of("cpu" if dry else "cuda", MODULE)
+    call, argument = call_of(name, folder, end, dry)
+    child = context.Process(target=in_session, args=(log, call, argument))
+    try:
+        child.start()
+        child.join(timeout=max(end - time.time(), 0))
+        code = child.exitcode
+    except BaseException:  # interrupted
+        stop(child)
+        raise
+    if code is None:
+        stop(child)
+        return "stopped", f"at its limit of {seconds:.0f} s; its figures are valid"
+    if code == 0:
+        return "done", ""
+    text = log.read_bytes()[size:].decode("utf-8", errors="replace")
+    return "failed", f"{environment.last_line(text)} (exit code {code})"
 
 
-def stop(child: subprocess.Popen) -> None:
+def stop(child: BaseProcess) -> None:
     """Kill a process and its children, such as compilers."""
+    if child.pid is None:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    child.kill()
+    child.join()

@@ -29,9 +29,7 @@ def quick(monkeypatch):
     lines = {}
     found = environment.Environment(["Python"])
     monkeypatch.setattr(environment, "check", lambda *_: found)
-    monkeypatch.setattr(
-        runner, "command", lambda name, *_: [sys.executable, "-c", lines[name]]
-    )
+    monkeypatch.setattr(runner, "call_of", lambda name, *_: (exec, lines[name]))
 
     def build(limit_s=60, **given):
         lines.update(given)

@@ -29,6 +29,7 @@ NARROW = {
     "d_ffn": 8,
 }
 OVERRIDES = command.overrides(NARROW.items())
+SHORT = ["--setting", "signal_length_s", "1"]
 GIVEN = [word for item in NARROW.items() for word in ("--setting", *map(str, item))]
 
 
@@ -210,8 +211,11 @@ def test_variants_can_be_measured_without_the_published_step(monkeypatch, capsys
         (["eval_batch"], ["times as fast", "all columns", "Largest difference"]),
         (["scaling", "--work", "training", "--lengths", "1"], ["proportional"]),
         (["scaling", "--work", "evaluation", "--lengths", "1"], ["proportional"]),
-        (["epoch", "--clips", "1"], ["sum of its steps"]),
-        (["methods"], ["budgeted, known mixtures", "evidence, quick"]),
+        (["epoch", "--clips", "1", *SHORT], ["sum of its steps"]),
+        (
+            ["methods", "--batch_size", "1", *SHORT],
+            ["budgeted, known mixtures", "evidence, quick"],
+        ),
     ],
 )
 def test_commands(words, heads, capsys):

@@ -9,6 +9,7 @@ import pytest
 from tests.pages import ROOT
 
 pytest.importorskip("sphinx")
+BeautifulSoup = pytest.importorskip("bs4").BeautifulSoup  # furo needs it, too
 
 
 def test_the_docstrings_examples_of_the_extensions():
@@ -46,3 +47,13 @@ def test_the_docs_build_without_a_warning(tmp_path):
     ).read_text()
     assert "average_increase" in reference
     assert "Parameters" in reference
+    beside = links_beside(tmp_path / "html" / "api" / "lmac_td.metrics.confidence.html")
+    assert {"../getting_started.html", "../papers/lmac.html"} < beside
+    assert {"lmac_td.nn.html", "lmac_td.metrics.fidelity.html"} < beside
+    assert "lmac_td.nn.unet.html" not in beside  # a branch of other pages
+
+
+def links_beside(page):
+    """Return the links of the navigation beside a page."""
+    tree = BeautifulSoup(page.read_text(), "html.parser").find(class_="sidebar-tree")
+    return {link["href"] for link in tree.find_all("a")}
