@@ -9,8 +9,8 @@ import time
 import pytest
 
 from lmac_td import files
-from tests.cli.test_killed import fork, killed_after
 from tests.commands import EVALUATE, run
+from tests.forks import fork_command, killed_after, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_a_killed_evaluation_leaves_a_whole_table(with_trained):
     results = folder / "results" / "evidence"
     table = results / "evaluation_in_domain"
     begin = time.monotonic()
-    os.waitpid(fork(EVALUATE, recipe, keep=0.5, **common), 0)
+    assert wait_for(fork_command(EVALUATE, recipe, keep=0.5, **common)) == 0
     lasted = time.monotonic() - begin
     whole = files_of(table)
     assert kept_in(table) == 0.5
@@ -67,7 +67,7 @@ def test_a_killed_evaluation_leaves_a_whole_table(with_trained):
         shares = {kept_in(table), (0.25, 0.5)[kill % 2]}
         new = {**common, "keep": (0.25, 0.5)[kill % 2], "prepare": prepare}
         seconds = lasted * draws.uniform(0.3, 1) if prepare is None else 300
-        killed_after(seconds, EVALUATE, recipe, **new)
+        killed_after(seconds, fork_command(EVALUATE, recipe, **new))
         assert files_of(table) == whole
         assert kept_in(table) in shares
         if prepare in EXACT[1:]:
