@@ -5,6 +5,7 @@ the process that started it is gone.
 """
 
 import atexit
+import importlib
 import os
 import signal
 import socket
@@ -17,12 +18,12 @@ import traceback
 import speechbrain as sb
 import torch
 
-# A forked process would import these again and again.
-import lmac_td.cli.evaluate
-import lmac_td.cli.train
-import lmac_td.cli.train_classifier
-import lmac_td.cli.train_nmf  # noqa: F401
 from tests.commands import call, command
+
+# Each forked process would import them anew; optimisers import torch._dynamo.
+for name in ("evaluate", "train", "train_classifier", "train_nmf"):
+    importlib.import_module(f"lmac_td.cli.{name}")
+importlib.import_module("torch._dynamo")
 
 LIMIT_S = 300  # of each process
 PATIENCE_S = 30  # of the launcher, until it kills a process that should end

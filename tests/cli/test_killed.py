@@ -13,8 +13,8 @@ from tests.forks import fork_command, killed_after, wait_for
 pytestmark = pytest.mark.slow
 
 KILLS = 3  # of each training
-# Three epochs, each of four steps: ten clips, and the last batch is smaller.
-SHORT = {"number_of_epochs": 3, "train_fold_nums": [1], "batch_size": 3}
+# Three epochs, each of three steps: ten clips, and the last batch is smaller.
+SHORT = {"number_of_epochs": 3, "train_fold_nums": [1], "batch_size": 4}
 # By tiny recipe: the command, what it builds on, and the settings of the test.
 TRAININGS = {
     "cnn14": (CLASSIFIER, [], SHORT),

@@ -181,7 +181,7 @@ def long_training(request, tiny_recipes, with_trained):
     name = request.param
     folder = tiny_recipes if name == "cnn14" else with_trained("cnn14")
     script = CLASSIFIER if name == "cnn14" else TRAIN
-    settings = {"number_of_epochs": 4, "train_fold_nums": [1], "batch_size": 2}
+    settings = {"number_of_epochs": 3, "train_fold_nums": [1], "batch_size": 2}
     if script == TRAIN:
         settings["interpret_period"] = 0
     return name, (script, folder / f"{name}.yaml"), settings, folder
