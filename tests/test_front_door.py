@@ -40,6 +40,7 @@ def modules_after(statement):
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
         cwd=ROOT,
     )
     return set(done.stdout.split())

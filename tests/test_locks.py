@@ -10,6 +10,7 @@ import pytest
 from lmac_td import locks
 from lmac_td.errors import SettingError
 from lmac_td.locks import one_writer
+from tests.commands import kill_all
 
 HOLD = """
 import sys, time
@@ -35,8 +36,7 @@ def other(tmp_path):
     )
     assert process.stdout.readline() == "holding\n"
     yield process
-    process.kill()
-    process.wait()
+    kill_all(process)
 
 
 def test_the_second_is_refused_with_the_name_of_the_first(other, tmp_path):
@@ -58,7 +58,7 @@ def test_other_work_and_other_folders_are_free(other, tmp_path):
 
 def test_a_killed_process_holds_nothing(other, tmp_path):
     os.kill(other.pid, signal.SIGKILL)
-    other.wait()
+    other.wait(10)
     with one_writer(tmp_path / "run", "training"):
         pass
     assert not (tmp_path / "run" / ".training.owner").exists()

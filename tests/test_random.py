@@ -44,7 +44,11 @@ def test_another_process_draws_the_same():
         "print(torch.rand(1, generator=seeded_generator('dog', 'clean', 3)).item())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     ours = torch.rand(1, generator=seeded_generator("dog", "clean", 3)).item()
     assert float(done.stdout) == ours

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from tests.commands import ROOT
+from tests.commands import ROOT, finished
 
 ASCII = {
     "PYTHONIOENCODING": "ascii", "LC_ALL": "C",
@@ -41,8 +41,8 @@ command()
 
 
 def finish(process):
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    done = finished(process, 60)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
@@ -104,9 +104,12 @@ def test_a_reader_that_leaves_ends_a_command_quietly(lines, closed):
     process.stdin.write(b"\n")
     process.stdin.close()
     process.stdin = None
-    err = b"" if closed == "both" else process.stderr.read()
-    assert process.wait(60) == 141
-    assert err == b""
+    process.stdout = None
+    if closed == "both":
+        process.stderr = None
+    done = finished(process, 60)
+    assert done.returncode == 141
+    assert not done.stderr
 
 
 def test_a_mistake_that_nobody_reads_has_its_exit_code():
@@ -114,7 +117,8 @@ def test_a_mistake_that_nobody_reads_has_its_exit_code():
     process.stderr.close()
     process.stdin.write(b"\n")
     process.stdin.close()
-    assert process.wait(60) == 2
+    process.stdin = process.stderr = None
+    assert finished(process, 60).returncode == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

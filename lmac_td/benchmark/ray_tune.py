@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lmac_td.report.runs import read_runs
 
 LOCAL = "local"
 CONNECTING_S = 10
+GROWING_S = 300  # a cluster may start machines when it is used
 FAILED = "failed"  # in a trial's report: a message, and an exit code
 
 
@@ -170,7 +172,8 @@ def start_ray(address: str, jobs: int | None) -> None:
     Raises
     ------
     SettingError
-        If Ray is not installed, or there is no cluster at the address.
+        If Ray is not installed, there is no cluster at the address, or none of its
+        machines has room for a task.
     """
     try:
         import ray
@@ -183,15 +186,16 @@ def start_ray(address: str, jobs: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address == LOCAL:
         ray.init(num_cpus=jobs, include_dashboard=False, **quiet)
-        return
-    try:
-        _require_listener(address)
-        ray.init(address=address, **quiet)
-    except (OSError, ValueError) as error:
-        raise SettingError(
-            f"there is no Ray cluster at {address} ({error}): give --ray its address, "
-            "or leave the address out to start Ray on this machine"
-        ) from error
+    else:
+        try:
+            _require_listener(address)
+            ray.init(address=address, **quiet)
+        except (OSError, ValueError) as error:
+            raise SettingError(
+                f"there is no Ray cluster at {address} ({error}): give --ray its "
+                "address, or leave the address out to start Ray on this machine"
+            ) from error
+    _require_room(0 if address == LOCAL else GROWING_S)
 
 
 def _require_listener(address: str) -> None:
@@ -199,6 +203,27 @@ def _require_listener(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host:
         socket.create_connection((host, int(port)), CONNECTING_S).close()
+
+
+def _require_room(seconds: float) -> None:
+    """Refuse a cluster on which a task would wait forever, without a word of Ray's."""
+    import ray
+
+    end = time.monotonic() + seconds
+    while not any(_has_room(node) for node in ray.nodes()):
+        if time.monotonic() >= end:
+            raise SettingError(
+                f"no machine of the Ray cluster has a CPU{' and a GPU' * has_gpu()} "
+                "for a task: start one with more by `ray start`, or, if Ray is started "
+                "here, give --shards"
+            )
+        time.sleep(1)
+
+
+def _has_room(node):
+    needs = {"CPU": 1, "GPU": int(has_gpu())}
+    there = node["Resources"]
+    return node["Alive"] and all(there.get(name, 0) >= needs[name] for name in needs)
 
 
 def has_gpu() -> bool:

@@ -344,13 +344,13 @@ def serve(directory, damage=None):
         return handler(*arguments, directory=str(directory))
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), build) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", handler
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(60)
 
 
 def assert_loaded(frozen, folder):

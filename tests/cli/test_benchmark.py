@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -30,7 +29,7 @@ from tests.cli.bench import (
     Bench,
     orders,
 )
-from tests.conftest import ROOT
+from tests.commands import finished, kill_all, started, wait_until
 
 
 @pytest.fixture
@@ -171,17 +170,13 @@ def assert_gone(bench, name):
 
 def start_until(bench, name):
     """A benchmark in a process of its own, once a command of it runs."""
-    running = subprocess.Popen(
-        [sys.executable, BENCHMARK, *bench.argv()],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
+    running = started([sys.executable, BENCHMARK, *bench.argv()])
     pid = bench.folder / f"{name}.pid"
-    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    try:
+        wait_until(lambda: pid.exists() and pid.read_text(), f"{name} to run")
+    except AssertionError:
+        kill_all(running)
+        raise
     return running
 
 
@@ -191,7 +186,8 @@ def test_interrupted_it_stops_its_commands_and_goes_on(bench, how):
     bench.order(**orders(MASK_1[0], sleep=60))
     running = start_until(bench, MASK_1[0])
     running.send_signal(how)
-    printed, _ = running.communicate(timeout=30)
+    done = finished(running, 30)
+    printed = done.stdout + done.stderr
     assert running.returncode == 128 + how, printed
     assert "the same command resumes" in printed
     assert "Traceback" not in printed
@@ -288,15 +284,12 @@ def test_a_second_benchmark_is_refused(bench):
     assert bench.run()[0] == 0
 
 
-def kill(running):
-    running.kill()
-    running.communicate()
-
-
 @pytest.mark.slow
 def test_so_is_one_beside_a_command_that_was_left_behind(bench):
     bench.order(**orders(MASK_1[0], sleep=60))
-    kill(start_until(bench, MASK_1[0]))
+    running = start_until(bench, MASK_1[0])
+    running.kill()  # and not what it started
+    finished(running, 30)
     left_behind = int((bench.folder / f"{MASK_1[0]}.pid").read_text())
     bench.order()
     try:
@@ -388,9 +381,7 @@ methods:
     command += ["--condition", "[in_domain, clean]"]
     command += ["--compare", "lmac_td_alpha1", "gradcam"]
     for starts in (4, 0):
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = finished(started(command), 300)
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.count(" finished ") == starts
         # Two conditions, three groups (no truth for clean clips), and the minutes.

@@ -1,64 +1,41 @@
-"""Trainings that are killed at random moments, by ``kill -9``, and started again.
+"""Trainings that are killed at random moments, by ``kill -9``, and started again."""
 
-A child process is forked and not started anew, since importing torch takes seconds.
-"""
-
-import os
 import random
 import shutil
-import signal
 import time
 
 import pytest
 
 from lmac_td.training.checkpoints import list_checkpoints
 from tests.commands import CLASSIFIER, TRAIN, TRAIN_NMF, run
+from tests.forks import fork_command, killed_after, wait_for
 
 pytestmark = pytest.mark.slow
 
 KILLS = 3  # of each training
+# Three epochs, each of three steps: ten clips, and the last batch is smaller.
+SHORT = {"number_of_epochs": 3, "train_fold_nums": [1], "batch_size": 4}
 # By tiny recipe: the command, what it builds on, and the settings of the test.
 TRAININGS = {
-    "cnn14": (CLASSIFIER, [], {"number_of_epochs": 3, "batch_size": 4}),
+    "cnn14": (CLASSIFIER, [], SHORT),
     "nmf": (TRAIN_NMF, [], {"n_iterations": 30}),
-    "lmac_td": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
-    "lmac": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
-    "l2i": (TRAIN, ["cnn14", "nmf"], {"number_of_epochs": 3}),
-    "flint": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
-    "vibi": (TRAIN, ["cnn14"], {"number_of_epochs": 3}),
+    "lmac_td": (TRAIN, ["cnn14"], SHORT),
+    "lmac": (TRAIN, ["cnn14"], SHORT),
+    "l2i": (TRAIN, ["cnn14", "nmf"], SHORT),
+    "flint": (TRAIN, ["cnn14"], SHORT),
+    "vibi": (TRAIN, ["cnn14"], SHORT),
     "budgeted": (
         TRAIN,
         ["cnn14"],
-        {"number_of_epochs": 2, "repeats": 3, "valid_period": 2, "distil_w": 0.1},
+        {
+            **SHORT,
+            "number_of_epochs": 2,
+            "repeats": 3,
+            "valid_period": 2,
+            "distil_w": 0.1,
+        },
     ),
 }
-
-
-def fork(*arguments, prepare=None, **settings):
-    """Run a command in a child process, after a preparation there -> its id."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        if prepare is not None:
-            prepare()
-        code = run(*arguments, check=False, **settings).returncode or 0
-    finally:
-        os._exit(code)
-
-
-def killed_after(seconds, *arguments, **settings):
-    """Run a command and kill it -> whether it was still running."""
-    child = fork(*arguments, **settings)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG) != (0, 0):
-            return False
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
 
 
 def outcome(folder):
@@ -108,17 +85,14 @@ def kill_and_compare(script, recipe, settings, folder, seed):
     """Kill a training at random moments, and compare it with one that was not."""
     whole, parts = folder / "whole", folder / "parts"
     begin = time.monotonic()
-    assert os.waitstatus_to_exitcode(
-        os.waitpid(fork(script, recipe, output_folder=whole, **settings), 0)[1]
-    ) == 0  # fmt: skip
+    assert wait_for(fork_command(script, recipe, output_folder=whole, **settings)) == 0
     lasted = time.monotonic() - begin
 
     draws, kills = random.Random(seed), 0
     while kills < KILLS:
         seconds = lasted * draws.uniform(0.1, 1)
-        was_killed = killed_after(
-            seconds, script, recipe, output_folder=parts, **settings
-        )
+        child = fork_command(script, recipe, output_folder=parts, **settings)
+        was_killed = killed_after(seconds, child)
         kills += was_killed
         if not was_killed:
             compare_and_remove(parts, whole)

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from lmac_td import files
-from tests.cli.test_killed import fork, killed_after
 from tests.commands import EVALUATE, run
+from tests.forks import fork_command, killed_after, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -56,22 +56,28 @@ def test_a_killed_evaluation_leaves_a_whole_table(with_trained):
     common |= {"controls": False, "references": False}
     results = folder / "results" / "evidence"
     table = results / "evaluation_in_domain"
+    run(EVALUATE, recipe, keep=0.25, **common)  # imports what the forked ones need
     begin = time.monotonic()
-    os.waitpid(fork(EVALUATE, recipe, keep=0.5, **common), 0)
+    assert wait_for(fork_command(EVALUATE, recipe, keep=0.5, **common)) == 0
     lasted = time.monotonic() - begin
     whole = files_of(table)
     assert kept_in(table) == 0.5
 
-    draws = random.Random(0)
-    for kill, prepare in enumerate([None] * KILLS + list(EXACT)):
-        shares = {kept_in(table), (0.25, 0.5)[kill % 2]}
-        new = {**common, "keep": (0.25, 0.5)[kill % 2], "prepare": prepare}
-        seconds = lasted * draws.uniform(0.3, 1) if prepare is None else 300
-        killed_after(seconds, EVALUATE, recipe, **new)
+    draws, kills = random.Random(0), 0
+    while kills < KILLS:
+        new = (0.25, 0.5)[kills % 2]
+        shares = {kept_in(table), new}
+        child = fork_command(EVALUATE, recipe, keep=new, **common)
+        kills += killed_after(lasted * draws.uniform(0.3, 1), child)
         assert files_of(table) == whole
         assert kept_in(table) in shares
-        if prepare in EXACT[1:]:
-            assert kept_in(table) == new["keep"]
+    for prepare in EXACT:
+        before = kept_in(table)
+        new = 0.75 - before
+        child = fork_command(EVALUATE, recipe, prepare=prepare, keep=new, **common)
+        assert wait_for(child) == -signal.SIGKILL
+        assert files_of(table) == whole
+        assert kept_in(table) == (new if prepare in EXACT[1:] else before)
 
     run(EVALUATE, recipe, keep=0.25, **common)
     assert kept_in(table) == 0.25

@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -17,8 +15,8 @@ import pytest
 from lmac_td.cli.evaluation_parts import DONE
 from lmac_td.evaluation.frame import ScoreFrame
 from lmac_td.report.runs import read_run
-from tests.cli.test_killed import fork
-from tests.commands import EVALUATE, ROOT, command, refused, run
+from tests.commands import EVALUATE, refused, run, run_as_a_user
+from tests.forks import fork_command, launched, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -69,8 +67,9 @@ def test_shards_with_one_killed_and_repeated_write_the_same(l2i):
             os.getpid(), signal.SIGKILL
         )
 
-    child = fork(EVALUATE, recipe, "--shard", "0/3", prepare=kill_at_its_end, **COMMON)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    line = EVALUATE, recipe, "--shard", "0/3"
+    child = fork_command(*line, prepare=kill_at_its_end, **COMMON)
+    assert wait_for(child) == -signal.SIGKILL
     assert not (parts / "0-of-3").exists()
     for shard in ("0/3", "1/3"):
         assert (
@@ -175,12 +174,7 @@ def test_what_does_not_fit_together_is_refused(l2i):
 
 def test_two_processes_of_torchrun_write_what_one_writes(l2i):
     recipe, evaluation, whole, _ = l2i
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    line = [sys.executable, *launch, *command(EVALUATE, recipe, **COMMON)[1:]]
-    done = subprocess.run(
-        line, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = launched(EVALUATE, recipe, **COMMON)
     assert differing(whole, files_of(evaluation)) == []
     assert done.stdout.count("### clean\n") == 1
 
@@ -188,15 +182,7 @@ def test_two_processes_of_torchrun_write_what_one_writes(l2i):
 def test_shards_on_ray_write_what_one_process_writes(l2i):
     pytest.importorskip("ray.tune")
     recipe, evaluation, whole, _ = l2i
-    done = subprocess.run(
-        command(EVALUATE, recipe, "--ray", "--shards", "2", **COMMON),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_as_a_user(EVALUATE, recipe, "--ray", "--shards", "2", **COMMON)
     assert differing(whole, files_of(evaluation)) == []
 
 

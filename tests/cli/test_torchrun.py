@@ -1,65 +1,87 @@
-"""The training commands as torchrun starts them: two processes on a CPU."""
+"""The training commands as torchrun starts them: two processes on a CPU.
 
-import contextlib
-import os
+The launcher itself starts a training, a mistake and two trainings that are killed. The
+others are forked with its variables, since importing torch takes seconds.
+"""
+
+import functools
 import random
 import re
-import signal
-import subprocess
 import sys
+import tempfile
 import time
+from glob import glob
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
+from lmac_td import locks
 from lmac_td.training.checkpoints import list_checkpoints
 from tests.cli.test_killed import compare_and_remove
-from tests.commands import CLASSIFIER, ROOT, TRAIN, TRAIN_NMF, command, run
+from tests.commands import (
+    CLASSIFIER,
+    TRAIN,
+    TRAIN_NMF,
+    call,
+    command,
+    finished,
+    kill_all,
+    run,
+    started,
+    wait_until,
+)
+from tests.forks import TwoProcesses, launched, variables
 
 pytestmark = pytest.mark.slow
 
 ENHANCEMENT = "recipes/SpeechEnhancement/train_enhancement.py"
-LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+LAUNCH = [sys.executable, "-m", "torch.distributed.run"]
+LAUNCH += ["--standalone", "--nproc_per_node=2"]
 KILLS = 3  # of each training
+ENDS_S = 120  # a launcher
 
 
 def start(script, *arguments, **settings):
     """Start a command by torchrun -> the launcher."""
-    python, *rest = command(script, *arguments, **settings)
-    return subprocess.Popen(
-        [python, *LAUNCH, *rest, "--noprogressbar"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    line = command(script, *arguments, "--noprogressbar", **settings)
+    return started([*LAUNCH, *line[1:]])
 
 
-def launched(script, *arguments, check=True, **settings):
+def by_torchrun(script, *arguments, check=True, **settings):
     """Run a command by torchrun -> its launcher's CompletedProcess."""
-    launcher = start(script, *arguments, **settings)
-    try:
-        stdout, stderr = launcher.communicate(timeout=300)
-    finally:
-        launcher.kill()
-    assert not check or launcher.returncode == 0, stderr[-3000:]
-    return subprocess.CompletedProcess(
-        launcher.args, launcher.returncode, stdout, stderr
-    )
+    done = finished(start(script, *arguments, **settings), ENDS_S)
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
 
 
 def refused(*arguments, **settings):
     """Run what both processes must refuse -> the one sentence."""
     done = launched(*arguments, check=False, **settings)
-    assert done.returncode != 0
+    assert done.returncode == 2, done.stderr[-3000:]
+    return sentence_of(done)
+
+
+def sentence_of(done):
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, done.stderr[-3000:]
-    root_cause = done.stderr.rsplit("Root Cause", 1)[1]
-    assert re.search(r"exitcode *: 2 ", root_cause), done.stderr[-3000:]
     ours = str(Path("lmac_td", "cli"))  # a traceback of the launcher names no command
     assert ours not in done.stderr, done.stderr[-3000:]
     return errors[0]
+
+
+def test_forked_processes_have_the_variables_of_torchrun():
+    done = finished(started([*LAUNCH, "--no-python", "env"]), ENDS_S)
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = [line.partition("=")[::2] for line in done.stdout.splitlines()]
+    theirs = {name: [v for n, v in printed if n == name] for name, _ in printed}
+    for name in ("RANK", "LOCAL_RANK", "ROLE_RANK"):
+        assert sorted(theirs[name]) == ["0", "1"]
+    for name, value in variables(1).items():
+        assert len(theirs[name]) == 2, name
+        if name not in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"):
+            assert set(theirs[name]) == {value}, name
 
 
 @pytest.mark.parametrize(
@@ -78,6 +100,7 @@ def test_every_method_is_trained(with_trained, name, needs, settings):
     folder = with_trained(*needs)
     made = folder / "made"
     epochs = 1 if name == "lmac_finetune" else 2
+    settings = {"train_fold_nums": [1], **settings}
     done = launched(TRAIN, folder / f"{name}.yaml", output_folder=made, **settings)
     assert done.stdout.count(f"Trained: {made}") == 1
     lines = (made / "train_log.txt").read_text().splitlines()
@@ -96,14 +119,14 @@ def test_every_method_is_trained(with_trained, name, needs, settings):
 
 def test_a_classifier_is_trained_and_tested_once(tiny_recipes):
     made = tiny_recipes / "made"
-    done = launched(CLASSIFIER, tiny_recipes / "cnn14.yaml", output_folder=made)
+    done = by_torchrun(CLASSIFIER, tiny_recipes / "cnn14.yaml", output_folder=made)
     assert done.stdout.count("Best epoch") == 1
     assert (made / "classifier" / "model.safetensors").is_file()
     assert len((made / "train_log.txt").read_text().splitlines()) == 2
 
 
 def test_debug_keeps_nothing(with_trained, monkeypatch, tmp_path):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     recipe = with_trained("cnn14") / "lmac.yaml"
     settings = {"precision": "bf16", "num_workers": 1, "ckpt_interval_steps": 1}
     done = launched(TRAIN, recipe, "--debug", **settings)
@@ -143,54 +166,94 @@ def test_two_batches_of_five_are_one_of_ten(with_trained):
     assert moved > 1e-3  # the comparison above means something
 
 
-def workers_of(launcher):
-    """The ids of the processes that a launcher started, by their number."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            lines = (path / "environ").read_bytes().split(b"\0")
-            ranks = [x[11:] for x in lines if x.startswith(b"LOCAL_RANK=")]
-            if parent == launcher.pid and ranks:
-                found[int(ranks[0])] = int(path.name)
-    return found
+def killed_at(moment, rank, *arguments, **settings):
+    """Kill one of two processes, unless both end before -> whether it was killed."""
+    both = TwoProcesses(call, *arguments, "--noprogressbar", **settings)
+    time.sleep(moment)
+    was_killed = both.kill(rank) or both.kill(1 - rank)  # 1 may end before
+    done = both.wait()
+    assert "Traceback" not in done.stderr, done.stderr
+    assert was_killed or done.returncode == 0, done.stderr
+    return was_killed
+
+
+@pytest.fixture(params=["cnn14", "lmac"])
+def long_training(request, tiny_recipes, with_trained):
+    """A name, the command and its recipe, settings, and a folder."""
+    name = request.param
+    folder = tiny_recipes if name == "cnn14" else with_trained("cnn14")
+    script = CLASSIFIER if name == "cnn14" else TRAIN
+    settings = {"number_of_epochs": 3, "train_fold_nums": [1], "batch_size": 2}
+    if script == TRAIN:
+        settings["interpret_period"] = 0
+    return name, (script, folder / f"{name}.yaml"), settings, folder
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_one_process_is_killed_and_the_same_command_resumes(long_training, steps):
+    """The weights are those of a whole training."""
+    name, line, settings, folder = long_training
+    settings["ckpt_interval_steps"] = steps
+    whole, parts = folder / "whole", folder / "parts"
+    begin = time.monotonic()
+    launched(*line, output_folder=whole, **settings)
+    lasted = time.monotonic() - begin
+    draws, kills = random.Random(f"{name} {steps}"), 0
+    while kills < KILLS:
+        moment = lasted * draws.uniform(0.1, 1)
+        was_killed = killed_at(
+            moment, kills % 2, *line, output_folder=parts, **settings
+        )
+        kills += was_killed
+        if not was_killed:
+            compare_and_remove(parts, whole)
+    launched(*line, output_folder=parts, **settings)
+    compare_and_remove(parts, whole)
+
+
+def rank_of(process):
+    """The rank of a process that the launcher started, None of another one."""
+    try:
+        rank = process.environ().get("RANK")
+    except psutil.Error:
+        return None
+    return None if rank is None else int(rank)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-@pytest.mark.parametrize("steps", [0, 1])
-@pytest.mark.parametrize("name", ["cnn14", "lmac"])
-def test_one_process_is_killed_and_the_same_command_resumes(
-    tiny_recipes, with_trained, name, steps
-):
-    """The launcher ends the other one; the weights are those of a whole training."""
-    folder = tiny_recipes if name == "cnn14" else with_trained("cnn14")
-    script = CLASSIFIER if name == "cnn14" else TRAIN
-    recipe = folder / f"{name}.yaml"
-    settings = {"number_of_epochs": 4, "batch_size": 2, "ckpt_interval_steps": steps}
-    if script == TRAIN:
-        settings["interpret_period"] = 0
+@pytest.mark.parametrize(
+    ("long_training", "steps"), [("cnn14", 0), ("lmac", 1)], indirect=["long_training"]
+)
+def test_the_launcher_ends_the_other_process(long_training, steps):
+    """A process is killed when the first checkpoint is there."""
+    _, line, settings, folder = long_training
+    settings["ckpt_interval_steps"] = steps
     whole, parts = folder / "whole", folder / "parts"
-    begin = time.monotonic()
-    launched(script, recipe, output_folder=whole, **settings)
-    lasted = time.monotonic() - begin
-    draws = random.Random(f"{name} {steps}")
-    for kill in range(KILLS):
-        launcher = start(script, recipe, output_folder=parts, **settings)
-        time.sleep(lasted * draws.uniform(0.4, 1))
-        victim = workers_of(launcher).get(kill % 2)
-        if victim is not None:
-            os.kill(victim, signal.SIGKILL)
-        _, stderr = launcher.communicate(timeout=120)
-        assert "Traceback" not in stderr.split("torch/distributed/elastic")[0], stderr
-    launched(script, recipe, output_folder=parts, **settings)
+    launched(*line, output_folder=whole, **settings)
+    launcher = start(*line, output_folder=parts, **settings)
+    try:
+        saved = functools.partial(glob, str(parts / "save" / "CKPT*"))
+        wait_until(saved, f"a checkpoint in {parts}", ENDS_S)
+        both = psutil.Process(launcher.pid).children()
+        ranks = {rank_of(process): process for process in both}
+        ranks[steps].kill()
+    finally:
+        done = finished(launcher, ENDS_S)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr.split("torch/distributed/elastic")[0]
+    assert psutil.wait_procs(both, timeout=10)[1] == []
+    launched(*line, output_folder=parts, **settings)
     compare_and_remove(parts, whole)
 
 
 def test_a_mistake_is_said_once_and_ends_both(with_trained):
     folder = with_trained("cnn14")
     recipe, made = folder / "lmac.yaml", folder / "made"
-    told = refused(TRAIN, recipe, output_folder=made, lr=-1)
-    assert "lr is -1" in told
+    done = by_torchrun(TRAIN, recipe, check=False, output_folder=made, lr=-1)
+    assert done.returncode != 0
+    assert "lr is -1" in sentence_of(done)
+    root_cause = done.stderr.rsplit("Root Cause", 1)[1]
+    assert re.search(r"exitcode *: 2 ", root_cause), done.stderr[-3000:]
     told = refused(TRAIN, recipe, output_folder=made, wham_folder=folder / "no")
     assert "wham_folder" in told
     assert not made.exists()
@@ -223,7 +286,7 @@ def test_a_mistake_that_one_process_sees_in_a_step(with_trained, monkeypatch):
     """The other one waits for its gradients."""
     folder = with_trained("cnn14")
     (folder / "alone.py").write_text(FAILS_ALONE)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+    monkeypatch.syspath_prepend(folder)
     recipe = folder / "alone.yaml"
     recipe.write_text(
         "extends: lmac.yaml\nexperiment_name: alone\ntraining_condition: alone\n"
@@ -232,21 +295,19 @@ def test_a_mistake_that_one_process_sees_in_a_step(with_trained, monkeypatch):
     assert "is wrong: correct it" in refused(TRAIN, recipe)
 
 
-def test_a_folder_in_which_another_training_writes(with_trained):
+def test_a_folder_in_which_another_training_writes(with_trained, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.2)
     folder = with_trained("cnn14")
     made = folder / "made"
     made.mkdir()
     hold = "import sys, time; from lmac_td.locks import one_writer\n"
     hold += f"with one_writer({str(made)!r}, 'training'): print(1, flush=True); "
     hold += "time.sleep(200)"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", hold], cwd=ROOT, stdout=subprocess.PIPE
-    )
+    holder = started([sys.executable, "-c", hold])
     try:
         holder.stdout.readline()
         told = refused(TRAIN, folder / "lmac.yaml", output_folder=made)
     finally:
-        holder.kill()
-        holder.wait()
+        kill_all(holder)
     assert "another training writes into" in told
     assert str(holder.pid) in told

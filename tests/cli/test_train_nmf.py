@@ -15,7 +15,7 @@ from lmac_td.data.mixing import CLEAN_DB
 from lmac_td.errors import CheckpointError
 from lmac_td.features import SpectralFeatures
 from lmac_td.nn.dictionary import load_dictionary
-from tests.commands import TRAIN, TRAIN_NMF, command, refused, run
+from tests.commands import TRAIN, TRAIN_NMF, command, finished, refused, run
 from tests.conftest import ROOT, SAMPLE_RATE
 
 SPECTRA = (SAMPLE_RATE, 1024, 23.2199, 11.6099)
@@ -68,7 +68,7 @@ def test_interrupted_it_leaves_the_dictionary_as_it_was(with_trained):
     while b"learning" not in said and time.monotonic() < deadline:
         said += learning.stdout.read1()
     learning.send_signal(signal.SIGINT)
-    rest, _ = learning.communicate(timeout=60)
+    rest = finished(learning, 60).stdout
     assert learning.returncode == 130, rest[-3000:]
     assert b"no dictionary was written" in rest
     assert torch.equal(load_dictionary(folder, *SPECTRA), before)

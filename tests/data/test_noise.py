@@ -126,6 +126,7 @@ def test_fixed_is_the_same_in_another_process(folder):
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
         env={"PYTHONHASHSEED": "5", "OMP_NUM_THREADS": "1"},
     ).stdout
     assert float(printed) == pool_of(folder).fixed("clip", "in_domain", 0).sum().item()

@@ -361,12 +361,13 @@ def test_two_commands_that_obtain_the_corpus_at_once_generate_it_once(
             generate_corpus=True,
             wham_folder=tmp_path / "wham_noise",
         )
-        both_started.wait()
+        both_started.wait(60)
         source.obtain()
 
     threads = [threading.Thread(target=obtain) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
     assert calls == [tmp_path]

@@ -73,7 +73,11 @@ def test_the_order_does_not_depend_on_who_is_imported_first():
         "print([column.header for column in all_columns()])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert done.stdout.strip() == str([column.header for column in all_columns()])
 
@@ -176,5 +180,6 @@ def test_a_file_in_the_folder_of_metrics_is_registered_without_another_edit(tmp_
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )  # fmt: skip
     assert "'peak'" in done.stdout

@@ -287,13 +287,13 @@ def served(folder):
     }
     with TinyDB(folder / "db.json") as service.app.config["db"]:
         server = make_server("127.0.0.1", 0, service.app)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(60)
 
 
 def get(address):

@@ -48,6 +48,7 @@ def printed(script, *arguments, **environment):
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     ).stdout.split()
 
 

@@ -32,6 +32,7 @@ def test_the_screen_shows_one_line_an_epoch_and_warnings(tmp_path):
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     epochs = [
         f"epoch: {epoch} - train loss: 1.00e+00 - valid loss: 2.00" for epoch in (1, 2)

@@ -1,16 +1,13 @@
 """Trainings by two processes on a CPU, which exchange gradients by gloo."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.commands import ROOT
+from tests.forks import TwoProcesses
 from tests.training import two_processes
 
 CHECKS = [name for name in vars(two_processes) if name.startswith("check_")]
-LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +15,7 @@ def seen(tmp_path_factory):
     """What both processes saw in each check, started once for all of them."""
     folder = tmp_path_factory.mktemp("checks")
     results = folder.with_name("results.json")
-    done = subprocess.run(
-        [sys.executable, *LAUNCH, "-m", two_processes.__name__, folder, results],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = TwoProcesses(two_processes.main, folder, results).wait()
     paths = [results.with_name(f"{results.name}.{rank}") for rank in (0, 1)]
     assert all(path.exists() for path in paths), done.stderr[-5000:]
     of_both = [json.loads(path.read_text()) for path in paths]

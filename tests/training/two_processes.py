@@ -7,7 +7,6 @@ AssertionError in the process that sees a mistake. What it returns is written do
 import json
 import logging
 import random
-import sys
 import traceback
 from pathlib import Path
 
@@ -297,7 +296,3 @@ def main(folder, results):
             Path(f"{results}.{RANK}").write_text(json.dumps(seen))
             wait_for_all()
     leave()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
