@@ -3,8 +3,6 @@
 PyTorch itself is never installed, since its build must match the driver of the GPU.
 """
 
-import importlib.metadata
-import importlib.util
 import json
 import platform
 import re
@@ -13,11 +11,10 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-# Packages whose modules have another name.
-MODULES = {"scikit-image": "skimage"}
 OLDEST_PYTHON = (3, 10)
 
 # Run in a separate process, so that the runner does not initialise CUDA.
@@ -58,15 +55,14 @@ def requirements() -> dict[str, str]:
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Return the packages that this Python cannot import.
+    """Return the packages that are not installed for this Python.
 
     Example
     -------
     >>> missing(["numpy", "no-such-package"])
     ['no-such-package']
     """
-    found = importlib.util.find_spec
-    return [name for name in names if found(MODULES.get(name, name)) is None]
+    return [name for name in names if not any(metadata.distributions(name=name))]
 
 
 def check(dry: bool, install: bool = False, seconds: float = 120) -> Environment:
@@ -143,13 +139,13 @@ def install_packages(
     seconds : float
         Time limit of each call of pip.
     """
-    version = importlib.metadata.version("torch")
+    torch = metadata.version("torch")
     # torchaudio must match the installed torch, not the version in pyproject.toml.
-    audio = f"torchaudio=={version.split('+')[0]}"
+    audio = f"torchaudio=={torch.split('+')[0]}"
     commands = [["--no-deps", audio]] if "torchaudio" in names else []
     others = [needed[name] for name in names if name != "torchaudio"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        constraints.write(f"torch=={version}\n")
+        constraints.write(f"torch=={torch}\n")
         constraints.flush()
         if others:
             commands.append(["--constraint", constraints.name, *others])

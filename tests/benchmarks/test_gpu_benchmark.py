@@ -90,6 +90,12 @@ def test_figures_of_an_earlier_run_are_deleted(quick, tmp_path):
     assert "## Old" not in (tmp_path / "gpu.md").read_text()
 
 
+def test_no_package_is_missing_here():
+    """Distributions have other names than their modules."""
+    assert len(environment.requirements()) > 10
+    assert environment.missing(environment.requirements()) == []
+
+
 def test_missing_packages_are_named(tmp_path):
     """With a Python that has no packages, not even PyTorch."""
     venv.create(tmp_path / "bare", with_pip=False)
