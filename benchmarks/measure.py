@@ -19,6 +19,8 @@ from benchmarks.cost import counted, give_back, peak_gb, timed
 from benchmarks.processes import context_of
 from lmac_td.runtime.process import set_up_process
 
+FORKED = False  # tests of many small tasks set it
+
 
 @dataclass(frozen=True)
 class Side:
@@ -125,7 +127,7 @@ class _Worker:
 
     def __init__(self, side: Side, device: str):
         self.side = side
-        context = context_of(device, side.build.__module__)
+        context = context_of(FORKED, side.build.__module__)
         self._pipe, end = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(end, side, device), daemon=True

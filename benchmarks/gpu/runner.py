@@ -201,7 +201,7 @@ def process(name: str, folder: Path, seconds: float, dry: bool) -> tuple[str, st
         heading.write(f"\n== {name}\n")
     size = log.stat().st_size
     end = time.time() + seconds
-    context = context_of("cpu" if dry else "cuda", MODULE)
+    context = context_of(dry, MODULE)
     call, argument = call_of(name, folder, end, dry)
     child = context.Process(target=in_session, args=(log, call, argument))
     try:
