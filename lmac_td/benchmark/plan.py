@@ -22,6 +22,7 @@ from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
 from lmac_td.experiment.conditions import conditions_of, evaluation_name
 from lmac_td.experiment.overlays import AXES
+from lmac_td.experiment.recipe import with_references_of
 from lmac_td.experiment.run_options import RUN_OPTIONS, read_run_options
 from lmac_td.experiment.settings import (
     declarations,
@@ -219,7 +220,8 @@ class _Planner:
         starts from that of the same classifier.
         """
         recipe, name = entry["recipe"], classifier["name"]
-        _, values = _values(recipe, given, _declared(entry))
+        names = {"output_folder", "save_folder", "experiment_name", START}
+        _, values = _values(recipe, given, _declared(entry), names)
         _check_folders(recipe, kind, values)
         folder = folder_of_classifier(values, name)
         self.moved[name, Path(values["output_folder"])] = folder
@@ -230,10 +232,15 @@ class _Planner:
         return found
 
 
-def _values(recipe, given, declared):
-    """Return the composed recipe of a command, and its resolved values."""
+def _values(recipe, given, declared, names=None):
+    """Return the composed recipe of a command, and its resolved values.
+
+    With ``names``, only these and what they refer to, which is much faster.
+    """
     settings = {name: text for name, text in given.items() if name in declared}
     tree = typed_recipe(ROOT / recipe, settings)
+    if names is not None:
+        tree = with_references_of(tree, names)
     return tree, resolved_tree(recipe, tree)
 
 

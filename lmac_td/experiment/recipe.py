@@ -10,13 +10,14 @@ what it reads, so the command line could not change it.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import ruamel.yaml
 
 from lmac_td.errors import SettingError
 from lmac_td.experiment.overlays import insert_overlays, recipe_of
+from lmac_td.experiment.settings import DECLARATIONS
 from lmac_td.experiment.yaml_files import dump_yaml, read_yaml, tag_of
 
 EXTENDS = "extends"
@@ -105,6 +106,26 @@ def named_in(node: object) -> set[str]:
 def referred_to(tree: dict) -> set[str]:
     """Return the keys of a composed recipe that other keys refer to."""
     return {name for key, node in tree.items() for name in named_in(node) - {key}}
+
+
+def with_references_of(
+    tree: ruamel.yaml.comments.CommentedMap, names: Collection[str]
+) -> ruamel.yaml.comments.CommentedMap:
+    """Return the part of a recipe that holds some settings and what they refer to.
+
+    Example
+    -------
+    >>> tree = ruamel.yaml.YAML().load("{a: 1, b: 2, c: !ref <b>, d: [!ref <c>]}")
+    >>> list(with_references_of(tree, {"d"}))
+    ['b', 'c', 'd']
+    """
+    wanted, new = {DECLARATIONS}, set(names)
+    while new:
+        wanted |= new
+        new = {name for key in new for name in named_in(tree.get(key))} - wanted
+    return ruamel.yaml.comments.CommentedMap(
+        (name, node) for name, node in tree.items() if name in wanted
+    )
 
 
 def _read_overlay(path):
