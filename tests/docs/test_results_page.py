@@ -65,13 +65,15 @@ def test_the_tables_of_all_conditions(text, column):
             assert cell == measured(condition, method, column, cell)
 
 
-def test_the_table_of_evidence_in_every_condition():
-    path = ROOT / "recipes/ESC50/results_esc10/evidence-cnn14_seed1.csv"
-    measured = pd.read_csv(path).set_index(["condition", "method"])
+def test_the_table_of_evidence_and_the_network_in_every_condition():
+    folder = ROOT / "recipes/ESC50/results_esc10"
+    names = ("evidence-cnn14_seed1", "budgeted-cnn14_seed1-seed1")
+    files = [pd.read_csv(folder / f"{name}.csv") for name in names]
+    measured = pd.concat(files).set_index(["condition", "method"])
     (first, row, *headers), rows = table_after(
-        "### Evidence in every condition", "| condition"
+        "### Evidence and the budgeted network in every condition", "| condition"
     )
-    assert (first, row, len(rows)) == ("condition", "row", 30)
+    assert (first, row, len(rows)) == ("condition", "row", 40)
     for condition, method, *cells in rows:
         for header, cell in zip(headers, cells, strict=True):
             column = re.sub(r"( \(%\))?( [↑↓])?$", "", header)
