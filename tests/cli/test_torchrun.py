@@ -40,7 +40,7 @@ ENHANCEMENT = "recipes/SpeechEnhancement/train_enhancement.py"
 LAUNCH = [sys.executable, "-m", "torch.distributed.run"]
 LAUNCH += ["--standalone", "--nproc_per_node=2"]
 KILLS = 3  # of each training
-ENDS_S = 120  # a launcher
+ENDS_S = 240  # a launcher
 
 
 def start(script, *arguments, **settings):
@@ -87,7 +87,7 @@ def test_forked_processes_have_the_variables_of_torchrun():
 @pytest.mark.parametrize(
     ("name", "needs", "settings"),
     [
-        ("lmac_td", ["cnn14"], {}),
+        ("lmac_td", ["cnn14"], {"use_tensorboard": True}),
         ("lmac", ["cnn14"], {"interpret_period": 1, "n_samples": 4}),
         ("l2i", ["cnn14", "nmf"], {"eval_batch_size": 32}),  # one batch for both
         ("flint", ["cnn14"], {"grad_accumulation_factor": 2}),
@@ -115,6 +115,8 @@ def test_every_method_is_trained(with_trained, name, needs, settings):
     if name == "lmac":
         sounds = (made / "samples" / "epoch_001").glob("*_input.wav")
         assert len(list(sounds)) == 4
+    logs = list((made / "tensorboard").glob("events.*"))
+    assert len(logs) == settings.get("use_tensorboard", 0)  # of one process
 
 
 def test_a_classifier_is_trained_and_tested_once(tiny_recipes):
