@@ -8,6 +8,9 @@ from pathlib import Path
 
 # Small models gain nothing from threads, and processes that share cores lose much.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# PyTorch and Ray ask for the names of this machine's addresses, at each connection of
+# each process. Where a name server does not answer, one such question takes 10 seconds.
+os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
 import pytest
 import speechbrain as sb
