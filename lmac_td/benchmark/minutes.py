@@ -92,6 +92,10 @@ class Minutes:
             self.entries.setdefault(str(step.makes), {}).update(what)
             self._write()
 
+    def remember(self, step: Step, entry: dict):
+        """Hold the entry of a step that ran elsewhere; the file is not written."""
+        self.entries[str(step.makes)] = entry
+
     def _write(self):
         with write_atomically(self.path, "w", encoding="utf-8") as file:
             json.dump(self.entries, file, indent=1)

@@ -56,6 +56,9 @@ class Step:
         The recipe's plain settings. If they change, the step runs again.
     mixture : dict
         The settings in which the evaluations of one table must agree.
+    deciding : dict
+        The settings that decide what it makes: not those of a run alone, and not paths
+        that the user gave, since the same data may lie elsewhere.
     classifier : str or None
         The name of the listed classifier that it is about.
     """
@@ -67,6 +70,7 @@ class Step:
     needs: list = field(default_factory=list, repr=False, compare=False)
     settings: dict = field(default_factory=dict, repr=False, compare=False)
     mixture: dict = field(default_factory=dict, repr=False, compare=False)
+    deciding: dict = field(default_factory=dict, repr=False, compare=False)
     classifier: str | None = None
 
     @property
@@ -199,19 +203,29 @@ class _Planner:
             for part in ([f"--{name}"] if text is None else [f"--{name}", text])
         ]
         plain = _plain(values)
+        plain = plain if kind == "evaluate" else _without_evaluation(plain, declared)
         mixture = names_with_role(tree, "mixture")
+        deciding = self._deciding(declared)
         return Step(
             run=_run_name(entry, classifier, seed),
             kind=kind,
             arguments=(script, recipe, *flags),
             makes=_makes(entry, kind, values),
             needs=needs,
-            settings=(
-                plain if kind == "evaluate" else _without_evaluation(plain, declared)
-            ),
+            settings=plain,
             mixture={name: v for name, v in plain.items() if name in mixture},
+            deciding={name: v for name, v in plain.items() if name in deciding},
             classifier=_name_of(classifier),
         )
+
+    def _deciding(self, declared):
+        """Return the names of the settings that decide what a command makes."""
+        return {
+            name
+            for name, setting in declared.items()
+            if set(setting.roles) != {"run"}
+            and not (setting.is_path and name in self.options)
+        }
 
     def _folders(self, kind, entry, classifier, given):
         """Return the settings that lead to the folders of one classifier's runs.

@@ -3,7 +3,7 @@
     python recipes/ESC50/benchmark.py recipes/ESC50/esc10.yaml \\
         --data_folder $ESC10 --wham_folder $NOISE --ljspeech_folder $SPEECH \\
         --condition all [--jobs 2] [--columns NAME ...] [--compare ROW ROW]
-        [--rows_folder FOLDER] [--report_only] [--setting value ...]
+        [--scores_folder FOLDER] [--report_only] [--setting value ...]
 
 The benchmark runs the single commands, each with its own log. At the end it writes the
 table of ``compare_runs.py`` (Markdown and CSV), figures, and the minutes of each
@@ -13,21 +13,21 @@ evaluations, such as ``condition``, are passed to evaluations only. One evaluati
 scores the reference rows, see ``references``. SpeechBrain's run options are passed to
 all commands. The file may name the ``columns`` of the printed table, and a text to
 print last (``closing``). If it lists ``classifiers``, every method runs for each of
-them, and the table also has means over classifiers. ``--rows_folder`` receives the rows
-of each evaluation as soon as it is finished; ``--report_only`` runs nothing and makes
-the table of what is finished. Paths are relative to the repository's root.
+them, and the table also has means over classifiers. ``--scores_folder`` receives the
+scores of each run as soon as it is finished, and runs whose scores it holds are not
+repeated; ``--report_only`` runs nothing and makes the table of what is finished. Paths
+are relative to the repository's root.
 """
 
 import argparse
-import functools
 import signal
 import sys
 
+from lmac_td.benchmark.kept_runs import KeptRuns, available
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.plan import ROOT, plan, split_options
 from lmac_td.benchmark.report import comparisons_to_markdown
-from lmac_td.benchmark.rows import write_rows
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
 from lmac_td.cli.options import add_columns, path, text, typed
@@ -42,12 +42,12 @@ def main(argv=None):
     columns = choose_columns(arguments.columns or listing.columns)
     steps = plan(listing, split_options(settings))
     folder = ROOT / arguments.folder
-    on_finished = rows_writer(arguments.rows_folder)
+    kept = arguments.scores_folder and KeptRuns(ROOT / arguments.scores_folder)
 
     def run():
         if arguments.report_only:
-            return finished_steps(steps, folder, on_finished)
-        return steps, run_all(steps, folder, arguments.jobs, on_finished)
+            return finished_steps(steps, folder, kept)
+        return run_missing(steps, folder, arguments.jobs, kept)
 
     def compare(runs):
         for pair in arguments.compare if runs else ():
@@ -56,27 +56,35 @@ def main(argv=None):
     return run_and_report(run, folder, columns, compare, listing.closing)
 
 
-def rows_writer(folder):
-    """Return what is done with each finished step; None without a folder."""
-    if folder is None:
-        return None
-    return functools.partial(write_rows, folder=ROOT / folder)
+def run_missing(steps, folder, jobs, kept):
+    """Run the steps of runs that are not kept; return all steps, and their minutes."""
+    missing = kept.missing(steps) if kept else steps
+    if len(missing) < len(steps):
+        done = f"{len(steps) - len(missing)} of {len(steps)} commands are not needed"
+        print(f"{done}: {kept.folder} has the scores of their runs.")
+
+    def keep(step):
+        kept.keep(step, Minutes(folder / "minutes.json"))
+
+    minutes = run_all(missing, folder, jobs, keep if kept else None)
+    return list(available(steps, minutes, kept)), minutes
 
 
-def finished_steps(steps, folder, on_finished):
-    """Return the steps that an earlier run finished, and the minutes of all.
+def finished_steps(steps, folder, kept):
+    """Return the steps that are finished or kept, and the minutes of all.
 
-    A step counts if its last command was the same and was successful.
+    A step is finished if its last command was the same and was successful.
     """
     minutes = Minutes(folder / "minutes.json")
-    finished = [step for step in steps if minutes.is_finished(step)]
+    for step in steps if kept else ():
+        if minutes.is_finished(step):
+            kept.keep(step, minutes)
+    finished = list(available(steps, minutes, kept))
     if not any(step.kind == "evaluate" for step in finished):
         raise SettingError(
             f"--report_only: no evaluation is finished in {folder}: run the same "
             "command without it, or give the --folder of that run"
         )
-    for step in finished if on_finished else ():
-        on_finished(step)
     print(f"{len(finished)} of {len(steps)} commands are finished.")
     return finished, minutes
 
@@ -103,10 +111,11 @@ def _parser():
         help="folder of logs, minutes, tables and figures (default: %(default)s)",
     )
     parser.add_argument(
-        "--rows_folder",
+        "--scores_folder",
         type=path,
         metavar="FOLDER",
-        help="receives the rows of each finished evaluation, <run>.csv",
+        help="receives the scores of each finished run; a run that it holds with the "
+        "same settings is not repeated",
     )
     parser.add_argument(
         "--report_only",

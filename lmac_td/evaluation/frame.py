@@ -12,6 +12,10 @@ NaN there. In files, a metric that was not measured is an empty cell, and NaN is
 ``nan``.
 """
 
+import contextlib
+import gzip
+import io
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -31,7 +35,9 @@ from lmac_td.evaluation.row_store import (
 from lmac_td.files import write_atomically
 from lmac_td.names import file_name
 
+PACKED = ".gz"
 MOST_LINES = 100_000  # of a clips.csv; an evaluation with more has Parquet files
+_WRONG_CONTENT = (ValueError, LookupError, TypeError)
 
 
 class ScoreFrame:
@@ -265,11 +271,12 @@ class ScoreFrame:
         Arguments
         ---------
         path : str or Path
-            Where to write; folders are created. :meth:`read_clips` reads it.
+            Where to write; folders are created. A name that ends with ``.gz`` is
+            packed. :meth:`read_clips` reads both.
         """
         names = dict.fromkeys(name for scores in self.rows.values() for name in scores)
         names = [*ROW, *(names or ["clip_id"])]
-        with write_atomically(path, "w", encoding="utf-8", newline="") as file:
+        with _written_text(path) as file:
             pd.DataFrame(columns=names).to_csv(file, index=False, lineterminator="\n")
             for (condition, method), scores in self.rows.items():
                 for part in _parts_of(scores):
@@ -285,8 +292,8 @@ class ScoreFrame:
         Arguments
         ---------
         path : str or Path
-            A clips.csv. Missing columns are left out, and so are columns that no line
-            of a row fills.
+            A clips.csv or clips.csv.gz. Missing columns are left out, and so are
+            columns that no line of a row fills.
         required : sequence of str
             Columns that every row must have.
         **arguments
@@ -317,7 +324,7 @@ class ScoreFrame:
                 if missing:
                     raise ValueError(f"there is no {' or '.join(sorted(missing))}")
                 scores.append(*row, columns)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, EOFError, zlib.error, *_WRONG_CONTENT) as error:
             raise DataError(
                 f"{path} is not a clips.csv of eval_faithfulness.py ({error}): give "
                 "the one in an evaluation folder."
@@ -348,6 +355,22 @@ def n_clips(scores: pd.DataFrame) -> int:
 def values_of(scores: pd.DataFrame, name: str) -> np.ndarray:
     """Return a numeric column as float64 (N,)."""
     return scores[name].to_numpy(np.float64)
+
+
+@contextlib.contextmanager
+def _written_text(path):
+    """Open a csv file for writing; it is packed if its name ends with .gz."""
+    if Path(path).suffix != PACKED:
+        with write_atomically(path, "w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    with (
+        write_atomically(path) as packed,
+        # No time and no name, so that the same scores are the same bytes.
+        gzip.GzipFile("", "wb", fileobj=packed, mtime=0) as unpacked,
+        io.TextIOWrapper(unpacked, encoding="utf-8", newline="") as file,
+    ):
+        yield file
 
 
 def _parts_of(scores):

@@ -100,11 +100,13 @@ def _run(path, content):
 
 
 def _read_table(folder, settings):
-    """Read clips.csv, or the Parquet files of a large evaluation."""
+    """Read clips.csv, packed or not, or the Parquet files of a large evaluation."""
+    plain, packed = folder / "clips.csv", folder / "clips.csv.gz"
     files = sorted((folder / "scores").glob("*.parquet"))
-    if files and not (folder / "clips.csv").exists():
+    if files and not plain.exists():
         return FaithfulnessTable.read_parquet(files, settings=settings)
-    return FaithfulnessTable.read_clips(folder / "clips.csv", settings)
+    use_packed = packed.exists() and not plain.exists()
+    return FaithfulnessTable.read_clips(packed if use_packed else plain, settings)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
 """A benchmark of several classifiers: its runs, folders, files and means."""
 
-import csv
 import json
-import os
 import re
+import shutil
 
 import pandas as pd
 import pytest
 
 from lmac_td.benchmark import report
-from lmac_td.errors import SettingError
-from tests.cli.bench import MASK_1, PREPARE, Bench, main, orders
+from lmac_td.errors import DataError, SettingError
+from lmac_td.report.runs import read_run
+from tests.cli.bench import MASK_1, MASK_2, PREPARE, TUNE_2, Bench, main, orders
 
 RUNS = [
     f"{method}-{classifier}-seed{seed}"
@@ -173,36 +173,109 @@ def test_the_table_has_each_classifier_and_their_mean(bench, capsys):
     assert bench.run() == (0, [])
 
 
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return [(r["method"], r["classifier"], r["seed"]) for r in csv.DictReader(file)]
+KEPT_FILES = ["clips.csv.gz", "run.json", "table.json"]
 
 
-def test_rows_are_written_as_soon_as_an_evaluation_is_finished(bench):
-    rows = bench.folder / "rows"
+def kept_of(folder):
+    return {
+        path.name: sorted(p.name for p in path.iterdir()) for path in folder.iterdir()
+    }
+
+
+def test_scores_are_kept_as_soon_as_an_evaluation_is_finished(bench):
+    scores = bench.folder / "scores"
     bench.order(**orders("train mask 0.75 2", exit=1))
-    code, _ = bench.run("--rows_folder", str(rows))
-    assert code == 1
-    (path,) = rows.iterdir()
-    assert path.name == "mask_alpha0.75-first-seed1.csv"
-    assert rows_of(path) == [("mask0.75", "first", "1")]
-    path.write_text("kept, since it is newer")
+    assert bench.run("--scores_folder", str(scores))[0] == 1
+    assert kept_of(scores) == {"mask_alpha0.75-first-seed1": KEPT_FILES}
     bench.order()
-    assert bench.run("--rows_folder", str(rows))[0] == 0
-    assert {p.name for p in rows.iterdir()} == {f"{run}.csv" for run in RUNS}
-    assert path.read_text() == "kept, since it is newer"
-    os.utime(path, (0, 0))
-    assert bench.run("--rows_folder", str(rows)) == (0, [])
-    assert rows_of(path) == [("mask0.75", "first", "1")]
+    assert bench.run("--scores_folder", str(scores))[0] == 0
+    assert kept_of(scores) == dict.fromkeys(RUNS, KEPT_FILES)
+    first = {path: path.read_bytes() for path in scores.glob("*/*")}
+    shutil.rmtree(scores)
+    assert bench.run("--scores_folder", str(scores), "--report_only") == (0, [])
+    assert first == {path: path.read_bytes() for path in first}
 
 
-def test_rows_are_written_without_classifiers_too(tmp_path, monkeypatch):
+def test_scores_are_kept_without_classifiers_too(tmp_path, monkeypatch):
     for name in ("curves_figure", "gain_figure", "dial_figure"):
         monkeypatch.setattr(report, name, lambda *_: None)
     bench = Bench(tmp_path)
-    assert bench.run("--rows_folder", str(tmp_path / "rows"))[0] == 0
-    path = tmp_path / "rows" / "tune-seed2.csv"
-    assert rows_of(path) == [("tune0.5", "", "2")]
+    assert bench.run("--scores_folder", str(tmp_path / "scores"))[0] == 0
+    run = read_run(tmp_path / "scores" / "tune-seed2")
+    assert run.table.means("clean", "tune0.5")["AI"] == 2
+
+
+def forget(bench):
+    """Remove all that was made, except kept scores, as on another machine."""
+    shutil.rmtree(bench.results, ignore_errors=True)
+    shutil.rmtree(bench.folder / "bench")
+
+
+@pytest.fixture
+def kept(bench):
+    """The arguments that name a folder with the scores of every run."""
+    arguments = ["--scores_folder", str(bench.folder / "scores")]
+    assert bench.run(*arguments)[0] == 0
+    return arguments
+
+
+def test_a_run_whose_scores_are_kept_is_not_repeated(bench, kept, capsys):
+    path = bench.folder / "bench" / "table.md"
+    table = re.sub("\n[|] classifier .*", "", path.read_text())  # that is not kept
+    forget(bench)
+    assert bench.run(*kept) == (0, [])
+    assert "13 of 13 commands are not needed" in capsys.readouterr().out
+    assert path.read_text() == table
+    forget(bench)
+    assert bench.run(*kept, "--report_only") == (0, [])
+    assert path.read_text() == table
+    assert "12 of 13 commands are finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "repeats"),
+    [
+        ("data_folder", False),  # the same data may lie elsewhere
+        ("number_of_epochs", False),  # a setting of runs alone
+        ("speech_snr_db", True),
+    ],
+)
+def test_only_settings_that_decide_the_scores_matter(bench, kept, setting, repeats):
+    forget(bench)
+    assert bool(bench.run(*kept, f"--{setting}", "9")[1]) == repeats
+
+
+def test_a_setting_that_only_one_version_has_does_not_matter(bench, kept):
+    forget(bench)
+    recipe = bench.folder / "tune.yaml"
+    recipe.write_text(
+        recipe.read_text()
+        + "    introduced_later: {role: evaluation, type: int}\nintroduced_later: 1\n"
+    )
+    assert bench.run(*kept) == (0, [])
+
+
+def test_what_an_unkept_run_needs_runs_again(bench, kept):
+    forget(bench)
+    shutil.rmtree(bench.folder / "scores" / "tune-other-seed2")
+    code, calls = bench.run(*kept)
+    assert code == 0
+    assert calls == [*PREPARE, MASK_2[0], *TUNE_2]
+
+
+@pytest.mark.parametrize("name", KEPT_FILES)
+def test_a_damaged_kept_run_is_named(bench, kept, name):
+    forget(bench)
+    path = bench.folder / "scores" / RUNS[0] / name
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        bench.run(*kept)
+    path.unlink()
+    if name == "run.json":
+        assert bench.run(*kept)[1]  # not kept
+    else:
+        with pytest.raises(DataError, match="is not a"):
+            bench.run(*kept)
 
 
 def test_a_report_of_what_is_finished_so_far(bench, capsys):
@@ -256,13 +329,15 @@ methods:
     settings: {{methods: [saliency], keep: [0.25, 0.5]}}
 """)
     argv = [str(path), "--folder", str(folder / "bench"), "--condition", "in_domain"]
-    assert main([*argv, "--rows_folder", str(folder / "rows")]) == 0
+    assert main([*argv, "--scores_folder", str(folder / "scores")]) == 0
     for name, has_samples in (("first", True), ("other", False)):
         made = folder / "results" / name / "baselines_stft" / "evaluation_in_domain"
         assert any(made.rglob("*.wav")) == has_samples
-        rows = pd.read_csv(folder / "rows" / f"saliency-{name}.csv")
-        assert rows["method"].tolist()[:2] == ["saliency 0.25", "saliency 0.5"]
-        assert set(rows["classifier"]) == {name}
+        here, kept = read_run(made), read_run(folder / "scores" / f"saliency-{name}")
+        assert kept.settings == here.settings
+        assert list(kept.table.rows) == list(here.table.rows)
+        for row, scores in here.table.rows.items():
+            pd.testing.assert_frame_equal(kept.table.rows[row], scores)
     values = pd.read_csv(folder / "bench" / "values.csv")
     change = values[values["column"] == "second (change)"]
     assert {"saliency 0.5", "oracle"} <= set(change["row"])

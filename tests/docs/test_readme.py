@@ -24,7 +24,7 @@ OPTIONS = {
         "folder",
         "compare",
         "columns",
-        "rows_folder",
+        "scores_folder",
         "report_only",
     },
     "draw_samples.py": {"clips", "condition", "row"},

@@ -1,6 +1,7 @@
 """Scores in one frame: batches are appended, files are read as they were written."""
 
 import csv
+import gzip
 
 import pandas as pd
 import pytest
@@ -62,6 +63,36 @@ def test_what_is_no_clips_csv_is_named(tmp_path, damage):
         FaithfulnessTable.read_clips(path)
     with pytest.raises(DataError, match=r"missing\.csv is not a clips\.csv"):
         FaithfulnessTable.read_clips(tmp_path / "missing.csv")
+
+
+def test_a_packed_file_holds_the_same(tmp_path):
+    table = with_groups()
+    paths = [tmp_path / name for name in ("clips.csv", "clips.csv.gz", "again.csv.gz")]
+    for path in paths:
+        table.clips_to_csv(path)
+    plain, packed, again = (path.read_bytes() for path in paths)
+    assert packed == again
+    assert gzip.decompress(packed) == plain
+    read = FaithfulnessTable.read_clips(tmp_path / "clips.csv.gz")
+    for row, scores in table.rows.items():
+        pd.testing.assert_frame_equal(read.rows[row], scores, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: packed[:-20],
+        lambda packed: packed[:40] + bytes(20) + packed[60:],
+        lambda packed: b"clip_id,AI" + packed,
+        lambda packed: b"",
+    ],
+)
+def test_a_damaged_packed_file_is_named(tmp_path, damage):
+    path = tmp_path / "clips.csv.gz"
+    filled().clips_to_csv(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"clips\.csv\.gz is not a clips\.csv of eval_"):
+        FaithfulnessTable.read_clips(path)
 
 
 def test_csv_holds_every_clip(tmp_path):
