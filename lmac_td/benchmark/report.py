@@ -17,10 +17,16 @@ from lmac_td.report.over_classifiers_pages import (
 )
 from lmac_td.report.overview import curves_figure, gain_figure
 from lmac_td.report.runs import Runs, read_runs
-from lmac_td.report.side_by_side import runs_to_markdown
+from lmac_td.report.side_by_side import by_condition_to_markdown, runs_to_markdown
 
 
-def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: list = ()):
+def write_report(
+    steps: list,
+    minutes: Minutes,
+    folder: str | Path,
+    columns: list = (),
+    intervals: bool = True,
+):
     """Write tables and figures; print the tables.
 
     Without classifiers it writes ``table.md``, ``table.csv`` and figures. With them,
@@ -39,6 +45,8 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
     columns : list of Column
         What to print: one table per condition with these columns only; if empty, all
         columns and the minutes.
+    intervals : bool
+        Whether the columns are printed with intervals.
 
     Returns
     -------
@@ -50,7 +58,8 @@ def write_report(steps: list, minutes: Minutes, folder: str | Path, columns: lis
     whole = f"{tables_to_markdown(runs)}\n{minutes_to_markdown(steps, minutes)}"
     with write_atomically(folder / "table.md", "w", encoding="utf-8") as file:
         file.write(whole.lstrip("\n"))
-    print(f"\n{tables_to_markdown(runs, columns) if columns and runs else whole}")
+    shown = tables_to_markdown(runs, columns, intervals) if columns and runs else whole
+    print(f"\n{shown}")
     for name, of_classifier in runs.items():
         suffix = "" if name is None else f"_{name}"
         table = of_classifier.table
@@ -83,24 +92,42 @@ def read_evaluations(steps: list) -> dict[str | None, Runs]:
     return {classifier: read_runs(tables) for classifier, tables in paths.items()}
 
 
-def tables_to_markdown(runs: Mapping, columns: list = ()) -> str:
+def tables_to_markdown(
+    runs: Mapping, columns: list = (), intervals: bool = True
+) -> str:
     """Render the tables: the means over classifiers, then those of each classifier.
 
     Arguments
     ---------
     runs : dict of (str or None) to Runs
-    columns : list of Column
+    columns, intervals
         See :func:`write_report`.
     """
     if None in runs:
-        return runs_to_markdown(runs[None], columns)
+        return runs_to_markdown(runs[None], columns, intervals)
     sections = []
     if len(runs) > 1:
-        pages = means_to_markdown(OverClassifiers(runs), columns)
+        pages = means_to_markdown(OverClassifiers(runs), columns, intervals)
         sections.append(f"## All classifiers\n\n{pages}")
     for classifier, of_classifier in runs.items():
-        page = runs_to_markdown(of_classifier, columns)
+        page = runs_to_markdown(of_classifier, columns, intervals)
         sections.append(f"## Classifier {classifier}\n\n{page}")
+    return "\n".join(sections)
+
+
+def conditions_to_markdown(runs: Mapping, columns: list) -> str:
+    """Render each column with the conditions side by side, for each classifier.
+
+    Arguments
+    ---------
+    runs : dict of (str or None) to Runs
+    columns : list of Column
+    """
+    sections = []
+    for name, of_classifier in runs.items():
+        title = "" if name is None else f" ({name})"
+        tables = by_condition_to_markdown(of_classifier, columns)
+        sections.append(f"## Every condition{title}\n\n{tables}")
     return "\n".join(sections)
 
 

@@ -18,6 +18,7 @@ def run_and_report(
     run: Callable[[], tuple[list[Step], Minutes]],
     folder: Path,
     columns: Sequence = (),
+    intervals: bool = True,
     add: Callable[[dict[str | None, Runs]], None] | None = None,
     closing: str | None = None,
 ) -> int:
@@ -29,7 +30,7 @@ def run_and_report(
         Runs the steps; returns those that are finished, and their minutes.
     folder : Path
         Receives tables, figures and pages.
-    columns : sequence of Column
+    columns, intervals
         See :func:`lmac_td.benchmark.report.write_report`.
     add : callable, optional
         Is given what was evaluated, and adds to the report.
@@ -46,7 +47,7 @@ def run_and_report(
     except CommandFailedError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    runs = write_report(steps, minutes, folder, columns)
+    runs = write_report(steps, minutes, folder, columns, intervals)
     if add is not None:
         add(runs)
     pages = write_benchmark_pages(steps, folder)

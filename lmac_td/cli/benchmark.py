@@ -2,8 +2,9 @@
 
     python recipes/ESC50/benchmark.py recipes/ESC50/esc10.yaml \\
         --data_folder $ESC10 --wham_folder $NOISE --ljspeech_folder $SPEECH \\
-        --condition all [--jobs 2] [--columns NAME ...] [--compare ROW ROW]
-        [--scores_folder FOLDER] [--report_only] [--setting value ...]
+        --condition all [--jobs 2] [--columns NAME ...] [--by_condition NAME ...]
+        [--compare ROW ROW] [--scores_folder FOLDER] [--report_only]
+        [--setting value ...]
 
 The benchmark runs the single commands, each with its own log. At the end it writes the
 table of ``compare_runs.py`` (Markdown and CSV), figures, and the minutes of each
@@ -27,7 +28,7 @@ from lmac_td.benchmark.kept_runs import KeptRuns, available
 from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.plan import ROOT, plan, split_options
-from lmac_td.benchmark.report import comparisons_to_markdown
+from lmac_td.benchmark.report import comparisons_to_markdown, conditions_to_markdown
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
 from lmac_td.cli.options import add_columns, path, text, typed
@@ -40,6 +41,7 @@ def main(argv=None):
     arguments, settings = _parser().parse_known_args(argv)
     listing = read_listing(arguments.benchmark)
     columns = choose_columns(arguments.columns or listing.columns)
+    by_condition = choose_columns(arguments.by_condition, "--by_condition")
     steps = plan(listing, split_options(settings))
     folder = ROOT / arguments.folder
     kept = arguments.scores_folder and KeptRuns(ROOT / arguments.scores_folder)
@@ -49,11 +51,14 @@ def main(argv=None):
             return finished_steps(steps, folder, kept)
         return run_missing(steps, folder, arguments.jobs, kept)
 
-    def compare(runs):
+    def add(runs):
+        if by_condition and runs:
+            print(conditions_to_markdown(runs, by_condition))
         for pair in arguments.compare if runs else ():
             print(comparisons_to_markdown(runs, *pair))
 
-    return run_and_report(run, folder, columns, compare, listing.closing)
+    intervals = not arguments.no_intervals
+    return run_and_report(run, folder, columns, intervals, add, listing.closing)
 
 
 def run_missing(steps, folder, jobs, kept):

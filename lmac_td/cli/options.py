@@ -89,7 +89,7 @@ def path(value: str) -> Path:
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
-    """Add ``--columns``, the names of what is printed of a table."""
+    """Add ``--columns``, ``--by_condition`` and ``--no_intervals``."""
     parser.add_argument(
         "--columns",
         nargs="+",
@@ -97,4 +97,15 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help='such as AI "eta (99)"',
+    )
+    parser.add_argument(
+        "--by_condition",
+        nargs="+",
+        type=text,
+        default=[],
+        metavar="NAME",
+        help="columns that also get a table each, with one column per condition",
+    )
+    parser.add_argument(
+        "--no_intervals", action="store_true", help="print no intervals over clips"
     )

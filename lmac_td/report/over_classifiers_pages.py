@@ -18,7 +18,9 @@ ALL = "all"
 DIGITS = 6
 
 
-def means_to_markdown(means: OverClassifiers, columns: Sequence[Column] = ()) -> str:
+def means_to_markdown(
+    means: OverClassifiers, columns: Sequence[Column] = (), intervals: bool = True
+) -> str:
     """Render one section per condition and one table per group.
 
     Arguments
@@ -26,6 +28,8 @@ def means_to_markdown(means: OverClassifiers, columns: Sequence[Column] = ()) ->
     means : OverClassifiers
     columns : sequence of Column
         One table per condition with these columns only, instead of groups.
+    intervals : bool
+        Whether each cell has its interval.
 
     Returns
     -------
@@ -45,17 +49,21 @@ def means_to_markdown(means: OverClassifiers, columns: Sequence[Column] = ()) ->
                     [
                         row,
                         _numbers(means.members(condition, row)),
-                        *_cells(means, condition, row, shown),
+                        *_cells(means, condition, row, shown, intervals),
                     ]
                     for row in rows
                 ]
                 head = [name, "classifiers × seeds", *(c.header for c in shown)]
                 sections.append(markdown_table(head, lines))
+    brackets = (
+        f" In brackets: {100 * means.confidence:g} % intervals, bootstrap over clips, "
+        "the same clips for all classifiers."
+        if intervals
+        else ""
+    )
     sections.append(
         f"{', '.join(means.runs)}: means over seeds of each classifier, then over "
-        "classifiers. ±: standard deviation over classifiers. In brackets: "
-        f"{100 * means.confidence:g} % intervals, bootstrap over clips, the same clips "
-        "for all classifiers.\n"
+        f"classifiers. ±: standard deviation over classifiers.{brackets}\n"
     )
     return "\n".join(sections)
 
@@ -156,12 +164,12 @@ def _numbers(members):
     return f"{len(members)} × {of_seeds}"
 
 
-def _cells(means, condition, row, columns):
+def _cells(means, condition, row, columns, intervals):
     for column in columns:
         mean, decimals = means.mean(condition, row, column), column.metric.decimals
         cell = number(mean.value, decimals)
         if not math.isnan(mean.sd):
             cell += f" ± {number(mean.sd, decimals)}"
-        if number(mean.low, decimals) != number(mean.high, decimals):
+        if intervals and number(mean.low, decimals) != number(mean.high, decimals):
             cell += f" {interval(mean.low, mean.high, decimals)}"
         yield cell

@@ -13,8 +13,14 @@ from lmac_td.evaluation.rendering import undefined_note
 from lmac_td.report.runs import Runs
 
 
-def choose_columns(names: Sequence[str]) -> list[Column]:
+def choose_columns(names: Sequence[str], option: str = "--columns") -> list[Column]:
     """Find columns of the table by name, such as ``AI`` or ``FF median``.
+
+    Arguments
+    ---------
+    names : sequence of str
+    option : str
+        What named them, for messages.
 
     Raises
     ------
@@ -26,11 +32,13 @@ def choose_columns(names: Sequence[str]) -> list[Column]:
         if name not in by_name:
             near = difflib.get_close_matches(name, by_name, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(by_name)}"
-            raise SettingError(f"--columns: the table has no column {name!r}: {hint}")
+            raise SettingError(f"{option}: the table has no column {name!r}: {hint}")
     return [by_name[name] for name in names]
 
 
-def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
+def runs_to_markdown(
+    runs: Runs, columns: Sequence[Column] = (), intervals: bool = True
+) -> str:
     """Render one section per condition and one table per group, with intervals.
 
     Arguments
@@ -40,6 +48,8 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
         mean and standard deviation.
     columns : sequence of Column
         One table per condition with these columns only, instead of groups.
+    intervals : bool
+        Whether each cell has its interval.
 
     Returns
     -------
@@ -56,17 +66,48 @@ def runs_to_markdown(runs: Runs, columns: Sequence[Column] = ()) -> str:
         for name, shown in tables.items():
             if shown:
                 head = [name, *(column.header for column in shown)]
-                lines = _lines(table, condition, shown, runs.seeds)
+                lines = _lines(table, condition, shown, runs.seeds, intervals)
                 note = undefined_note(shown, rows.values())
                 sections.append(markdown_table(head, lines) + (note and f"\n{note}"))
-    confidence = 100 * table.confidence
-    sections.append(
-        f"In brackets: {confidence:g} % intervals, bootstrap over clips. ±: standard "
-        "deviation over seeds.\n"
+    brackets = (
+        f"In brackets: {100 * table.confidence:g} % intervals, bootstrap over clips. "
+        if intervals
+        else ""
     )
+    sections.append(f"{brackets}±: standard deviation over seeds.\n")
     searches = searches_to_markdown(runs.asking, runs.controls)
     below = [remarks_to_markdown(runs.remarks), *([searches] if searches else [])]
     return "\n".join([*sections, *below])
+
+
+def by_condition_to_markdown(runs: Runs, columns: Sequence[Column]) -> str:
+    """Render one table per column, with one row per method and a column per condition.
+
+    Arguments
+    ---------
+    runs : Runs
+        If a method has several seeds, its row has their mean and standard deviation.
+    columns : sequence of Column
+
+    Returns
+    -------
+    str
+        Without intervals.
+    """
+    table, tables = runs.table, []
+    base_of = {member: base for base, ms in runs.seeds.items() for member in ms}
+    names = dict.fromkeys(base_of.get(row, row) for _, row in table.rows)
+    for column in columns:
+        lines = []
+        for name in names:
+            members = runs.seeds.get(name, [name])
+            found = [
+                [table.row(c, m) for m in members if (c, m) in table]
+                for c in table.conditions
+            ]
+            lines.append([name, *(_over_seeds(scores, column) for scores in found)])
+        tables.append(markdown_table([column.header, *table.conditions], lines))
+    return "\n".join(tables)
 
 
 def remarks_to_markdown(remarks: Mapping[str, str]) -> str:
@@ -117,12 +158,12 @@ compare them with the controls: loudness.
     )
 
 
-def _lines(table, condition, columns, seeds):
+def _lines(table, condition, columns, seeds, intervals):
     lines, last = [], {members[-1]: m for m, members in seeds.items()}
     rows = table.methods(condition)
     for method, scores in rows.items():
         if any(column.is_in(scores) for column in columns):
-            cells = (_cell(table, condition, method, column) for column in columns)
+            cells = (_cell(table, condition, method, c, intervals) for c in columns)
             lines.append([method, *cells])
         if method in last:
             members = [rows[name] for name in seeds[last[method]] if name in rows]
@@ -131,15 +172,15 @@ def _lines(table, condition, columns, seeds):
     return lines
 
 
-def _cell(table, condition, method, column):
+def _cell(table, condition, method, column, intervals):
     value, low, high = table.cell(condition, method, column)
     decimals = column.metric.decimals
-    ends = "" if low == high else f" {interval(low, high, decimals)}"
+    ends = "" if low == high or not intervals else f" {interval(low, high, decimals)}"
     return number(value, decimals) + ends.replace(" –", "")
 
 
 def _over_seeds(members, column):
-    if not all(map(column.is_in, members)):
+    if not members or not all(map(column.is_in, members)):
         return "–"
     name, decimals = column.metric.name, column.metric.decimals
     values = [value_of(values_of(s, name), column.statistic) for s in members]

@@ -30,6 +30,18 @@ def bench(tmp_path, monkeypatch):
     return bench
 
 
+def test_the_printed_table_may_be_short(bench, capsys):
+    shown = ["--columns", "AI", "--no_intervals", "--by_condition", "AG", "FF"]
+    assert bench.run(*shown)[0] == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\n\| mask0.75 +\| +2 × 2 +\| 1.50 ± 0.00 \|\n", printed)
+    assert "In brackets" not in printed
+    for name in ("first", "other"):
+        part = printed[printed.index(f"## Every condition ({name})") :]
+        assert re.match(r".*\n\n\| AG .*\n.*\n\| mask0.75 +\| +1.50 ± 0.71 \|\n", part)
+    assert "In brackets" in (bench.folder / "bench" / "table.md").read_text()
+
+
 def steps_of(bench, kind, *arguments):
     return {s.run: s for s in bench.plan(*arguments) if s.kind == kind}
 

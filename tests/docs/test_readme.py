@@ -24,11 +24,15 @@ OPTIONS = {
         "folder",
         "compare",
         "columns",
+        "by_condition",
+        "no_intervals",
         "scores_folder",
         "report_only",
     },
     "draw_samples.py": {"clips", "condition", "row"},
-    "compare_runs.py": {"columns", "compare", "csv", "published"},
+    "compare_runs.py": {
+        "columns", "by_condition", "no_intervals", "compare", "csv", "published",
+    },  # fmt: skip
     "eval_faithfulness.py": {
         "compare",
         "published",

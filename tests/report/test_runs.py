@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import statistics
 from pathlib import Path
@@ -16,7 +17,7 @@ from lmac_td.evaluation.summary import write_json
 from lmac_td.evaluation.table import ALWAYS_WRITTEN, FaithfulnessTable
 from lmac_td.report.runs import find_row, read_run, read_runs
 from lmac_td.report.same_mixtures import BEFORE, MIXTURE_SETTINGS
-from lmac_td.report.side_by_side import runs_to_markdown
+from lmac_td.report.side_by_side import choose_columns, runs_to_markdown
 
 # Settings of a recipe before data sets, targets and weights were named.
 RECIPE = [n for n in BEFORE if "content" not in n and n not in ("dataset", "target")]
@@ -284,6 +285,42 @@ def test_chosen_columns_stand_in_one_table(runs, capsys, tmp_path):
     assert "faithfulness" not in said
     with pytest.raises(SettingError, match=r"did you mean 'SI-SDRi \(dB\)'"):
         main([*runs, "--columns", "SI-SDRi"])
+
+
+def test_intervals_may_be_left_out(runs):
+    table = read_runs(runs)
+    assert re.search(
+        r"\n\| lmac, seed 1 \| 41.00 \[[\d.]+, [\d.]+\] \|", squeezed(table)
+    )
+    page = squeezed(table, choose_columns(["AI"]), intervals=False)
+    assert "| lmac, seed 1 | 41.00 |" in page
+    assert "In brackets" not in page
+
+
+def squeezed(*arguments, **options):
+    return re.sub(" +", " ", runs_to_markdown(*arguments, **options))
+
+
+def test_conditions_side_by_side(runs, tmp_path, capsys):
+    both = ("clean", "speech")
+    other = write_run(tmp_path / "other", "other", value=7.0, conditions=both)
+    main([*runs, other, "--by_condition", "AI", "kept (dB)"])
+    said = re.sub(" +", " ", capsys.readouterr().out)
+    tables = said[said.index("| AI (%) ↑ | clean | speech |") :]
+    assert [line for line in tables.splitlines() if "---" not in line] == [
+        "| AI (%) ↑ | clean | speech |",
+        "| lmac | 42.00 ± 1.00 | – |",
+        "| other | 7.00 | 7.00 |",
+        "| identity | 0.00 | 0.00 |",
+        "",
+        "| kept (dB) | clean | speech |",
+        "| lmac | 42.0 ± 1.0 | – |",
+        "| other | 7.0 | 7.0 |",
+        "| identity | – | – |",
+        "",
+    ]
+    with pytest.raises(SettingError, match="--by_condition: the table has no column"):
+        main([*runs, "--by_condition", "A1"])
 
 
 def test_the_papers_rows_below_ours(tmp_path, capsys):
