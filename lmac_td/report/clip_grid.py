@@ -1,12 +1,12 @@
-"""Draw the samples of an evaluation: one row a clip, from the mixture to what is kept.
+"""Draw samples of evaluations: one row a clip, from the mixture to what is kept.
 
 The files are those of :func:`lmac_td.report.samples.save_samples`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +40,13 @@ class ClipRow:
     panels : dict of str to ndarray (frames, bins)
         By column; magnitudes, and the mask in [0, 1]. The true target is missing for a
         clip without interference.
+    notes : dict of str to str
+        What is written into a panel, by column.
     """
 
     name: str
     panels: dict[str, np.ndarray]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def sample_folder(run: Run, condition: str, row: str | None = None) -> Path:
@@ -97,15 +100,70 @@ def clip_rows(run: Run, condition: str, row: str | None, n_clips: int) -> list[C
     """
     folder = sample_folder(run, condition, row)
     features = features_of(run)
-    stems = sorted(
-        path.name.removesuffix(f"_{MASK_FILE}")
-        for path in folder.glob(f"*_{MASK_FILE}")
-    )
+    stems = sorted(_stems(folder))
     names = names_of(run, condition, row or run.settings["methods"][0])
     return [
         ClipRow(names.get(stem, stem), panels_of(folder, stem, features))
         for stem in stems[:n_clips]
     ]
+
+
+def compared_rows(
+    rows: Mapping[str, tuple[Run, str]], condition: str, n_clips: int
+) -> list[ClipRow]:
+    """Read what several rows keep of the same clips, with p of each.
+
+    Arguments
+    ---------
+    rows : dict of str to (Run, str)
+        By the name of the column: an evaluation, and the name of its row.
+    condition : str
+    n_clips : int
+        At most so many, in the order of their names.
+
+    Raises
+    ------
+    SettingError
+        If there are no samples, or no clip has a sample in every evaluation.
+    DataError
+        If a sample's sounds are missing, or mixtures of two evaluations differ.
+    """
+    first, _ = next(iter(rows.values()))
+    for run, _ in rows.values():
+        if differences := first.differences(run):
+            raise DataError(
+                f"{run.path} was not made from the mixtures of {first.path}: they "
+                f"differ in {', '.join(differences)}; draw evaluations that agree in it"
+            )
+    folders = {
+        name: sample_folder(run, condition, row) for name, (run, row) in rows.items()
+    }
+    stems = sorted(set.intersection(*map(_stems, folders.values())))
+    if not stems:
+        raise SettingError(
+            f"no clip has a sample in each of {', '.join(map(str, folders.values()))}: "
+            "evaluate again, with the same --n_samples"
+        )
+    features = features_of(first)
+    lines = {name: _lines_of(run, condition, row) for name, (run, row) in rows.items()}
+    found = []
+    for stem in stems[:n_clips]:
+        panels, notes = {}, {}
+        for name, folder in folders.items():
+            of_row = panels_of(folder, stem, features)
+            panels.setdefault(MIXTURE, of_row[MIXTURE])
+            panels[name] = of_row[KEPT]
+            line = lines[name].get(stem)
+            notes[name] = "" if line is None else f"p {line.p_in:.2f}"
+        if TARGET in of_row:
+            panels[TARGET] = of_row[TARGET]
+        title = (
+            [stem]
+            if line is None
+            else [*_clip_and_class(first, line), f"p {line.p_x:.2f}"]
+        )
+        found.append(ClipRow("\n".join(title), panels, notes))
+    return found
 
 
 def features_of(run: Run) -> SpectralFeatures:
@@ -153,15 +211,35 @@ def names_of(run: Run, condition: str, row: str) -> dict[str, str]:
     run : Run
     condition, row : str
     """
-    classes = run.settings.get("classes")
-    names = {}
+    return {
+        clip: "\n".join(
+            (*_clip_and_class(run, line), f"p {line.p_x:.2f} → {line.p_in:.2f}")
+        )
+        for clip, line in _lines_of(run, condition, row).items()
+    }
+
+
+def _stems(folder):
+    """Return the starts of the names of a folder's samples."""
+    return {
+        path.name.removesuffix(f"_{MASK_FILE}")
+        for path in folder.glob(f"*_{MASK_FILE}")
+    }
+
+
+def _lines_of(run, condition, row):
+    """Return the first line of each clip, by its name."""
+    lines = {}
     for line in run.table.row(condition, row).itertuples():
-        decided = int(line.decided)
-        of_class = classes[decided] if classes else f"class {decided}"
-        p = f"p {line.p_x:.2f} → {line.p_in:.2f}"
-        lines = (*map(readable, (line.clip_id, of_class)), p)
-        names.setdefault(line.clip_id, "\n".join(lines))
-    return names
+        lines.setdefault(line.clip_id, line)
+    return lines
+
+
+def _clip_and_class(run, line):
+    """Return the name of a clip and that of its decided class, for a figure."""
+    classes, decided = run.settings.get("classes"), int(line.decided)
+    of_class = classes[decided] if classes else f"class {decided}"
+    return readable(line.clip_id), readable(of_class)
 
 
 def clip_grid_figure(
@@ -201,6 +279,10 @@ def clip_grid_figure(
             if column in row.panels:
                 image = _draw(axis, column, row, features)
                 levels = image if column != MASK else levels
+                axis.text(
+                    0.02, 0.93, row.notes.get(column, ""), color="white", fontsize=7,
+                    transform=axis.transAxes, va="top",
+                )  # fmt: skip
             else:
                 axis.set_axis_off()
             axis.tick_params(labelsize=7)

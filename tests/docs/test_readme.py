@@ -31,8 +31,13 @@ OPTIONS = {
     },
     "draw_samples.py": {"clips", "condition", "row"},
     "compare_runs.py": {
-        "columns", "by_condition", "no_intervals", "compare", "csv", "published",
-    },  # fmt: skip
+        "columns",
+        "by_condition",
+        "no_intervals",
+        "compare",
+        "csv",
+        "published",
+    },
     "eval_faithfulness.py": {
         "compare",
         "published",

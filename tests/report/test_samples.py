@@ -1,6 +1,7 @@
 """What is saved of some clips, and the figure that is drawn of it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lmac_td.report.clip_grid import (
     ClipRow,
     clip_grid_figure,
     clip_rows,
+    compared_rows,
     features_of,
     panels_of,
 )
@@ -123,6 +125,44 @@ def test_the_samples_of_an_evaluation_are_drawn(evaluation, tmp_path):
     # A clean clip has no true target besides itself.
     rows = clip_rows(read, "clean", None, 10)
     assert list(rows[0].panels) == ["mixture", "mask", "kept"]
+
+
+def test_several_rows_are_drawn_beside_each_other(evaluation, tmp_path):
+    figure = tmp_path / "clips.png"
+    rows = [f"{evaluation}:saliency 0.5", f"{evaluation}:gradcam 0.5"]
+    assert "3 clips" in run(DRAW, *rows, figure).stdout
+    assert imread(figure).shape[1] > 1000
+    read = read_run(evaluation)
+    named = {"a": (read, "saliency 0.5"), "b": (read, "gradcam 0.5")}
+    first, *_ = drawn = compared_rows(named, "in_domain", 10)
+    assert len(drawn) == 3
+    assert list(first.panels) == ["mixture", "a", "b", "true target"]
+    alone = {row: clip_rows(read, "in_domain", row, 10)[0] for _, row in named.values()}
+    for name, (_, row) in named.items():
+        np.testing.assert_array_equal(first.panels[name], alone[row].panels["kept"])
+    clip, decided, p = first.name.split("\n")
+    assert alone["gradcam 0.5"].name.startswith(f"{clip}\n{decided}\n{p} → ")
+    assert alone["gradcam 0.5"].name.endswith(first.notes["b"].removeprefix("p"))
+    # A clean clip has no true target besides itself.
+    assert list(compared_rows(named, "clean", 1)[0].panels) == ["mixture", "a", "b"]
+
+
+def test_rows_that_cannot_be_drawn_beside_each_other(evaluation, tmp_path):
+    row, figure = f"{evaluation}:saliency 0.5", tmp_path / "clips.png"
+    assert "is named twice with saliency 0.5" in refused(DRAW, row, row, figure)
+    assert "names a row, too" in refused(DRAW, row, figure, row="gradcam 0.5")
+    assert "has no method 'x'" in refused(DRAW, row, f"{evaluation}:x", figure)
+    other = tmp_path / "other"
+    shutil.copytree(evaluation, other)
+    samples = other / "samples" / "in_domain" / "saliency 0.5"
+    for path in list(samples.iterdir()):
+        path.rename(path.with_name(f"other_{path.name}"))
+    assert "no clip has a sample in each" in refused(DRAW, row, other, figure)
+    table = other / "table.json"
+    text = table.read_text().replace('"mixing_seed": ', '"mixing_seed": 7')
+    table.write_text(text)
+    assert "they differ in mixing_seed" in refused(DRAW, row, other, figure)
+    assert not figure.exists()
 
 
 def test_samples_that_are_not_there_are_named(evaluation, tmp_path):
