@@ -15,7 +15,7 @@ ROWS = (
     ("faults", "launch", "names", "random", "versions"),
     ("errors",),
     ("reading",),
-    ("files", "locks", "sound_files", "validation", "runtime"),
+    ("files", "locks", "model_sources", "sound_files", "validation", "runtime"),
     ("audio", "features"),
     ("contracts",),
     ("targets",),

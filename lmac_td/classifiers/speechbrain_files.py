@@ -11,7 +11,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 from lmac_td.classifiers.labels import read_labels
 from lmac_td.classifiers.speechbrain_sources import HYPERPARAMS, settings_of_source
 from lmac_td.errors import CheckpointError, SettingError
-from lmac_td.reading import absence
+from lmac_td.model_sources import ADDRESS, FOLDER, HUB_ID, require_source
 from lmac_td.runtime.loading import weights_only
 
 
@@ -40,20 +40,15 @@ def open_encoder(
         If a source that is not on this disk runs code of its own.
     """
     source = str(source)
-    is_local = Path(source).is_dir()
-    is_address = source.startswith(("http://", "https://"))
-    if is_local:
-        if not (Path(source) / HYPERPARAMS).is_file():
-            raise CheckpointError(
-                f"{source} has no {HYPERPARAMS}: give the folder of a SpeechBrain "
-                "EncoderClassifier as pretrained_classifier"
-            )
-    elif Path(source).exists() or (
-        not is_address and (source.count("/") != 1 or source.startswith(("/", ".")))
-    ):
+    remedy = (
+        f"give pretrained_classifier a folder with {HYPERPARAMS}, or a hub id such as "
+        "owner/name"
+    )
+    is_local = require_source(source, remedy, (FOLDER, ADDRESS, HUB_ID)) == FOLDER
+    if is_local and not (Path(source) / HYPERPARAMS).is_file():
         raise CheckpointError(
-            f"{source} {absence(source)}: give pretrained_classifier a folder with "
-            f"{HYPERPARAMS}, or a hub id such as owner/name"
+            f"{source} has no {HYPERPARAMS}: give the folder of a SpeechBrain "
+            "EncoderClassifier as pretrained_classifier"
         )
     try:
         settings = settings_of_source(source, savedir, trust_remote_code)

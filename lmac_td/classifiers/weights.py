@@ -13,9 +13,16 @@ from speechbrain.utils.fetching import FetchConfig, fetch
 from lmac_td.classifiers.speechbrain_sources import require_https
 from lmac_td.errors import CheckpointError
 from lmac_td.files import temporary_folder_beside
+from lmac_td.model_sources import ADDRESS, FOLDER, HUB_ID, require_source
 from lmac_td.names import name_of_source
 from lmac_td.reading import absence, regular_size
 from lmac_td.runtime.loading import first_not_finite
+
+_REMEDY = (
+    "give pretrained_classifier a folder that holds model.safetensors, or "
+    "embedding_model.ckpt and classifier.ckpt; or train one with `python "
+    "recipes/ESC50/train_classifier.py hparams/cnn14.yaml` and the same --size"
+)
 
 
 def locate(
@@ -57,30 +64,17 @@ def locate(
             f"the address or the hub id that holds {filename}"
         )
     source = str(source)
-    if Path(source).is_dir():
+    if require_source(source, _REMEDY, (FOLDER, ADDRESS, HUB_ID)) == FOLDER:
         path = Path(source) / filename
         if not path.is_file():
-            raise _no_classifier(path)
+            raise CheckpointError(f"{path} {absence(path, 'file')}: {_REMEDY}")
         return path
-    if os.path.exists(source) or (
-        not source.startswith(("http://", "https://")) and source.count("/") > 1
-    ):
-        raise _no_classifier(source)  # a hub id has one slash at most
     require_https(source, "pretrained_classifier")
     source = source.rstrip("/")
     path = Path(savedir) / name_of_source(source, revision) / filename
     if not path.is_file():
         run_on_main(_download, args=[filename, source, path, revision])
     return path
-
-
-def _no_classifier(path):
-    return CheckpointError(
-        f"{path} {absence(path)}: give pretrained_classifier a folder that holds "
-        "model.safetensors, or embedding_model.ckpt and classifier.ckpt; or train one "
-        "with `python recipes/ESC50/train_classifier.py hparams/cnn14.yaml` and the "
-        "same --size"
-    )
 
 
 def _download(filename, source, path, revision):

@@ -15,8 +15,8 @@ from lmac_td.experiment.build import load_recipe
 from lmac_td.experiment.kept import read_settings
 from lmac_td.experiment.shipped import HPARAMS, REFERENCE_CLASSIFIER
 from lmac_td.inference.classifier_recipe import is_recipe, open_recipe
-from lmac_td.inference.hub_ids import require_hub_id
 from lmac_td.inference.opened import Opened, framing_of
+from lmac_td.model_sources import require_source
 from lmac_td.reading import regular_size
 
 AUTO = "auto"
@@ -116,7 +116,9 @@ def kind_of(source: str | Path) -> str:
             f"(transformers), {SPEECHBRAIN} (SpeechBrain) or {WEIGHTS} "
             "(train_classifier.py), or a hub id such as owner/name"
         )
-    require_hub_id(source, "the folder of a classifier")
+    require_source(
+        source, "give the folder of a classifier, or a hub id such as owner/name"
+    )
     name = str(source)
     try:
         files = huggingface_hub.list_repo_files(name)

@@ -19,10 +19,10 @@ from lmac_td.experiment.build import build_recipe, typed_recipe
 from lmac_td.experiment.recipe import compose
 from lmac_td.experiment.shipped import REFERENCE_INTERPRETER
 from lmac_td.features import SpectralFeatures
-from lmac_td.inference.hub_ids import require_hub_id
 from lmac_td.inference.opened import framing_of
 from lmac_td.inference.trust import require_own_objects
 from lmac_td.interpreters.base import Interpreter
+from lmac_td.model_sources import FOLDER, require_source
 from lmac_td.training.checkpoints import load_weights
 from lmac_td.training.export_interpreter import (
     CARD,
@@ -126,9 +126,9 @@ def local_folder(source: str | Path, savedir: str | Path | None = None) -> Path:
     CheckpointError
         If it cannot be found.
     """
-    if Path(source).is_dir():
+    remedy = "give the output folder of a training, or a hub id such as owner/name"
+    if require_source(source, remedy) == FOLDER:
         return Path(source)
-    require_hub_id(source, "the output folder of a training")
     try:
         found = huggingface_hub.snapshot_download(
             str(source), cache_dir=savedir, allow_patterns=list(DOWNLOADED)

@@ -515,11 +515,16 @@ def test_a_revision_that_a_hub_does_not_have(folder, hub, tmp_path):
     assert checkpoints_below(tmp_path / "save") == []
 
 
-@pytest.mark.parametrize("source", ["someone/model", "nobody/nothing", "no hub id"])
+@pytest.mark.parametrize("source", ["someone/model", "nobody/nothing"])
 def test_a_hub_that_does_not_have_it(hub, tmp_path, source):
     with pytest.raises(CheckpointError, match=f"{source}.*local folder"):
         loaded(source, tmp_path / "save")
     assert checkpoints_below(tmp_path / "save") == []
+
+
+def test_what_is_no_hub_id_is_not_asked_for(tmp_path):
+    with pytest.raises(CheckpointError, match="no hub id does not exist: give pretr"):
+        loaded("no hub id", tmp_path / "save")
 
 
 def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):

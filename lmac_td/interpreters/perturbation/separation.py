@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from lmac_td.interpreters.perturbation.segments import (
     LoudestPart,
     Parts,
 )
-from lmac_td.reading import absence
+from lmac_td.model_sources import FOLDER, require_source
 from lmac_td.runtime.loading import weights_only
 
 
@@ -53,18 +52,15 @@ class Separator:
         self.trust_remote_code = trust_remote_code
         self.sample_rate = sample_rate
         self._model = None
-        is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", self.source)
-        if Path(source).is_dir():
-            if not (Path(source) / HYPERPARAMS).is_file():
-                raise CheckpointError(
-                    f"separator: {source} has no {HYPERPARAMS}: give --separator the "
-                    "folder of a SpeechBrain SepformerSeparation"
-                )
-        elif not is_id or self.source.startswith(".") or Path(source).exists():
+        remedy = (
+            f"give --separator a folder with {HYPERPARAMS}, or a hub id such as "
+            "speechbrain/sepformer-whamr16k"
+        )
+        is_local = require_source(source, remedy, setting="separator: ") == FOLDER
+        if is_local and not (Path(source) / HYPERPARAMS).is_file():
             raise CheckpointError(
-                f"separator: {source} {absence(source)}: give --separator a folder "
-                f"with {HYPERPARAMS}, or a hub id such as "
-                "speechbrain/sepformer-whamr16k"
+                f"separator: {source} has no {HYPERPARAMS}: give --separator the "
+                "folder of a SpeechBrain SepformerSeparation"
             )
 
     def __call__(self, wav: Tensor) -> Tensor:
