@@ -24,7 +24,9 @@ _LONGEST_COMMAND = 300  # characters
 
 
 @contextlib.contextmanager
-def one_writer(folder: str | Path, work: str) -> Iterator[None]:
+def one_writer(
+    folder: str | Path, work: str, option: str = "--output_folder"
+) -> Iterator[None]:
     """Hold a folder for some work; other processes may do other work in it.
 
     The system frees the lock when the process ends, however it ends. The files
@@ -37,6 +39,8 @@ def one_writer(folder: str | Path, work: str) -> Iterator[None]:
         Created if it is missing.
     work : str
         What is done in it, such as ``training``.
+    option : str
+        The option that names another folder, for messages.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def one_writer(folder: str | Path, work: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:  # such as below /proc
         raise SettingError(
-            f"{folder} cannot be made on its disk: give another --output_folder"
+            f"{folder} cannot be made on its disk: give another {option}"
         ) from error
     lock, owner = folder / f".{work}.lock", folder / f".{work}.owner"
     held = filelock.FileLock(lock)
@@ -64,7 +68,7 @@ def one_writer(folder: str | Path, work: str) -> Iterator[None]:
     except filelock.Timeout as error:
         raise SettingError(
             f"another {work} writes into {folder}{_read(owner)}: wait for it or stop "
-            "it, or give another --output_folder"
+            f"it, or give another {option}"
         ) from error
     except NotImplementedError:
         logger.warning("%s: its disk has no locks: start nothing else there", folder)

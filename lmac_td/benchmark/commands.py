@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.plan import ROOT, Step
+from lmac_td.benchmark.step import ROOT, Step
 
 PATIENCE_S = 20  # between asking a command to stop and killing it
 NOTE_PERIOD_S = 60  # between two records of the minutes so far

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.plan import Step
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import DataError, UnreadableFileError
 from lmac_td.files import write_atomically
 from lmac_td.reading import checked, read_json
@@ -55,7 +55,7 @@ class KeptRuns:
         needed = set()
         for step in steps:
             if step.kind == "evaluate" and self.find(step) is None:
-                needed |= {id(part) for part in _with_needs(step)}
+                needed |= {id(part) for part in step.chain}
         return [step for step in steps if id(step) in needed]
 
     def find(self, step: Step) -> tuple[Step, dict] | None:
@@ -105,7 +105,7 @@ class KeptRuns:
         run, folder = read_run(step.path), self._folder(step)
         commands = {
             part.kind: {name: minutes.of(part).get(name) for name in _WRITTEN}
-            for part in _with_needs(step)
+            for part in step.chain
             if part.run == step.run
         }
         content = {"settings": step.deciding, **commands}
@@ -138,13 +138,6 @@ def available(
         elif found := kept and kept.find(step):
             minutes.remember(*found)
             yield found[0]
-
-
-def _with_needs(step):
-    """Yield a step and all that must run before it."""
-    yield step
-    for need in step.needs:
-        yield from _with_needs(need)
 
 
 def _content(content):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lmac_td.benchmark.plan import Step
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import DataError, SettingError, UnreadableFileError
 from lmac_td.files import write_atomically
 from lmac_td.reading import checked, read_json

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lmac_td.benchmark.plan import Step
+from lmac_td.benchmark.step import Step
 from lmac_td.files import replace_folder, temporary_folder_beside
 from lmac_td.inference.evaluation_page import title_of
 from lmac_td.names import file_name

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.plan import Step
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.columns import metrics_of
 from lmac_td.names import file_name
@@ -94,7 +94,7 @@ def by_run(steps: list[Step]) -> tuple[list[Step], dict[str, list[Step]]]:
     chains : dict of str to list of Step
         By the name of the evaluation's run.
     """
-    needed = {id(step): _with_needs(step) for step in steps if step.kind == "evaluate"}
+    needed = {id(step): step.chain for step in steps if step.kind == "evaluate"}
     times = [id(step) for chain in needed.values() for step in chain]
     shared = [step for step in steps if times.count(id(step)) > 1]
     known = {id(step) for step in shared}
@@ -104,14 +104,6 @@ def by_run(steps: list[Step]) -> tuple[list[Step], dict[str, list[Step]]]:
             own = [need for need in needed[id(step)] if id(need) not in known]
             chains[step.run] = _without(own, known)
     return shared, chains
-
-
-def _with_needs(step: Step) -> list[Step]:
-    """Return a step after all that it needs, each once."""
-    found: dict[int, Step] = {}
-    for need in step.needs:
-        found |= {id(earlier): earlier for earlier in _with_needs(need)}
-    return [*found.values(), step]
 
 
 def _without(chain: list[Step], known: set[int]) -> list[Step]:

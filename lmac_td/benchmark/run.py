@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.page import write_benchmark_pages
-from lmac_td.benchmark.plan import Step
 from lmac_td.benchmark.report import write_report
 from lmac_td.benchmark.schedule import CommandFailedError
+from lmac_td.benchmark.step import Step
 from lmac_td.report.runs import Runs
 
 

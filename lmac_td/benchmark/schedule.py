@@ -23,15 +23,15 @@ import doit.exceptions
 import doit.reporter
 import doit.task
 import doit.tools
-import filelock
 from doit.globals import Globals
 from tqdm import tqdm
 
 from lmac_td.benchmark.commands import Commands
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.plan import Step
-from lmac_td.errors import DataError, SettingError
+from lmac_td.benchmark.step import Step
+from lmac_td.errors import DataError
 from lmac_td.files import write_atomically
+from lmac_td.locks import one_writer
 
 
 class CommandFailedError(Exception):
@@ -75,7 +75,7 @@ def run_all(
     DataError
         If the folder's files are damaged.
     """
-    with lock_folder(folder):
+    with one_writer(folder, "benchmark", "--folder"):
         minutes = Minutes(folder / "minutes.json")
         minutes.require_nothing_runs()
         commands = Commands(folder, minutes, jobs)
@@ -90,25 +90,6 @@ def run_all(
     if reporter.failure:
         raise CommandFailedError(reporter.failure.message, reporter.failure.exit_code)
     return minutes
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path):
-    """Lock a folder; refuse it if another benchmark runs in it.
-
-    Raises
-    ------
-    SettingError
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(folder / "lock", blocking=False):
-            yield
-    except filelock.Timeout as error:
-        raise SettingError(
-            f"another benchmark still runs in {folder}: wait for it or stop it, or "
-            "give another --folder"
-        ) from error
 
 
 def _tasks(steps, commands):

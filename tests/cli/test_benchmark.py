@@ -12,12 +12,12 @@ import time
 
 import pytest
 
+from lmac_td import locks
 from lmac_td.benchmark import report
 from lmac_td.benchmark.commands import child_environment
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.plan import Step
 from lmac_td.benchmark.report import minutes_to_markdown
-from lmac_td.benchmark.schedule import lock_folder
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import DataError, SettingError
 from tests.cli.bench import (
     ALL,
@@ -275,10 +275,11 @@ def test_a_method_without_a_training(bench):
     assert (code, calls) == (0, [*PREPARE, MASK_1[1], MASK_2[1], TUNE_2[1]])
 
 
-def test_a_second_benchmark_is_refused(bench):
+def test_a_second_benchmark_is_refused(bench, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.1)
     with (
-        lock_folder(bench.folder / "bench"),
-        pytest.raises(SettingError, match="still runs"),
+        locks.one_writer(bench.folder / "bench", "benchmark"),
+        pytest.raises(SettingError, match=r"another benchmark writes .* --folder$"),
     ):
         bench.run()
     assert bench.run()[0] == 0

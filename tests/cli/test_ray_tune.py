@@ -6,9 +6,9 @@ import pytest
 
 from lmac_td.benchmark import ray_tune
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.plan import Step
 from lmac_td.benchmark.ray_tune import by_run, run_all_on_ray, trial_folder
 from lmac_td.benchmark.schedule import CommandFailedError
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import SettingError
 from tests.cli.bench import COMMAND
 from tests.forks import fork, wait_for

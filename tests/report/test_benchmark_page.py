@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmac_td.benchmark.page import write_benchmark_pages
-from lmac_td.benchmark.plan import Step
+from lmac_td.benchmark.step import Step
 from lmac_td.report.page.cards import arrange
 from lmac_td.report.page.saved import save_clips
 from tests.explained_clips import clip_in
