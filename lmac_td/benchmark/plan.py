@@ -49,7 +49,7 @@ def split_options(arguments: list) -> dict:
     return options
 
 
-def plan(listing: Listing, options: dict) -> list:
+def plan(listing: Listing, options: dict, will_run: bool = True) -> list:
     """Turn the listing and the command line's settings into commands, in order.
 
     Arguments
@@ -57,6 +57,8 @@ def plan(listing: Listing, options: dict) -> list:
     listing : Listing
     options : dict of str to str
         The result of :func:`split_options`.
+    will_run : bool
+        Whether the commands will run, and so need their data.
 
     Returns
     -------
@@ -71,7 +73,7 @@ def plan(listing: Listing, options: dict) -> list:
     known = set().union(*(_declared(entry) for entry in listing.entries))
     _check_options(listing, options, known)
     _check_classifier_settings(listing, known)
-    planner = _Planner(options)
+    planner = _Planner(options, will_run)
     prepare = [
         planner.step("prepare", entry, entry["script"], []) for entry in listing.prepare
     ]
@@ -109,8 +111,8 @@ def _name_of(classifier):
 class _Planner:
     """Creates steps; records which evaluations score reference rows, and folders."""
 
-    def __init__(self, options):
-        self.options = options
+    def __init__(self, options, will_run):
+        self.options, self.will_run = options, will_run
         self.with_references = set()  # names of classifiers
         self.moved = {}  # folders of runs by classifier and the folder without one
 
@@ -135,7 +137,7 @@ class _Planner:
             given |= self._folders(kind, entry, classifier, given)
         tree, values = _values(recipe, given, declared)
         _check_folders(recipe, kind, values)
-        if kind == "evaluate":
+        if kind == "evaluate" and self.will_run:
             _check_conditions(recipe, values)
         flags = [
             part

@@ -43,7 +43,7 @@ def main(argv=None):
     listing = read_listing(arguments.benchmark)
     columns = choose_columns(arguments.columns or listing.columns)
     by_condition = choose_columns(arguments.by_condition, "--by_condition")
-    steps = plan(listing, split_options(settings))
+    steps = plan(listing, split_options(settings), not arguments.report_only)
     folder = ROOT / arguments.folder
     kept = arguments.scores_folder and KeptRuns(ROOT / arguments.scores_folder)
 

@@ -244,6 +244,14 @@ def test_a_run_whose_scores_are_kept_is_not_repeated(bench, kept, capsys):
     assert "12 of 13 commands are finished" in capsys.readouterr().out
 
 
+def test_a_report_of_kept_runs_needs_no_data(bench, kept):
+    forget(bench)
+    elsewhere = ["--ljspeech_folder", "/nowhere"]
+    assert bench.run(*kept, "--report_only", *elsewhere) == (0, [])
+    with pytest.raises(SettingError, match="condition speech needs it"):
+        bench.run(*kept, *elsewhere)
+
+
 @pytest.mark.parametrize(
     ("setting", "repeats"),
     [
