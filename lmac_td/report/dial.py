@@ -29,8 +29,9 @@ def dial_figure(path: Path, means: OverClassifiers, condition: str) -> None:
     Thin lines are methods whose explanations are cut to equal sizes (the columns ``p
     kept``), grey for reference rows. Thick lines are dials: rows such as ``evidence
     0.25`` and ``evidence 0.5``, each at the energy that its explanations keep. The
-    classifier is most sure of what is kept by the highest line. All values are means
-    over clips, seeds and classifiers.
+    classifier is most sure of what is kept by the highest line; the legend has the
+    order of the lines' right ends. All values are means over clips, seeds and
+    classifiers.
 
     Arguments
     ---------
@@ -77,7 +78,7 @@ def dial_figure(path: Path, means: OverClassifiers, condition: str) -> None:
         "equal sizes.",
         fontsize=10,
     )
-    figure.legend(loc="outside right center", fontsize=7)
+    figure.legend(handles=_from_top(axis), loc="outside right center", fontsize=7)
     with write_atomically(path) as file:
         save_figure(figure, file, dpi=110)
 
@@ -105,6 +106,11 @@ def dials_of(rows: list[str]) -> dict[str, dict[float, str]]:
         if match:
             found.setdefault(match["name"], {})[float(match["share"])] = row
     return {name: shares for name, shares in found.items() if len(shares) > 1}
+
+
+def _from_top(axis):
+    """Return the lines in the order of their right ends, the highest first."""
+    return sorted(axis.get_lines(), key=lambda line: -line.get_ydata()[-1])
 
 
 def _point(means, condition, row):

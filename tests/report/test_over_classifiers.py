@@ -216,11 +216,12 @@ def test_the_dial_shows_every_method_once(tmp_path, monkeypatch):
     rows = {f"evidence {share}": [1] for share in (0.04, 0.25, 0.5, 0.7)}
     rows |= {"lmac": [1, 2], "gradcam": [1], "gradcam, as audio": [1], "identity": []}
     runs = {"a": runs_of(rows, 1), "b": runs_of(rows, 2)}
-    shown = {}
+    shown, legends = {}, []
 
     def keep(figure, file, **_):
         (axis,) = figure.axes
         shown.update({line.get_label(): line.get_data() for line in axis.lines})
+        legends.extend(text.get_text() for text in figure.legends[0].get_texts())
         file.write(b"png")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
@@ -228,6 +229,8 @@ def test_the_dial_shows_every_method_once(tmp_path, monkeypatch):
     assert list(shown) == [
         "evidence, dial", "evidence 0.5", "lmac", "gradcam", "identity", "the mixture",
     ]  # fmt: skip
+    # The legend begins with the highest line.
+    assert legends == sorted(shown, key=lambda name: -shown[name][1][-1])
     kept, p = shown["evidence, dial"]
     frames = [r.table.row("clean", "evidence 0.25") for r in runs.values()]
     shares = [(10 ** (frame["kept (dB)"] / 10)).mean() for frame in frames]
