@@ -106,6 +106,21 @@ def command_lines(program):
     return list(dict.fromkeys(line.strip() for lines in found for line in lines))
 
 
+def table_after(text, heading, head="| method"):
+    """Header and rows of the first table of a text after a heading.
+
+    The first line of the table begins with ``head``.
+    """
+    lines = text[text.index(heading) :].splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith(head))
+    found = []
+    for line in lines[first:]:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found[0], found[2:]
+
+
 @contextmanager
 def importable(folder):
     """Let modules of a folder be imported, and forget them afterwards."""

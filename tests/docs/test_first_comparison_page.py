@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from tests.pages import ROOT
+from tests.pages import ROOT, table_after
 
 PAGE = (ROOT / "docs" / "first_comparison.md").read_text(encoding="utf-8")
 with open(
@@ -32,20 +32,8 @@ def measured(condition, method, column, cell):
     return f"{mean:.{decimals}f} ± {spread:.{decimals}f}"
 
 
-def table_after(text, head="| method"):
-    """Header and rows of the first table after some text."""
-    lines = PAGE[PAGE.index(text) :].splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith(head))
-    found = []
-    for line in lines[first:]:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip() for cell in line.strip("|").split("|")])
-    return found[0], found[2:]
-
-
 def test_the_table_with_noise():
-    (_, *headers), rows = table_after("## With ambient noise")
+    (_, *headers), rows = table_after(PAGE, "## With ambient noise")
     assert len(rows) > 20
     for method, *cells in rows:
         for header, cell in zip(headers, cells, strict=True):
@@ -57,7 +45,7 @@ def test_the_table_with_noise():
     ("text", "column"), [("AG (%), higher is better", "AG"), ("Fid-In, hi", "Fid-In")]
 )
 def test_the_tables_of_all_conditions(text, column):
-    (_, *conditions), rows = table_after(text)
+    (_, *conditions), rows = table_after(PAGE, text)
     for method, *cells in rows:
         for condition, cell in zip(conditions, cells, strict=True):
             assert cell == measured(condition, method, column, cell)

@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from lmac_td.report.published import METRICS, read_published
-from tests.pages import ROOT
+from tests.pages import ROOT, table_after
 
 with open(
     ROOT / "recipes" / "ESC50" / "results_esc10.csv", newline="", encoding="utf-8"
@@ -35,14 +35,7 @@ TABLES = [
 def rows_after(page, heading):
     """Header and rows of the first table after a heading of a page."""
     text = (ROOT / "docs" / "papers" / f"{page}.md").read_text(encoding="utf-8")
-    lines = text[text.index(heading) :].splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("| method"))
-    found = []
-    for line in lines[first:]:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip() for cell in line.strip("|").split("|")])
-    return found[0], found[2:]
+    return table_after(text, heading)
 
 
 def measured(condition, method, metric, cell):
