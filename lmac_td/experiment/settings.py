@@ -12,6 +12,8 @@ without items. A setting has one or several roles:
 - ``evaluation``: an evaluation may choose another value. With this role only, no
 - ``mixture``: evaluations in one table must agree in it.
 - ``run``: it changes neither training nor scores.
+- ``length``: how long a training lasts. A resumed training may last longer; the scores
+  depend on it.
 - ``pretrained``: it names what an earlier command trained. It is fixed as ``training``
   is, and the fingerprint of what it names is compared, too.
 
@@ -40,7 +42,7 @@ from lmac_td.experiment.value_types import (
 )
 
 DECLARATIONS = "settings"  # the block of a recipe
-ROLES = ("training", "evaluation", "mixture", "run", "pretrained")
+ROLES = ("training", "evaluation", "mixture", "run", "length", "pretrained")
 NONE = ("null", "none", "~")
 _LIMITS = {limit.name for limit in dataclasses.fields(Limits)}
 

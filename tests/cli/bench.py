@@ -63,6 +63,7 @@ speech_snr_db: 3
 snr: paper
 ljspeech_folder: {folder}
 number_of_epochs: 3
+num_workers: 0
 pretrained_classifier: null
 second_classifier: null
 pretrained_interpreter: null
@@ -84,7 +85,8 @@ settings:
     speech_snr_db: {{role: [evaluation, mixture], type: float}}
     snr: {{role: [evaluation, mixture], type: str, choices: [paper, published]}}
     ljspeech_folder: {{role: [evaluation, mixture], type: path}}
-    number_of_epochs: {{role: run, type: int}}
+    number_of_epochs: {{role: length, type: int}}
+    num_workers: {{role: run, type: int}}
     pretrained_classifier: {{role: [pretrained, mixture], type: path, optional: true}}
     second_classifier: {{role: evaluation, type: "list[path]", optional: true}}
     pretrained_interpreter: {{role: pretrained, type: path, optional: true}}

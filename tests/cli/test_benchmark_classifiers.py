@@ -256,7 +256,8 @@ def test_a_report_of_kept_runs_needs_no_data(bench, kept):
     ("setting", "repeats"),
     [
         ("data_folder", False),  # the same data may lie elsewhere
-        ("number_of_epochs", False),  # a setting of runs alone
+        ("num_workers", False),  # a setting of runs alone
+        ("number_of_epochs", True),
         ("speech_snr_db", True),
     ],
 )
