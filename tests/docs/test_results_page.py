@@ -77,3 +77,22 @@ def test_evidence_and_the_network_are_ahead_in_every_condition(row, other, colum
     assert len(ours) == 5
     for here, there in zip(ours, theirs, strict=True):
         assert sign * (here - there) > 0
+
+
+def test_the_readme_has_the_same_numbers():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    sentence = text[text.index("three classifiers, AI is ") :].partition("([results]")[
+        0
+    ]
+    names = {
+        "evidence": "evidence 0.5", "the network": "budgeted 0.5",
+        "Grad-CAM": "gradcam", "L-MAC": "lmac_small",
+        "LMAC-TD": "lmac_td_small_alpha0.75",
+    }  # fmt: skip
+    found = dict(re.findall(r"([\d.]+) for ([\w-]+(?: network)?)", sentence))
+    assert set(found.values()) == set(names)
+    lines = rows("## With ambient noise at 0 dB")
+    for value, name in found.items():
+        (line,) = (x for x in lines if x.startswith(f"| {names[name]} |"))
+        ai = line.split(" | ")[2].split(" ± ")[0]
+        assert f"{float(ai):.1f}" == value
