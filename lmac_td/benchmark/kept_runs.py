@@ -21,9 +21,9 @@ from lmac_td.benchmark.step import Step
 from lmac_td.errors import DataError, UnreadableFileError
 from lmac_td.files import write_atomically
 from lmac_td.reading import checked, read_json
-from lmac_td.report.runs import read_run
+from lmac_td.report.runs import PACKED_CLIPS, TABLE, read_run
 
-RUN, TABLE, CLIPS = "run.json", "table.json", "clips.csv.gz"
+RUN = "run.json"
 _WRITTEN = ("command", "minutes")
 
 
@@ -102,7 +102,7 @@ class KeptRuns:
         """
         if step.kind != "evaluate":
             return
-        run, folder = read_run(step.path), self._folder(step)
+        folder = self._folder(step)
         commands = {
             part.kind: {name: minutes.of(part).get(name) for name in _WRITTEN}
             for part in step.chain
@@ -111,7 +111,8 @@ class KeptRuns:
         content = {"settings": step.deciding, **commands}
         if _read(folder / RUN) == content:
             return
-        run.table.clips_to_csv(folder / CLIPS)
+        run = read_run(step.path)
+        run.table.clips_to_csv(folder / PACKED_CLIPS)
         _write(folder / TABLE, {"settings": run.settings})
         _write(folder / RUN, content)
 

@@ -46,7 +46,7 @@ def run_all(
     steps: list,
     folder: Path,
     jobs: int = 1,
-    on_finished: Callable[[Step], None] | None = None,
+    on_finished: Callable[[Step, Minutes], None] | None = None,
 ) -> Minutes:
     """Run all steps that are not up to date, several at a time.
 
@@ -59,7 +59,7 @@ def run_all(
     jobs : int
         How many commands at a time.
     on_finished : callable, optional
-        Called with each step when it is finished, or is up to date.
+        Called with each step when it is finished, or is up to date, and the minutes.
 
     Returns
     -------
@@ -220,7 +220,7 @@ class Reporter(doit.reporter.ZeroReporter):
         steps: list,
         commands: Commands,
         minutes: Minutes,
-        on_finished: Callable[[Step], None] | None = None,
+        on_finished: Callable[[Step, Minutes], None] | None = None,
     ):
         super().__init__(sys.stdout, {})
         self.commands, self.minutes = commands, minutes
@@ -279,7 +279,7 @@ class Reporter(doit.reporter.ZeroReporter):
         self.bar.update(1)
         self._show_running()
         if self.on_finished is not None and state in ("finished", "up to date"):
-            self.on_finished(step)
+            self.on_finished(step, self.minutes)
 
     def _show_running(self):
         names = ", ".join(self.running)

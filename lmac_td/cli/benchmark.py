@@ -69,10 +69,7 @@ def run_missing(steps, folder, jobs, kept):
         done = f"{len(steps) - len(missing)} of {len(steps)} commands are not needed"
         print(f"{done}: {kept.folder} has the scores of their runs.")
 
-    def keep(step):
-        kept.keep(step, Minutes(folder / "minutes.json"))
-
-    minutes = run_all(missing, folder, jobs, keep if kept else None)
+    minutes = run_all(missing, folder, jobs, kept.keep if kept else None)
     return list(available(steps, minutes, kept)), minutes
 
 

@@ -11,7 +11,6 @@ true target. Evaluations must have saved samples (``n_samples``).
 """
 
 import argparse
-import os
 
 from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
@@ -22,7 +21,7 @@ from lmac_td.report.clip_grid import (
     compared_rows,
     features_of,
 )
-from lmac_td.report.runs import read_run
+from lmac_td.report.runs import named_row, read_run
 
 SUFFIXES = [".png", ".pdf", ".svg"]
 
@@ -50,9 +49,7 @@ def main(argv=None):
 
 def _run_and_row(text, row):
     """Return the evaluation and the row that ``FOLDER`` or ``FOLDER:ROW`` names."""
-    folder, _, name = text.partition(":")
-    if os.path.exists(text):  # a name with a colon
-        folder, name = text, ""
+    folder, name = named_row(text)
     if name and row:
         raise SettingError(f"--row {row}: {text} names a row, too: leave one out")
     run = read_run(folder)

@@ -20,7 +20,7 @@ from lmac_td.features import SpectralFeatures
 from lmac_td.files import write_atomically
 from lmac_td.report.figures import read_mask
 from lmac_td.report.lettering import readable, save_figure
-from lmac_td.report.runs import Run
+from lmac_td.report.runs import Run, require_same_mixtures
 
 # The columns, and the ends of the names of their files.
 MIXTURE, MASK, KEPT, TARGET = "mixture", "mask", "kept", "true target"
@@ -129,12 +129,7 @@ def compared_rows(
         If a sample's sounds are missing, or mixtures of two evaluations differ.
     """
     first, _ = next(iter(rows.values()))
-    for run, _ in rows.values():
-        if differences := first.differences(run):
-            raise DataError(
-                f"{run.path} was not made from the mixtures of {first.path}: they "
-                f"differ in {', '.join(differences)}; draw evaluations that agree in it"
-            )
+    require_same_mixtures([run for run, _ in rows.values()])
     folders = {
         name: sample_folder(run, condition, row) for name, (run, row) in rows.items()
     }
@@ -148,20 +143,16 @@ def compared_rows(
     lines = {name: _lines_of(run, condition, row) for name, (run, row) in rows.items()}
     found = []
     for stem in stems[:n_clips]:
-        panels, notes = {}, {}
-        for name, folder in folders.items():
-            of_row = panels_of(folder, stem, features)
-            panels.setdefault(MIXTURE, of_row[MIXTURE])
-            panels[name] = of_row[KEPT]
-            line = lines[name].get(stem)
-            notes[name] = "" if line is None else f"p {line.p_in:.2f}"
-        if TARGET in of_row:
-            panels[TARGET] = of_row[TARGET]
-        title = (
-            [stem]
-            if line is None
-            else [*_clip_and_class(first, line), f"p {line.p_x:.2f}"]
-        )
+        parts = {name: panels_of(f, stem, features) for name, f in folders.items()}
+        known = {name: of[stem] for name, of in lines.items() if stem in of}
+        one, line = next(iter(parts.values())), next(iter(known.values()), None)
+        title = [stem]
+        if line is not None:
+            title = [*_clip_and_class(first, line), f"p {line.p_x:.2f}"]
+        panels = {MIXTURE: one[MIXTURE]}
+        panels |= {name: of_row[KEPT] for name, of_row in parts.items()}
+        panels |= {column: one[column] for column in [TARGET] if column in one}
+        notes = {name: f"p {line.p_in:.2f}" for name, line in known.items()}
         found.append(ClipRow("\n".join(title), panels, notes))
     return found
 

@@ -70,7 +70,7 @@ class OverClassifiers:
         """Return the names of all rows, without seeds; reference rows come last."""
         found = {}
         for runs in self.runs.values():
-            base_of = {m: base for base, ms in runs.seeds.items() for m in ms}
+            base_of = runs.base_of
             for row in runs.table.methods(condition):
                 found[base_of.get(row, row)] = None
         return sorted(found, key=lambda row: not self.has_seed(condition, row))

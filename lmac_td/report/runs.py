@@ -1,5 +1,6 @@
 """Read evaluations from disk, and combine several in one table."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from lmac_td.report.same_mixtures import differing_settings, differing_snrs
 
 # Keys in a table's settings: methods that ask the classifier, and controls.
 ASKING, CONTROLS = "asks_classifier", "controls"
+# Files of an evaluation.
+TABLE, CLIPS, PACKED_CLIPS = "table.json", "clips.csv", "clips.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def read_run(path: str | Path) -> Run:
         If it is not an evaluation, or incomplete.
     """
     path = Path(path)
-    path = path / "table.json" if path.is_dir() else path
+    path = path / TABLE if path.is_dir() else path
     try:
         return checked(path, read_json(path), lambda content: _run(path, content))
     except (OSError, UnreadableFileError) as error:
@@ -101,12 +104,12 @@ def _run(path, content):
 
 def _read_table(folder, settings):
     """Read clips.csv, packed or not, or the Parquet files of a large evaluation."""
-    plain, packed = folder / "clips.csv", folder / "clips.csv.gz"
+    paths = [folder / CLIPS, folder / PACKED_CLIPS]
+    written = next((path for path in paths if path.exists()), None)
     files = sorted((folder / "scores").glob("*.parquet"))
-    if files and not plain.exists():
+    if files and written is None:
         return FaithfulnessTable.read_parquet(files, settings=settings)
-    use_packed = packed.exists() and not plain.exists()
-    return FaithfulnessTable.read_clips(packed if use_packed else plain, settings)
+    return FaithfulnessTable.read_clips(written or paths[0], settings)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,26 @@ class Runs:
     controls: list = field(default_factory=list)
     seed_of: dict = field(default_factory=dict)
 
+    @property
+    def base_of(self) -> dict[str, str]:
+        """The method of each row that is one of several seeds."""
+        return {row: base for base, rows in self.seeds.items() for row in rows}
+
+
+def require_same_mixtures(runs: Sequence[Run]) -> None:
+    """Refuse evaluations that have other mixtures than the first.
+
+    Raises
+    ------
+    DataError
+    """
+    for run in runs:
+        if differences := runs[0].differences(run):
+            raise DataError(
+                f"{run.path} was not made from the mixtures of {runs[0].path}: they "
+                f"differ in {', '.join(differences)}; compare runs that agree in it"
+            )
+
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
     """Read evaluations into one table.
@@ -154,13 +177,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         in a row that both have.
     """
     runs = [read_run(path) for path in paths]
-    for run in runs:
-        differences = runs[0].differences(run)
-        if differences:
-            raise DataError(
-                f"{run.path} was not made from the mixtures of {runs[0].path}: they "
-                f"differ in {', '.join(differences)}; compare runs that agree in it"
-            )
+    require_same_mixtures(runs)
     of_seeds = {}
     for run in runs:
         for method in run.settings["methods"]:
@@ -203,6 +220,20 @@ def _split(run, of_seeds, rows_of_seeds):
     return own, others
 
 
+def named_row(text: str) -> tuple[str, str]:
+    """Parse ``FOLDER`` or ``FOLDER:ROW``; the row is empty if it is not named.
+
+    Example
+    -------
+    >>> named_row("results/no/such:lmac"), named_row("results/no/such")
+    (('results/no/such', 'lmac'), ('results/no/such', ''))
+    """
+    if os.path.exists(text):  # a name may have a colon
+        return text, ""
+    folder, _, row = text.partition(":")
+    return folder, row
+
+
 def find_row(
     row: str, rows: Sequence[str], settings: dict | None = None
 ) -> tuple[str, dict[str, pd.DataFrame]]:
@@ -234,7 +265,7 @@ def find_row(
     """
     if row in rows:
         return row, {}
-    folder, _, name = row.partition(":")
+    folder, name = named_row(row)
     if not Path(folder).exists():
         raise SettingError(
             f"--compare {row!r} is no row of this table and no evaluation on disk: "

@@ -95,7 +95,7 @@ def by_condition_to_markdown(runs: Runs, columns: Sequence[Column]) -> str:
         Without intervals.
     """
     table, tables = runs.table, []
-    base_of = {member: base for base, ms in runs.seeds.items() for member in ms}
+    base_of = runs.base_of
     names = dict.fromkeys(base_of.get(row, row) for _, row in table.rows)
     for column in columns:
         lines = []
