@@ -19,8 +19,11 @@ from lmac_td.nn.published import (
     PublishedUNet,
     check_published_widths,
 )
-from lmac_td.nn.unet import AlignedUNet, init_before_relu
+from lmac_td.nn.unet import AlignedUNet, init_at_level, init_before_relu
 from lmac_td.validation import require_choice
+
+# Standard deviation of the encoded sound H_e of a clip of about -28 dB.
+ENCODED_LEVEL = 0.02
 
 
 def build_unet(
@@ -61,8 +64,12 @@ def build_unet(
     if not classifier.geometry:
         return None  # LMACTD.check then requires an alpha of 0
     if geometry == "aligned":
-        hop = features.hop_samples
-        return AlignedUNet(classifier.geometry, hop, out_channels, channels)
+        # H_d starts at about the level of H_e, so that alpha weighs both. PyTorch's
+        # default initialisation would leave little of the representations but biases,
+        # and the mask would not depend on the classifier.
+        unet = _normalised_unet(classifier, features, out_channels, channels)
+        init_at_level(unet.out, ENCODED_LEVEL)
+        return unet
     check_published_widths(classifier.geometry)
     return PublishedUNet(classifier.geometry[0].channels, out_channels)
 
@@ -102,15 +109,7 @@ def build_mask_unet(
     require_representations(classifier, "L-MAC")
     n_out = features.n_bins if domain == "stft" else classifier.mel.n_mels
     if geometry == "aligned":
-        # In LMAC-TD, MaskNet normalises the output of the U-Net; here nothing does.
-        # With PyTorch's default initialisation the signal would almost vanish, and the
-        # mask would be constant.
-        unet = AlignedUNet(
-            classifier.geometry, features.hop_samples, n_out, channels, normalise=True
-        )
-        for layer in unet.hidden_layers():
-            init_before_relu(layer)
-        return unet
+        return _normalised_unet(classifier, features, n_out, channels)
     check_published_widths(classifier.geometry)
     n_mels = classifier.mel and classifier.mel.n_mels
     if n_mels != 80 or features.n_fft != 1024:
@@ -121,3 +120,13 @@ def build_mask_unet(
         )
     dim = classifier.geometry[0].channels
     return PublishedStftMask(dim) if domain == "stft" else PublishedMelMask(dim)
+
+
+def _normalised_unet(classifier, features, n_out, channels):
+    """Build an aligned U-Net whose layers keep the variance of the representations."""
+    unet = AlignedUNet(
+        classifier.geometry, features.hop_samples, n_out, channels, normalise=True
+    )
+    for layer in unet.hidden_layers():
+        init_before_relu(layer)
+    return unet

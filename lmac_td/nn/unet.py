@@ -272,6 +272,20 @@ def init_before_relu(layer: nn.Module) -> None:
     nn.init.zeros_(layer.bias)
 
 
+def init_at_level(layer: nn.Conv1d, level: float) -> None:
+    """Initialise a pointwise convolution of inputs of unit power to an output level.
+
+    Arguments
+    ---------
+    layer : nn.Conv1d
+        Of kernel size 1.
+    level : float
+        Standard deviation of the output.
+    """
+    nn.init.normal_(layer.weight, std=level / math.sqrt(layer.in_channels))
+    nn.init.zeros_(layer.bias)
+
+
 def resample(
     x: Tensor,
     geometry: Geometry,

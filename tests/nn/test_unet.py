@@ -7,7 +7,7 @@ import torch
 from lmac_td.classifiers.cnn14 import Cnn14, Cnn14Classifier
 from lmac_td.contracts import Geometry
 from lmac_td.features import SpectralFeatures
-from lmac_td.nn.decoders import build_mask_unet, build_unet
+from lmac_td.nn.decoders import ENCODED_LEVEL, build_mask_unet, build_unet
 from lmac_td.nn.published import PublishedUNet
 from lmac_td.nn.unet import AlignedUNet, interpolate
 from tests.nn.unet_helpers import (
@@ -116,6 +116,26 @@ def test_build_unet_fits_the_classifier():
         build_unet("published", cnn14(emb_dim=64), FEATURES, 9, channels=())
     with pytest.raises(ValueError, match="geometry"):
         build_unet("straight", cnn14(), FEATURES, 9, channels=(4, 5, 6, 7))
+
+
+@pytest.mark.parametrize("scale", [0.01, 1, 100])
+def test_the_output_depends_on_the_representations_from_the_start(scale):
+    """It is not all biases, whatever the level of the representations."""
+    torch.manual_seed(0)
+    classifier = Cnn14Classifier(FEATURES, 80, (16, 32, 64, 64, 128), 128, 10)
+    unet = build_unet("aligned", classifier, FEATURES, 128, (64, 64, 64, 64))
+    n_stft_frames, n_frames = sizes(1)
+    one, other = (
+        unet(
+            [scale * torch.rand_like(x, dtype=torch.float32) for x in silent],
+            n_samples=SAMPLE_RATE,
+            n_frames=n_frames,
+            samples_per_frame=STRIDE,
+        )
+        for silent in [zeros([s.in_channels for s in unet.skips], n_stft_frames)] * 2
+    )
+    assert ENCODED_LEVEL / 3 < one.std() < 3 * ENCODED_LEVEL
+    assert (one - other).std() > one.std() / 3
 
 
 def test_a_classifier_without_representations_has_no_unet():
