@@ -32,6 +32,7 @@ def build_unet(
     features: SpectralFeatures,
     out_channels: int,
     channels: Sequence[int],
+    normalise: bool = False,
 ) -> nn.Module | None:
     """Build the U-Net U of LMAC-TD (eq. 2).
 
@@ -49,6 +50,10 @@ def build_unet(
         Channels K of the output.
     channels : sequence of int
         Decoder widths of the aligned geometry; those of the published one are fixed.
+    normalise : bool
+        Normalise each representation of a clip, in the aligned geometry, and initialise
+        the layers so that they keep its variance. Recipes of runs that were trained
+        before do not have it.
 
     Returns
     -------
@@ -64,6 +69,9 @@ def build_unet(
     if not classifier.geometry:
         return None  # LMACTD.check then requires an alpha of 0
     if geometry == "aligned":
+        if not normalise:
+            hop = features.hop_samples
+            return AlignedUNet(classifier.geometry, hop, out_channels, channels)
         # H_d starts at about the level of H_e, so that alpha weighs both. PyTorch's
         # default initialisation would leave little of the representations but biases,
         # and the mask would not depend on the classifier.

@@ -123,7 +123,7 @@ def test_the_output_depends_on_the_representations_from_the_start(scale):
     """It is not all biases, whatever the level of the representations."""
     torch.manual_seed(0)
     classifier = Cnn14Classifier(FEATURES, 80, (16, 32, 64, 64, 128), 128, 10)
-    unet = build_unet("aligned", classifier, FEATURES, 128, (64, 64, 64, 64))
+    unet = build_unet("aligned", classifier, FEATURES, 128, (64,) * 4, normalise=True)
     n_stft_frames, n_frames = sizes(1)
     one, other = (
         unet(
