@@ -209,7 +209,6 @@ def test_the_comparison_scores_all_conditions_for_its_first_classifier():
     others += [
         f"{name}-{first}-seed{s}" for name in ("lmac", "lmac_td") for s in (1, 2)
     ]
-    others.append(f"lmac_td_longer-{first}-seed1234")
     for name in ("dial", "kept_and_removed", "one_kernel"):
         others.append(f"evidence_{name}-{first}")
     runs = {step.run: step for step in steps if step.kind == "evaluate"}
