@@ -100,6 +100,7 @@ def test_the_published_recipe_has_the_published_geometry():
     assert published["masknet"].chunk_size == 250
     ours = load_recipe(ROOT / "hparams" / "lmac_td.yaml")
     assert type(ours["unet"]).__name__ == "AlignedUNet"
+    assert ours["unet"].normalise  # so that the mask depends on the classifier
     assert ours["filterbank"].stride == 16
     sizes = [
         sum(p.numel() for p in recipe["masknet"].parameters())
