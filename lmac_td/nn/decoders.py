@@ -68,18 +68,18 @@ def build_unet(
     require_choice("geometry", geometry, ("aligned", "published"))
     if not classifier.geometry:
         return None  # LMACTD.check then requires an alpha of 0
-    if geometry == "aligned":
-        if not normalise:
-            hop = features.hop_samples
-            return AlignedUNet(classifier.geometry, hop, out_channels, channels)
-        # H_d starts at about the level of H_e, so that alpha weighs both. PyTorch's
-        # default initialisation would leave little of the representations but biases,
-        # and the mask would not depend on the classifier.
-        unet = _normalised_unet(classifier, features, out_channels, channels)
-        init_at_level(unet.out, ENCODED_LEVEL)
-        return unet
-    check_published_widths(classifier.geometry)
-    return PublishedUNet(classifier.geometry[0].channels, out_channels)
+    if geometry == "published":
+        check_published_widths(classifier.geometry)
+        return PublishedUNet(classifier.geometry[0].channels, out_channels)
+    if not normalise:
+        hop = features.hop_samples
+        return AlignedUNet(classifier.geometry, hop, out_channels, channels)
+    # H_d starts at about the level of H_e, so that alpha weighs both. PyTorch's default
+    # initialisation would leave little of the representations but biases, and the mask
+    # would not depend on the classifier.
+    unet = _normalised_unet(classifier, features, out_channels, channels)
+    init_at_level(unet.out, ENCODED_LEVEL)
+    return unet
 
 
 def build_mask_unet(

@@ -125,14 +125,15 @@ def test_the_output_depends_on_the_representations_from_the_start(scale):
     classifier = Cnn14Classifier(FEATURES, 80, (16, 32, 64, 64, 128), 128, 10)
     unet = build_unet("aligned", classifier, FEATURES, 128, (64,) * 4, normalise=True)
     n_stft_frames, n_frames = sizes(1)
+    silent = zeros([skip.in_channels for skip in unet.skips], n_stft_frames)
     one, other = (
         unet(
-            [scale * torch.rand_like(x, dtype=torch.float32) for x in silent],
+            [scale * torch.rand(x.shape) for x in silent],
             n_samples=SAMPLE_RATE,
             n_frames=n_frames,
             samples_per_frame=STRIDE,
         )
-        for silent in [zeros([s.in_channels for s in unet.skips], n_stft_frames)] * 2
+        for _ in range(2)
     )
     assert ENCODED_LEVEL / 3 < one.std() < 3 * ENCODED_LEVEL
     assert (one - other).std() > one.std() / 3
