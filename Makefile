@@ -1,7 +1,7 @@
 # make demo-quick   evidence and a trained network on an embedded corpus: a table, and
 #                   sounds to play
 # make demo         the same, and LMAC-TD, L-MAC and L2I
-# make esc10 DATA=... NOISE=... SPEECH=...   every method on real recordings
+# make esc10 DATA=... NOISE=... SPEECH=...   the comparison on real recordings
 # make test         the quick tests         make test-all   every test
 # make docs         the documentation       make check      lint and format
 # make audit        advisories of the packages that are installed

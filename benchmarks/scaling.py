@@ -79,7 +79,7 @@ def scaling_table(
             ]
         )
     columns = [
-        "length (s)", "s", f"a second of sound, against {UNIT_S} s",
+        "length (s)", "s", f"per second of sound, against {UNIT_S} s",
         "peak memory (GB)", "GFLOP a second of sound",
     ]  # fmt: skip
     return (

@@ -40,7 +40,7 @@ def installed(tmp_path_factory):
     return programs
 
 
-def run(*command, cwd):
+def run(*command, cwd, code=0):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         list(map(str, command)),
@@ -51,7 +51,7 @@ def run(*command, cwd):
         timeout=500,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == code, done.stderr[-3000:]
     return done
 
 
@@ -77,3 +77,18 @@ def test_recipes_are_found_by_their_names(installed, tmp_path):
 def test_a_wheel_holds_no_sound(installed):
     sounds = [p for p in installed.parent.rglob("*.wav") if "lmac_td" in p.parts]
     assert sounds == []
+
+
+@pytest.mark.parametrize("verb", ["benchmark", "sweep", "cross-validate"])
+def test_commands_of_the_repository_need_a_clone(installed, tmp_path, verb):
+    command = [installed / "lmac-td", verb, "hparams/lmac.yaml"]
+    said = run(*command, "--reg_w_l1", "1", "2", cwd=tmp_path, code=2).stderr
+    assert "at the root of a clone" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_in_a_clone_finds_its_files(installed):
+    command = [installed / "lmac-td", "benchmark", "recipes/demo/quick.yaml"]
+    source = installed.parents[1] / "source"
+    said = run(*command, "--report_only", cwd=source, code=2).stderr
+    assert "no evaluation is finished" in said

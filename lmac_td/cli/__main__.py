@@ -17,7 +17,7 @@ VERBS = {
     "train-nmf": "learn the dictionary of L2I",
     "convert": "convert published weights to folders that every command opens",
     "randomise": "randomise the classifier stage by stage and compare explanations",
-    "stability": "add noise that nobody hears and compare explanations",
+    "stability": "add noise below the masking threshold and compare explanations",
     "roar": "remove the bins that explanations rank first, and train again",
     "draw-samples": "draw mixtures, masks and what is kept of an evaluation's samples",
     "listening-test": "let people rate explanations with webMUSHRA",

@@ -31,7 +31,7 @@ from lmac_td.benchmark.plan import plan, split_options
 from lmac_td.benchmark.report import comparisons_to_markdown, conditions_to_markdown
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
-from lmac_td.benchmark.step import ROOT
+from lmac_td.benchmark.step import ROOT, require_clone
 from lmac_td.cli.options import add_columns, path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.side_by_side import choose_columns
@@ -40,6 +40,7 @@ from lmac_td.report.side_by_side import choose_columns
 def main(argv=None):
     """Run what the command line names; return the exit code."""
     arguments, settings = _parser().parse_known_args(argv)
+    require_clone()
     listing = read_listing(arguments.benchmark)
     columns = choose_columns(arguments.columns or listing.columns)
     by_condition = choose_columns(arguments.by_condition, "--by_condition")

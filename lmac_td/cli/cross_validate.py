@@ -23,7 +23,7 @@ from lmac_td.benchmark.folds import (
 )
 from lmac_td.benchmark.plan import split_options
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
-from lmac_td.benchmark.step import ROOT
+from lmac_td.benchmark.step import ROOT, require_clone
 from lmac_td.cli.benchmark import heed_ctrl_c
 from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import exit_on_user_error
@@ -36,6 +36,7 @@ from lmac_td.report.runs import read_run
 def main(argv=None):
     """Run what the command line names; return the exit code."""
     arguments, rest = _parser().parse_known_args(argv)
+    require_clone()
     steps = plan_folds(
         arguments.recipe, split_options(rest), not arguments.evaluate_only
     )

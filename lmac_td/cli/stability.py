@@ -1,4 +1,4 @@
-"""Stability: do explanations change when noise is added that nobody hears?
+"""Stability: do explanations change when masked noise is added?
 
     python recipes/ESC50/stability.py RECIPE ... [--setting value ...]
 

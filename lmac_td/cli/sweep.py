@@ -20,7 +20,7 @@ from lmac_td.benchmark.plan import plan
 from lmac_td.benchmark.ray_tune import LOCAL, run_all_on_ray
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
-from lmac_td.benchmark.step import ROOT
+from lmac_td.benchmark.step import ROOT, require_clone
 from lmac_td.benchmark.sweep import sweep_listing
 from lmac_td.cli.benchmark import heed_ctrl_c
 from lmac_td.cli.options import path, text, typed
@@ -31,6 +31,7 @@ from lmac_td.report.sweep import sweep_figure
 def main(argv=None):
     """Run what the command line names; return the exit code."""
     arguments, rest = _parser().parse_known_args(argv)
+    require_clone()
     given = grouped(rest)
     swept = {name: values for name, values in given.items() if len(values) > 1}
     if not swept:

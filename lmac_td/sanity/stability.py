@@ -1,4 +1,4 @@
-"""Explain the same clips with noise that nobody hears: how far do the maps move?
+"""Explain the same clips with noise below the masking threshold: how far do maps move?
 
 Explanations can change while neither the sound nor the decision does (Ghorbani et al.,
 "Interpretation of neural networks is fragile", https://arxiv.org/abs/1710.10547). Here

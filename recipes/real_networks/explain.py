@@ -164,7 +164,7 @@ def to_markdown(
     title: str, measured: dict[str, Tensor], targets: dict[str, str]
 ) -> str:
     """Write means and extremes of measures beside their targets, as a table."""
-    lines = [f"| {title} | mean | lowest | highest | target of the mean |"]
+    lines = [f"| {title} | mean | lowest | highest | goal of the mean |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for name, values in measured.items():
         numbers = values.mean(), values.min(), values.max()

@@ -133,7 +133,7 @@ def planned(name):
     "name",
     [
         *("ESC50/esc10", "ESC50/ablations", "ESC50/geometry", "ESC50/demo"),
-        "ESC50/l2i_baselines",
+        *("ESC50/l2i_baselines", "ESC50/evidence_variants"),
         *("demo/methods", "demo/quick"),
     ],
 )
