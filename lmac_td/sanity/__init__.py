@@ -9,7 +9,8 @@ classifier stage by stage and compares explanations:
 - ``randomisation``: explain clips at every stage.
 - ``figures``: similarity by stage, and what is kept of one clip.
 
-Stability adds noise below the masking threshold, and compares explanations in the same way:
+Stability adds noise below the masking threshold, and compares explanations in the same
+way:
 
 - ``masking_threshold``: what a clip masks for a human ear.
 - ``inaudible_noise``: noise below this threshold.

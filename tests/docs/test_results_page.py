@@ -1,32 +1,17 @@
 """The tables and claims of docs/results.md hold the scores that are kept."""
 
-import contextlib
-import io
 import re
-import shlex
 
 import pytest
 
-from lmac_td.benchmark import report
-from lmac_td.cli.benchmark import main
-from tests.pages import ROOT, command_lines
+from tests.pages import ROOT
 
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-FIGURES = ("curves_figure", "gain_figure", "dial_figure")
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory):
-    """The lines that the page's command prints, without its figures."""
-    (line,) = (x for x in command_lines("python") if "--by_condition" in x)
-    _, _, *arguments = shlex.split(line)
-    arguments[arguments.index("--folder") + 1] = str(tmp_path_factory.mktemp("report"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in FIGURES:
-            patch.setattr(report, name, lambda *_: None)
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            assert main(arguments) == 0
-    return {squeezed(line) for line in said.getvalue().splitlines()}
+def printed(esc10):
+    return {squeezed(line) for line in esc10.lines}
 
 
 def squeezed(line):
