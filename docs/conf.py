@@ -58,3 +58,5 @@ copybutton_prompt_is_regexp = True
 html_theme = "furo"
 html_title = "lmac-td"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
