@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from lmac_td.benchmark.minutes import Minutes
-from lmac_td.benchmark.step import ROOT, Step
+from lmac_td.benchmark.repository import ROOT
+from lmac_td.benchmark.step import Step
 
 PATIENCE_S = 20  # between asking a command to stop and killing it
 NOTE_PERIOD_S = 60  # between two records of the minutes so far

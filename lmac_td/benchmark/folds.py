@@ -8,7 +8,8 @@ import pandas as pd
 
 from lmac_td.benchmark.listing import Listing
 from lmac_td.benchmark.plan import TRAIN, plan
-from lmac_td.benchmark.step import ROOT, Step
+from lmac_td.benchmark.repository import ROOT
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.markdown import markdown_table, number
 from lmac_td.evaluation.table import FaithfulnessTable

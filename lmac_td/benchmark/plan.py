@@ -15,7 +15,8 @@ from lmac_td.benchmark.classifiers import (
 )
 from lmac_td.benchmark.listing import Listing
 from lmac_td.benchmark.options import grouped
-from lmac_td.benchmark.step import ROOT, Step
+from lmac_td.benchmark.repository import ROOT
+from lmac_td.benchmark.step import Step
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
 from lmac_td.experiment.conditions import conditions_of, evaluation_name

@@ -29,9 +29,9 @@ from lmac_td.benchmark.listing import read_listing
 from lmac_td.benchmark.minutes import Minutes
 from lmac_td.benchmark.plan import plan, split_options
 from lmac_td.benchmark.report import comparisons_to_markdown, conditions_to_markdown
+from lmac_td.benchmark.repository import ROOT, require_clone
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
-from lmac_td.benchmark.step import ROOT, require_clone
 from lmac_td.cli.options import add_columns, path, text, typed
 from lmac_td.errors import SettingError, exit_on_user_error
 from lmac_td.report.side_by_side import choose_columns

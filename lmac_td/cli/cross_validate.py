@@ -22,8 +22,8 @@ from lmac_td.benchmark.folds import (
     pooled_table,
 )
 from lmac_td.benchmark.plan import split_options
+from lmac_td.benchmark.repository import ROOT, require_clone
 from lmac_td.benchmark.schedule import CommandFailedError, run_all
-from lmac_td.benchmark.step import ROOT, require_clone
 from lmac_td.cli.benchmark import heed_ctrl_c
 from lmac_td.cli.options import path, text, typed
 from lmac_td.errors import exit_on_user_error

@@ -18,9 +18,9 @@ from pathlib import Path
 from lmac_td.benchmark.options import grouped
 from lmac_td.benchmark.plan import plan
 from lmac_td.benchmark.ray_tune import LOCAL, run_all_on_ray
+from lmac_td.benchmark.repository import ROOT, require_clone
 from lmac_td.benchmark.run import run_and_report
 from lmac_td.benchmark.schedule import run_all
-from lmac_td.benchmark.step import ROOT, require_clone
 from lmac_td.benchmark.sweep import sweep_listing
 from lmac_td.cli.benchmark import heed_ctrl_c
 from lmac_td.cli.options import path, text, typed
