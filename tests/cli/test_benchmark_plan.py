@@ -148,6 +148,16 @@ def test_the_benchmarks_of_the_repository_can_be_planned(name):
         assert all((ROOT / part).is_file() for part in step.arguments[:2])
 
 
+@pytest.mark.slow
+def test_the_benchmarks_on_recordings_write_to_folders_of_their_own():
+    writers = {}
+    for name in ("esc10", "ablations", "geometry", "evidence_variants"):
+        for step in planned(f"ESC50/{name}")[1]:
+            if step.kind == "evaluate":
+                folder = step.makes.parents[1]
+                assert writers.setdefault(folder, name) == name, folder
+
+
 @pytest.mark.parametrize(
     ("condition", "folder"),
     [
