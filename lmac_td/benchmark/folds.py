@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from lmac_td.benchmark.listing import Listing
-from lmac_td.benchmark.plan import TRAIN, plan
-from lmac_td.benchmark.repository import ROOT
+from lmac_td.benchmark.plan import plan
+from lmac_td.benchmark.repository import ROOT, TRAIN
 from lmac_td.benchmark.step import Step
 from lmac_td.errors import SettingError
 from lmac_td.evaluation.markdown import markdown_table, number

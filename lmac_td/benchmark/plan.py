@@ -15,7 +15,7 @@ from lmac_td.benchmark.classifiers import (
 )
 from lmac_td.benchmark.listing import Listing
 from lmac_td.benchmark.options import grouped
-from lmac_td.benchmark.repository import ROOT
+from lmac_td.benchmark.repository import EVALUATE, ROOT, TRAIN
 from lmac_td.benchmark.step import Step
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
@@ -30,7 +30,6 @@ from lmac_td.experiment.settings import (
 )
 from lmac_td.reading import absence
 
-TRAIN, EVALUATE = "train_interpreter.py", "eval_faithfulness.py"
 START = "pretrained_interpreter"  # the setting of the run that a training starts from
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmac_td.benchmark.listing import Listing
-from lmac_td.benchmark.plan import TRAIN
-from lmac_td.benchmark.repository import ROOT
+from lmac_td.benchmark.repository import ROOT, TRAIN
 from lmac_td.errors import SettingError
 from lmac_td.experiment.build import resolved_tree, typed_recipe
 from lmac_td.experiment.run_options import RUN_OPTIONS
