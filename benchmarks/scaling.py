@@ -80,7 +80,7 @@ def scaling_table(
         )
     columns = [
         "length (s)", "s", f"per second of sound, against {UNIT_S} s",
-        "peak memory (GB)", "GFLOP a second of sound",
+        "peak memory (GB)", "GFLOP per second of sound",
     ]  # fmt: skip
     return (
         f"{markdown_table(columns, rows)}\n"

@@ -148,27 +148,25 @@ def measure_speech(
 
 
 # What a good explanation reaches at least (or at most), by measure.
-NOTES_TARGETS = {
+NOTES_GOALS = {
     "SI-SDRi of the asked note, dB": "at least 12",
     "asked note kept, dB": "at least -1",
     "other note kept, dB": "at most -14",
 }
-SPEECH_TARGETS = {
+SPEECH_GOALS = {
     "half: surer than of the mixture": "1",
     "quarter: speech ahead of noise, dB": "at least 4.8",
     "quarter: AUC (time)": "at least 0.84",
 }
 
 
-def to_markdown(
-    title: str, measured: dict[str, Tensor], targets: dict[str, str]
-) -> str:
-    """Write means and extremes of measures beside their targets, as a table."""
+def to_markdown(title: str, measured: dict[str, Tensor], goals: dict[str, str]) -> str:
+    """Write means and extremes of measures beside their goals, as a table."""
     lines = [f"| {title} | mean | lowest | highest | goal of the mean |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for name, values in measured.items():
         numbers = values.mean(), values.min(), values.max()
-        cells = [name, *(f"{x.item():.2f}" for x in numbers), targets.get(name, "")]
+        cells = [name, *(f"{x.item():.2f}" for x in numbers), goals.get(name, "")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -192,12 +190,12 @@ def load_classifiers() -> tuple[Classifier, Classifier]:
         ) from error
 
 
-def report(title: str, targets: dict[str, str], measure: Callable, *arguments) -> None:
+def report(title: str, goals: dict[str, str], measure: Callable, *arguments) -> None:
     """Measure, and print the table and how long it took."""
     start = time.perf_counter()
     measured = measure(*arguments)
     seconds = time.perf_counter() - start
-    print(to_markdown(title, measured, targets))
+    print(to_markdown(title, measured, goals))
     print(f"({seconds:.0f} s)\n", flush=True)
 
 
@@ -224,10 +222,8 @@ def main(argv: list[str] | None = None) -> None:
             )
     crepe, silero = load_classifiers()
     mixed = mix_speech(options.speech, options.noise, options.clips, options.seed)
-    report("silero-vad", SPEECH_TARGETS, measure_speech, silero, *mixed)
-    report(
-        "torchcrepe", NOTES_TARGETS, measure_notes, crepe, options.pairs, options.seed
-    )
+    report("silero-vad", SPEECH_GOALS, measure_speech, silero, *mixed)
+    report("torchcrepe", NOTES_GOALS, measure_notes, crepe, options.pairs, options.seed)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def test_pairs_of_notes_share_no_fundamental(recipe):
         assert abs(12 * torch.tensor(a / b).log2().item()) >= 4
 
 
-def test_the_command_prints_measures_beside_targets(recordings):
+def test_the_command_prints_measures_beside_goals(recordings):
     printed = run(COMMAND, **recordings, clips=2, pairs=1).stdout
     for name, target in (
         ("SI-SDRi of the asked note, dB", "at least 12"),
